@@ -1,0 +1,44 @@
+# One static library per room (folder) under igebm/. All sources of a room are taken; headers stand beside them.
+find_package(OpenMP REQUIRED COMPONENTS CXX)
+
+add_library(igebm_options INTERFACE)
+target_compile_options(igebm_options INTERFACE -Wall -Wextra -Werror -Wshadow -Wnon-virtual-dtor -fopenmp)
+if(IGEBM_SANITIZE)
+  target_compile_options(igebm_options INTERFACE -fsanitize=${IGEBM_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
+  target_link_options(igebm_options INTERFACE -fsanitize=${IGEBM_SANITIZE})
+endif()
+
+# The headers of torch cost ten seconds a file: they are compiled once and reused by every room that has them.
+function(igebm_use_torch_pch target)
+  if(NOT TARGET igebm_torch_pch)
+    file(WRITE ${PROJECT_BINARY_DIR}/torch_pch.cpp "")
+    add_library(igebm_torch_pch STATIC ${PROJECT_BINARY_DIR}/torch_pch.cpp)
+    target_link_libraries(igebm_torch_pch PRIVATE LibTorch::LibTorch igebm_options)
+    target_precompile_headers(igebm_torch_pch PRIVATE <ATen/ATen.h> <ATen/Parallel.h> <torch/csrc/autograd/autograd.h>
+      <map> <memory> <string> <vector> <optional> <functional>)
+  endif()
+  target_precompile_headers(${target} REUSE_FROM igebm_torch_pch)
+endfunction()
+
+add_library(igebm INTERFACE)
+add_library(igebm::igebm ALIAS igebm)
+set(IGEBM_ROOMS "" CACHE INTERNAL "")
+
+function(igebm_room room)
+  cmake_parse_arguments(ARG "" "" "DEPENDS;LINKS" ${ARGN})
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/igebm/${room}/*.cpp)
+  # Kernel files see no torch header and choose their own options (see engine/cpu).
+  add_library(igebm_${room} STATIC ${sources})
+  set_target_properties(igebm_${room} PROPERTIES EXPORT_NAME ${room})
+  add_library(igebm::${room} ALIAS igebm_${room})
+  target_include_directories(igebm_${room} PUBLIC
+    $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}> $<INSTALL_INTERFACE:include>)
+  target_compile_features(igebm_${room} PUBLIC cxx_std_20)
+  target_link_libraries(igebm_${room} PUBLIC LibTorch::LibTorch PRIVATE $<BUILD_INTERFACE:igebm_options> ${ARG_LINKS} OpenMP::OpenMP_CXX)
+  foreach(dep ${ARG_DEPENDS})
+    target_link_libraries(igebm_${room} PUBLIC igebm_${dep})
+  endforeach()
+  igebm_use_torch_pch(igebm_${room})
+  target_link_libraries(igebm INTERFACE igebm_${room})
+  set(IGEBM_ROOMS ${IGEBM_ROOMS} igebm_${room} CACHE INTERNAL "")
+endfunction()

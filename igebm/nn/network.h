@@ -1,0 +1,46 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "igebm/energy/energy.h"
+#include "igebm/nn/graph.h"
+
+namespace igebm::nn {
+
+using Tensors = std::map<std::string, at::Tensor>;  // by name, in order of name
+
+/// A trainable network: a graph, its parameters and spectral norm's buffers.
+class Network {
+ public:
+  /// Parameters start as the graph says, from random numbers of `seed`.
+  Network(Graph graph, std::uint64_t seed);
+
+  const Graph& graph() const { return graph_; }
+  Tensors& parameters() { return parameters_; }  ///< leaves that require gradients
+  const Tensors& parameters() const { return parameters_; }
+  Tensors& buffers() { return buffers_; }  ///< "<name>.u" (out), "<name>.v" (in k k) of each normalised weight
+  const Tensors& buffers() const { return buffers_; }
+  std::int64_t parameter_count() const;
+
+  /// One power iteration on every normalised weight. Once a parameter step, never during sampling.
+  void advance_spectral_norm();
+
+  /// The weights in use: parameters with spectral norm applied, differentiable in the parameters.
+  Tensors effective_weights() const { return effective_weights(parameters_); }
+  /// The same for other parameters of the same names (an average of weights), with this network's u and v.
+  Tensors effective_weights(const Tensors& parameters) const;
+
+ private:
+  Graph graph_;
+  Tensors parameters_, buffers_;
+};
+
+/// E(x) of `graph` with `weights` (effective ones). labels: (N) int64, undefined if graph.classes == 0.
+/// Differentiable in x and weights, twice.
+at::Tensor evaluate(const Graph& graph, const Tensors& weights, const at::Tensor& x, const at::Tensor& labels = {});
+
+}  // namespace igebm::nn
