@@ -2,6 +2,7 @@
 find_package(OpenMP REQUIRED COMPONENTS CXX)
 
 add_library(igebm_options INTERFACE)
+target_link_libraries(igebm_options INTERFACE Igebm3rdParty::FMT Igebm3rdParty::NLOHMANN_JSON)
 target_compile_options(igebm_options INTERFACE -Wall -Wextra -Werror -Wshadow -Wnon-virtual-dtor -fopenmp)
 if(IGEBM_SANITIZE)
   target_compile_options(igebm_options INTERFACE -fsanitize=${IGEBM_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
@@ -27,7 +28,6 @@ set(IGEBM_ROOMS "" CACHE INTERNAL "")
 function(igebm_room room)
   cmake_parse_arguments(ARG "" "" "DEPENDS;LINKS" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/igebm/${room}/*.cpp)
-  # Kernel files see no torch header and choose their own options (see engine/cpu).
   add_library(igebm_${room} STATIC ${sources})
   set_target_properties(igebm_${room} PROPERTIES EXPORT_NAME ${room})
   add_library(igebm::${room} ALIAS igebm_${room})

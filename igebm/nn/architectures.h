@@ -1,0 +1,40 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "igebm/nn/graph.h"
+
+/// Builders of graphs, one for each kind of network. `input_shape` is (C, H, W) or (D), without the batch.
+namespace igebm::nn {
+
+/// IGEBM's residual energy (Du & Mordatch 2019, appendix A.8): stem, residual blocks, activation, sum over space,
+/// linear to one number. Spectral norm on every layer but the last.
+struct ResidualOptions {
+  std::int64_t stem = 128;          ///< channels of the first convolution
+  std::int64_t stem_kernel = 3;     ///< 3 (stride 1) or 4 (stride 2, halves the picture: cheap nets)
+  std::string blocks = "128d 128 256d 256 256d 256";  ///< width of each block; d: it halves the picture
+  std::string activation = "leaky_relu";              ///< leaky_relu (slope 0.2) or silu
+  bool spectral_norm = true;
+};
+Graph residual(const ResidualOptions&, const std::vector<std::int64_t>& input_shape, std::int64_t classes);
+
+/// A scalar U-Net: a convolutional picture y of x, and E(x) = <unshuffle(x), y(x)> + linear(mean of the deepest
+/// features). Two levels; height and width must divide by 4.
+struct UNetOptions {
+  std::int64_t channels = 32;       ///< of the first level (half the picture's size)
+  std::int64_t deep_channels = 64;  ///< of the second level (a quarter of the picture's size)
+  std::int64_t blocks = 1;          ///< residual blocks of the first level, before and after the second
+  std::int64_t deep_blocks = 3;     ///< residual blocks of the second level
+  std::int64_t groups = 8;          ///< of group norm; 0: no group norm
+};
+Graph unet(const UNetOptions&, const std::vector<std::int64_t>& input_shape, std::int64_t classes);
+
+/// A multilayer perceptron with SiLU, for points.
+struct MlpOptions {
+  std::vector<std::int64_t> widths = {128, 128, 128};
+};
+Graph mlp(const MlpOptions&, const std::vector<std::int64_t>& input_shape, std::int64_t classes);
+
+}  // namespace igebm::nn
