@@ -1,6 +1,7 @@
 #include "igebm/nn/graph.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <array>
 #include <nlohmann/json.hpp>

@@ -50,8 +50,8 @@ enum class Init {
 
 struct Node {
   Op op = Op::input;
-  std::vector<int> inputs;   ///< indices of earlier nodes
-  std::string name;          ///< prefix of its parameters' names ("block1.conv1" -> "block1.conv1.weight"), may be empty
+  std::vector<int> inputs = {};  ///< indices of earlier nodes
+  std::string name = {};         ///< prefix of its parameters' names ("block1.conv1" -> "block1.conv1.weight"), may be empty
   std::int64_t in = 0;       ///< channels or features that enter (of the first input)
   std::int64_t out = 0;      ///< channels or features that leave
   std::int64_t k = 0;        ///< kernel, pool, upsampling or shuffle size

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstdint>
+#include <limits>
+
+#include "igebm/sampling/kernel.h"
+
+namespace igebm::sampling {
+
+/// Unadjusted Langevin dynamics in IGEBM's form, where step and noise are set apart:
+///   x <- clamp(x - step_size * clip(dE/dx, +-gradient_clip) + sigma_k n),  n ~ N(0, 1),
+///   sigma_k = noise * sqrt(T_k),  T_k from temperature_start to temperature_end, geometrically over the run.
+/// With noise = sqrt(2 step_size) it is the discretised Langevin diffusion of exp(-E / T).
+struct LangevinOptions {
+  double step_size = 10;
+  double noise = 0.005;  ///< standard deviation; negative: sqrt(2 step_size)
+  double gradient_clip = std::numeric_limits<double>::infinity();  ///< on each element of dE/dx
+  double low = -std::numeric_limits<double>::infinity();           ///< clamp
+  double high = std::numeric_limits<double>::infinity();
+  double temperature_start = 1, temperature_end = 1;  ///< both 0: noiseless descent
+  bool noise_first = false;  ///< as IGEBM's released code: add noise, then take the gradient there, then step and clamp
+};
+
+class Langevin : public Kernel {
+ public:
+  /// Throws UserError naming the option that is out of range.
+  Langevin(const LangevinOptions& options, std::uint64_t seed);
+  StepInfo transition(const energy::Energy& energy, Chains& chains, Position position) const override;
+
+ private:
+  LangevinOptions options_;
+  std::uint64_t seed_;
+};
+
+}  // namespace igebm::sampling

@@ -1,0 +1,19 @@
+#pragma once
+
+#include "igebm/sampling/flow.h"
+#include "igebm/sampling/langevin.h"
+
+namespace igebm::sampling {
+
+/// How a model is sampled from nothing: start, flow (0 steps: none), then Langevin (0 steps: none).
+struct SamplerOptions {
+  StartOptions start;
+  FlowOptions flow = {0, "euler"};
+  std::int64_t steps = 60;  ///< of Langevin
+  LangevinOptions langevin;
+};
+
+/// Moves chains through flow and Langevin. Reports every step: positions count both stages together.
+void sample(const SamplerOptions& options, const energy::Energy& energy, Chains& chains, std::uint64_t seed, const OnStep& on_step = {});
+
+}  // namespace igebm::sampling
