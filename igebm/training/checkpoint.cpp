@@ -1,0 +1,174 @@
+#include "igebm/training/checkpoint.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+#include <zlib.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "igebm/base/error.h"
+#include "igebm/io/files.h"
+#include "igebm/io/safetensors.h"
+
+namespace igebm::training {
+namespace {
+
+namespace fs = std::filesystem;
+constexpr int version = 1;
+const std::string buffer_prefix = "spectral_norm.";
+
+void write_model(const fs::path& path, const Model& model, const nn::Tensors& parameters) {
+  nn::Tensors tensors;
+  for (const auto& [name, t] : parameters) tensors[name] = t.detach();
+  for (const auto& [name, t] : model.buffers) tensors[buffer_prefix + name] = t;
+  auto metadata = model.metadata;
+  metadata["format"] = "igebm";
+  metadata["version"] = std::to_string(version);
+  metadata["graph"] = nn::to_json(model.graph);
+  io::write_safetensors(path, tensors, metadata);
+}
+
+Model read_model(const fs::path& path) {
+  auto file = io::read_safetensors(path);
+  const auto found = file.metadata.find("format");
+  if (found == file.metadata.end() || found->second != "igebm") {
+    throw UserError(fmt::format("{}: not a model of igebm (its metadata lack \"format\": \"igebm\")", path.string()));
+  }
+  if (std::atoi(file.metadata["version"].c_str()) > version) {
+    throw UserError(fmt::format("{}: written by a newer igebm (version {} of the format; this program reads up to {})",
+                                path.string(), file.metadata["version"], version));
+  }
+  Model model;
+  model.graph = nn::graph_from_json(file.metadata["graph"]);
+  model.metadata = std::move(file.metadata);
+  for (auto& [name, t] : file.tensors) {
+    if (name.starts_with(buffer_prefix)) {
+      model.buffers[name.substr(buffer_prefix.size())] = t;
+    } else {
+      model.parameters[name] = t;
+    }
+  }
+  const nn::Network expected(model.graph, 0);
+  const auto check = [&](const nn::Tensors& have, const nn::Tensors& want) {
+    for (const auto& [name, t] : want) {
+      const auto it = have.find(name);
+      if (it == have.end()) throw UserError(fmt::format("{}: lacks the tensor \"{}\" of its network", path.string(), name));
+      if (it->second.sizes() != t.sizes()) throw UserError(fmt::format("{}: tensor \"{}\" has another shape than its network's", path.string(), name));
+    }
+  };
+  check(model.parameters, expected.parameters());
+  check(model.buffers, expected.buffers());
+  return model;
+}
+
+std::string checksum(const fs::path& path) {
+  const std::string bytes = io::read_file(path);
+  return fmt::format("{:08x}", crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()));
+}
+
+bool is_step(const std::string& name) { return !name.empty() && name.find_first_not_of("0123456789") == std::string::npos; }
+
+}  // namespace
+
+std::vector<fs::path> list_checkpoints(const fs::path& run) {
+  std::vector<fs::path> folders;
+  std::error_code none;
+  for (const auto& entry : fs::directory_iterator(run / "checkpoints", none)) {
+    if (is_step(entry.path().filename())) folders.push_back(entry.path());
+  }
+  std::sort(folders.begin(), folders.end(), [](const fs::path& a, const fs::path& b) {
+    return std::stoll(a.filename()) < std::stoll(b.filename());
+  });
+  return folders;
+}
+
+void save_checkpoint(const fs::path& run, const Checkpoint& c, std::int64_t keep) {
+  const fs::path all = run / "checkpoints";
+  const fs::path folder = all / fmt::format("{:06}", c.step), temporary = all / ("saving-" + folder.filename().string());
+  std::error_code error;
+  fs::remove_all(temporary, error);
+  fs::create_directories(temporary, error);
+  if (error) throw UserError(fmt::format("{}: cannot be made: {}", temporary.string(), error.message()));
+  try {
+    write_model(temporary / "network.safetensors", c.network, c.network.parameters);
+    if (!c.average.empty()) write_model(temporary / "average.safetensors", c.network, c.average);
+    nn::Tensors state;
+    for (const auto& [part, tensors] : c.state) {
+      for (const auto& [name, t] : tensors) state[part + "." + name] = t;
+    }
+    io::write_safetensors(temporary / "state.safetensors", state, {{"format", "igebm-state"}});
+    nlohmann::ordered_json json = {{"format", "igebm-checkpoint"}, {"version", version}, {"step", c.step}, {"regular", c.regular},
+                                   {"rollbacks", c.rollbacks}, {"metrics_bytes", c.metrics_bytes}, {"threads", c.threads},
+                                   {"engine", c.engine}};
+    for (const char* file : {"network.safetensors", "average.safetensors", "state.safetensors"}) {
+      if (fs::exists(temporary / file)) json["crc32"][file] = checksum(temporary / file);
+    }
+    io::write_atomically(temporary / "checkpoint.json", json.dump(2) + "\n");
+    // A second save of the same step holds the same state: put it in the first one's place.
+    const fs::path old = all / ("replaced-" + folder.filename().string());
+    fs::remove_all(old);
+    if (fs::exists(folder)) fs::rename(folder, old);
+    fs::rename(temporary, folder);
+    fs::remove_all(old);
+    io::sync_folder(all);
+  } catch (const fs::filesystem_error& e) {
+    fs::remove_all(temporary, error);
+    throw UserError(fmt::format("{}: cannot be saved: {}", folder.string(), e.code().message()));
+  } catch (...) {
+    fs::remove_all(temporary, error);
+    throw;
+  }
+  if (keep > 0) {
+    auto folders = list_checkpoints(run);
+    for (std::size_t i = 0; i + static_cast<std::size_t>(keep) < folders.size(); ++i) fs::remove_all(folders[i], error);
+  }
+}
+
+Checkpoint load_checkpoint(const fs::path& folder) {
+  const fs::path index = folder / "checkpoint.json";
+  nlohmann::json json;
+  try {
+    json = nlohmann::json::parse(io::read_file(index));
+    if (json.at("format") != "igebm-checkpoint") throw UserError(fmt::format("{}: not a checkpoint of igebm", index.string()));
+    if (json.at("version").get<int>() > version) {
+      throw UserError(fmt::format("{}: written by a newer igebm (version {} of the format; this program reads up to {})",
+                                  index.string(), json.at("version").get<int>(), version));
+    }
+    Checkpoint c;
+    c.step = json.at("step");
+    c.regular = json.at("regular");
+    c.rollbacks = json.at("rollbacks");
+    c.metrics_bytes = json.at("metrics_bytes");
+    c.threads = json.at("threads");
+    c.engine = json.at("engine");
+    for (const auto& [file, sum] : json.at("crc32").items()) {
+      if (checksum(folder / file) != sum.get<std::string>()) {
+        throw UserError(fmt::format("{}: damaged (its checksum is not the one in checkpoint.json)", (folder / file).string()));
+      }
+    }
+    c.network = read_model(folder / "network.safetensors");
+    if (json.at("crc32").contains("average.safetensors")) c.average = read_model(folder / "average.safetensors").parameters;
+    for (auto& [name, t] : io::read_safetensors(folder / "state.safetensors").tensors) {
+      const auto dot = name.find('.');
+      c.state[name.substr(0, dot)][name.substr(dot + 1)] = t;
+    }
+    return c;
+  } catch (const nlohmann::json::exception& e) {
+    throw UserError(fmt::format("{}: not a checkpoint's index ({})", index.string(), e.what()));
+  }
+}
+
+Model load_model(const fs::path& path, bool raw) {
+  if (fs::is_regular_file(path)) return read_model(path);
+  fs::path folder = path;
+  if (!fs::exists(folder / "network.safetensors")) {
+    const auto folders = list_checkpoints(path);
+    if (folders.empty()) throw UserError(fmt::format("{}: neither a run with checkpoints, nor a checkpoint, nor a .safetensors file", path.string()));
+    folder = folders.back();
+  }
+  const fs::path average = folder / "average.safetensors";
+  return read_model(!raw && fs::exists(average) ? average : folder / "network.safetensors");
+}
+
+}  // namespace igebm::training

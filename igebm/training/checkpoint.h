@@ -1,0 +1,47 @@
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "igebm/nn/network.h"
+
+/// checkpoints/<step>/ of a run (docs/checkpoint.md): written under another name, synced, and renamed, so that a
+/// folder with a number for its name is always whole.
+namespace igebm::training {
+
+/// A network as kept on disk: graph, parameters (raw), spectral norm's buffers.
+struct Model {
+  nn::Graph graph;
+  nn::Tensors parameters, buffers;
+  std::map<std::string, std::string> metadata;  ///< "format": "igebm", "version", "graph", "step", "recipe"
+};
+
+struct Checkpoint {
+  std::int64_t step = 0;         ///< training steps done
+  bool regular = true;           ///< at the recipe's interval; false: saved because of an interruption
+  std::int64_t rollbacks = 0;    ///< by the watchdog until then
+  std::int64_t metrics_bytes = 0;  ///< length of metrics.jsonl then
+  std::int64_t threads = 0;
+  std::string engine;            ///< description of the engine that sampled
+  Model network;                 ///< network.safetensors: parameters as trained
+  nn::Tensors average;           ///< average.safetensors: their average, if there is one
+  std::map<std::string, nn::Tensors> state;  ///< state.safetensors: "optimizer", "<objective>", …, tensors by name
+};
+
+/// Writes checkpoint and removes what exceeds the newest `keep` (0: removes none). Disk full: UserError, and what
+/// was there is left as it was.
+void save_checkpoint(const std::filesystem::path& run, const Checkpoint& checkpoint, std::int64_t keep);
+
+/// Throws UserError naming the file that is missing, truncated, changed, foreign or from a newer version.
+Checkpoint load_checkpoint(const std::filesystem::path& folder);
+
+/// A model from a run's or checkpoint's folder or a .safetensors file; averaged weights where they exist unless `raw`.
+Model load_model(const std::filesystem::path& path, bool raw = false);
+
+/// Folders of the run's checkpoints, oldest first.
+std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path& run);
+
+}  // namespace igebm::training

@@ -1,0 +1,37 @@
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include "igebm/base/random.h"
+#include "igebm/training/objective.h"
+#include "igebm/training/transport.h"
+
+namespace igebm::training {
+
+at::Tensor energy_matching(const std::function<at::Tensor(const at::Tensor&)>& energy, const at::Tensor& noise,
+                           const at::Tensor& data, const at::Tensor& time) {
+  std::vector<std::int64_t> column(static_cast<std::size_t>(data.dim()), 1);
+  column[0] = data.size(0);
+  const at::Tensor t = time.reshape(column);
+  const at::Tensor x = ((1 - t) * noise + t * data).detach().requires_grad_();
+  const at::Tensor gradient = torch::autograd::grad({energy(x).sum()}, {x}, {}, /*retain_graph=*/true, /*create_graph=*/true)[0];
+  return (gradient + (data - noise)).square().mean();
+}
+
+Loss EnergyMatching::loss(const Step& step) {
+  const std::int64_t count = step.data.size(0);
+  const auto first = static_cast<std::uint64_t>(step.step) * static_cast<std::uint64_t>(count);
+  at::Tensor noise = at::empty_like(step.data, at::MemoryFormat::Contiguous), time = at::empty({count});
+  const std::int64_t elements = noise.numel() / count;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto stream = first + static_cast<std::uint64_t>(i);
+    random_normal({step.seed, Purpose::flow_noise, stream, 0},
+                  {noise.data_ptr<float>() + i * elements, static_cast<std::size_t>(elements)});
+    random_uniform({step.seed, Purpose::flow_time, stream, 0}, {time.data_ptr<float>() + i, 1});
+  }
+  if (options_.transport) noise = noise.index_select(0, pair_by_transport(noise, step.data));
+  const at::Tensor loss = energy_matching(
+      [&](const at::Tensor& x) { return nn::evaluate(step.graph, step.weights, x, step.labels); }, noise, step.data, time);
+  return {options_.weight * loss, {{"loss/energy_matching", loss.item<double>()}}, 0};
+}
+
+}  // namespace igebm::training

@@ -1,0 +1,85 @@
+#include "igebm/training/optimizer.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+#include "igebm/base/error.h"
+
+namespace igebm::training {
+namespace {
+
+at::Tensor flatten(const std::vector<at::Tensor>& tensors) {
+  std::vector<at::Tensor> flat;
+  flat.reserve(tensors.size());
+  for (const auto& t : tensors) flat.push_back(t.detach().reshape({-1}));
+  return at::cat(flat);
+}
+
+std::int64_t total_size(const nn::Tensors& parameters) {
+  std::int64_t size = 0;
+  for (const auto& [_, p] : parameters) size += p.numel();
+  return size;
+}
+
+}  // namespace
+
+double learning_rate(const OptimizerOptions& o, std::int64_t step, std::int64_t total) {
+  const auto t = static_cast<double>(step);
+  const double warm = o.warmup > 0 ? std::min(1.0, (t + 1) / static_cast<double>(o.warmup)) : 1;
+  if (o.schedule == "constant") return o.learning_rate * warm;
+  const double x = total > 0 ? std::min(1.0, t / static_cast<double>(total)) : 1;
+  return o.learning_rate * warm * (o.final_share + (1 - o.final_share) * 0.5 * (1 + std::cos(std::numbers::pi * x)));
+}
+
+Adam::Adam(const nn::Tensors& parameters)
+    : m_(at::zeros({total_size(parameters)})), v_(at::zeros({total_size(parameters)})) {}
+
+double Adam::update(const OptimizerOptions& o, double rate, nn::Tensors& parameters, const std::vector<at::Tensor>& gradients) {
+  const at::NoGradGuard no_grad;
+  at::Tensor g = flatten(gradients);
+  const double norm = g.norm().item<double>();
+  if (!std::isfinite(norm)) return norm;
+  if (o.clip == "norm" && norm > o.clip_norm) g.mul_(o.clip_norm / norm);
+  if (o.clip == "second-moment") {
+    const double correction = step_ > 0 ? 1 - std::pow(o.beta2, static_cast<double>(step_)) : 1;
+    const at::Tensor bound = v_.div(correction).sqrt_().mul_(3).add_(0.1);
+    g = at::minimum(at::maximum(g, -bound), bound);
+  }
+  ++step_;
+  m_.mul_(o.beta1).add_(g, 1 - o.beta1);
+  v_.mul_(o.beta2).addcmul_(g, g, 1 - o.beta2);
+  const double c1 = 1 - std::pow(o.beta1, static_cast<double>(step_)), c2 = 1 - std::pow(o.beta2, static_cast<double>(step_));
+  const at::Tensor delta = m_.div(c1).div_(v_.div(c2).sqrt_().add_(o.epsilon));
+  std::int64_t offset = 0;
+  for (auto& [_, p] : parameters) {
+    p.sub_(delta.narrow(0, offset, p.numel()).view(p.sizes()), rate);
+    offset += p.numel();
+  }
+  return norm;
+}
+
+nn::Tensors Adam::state() const { return {{"m", m_}, {"v", v_}, {"step", at::scalar_tensor(step_, at::kLong)}}; }
+
+void Adam::load(const nn::Tensors& state) {
+  const at::Tensor &m = state.at("m"), &v = state.at("v");
+  if (m.sizes() != m_.sizes() || v.sizes() != v_.sizes()) throw UserError("optimiser state: of another network");
+  m_.copy_(m);
+  v_.copy_(v);
+  step_ = state.at("step").item<std::int64_t>();
+}
+
+Average::Average(const nn::Tensors& parameters) {
+  for (const auto& [name, p] : parameters) weights_[name] = p.detach().clone();
+}
+
+void Average::update(const nn::Tensors& parameters, double decay) {
+  const at::NoGradGuard no_grad;
+  const auto t = static_cast<double>(step_++);
+  const double d = std::min(decay, (1 + t) / (10 + t));
+  for (const auto& [name, p] : parameters) weights_.at(name).lerp_(p, 1 - d);
+}
+
+}  // namespace igebm::training

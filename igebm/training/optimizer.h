@@ -1,0 +1,57 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "igebm/nn/network.h"
+
+namespace igebm::training {
+
+/// Adam (Kingma & Ba 2015) with the schedules and gradient clips that energy-based training needs.
+struct OptimizerOptions {
+  double learning_rate = 3e-4;
+  double beta1 = 0, beta2 = 0.999, epsilon = 1e-8;
+  std::string clip = "second-moment";  ///< "none", "norm" (of the whole gradient), or IGEBM's "second-moment":
+                                       ///< each element to +-(3 sqrt(v) + 0.1), v the bias-corrected second moment
+  double clip_norm = 1;                ///< for "norm"
+  std::int64_t warmup = 0;             ///< steps of linear warm-up
+  std::string schedule = "constant";   ///< "constant", or "cosine" to `final_share` over the phase
+  double final_share = 0.01;
+};
+
+/// The learning rate of step `step` of `total`, counted from 0.
+double learning_rate(const OptimizerOptions& options, std::int64_t step, std::int64_t total);
+
+class Adam {
+ public:
+  explicit Adam(const nn::Tensors& parameters);
+
+  /// One update in place; gradients in the parameters' order. Returns the gradient's norm before clipping; if that
+  /// is not finite, nothing is changed.
+  double update(const OptimizerOptions& options, double rate, nn::Tensors& parameters, const std::vector<at::Tensor>& gradients);
+
+  nn::Tensors state() const;             ///< "m", "v" (all parameters, flattened, in order of name), "step"
+  void load(const nn::Tensors& state);   ///< throws UserError where sizes differ
+
+ private:
+  at::Tensor m_, v_;
+  std::int64_t step_ = 0;
+};
+
+/// An exponential average of weights (never of spectral norm's u and v): a <- a + (1 - decay_t)(p - a),
+/// decay_t = min(decay, (1 + t) / (10 + t)), so that the first steps are not remembered for long.
+class Average {
+ public:
+  explicit Average(const nn::Tensors& parameters);
+  void update(const nn::Tensors& parameters, double decay);
+  const nn::Tensors& weights() const { return weights_; }
+  nn::Tensors& weights() { return weights_; }
+  std::int64_t step() const { return step_; }
+  void set_step(std::int64_t step) { step_ = step; }
+
+ private:
+  nn::Tensors weights_;
+  std::int64_t step_ = 0;
+};
+
+}  // namespace igebm::training

@@ -1,0 +1,178 @@
+#include "igebm/training/recipe.h"
+
+#include <limits>
+
+#include "igebm/base/error.h"
+
+namespace igebm::training {
+namespace {
+
+using io::Fields;
+using io::Range;
+
+constexpr double infinity = std::numeric_limits<double>::infinity();
+const Range any{-infinity, infinity};
+const Range share{0, 1};
+const Range positive{0, infinity, true, true};
+const Range not_negative{0, infinity, false, true};
+const Range count_from_one{1, 1e9};
+const Range count_from_zero{0, 1e9};
+
+void describe(Fields& f, sampling::LangevinOptions& o) {
+  f.field("step_size", o.step_size, positive, "x <- x - step_size dE/dx + noise n");
+  f.field("noise", o.noise, any, "standard deviation of a step's noise; negative: sqrt(2 step_size)");
+  f.field("gradient_clip", o.gradient_clip, Range{0, infinity, true}, "on each element of dE/dx; inf: none");
+  f.field("low", o.low, any, "samples are clamped to [low, high]");
+  f.field("high", o.high, any, "");
+  f.field("temperature_start", o.temperature_start, not_negative, "the noise is multiplied by sqrt(temperature)");
+  f.field("temperature_end", o.temperature_end, not_negative, "geometric from start to end over the steps");
+  f.field("noise_first", o.noise_first, "add the noise before taking the gradient, as IGEBM's code does");
+}
+
+void describe(Fields& f, sampling::FlowOptions& o) {
+  f.field("flow_steps", o.steps, count_from_zero, "steps along -dE/dx from noise to data before Langevin; 0: none");
+  f.field("flow_method", o.method, {"euler", "heun"}, "");
+}
+
+void describe(Fields& f, sampling::StartOptions& o) {
+  f.field("start", o.start, {"uniform", "normal"}, "where new chains start");
+  f.field("start_low", o.low, any, "of uniform starts");
+  f.field("start_high", o.high, any, "");
+}
+
+void describe(Fields& f, OptimizerOptions& o) {
+  f.field("learning_rate", o.learning_rate, positive, "of Adam");
+  f.field("beta1", o.beta1, Range{0, 1, false, true}, "");
+  f.field("beta2", o.beta2, Range{0, 1, false, true}, "");
+  f.field("epsilon", o.epsilon, positive, "");
+  f.field("clip", o.clip, {"none", "norm", "second-moment"}, "of the parameters' gradient");
+  f.field("clip_norm", o.clip_norm, positive, "for clip = \"norm\"");
+  f.field("warmup", o.warmup, count_from_zero, "steps of linear warm-up");
+  f.field("schedule", o.schedule, {"constant", "cosine"}, "of the learning rate over the phase");
+  f.field("final_share", o.final_share, share, "of the learning rate that cosine ends at");
+}
+
+void describe(Fields& f, EnergyMatchingOptions& o) {
+  f.field("weight", o.weight, positive, "of this term in the loss");
+  f.field("transport", o.transport, "pair noise and data by minibatch optimal transport");
+}
+
+void describe(Fields& f, ContrastiveDivergenceOptions& o) {
+  f.field("weight", o.weight, positive, "of this term in the loss");
+  f.field("energy_l2", o.energy_l2, not_negative, "coefficient of E(x+)^2 + E(x-)^2");
+  f.field("steps", o.steps, count_from_one, "Langevin steps a training step");
+  f.field("buffer", o.replay.size, count_from_one, "chains in the replay buffer");
+  f.field("restart_share", o.replay.restart_share, share, "of chains that start anew");
+  f.field("data_share", o.replay.data_share, share, "of chains that start from data");
+  f.field("compact", o.replay.compact, "keep the buffer as 8-bit numbers over [start_low, start_high]");
+  describe(f, o.start);
+  describe(f, o.flow);
+  describe(f, o.langevin);
+  if (o.replay.restart_share + o.replay.data_share > 1) f.problem("restart_share", "restart_share and data_share together exceed 1");
+  if (o.langevin.low >= o.langevin.high) f.problem("low", "low must be below high");
+  if (o.replay.compact && o.start.low >= o.start.high) f.problem("start_low", "start_low must be below start_high");
+}
+
+void describe(Fields& f, PhaseOptions& o) {
+  f.field("steps", o.steps, count_from_one, "training steps");
+  f.field("batch", o.batch, count_from_one, "data a step; contrastive divergence takes as many chains");
+  f.field("average", o.average, Range{0, 1, false, true}, "decay of the average of weights that samples are drawn with; 0: none");
+  f.field("from_average", o.from_average, "start from the average of the phase before");
+  f.section("optimizer", [&](Fields& g) { describe(g, o.optimizer); });
+  f.optional_section("energy_matching", o.has_energy_matching, [&](Fields& g) { describe(g, o.energy_matching); });
+  f.optional_section("contrastive_divergence", o.has_contrastive_divergence,
+                     [&](Fields& g) { describe(g, o.contrastive_divergence); });
+  if (!o.has_energy_matching && !o.has_contrastive_divergence) {
+    f.problem("steps", "a phase needs a section energy_matching or contrastive_divergence, or both");
+  }
+  if (o.has_contrastive_divergence && o.batch > o.contrastive_divergence.replay.size) {
+    f.problem("batch", "more chains a batch than the buffer holds");
+  }
+}
+
+void describe(Fields& f, NetworkOptions& o) {
+  f.field("kind", o.kind, {"residual", "unet", "mlp"}, "");
+  f.field("labels", o.labels, "condition on the data's labels");
+  if (o.kind == "residual") {
+    f.field("stem", o.residual.stem, count_from_one, "channels of the first convolution");
+    f.field("stem_kernel", o.residual.stem_kernel, Range{3, 4}, "3, or 4 with stride 2");
+    f.field("blocks", o.residual.blocks, {}, "widths of the residual blocks; d: halve the picture");
+    f.field("activation", o.residual.activation, {"leaky_relu", "silu"}, "");
+    f.field("spectral_norm", o.residual.spectral_norm, "on every layer but the last");
+  } else if (o.kind == "unet") {
+    f.field("channels", o.unet.channels, count_from_one, "of the first level, half the picture's size");
+    f.field("deep_channels", o.unet.deep_channels, count_from_one, "of the second level, a quarter of it");
+    f.field("blocks", o.unet.blocks, count_from_one, "residual blocks of the first level, on each side");
+    f.field("deep_blocks", o.unet.deep_blocks, count_from_one, "of the second level");
+    f.field("groups", o.unet.groups, count_from_zero, "of group norm; 0: none");
+  } else {
+    f.field("widths", o.mlp.widths, count_from_one, "of the hidden layers");
+  }
+}
+
+}  // namespace
+
+void describe(Fields& f, Recipe& r) {
+  f.section("run", [&](Fields& g) {
+    g.field("seed", r.seed, count_from_zero, "of all random numbers");
+    g.field("threads", r.threads, Range{0, 1024}, "0: one per core");
+    g.field("engine", r.engine, {"fast", "reference"}, "what computes energy gradients while sampling");
+  });
+  f.section("data", [&](Fields& g) { data::describe(g, r.data); });
+  f.section("network", [&](Fields& g) { describe(g, r.network); });
+  f.section("train", [&](Fields& g) {
+    g.field("phases", r.phase_order, "names of sections [phase.NAME], in the order in which they run");
+    if (r.phase_order.empty()) g.problem("phases", "expected at least one name");
+    g.field("checkpoint_every", r.output.checkpoint_every, count_from_one, "training steps between checkpoints");
+    g.field("keep", r.output.keep, count_from_zero, "checkpoints kept; 0: all");
+    g.field("metrics_every", r.output.metrics_every, count_from_one, "");
+    g.field("samples_every", r.output.samples_every, count_from_zero, "steps between pictures of samples; 0: none");
+    g.field("samples", r.output.samples, count_from_one, "samples in such a picture");
+  });
+  std::vector<PhaseOptions> given = r.phases;
+  r.phases.clear();
+  f.section("phase", [&](Fields& g) {
+    for (std::size_t i = 0; i < r.phase_order.size(); ++i) {
+      PhaseOptions phase = i < given.size() ? given[i] : PhaseOptions{};
+      phase.name = r.phase_order[i];
+      g.section(phase.name.c_str(), [&](Fields& h) { describe(h, phase); });
+      r.phases.push_back(phase);
+    }
+  });
+  f.section("sampling", [&](Fields& g) {
+    g.field("steps", r.sampling.steps, count_from_zero, "Langevin steps");
+    describe(g, r.sampling.start);
+    describe(g, r.sampling.flow);
+    describe(g, r.sampling.langevin);
+    if (r.sampling.langevin.low >= r.sampling.langevin.high) g.problem("low", "low must be below high");
+  });
+  f.section("watchdog", [&](Fields& g) {
+    g.field("energy_limit", r.watchdog.energy_limit, positive, "of the mean |E| of data or samples");
+    g.field("rollbacks", r.watchdog.rollbacks, count_from_zero, "to the last good checkpoint, before training stops");
+    g.field("learning_rate_factor", r.watchdog.learning_rate_factor, Range{0, 1, true}, "at each rollback");
+  });
+}
+
+std::int64_t Recipe::total_steps() const {
+  std::int64_t total = 0;
+  for (const auto& phase : phases) total += phase.steps;
+  return total;
+}
+
+Recipe read_recipe(const std::string& path, const std::vector<std::string>& assignments) {
+  io::Recipe file = io::Recipe::read(path);
+  for (const auto& assignment : assignments) file.set(assignment);
+  Recipe recipe;
+  file.apply([&](Fields& f) { describe(f, recipe); });
+  return recipe;
+}
+
+nn::Graph build_graph(const NetworkOptions& o, const std::vector<std::int64_t>& input_shape, std::int64_t classes) {
+  const std::int64_t conditions = o.labels ? classes : 0;
+  if (o.labels && classes == 0) throw UserError("network.labels: the data have no labels");
+  if (o.kind == "unet") return nn::unet(o.unet, input_shape, conditions);
+  if (o.kind == "mlp") return nn::mlp(o.mlp, input_shape, conditions);
+  return nn::residual(o.residual, input_shape, conditions);
+}
+
+}  // namespace igebm::training

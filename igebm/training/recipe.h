@@ -1,0 +1,74 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "igebm/data/data.h"
+#include "igebm/engine/engine.h"
+#include "igebm/io/recipe.h"
+#include "igebm/nn/architectures.h"
+#include "igebm/training/objective.h"
+#include "igebm/training/optimizer.h"
+
+/// A recipe: everything a run is made of, as options that map one to one onto the TOML file.
+namespace igebm::training {
+
+struct NetworkOptions {
+  std::string kind = "residual";  ///< "residual", "unet" or "mlp"; its own options stand in the same section
+  bool labels = false;            ///< conditional on the data's labels
+  nn::ResidualOptions residual;
+  nn::UNetOptions unet;
+  nn::MlpOptions mlp;
+};
+
+/// A stretch of training with one loss (a sum of objectives) and one optimiser.
+struct PhaseOptions {
+  std::string name;
+  std::int64_t steps = 1000;
+  std::int64_t batch = 64;
+  double average = 0.995;  ///< decay of the average of weights; 0: none
+  bool from_average = true;  ///< the phase starts from the average of the phase before
+  OptimizerOptions optimizer;
+  bool has_energy_matching = false, has_contrastive_divergence = false;
+  EnergyMatchingOptions energy_matching;
+  ContrastiveDivergenceOptions contrastive_divergence;
+};
+
+struct WatchdogOptions {
+  double energy_limit = 1e5;          ///< of the mean |E| of data or samples
+  std::int64_t rollbacks = 5;         ///< before the training stops
+  double learning_rate_factor = 0.5;  ///< the rate is multiplied by it at each rollback
+};
+
+struct OutputOptions {
+  std::int64_t checkpoint_every = 500;
+  std::int64_t keep = 3;            ///< checkpoints kept; 0: all
+  std::int64_t metrics_every = 10;
+  std::int64_t samples_every = 500;  ///< 0: none
+  std::int64_t samples = 64;
+};
+
+struct Recipe {
+  std::int64_t seed = 0;
+  std::int64_t threads = 0;  ///< 0: one per core
+  std::string engine = "fast";
+  data::Options data;
+  NetworkOptions network;
+  std::vector<std::string> phase_order = {"train"};
+  std::vector<PhaseOptions> phases;  ///< in that order
+  sampling::SamplerOptions sampling;
+  WatchdogOptions watchdog;
+  OutputOptions output;
+
+  std::int64_t total_steps() const;
+};
+
+void describe(io::Fields& fields, Recipe& recipe);
+
+/// The recipe in a file, with "section.key=value" assignments on top. Throws UserError.
+Recipe read_recipe(const std::string& path, const std::vector<std::string>& assignments);
+
+nn::Graph build_graph(const NetworkOptions& options, const std::vector<std::int64_t>& input_shape, std::int64_t classes);
+
+}  // namespace igebm::training

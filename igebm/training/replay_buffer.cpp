@@ -1,0 +1,104 @@
+#include "igebm/training/replay_buffer.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "igebm/base/error.h"
+#include "igebm/base/random.h"
+
+namespace igebm::training {
+
+ReplayBuffer::ReplayBuffer(const ReplayOptions& options, const sampling::StartOptions& start, const std::vector<std::int64_t>& shape)
+    : options_(options), start_(start) {
+  std::vector<std::int64_t> size = {options.size};
+  size.insert(size.end(), shape.begin(), shape.end());
+  chains_ = {at::zeros(size, options.compact ? at::kByte : at::kFloat), at::zeros({options.size}, at::kLong),
+             at::full({options.size}, -1, at::kLong), at::zeros({options.size}, at::kLong)};
+}
+
+at::Tensor ReplayBuffer::pack(const at::Tensor& x) const {
+  if (!options_.compact) return x;
+  return x.sub(start_.low).mul_(255 / (start_.high - start_.low)).round_().clamp_(0, 255).to(at::kByte);
+}
+
+at::Tensor ReplayBuffer::unpack(const at::Tensor& x) const {
+  if (!options_.compact) return x;
+  return x.to(at::kFloat).mul_((start_.high - start_.low) / 255).add_(start_.low);
+}
+
+ReplayBuffer::Taken ReplayBuffer::take(const at::Tensor& data, const at::Tensor& labels, std::uint64_t seed, std::int64_t step) {
+  const std::int64_t count = data.size(0);
+  const auto at_step = static_cast<std::uint32_t>(step);
+  // The first `count` places of a Fisher-Yates shuffle are a draw without replacement.
+  std::vector<std::int64_t> order(static_cast<std::size_t>(options_.size));
+  std::iota(order.begin(), order.end(), 0);
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto j = i + random_index({seed, Purpose::replay, static_cast<std::uint64_t>(i), at_step}, options_.size - i);
+    std::swap(order[static_cast<std::size_t>(i)], order[static_cast<std::size_t>(j)]);
+  }
+  order.resize(static_cast<std::size_t>(count));
+  const at::Tensor rows = at::tensor(order, at::kLong);
+  sampling::Chains chains = chains_.select(rows);
+  chains.x = unpack(chains.x);
+  const sampling::Chains fresh =
+      sampling::start_chains(start_, data.sizes().slice(1).vec(), count, next_stream_, labels, seed);
+  next_stream_ += count;
+
+  at::Tensor anew = at::zeros({count}, at::kBool);
+  bool* anew_flags = anew.data_ptr<bool>();
+  std::vector<std::int64_t> restarted, from_data;
+  const std::int64_t* stream = chains.stream.const_data_ptr<std::int64_t>();
+  for (std::int64_t i = 0; i < count; ++i) {
+    const double u = random_uniform({seed, Purpose::replay, static_cast<std::uint64_t>(options_.size + i), at_step});
+    if (u < options_.data_share) {
+      from_data.push_back(i);
+    } else if (stream[i] < 0 || u < options_.data_share + options_.restart_share) {
+      restarted.push_back(i);
+      anew_flags[i] = true;
+    }
+  }
+  const auto start = [&](const std::vector<std::int64_t>& which, const sampling::Chains& from) {
+    if (which.empty()) return;
+    const at::Tensor index = at::tensor(which, at::kLong);
+    sampling::Chains part = from.select(index);
+    if (!part.labels.defined()) part.labels = at::zeros({part.size()}, at::kLong);
+    chains.put(index, part);
+  };
+  start(restarted, fresh);
+  start(from_data, {data, fresh.labels, fresh.stream, fresh.steps});
+  if (!labels.defined()) chains.labels = at::Tensor();
+  return {chains, rows, anew};
+}
+
+void ReplayBuffer::put(const Taken& taken) {
+  sampling::Chains packed = taken.chains;
+  packed.x = pack(packed.x);
+  if (!packed.labels.defined()) packed.labels = at::zeros({packed.size()}, at::kLong);
+  chains_.put(taken.rows, packed);
+}
+
+nn::Tensors ReplayBuffer::state() const {
+  return {{"x", chains_.x}, {"labels", chains_.labels}, {"stream", chains_.stream}, {"steps", chains_.steps},
+          {"next_stream", at::scalar_tensor(next_stream_, at::kLong)}};
+}
+
+void ReplayBuffer::load(const nn::Tensors& state) {
+  const auto copy = [&](at::Tensor& to, const char* name) {
+    const at::Tensor& from = state.at(name);
+    if (from.sizes() != to.sizes() || from.dtype() != to.dtype()) {
+      throw UserError(fmt::format("replay buffer: \"{}\" in the checkpoint is of another shape than the recipe's", name));
+    }
+    to.copy_(from);
+  };
+  copy(chains_.x, "x");
+  copy(chains_.labels, "labels");
+  copy(chains_.stream, "stream");
+  copy(chains_.steps, "steps");
+  next_stream_ = state.at("next_stream").item<std::int64_t>();
+}
+
+}  // namespace igebm::training

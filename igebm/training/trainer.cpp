@@ -1,0 +1,358 @@
+#include "igebm/training/trainer.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "igebm/base/error.h"
+#include "igebm/io/files.h"
+#include "igebm/io/picture.h"
+
+namespace igebm::training {
+namespace {
+
+namespace fs = std::filesystem;
+constexpr std::int64_t picture_streams = std::int64_t{1} << 40;  // far from the training's chains
+
+/// Where step `step` falls: the phase's index, and the step within it.
+std::pair<std::size_t, std::int64_t> place(const Recipe& recipe, std::int64_t step) {
+  std::size_t phase = 0;
+  while (phase + 1 < recipe.phases.size() && step >= recipe.phases[phase].steps) step -= recipe.phases[phase++].steps;
+  return {phase, step};
+}
+
+}  // namespace
+
+struct Trainer::State {
+  Recipe recipe;
+  fs::path run;
+  Observer& observer;
+  data::Batches data, validation;
+  nn::Network network;
+  Adam adam;
+  Average average;
+  std::shared_ptr<engine::Prepared> frozen;
+  std::vector<std::pair<std::string, std::unique_ptr<Objective>>> objectives;
+  std::int64_t step = 0, rollbacks = 0;
+  std::ofstream metrics;
+
+  State(const Recipe& r, fs::path folder, Observer& o, const data::Dataset& train, const data::Dataset& held_out)
+      : recipe(r), run(std::move(folder)), observer(o), data(train, r.data, seed()), validation(held_out, r.data, seed()),
+        network(build_graph(r.network, data.shape(), train.classes), seed()), adam(network.parameters()),
+        average(network.parameters()) {
+    at::NoGradGuard no_grad;
+    frozen = engine::prepare(network.graph(), network.effective_weights(), {r.engine});
+  }
+
+  std::uint64_t seed() const { return static_cast<std::uint64_t>(recipe.seed); }
+  /// After a rollback the chains and the noise are new; the weights at the start are not.
+  std::uint64_t attempt_seed() const { return seed() + (static_cast<std::uint64_t>(rollbacks) << 32); }
+  const PhaseOptions& phase() const { return recipe.phases[place(recipe, step).first]; }
+
+  void make_objectives() {
+    objectives.clear();
+    const PhaseOptions& p = phase();
+    if (p.has_energy_matching) objectives.emplace_back("energy_matching", std::make_unique<EnergyMatching>(p.energy_matching));
+    if (p.has_contrastive_divergence) {
+      objectives.emplace_back("contrastive_divergence", std::make_unique<ContrastiveDivergence>(p.contrastive_divergence, data.shape()));
+    }
+  }
+
+  void enter_phase() {
+    const PhaseOptions& p = phase();
+    if (step > 0 && p.from_average) {
+      const at::NoGradGuard no_grad;
+      for (auto& [name, t] : network.parameters()) t.copy_(average.weights().at(name));
+    }
+    adam = Adam(network.parameters());
+    average = Average(network.parameters());
+    make_objectives();
+    observer.message(fmt::format("phase {}: {} steps of {}", p.name, p.steps,
+                                 p.has_energy_matching && p.has_contrastive_divergence ? "energy matching and contrastive divergence"
+                                 : p.has_energy_matching                               ? "energy matching"
+                                                                                       : "contrastive divergence"));
+  }
+
+  Checkpoint checkpoint(bool regular) {
+    Checkpoint c;
+    c.step = step;
+    c.regular = regular;
+    c.rollbacks = rollbacks;
+    metrics.flush();
+    c.metrics_bytes = static_cast<std::int64_t>(fs::file_size(run / "metrics.jsonl"));
+    c.threads = at::get_num_threads();
+    c.engine = frozen->description();
+    c.network = {network.graph(), network.parameters(), network.buffers(), {{"step", std::to_string(step)}}};
+    c.average = average.weights();
+    c.state["optimizer"] = adam.state();
+    c.state["average"] = {{"step", at::scalar_tensor(average.step(), at::kLong)}};
+    for (const auto& [name, objective] : objectives) c.state[name] = objective->state();
+    return c;
+  }
+
+  void save(bool regular) { save_checkpoint(run, checkpoint(regular), recipe.output.keep); }
+
+  void restore(const Checkpoint& c) {
+    const at::NoGradGuard no_grad;
+    step = c.step;
+    const auto copy = [](const nn::Tensors& from, nn::Tensors& to) {
+      for (auto& [name, t] : to) t.copy_(from.at(name));
+    };
+    copy(c.network.parameters, network.parameters());
+    copy(c.network.buffers, network.buffers());
+    copy(c.average, average.weights());
+    average.set_step(c.state.at("average").at("step").item<std::int64_t>());
+    adam.load(c.state.at("optimizer"));
+    make_objectives();
+    for (auto& [name, objective] : objectives) {
+      const auto found = c.state.find(name);
+      if (found != c.state.end() && place(recipe, step).second > 0) objective->load(found->second);
+    }
+  }
+
+  void open_metrics(std::int64_t bytes) {
+    const fs::path path = run / "metrics.jsonl";
+    if (fs::exists(path)) fs::resize_file(path, static_cast<std::uintmax_t>(bytes));
+    metrics.open(path, std::ios::app);
+    if (!metrics) throw UserError(fmt::format("{}: cannot be written", path.string()));
+  }
+
+  void write_metrics(const nlohmann::ordered_json& record) {
+    metrics << record.dump() << '\n' << std::flush;
+    if (!metrics) throw UserError(fmt::format("{}: cannot be written (is the disk full?)", (run / "metrics.jsonl").string()));
+  }
+
+  /// Back to the last regular checkpoint, with new chains, new noise and a smaller learning rate.
+  void roll_back(const std::string& reason) {
+    const std::int64_t from = step;
+    if (rollbacks >= recipe.watchdog.rollbacks) {
+      throw UserError(fmt::format("{}: diverged at step {} ({}) after {} rollbacks; try a smaller phase.{}.optimizer.learning_rate or "
+                                  "sampling step_size; the last good checkpoint is kept",
+                                  run.string(), from, reason, rollbacks, phase().name));
+    }
+    auto folders = list_checkpoints(run);
+    std::error_code ignored;
+    while (!folders.empty()) {
+      const Checkpoint c = load_checkpoint(folders.back());
+      if (c.regular && c.step <= from) {
+        const std::int64_t count = rollbacks + 1;
+        restore(c);
+        rollbacks = count;
+        make_objectives();  // fresh buffers: the old chains may sit where the energy broke
+        if (place(recipe, step).second == 0) enter_phase();
+        break;
+      }
+      fs::remove_all(folders.back(), ignored);
+      folders.pop_back();
+    }
+    if (folders.empty()) throw UserError(fmt::format("{}: diverged at step {} ({}), and no checkpoint is left to go back to", run.string(), from, reason));
+    write_metrics({{"event", "rollback"}, {"step", from}, {"to", step}, {"rollbacks", rollbacks}, {"reason", reason}});
+    observer.message(fmt::format("step {}: {}; back to step {} with new chains and the learning rate times {:.3g} ({} of {} rollbacks)", from,
+                                 reason, step, std::pow(recipe.watchdog.learning_rate_factor, static_cast<double>(rollbacks)), rollbacks,
+                                 recipe.watchdog.rollbacks));
+  }
+
+  /// One parameter step. Returns why it must be undone, or nothing.
+  std::string advance() {
+    const auto [index, within] = place(recipe, step);
+    const PhaseOptions& p = recipe.phases[index];
+    const data::Batch batch = data.at(step, p.batch);
+    const bool labelled = network.graph().classes > 0;
+
+    network.advance_spectral_norm();
+    const at::AutoGradMode enable(true);
+    const nn::Tensors weights = network.effective_weights();
+    frozen->refresh(weights);
+    const Step now{network.graph(), weights, *frozen, batch.x, labelled ? batch.labels : at::Tensor(), attempt_seed(), step};
+    at::Tensor total;
+    Metrics record;
+    for (const auto& [_, objective] : objectives) {
+      Loss loss = objective->loss(now);
+      if (loss.non_finite > 0) return fmt::format("{} chains are not finite", loss.non_finite);
+      for (const auto& [name, value] : loss.metrics) {
+        if (name.starts_with("energy/") && std::fabs(value) > recipe.watchdog.energy_limit) {
+          return fmt::format("{} is {:.3g}, beyond watchdog.energy_limit", name, value);
+        }
+      }
+      total = total.defined() ? total + loss.value : loss.value;
+      record.insert(record.end(), loss.metrics.begin(), loss.metrics.end());
+    }
+    const double value = total.item<double>();
+    if (!std::isfinite(value)) return "the loss is not finite";
+    std::vector<at::Tensor> leaves;
+    for (const auto& [_, t] : network.parameters()) leaves.push_back(t);
+    auto gradients = torch::autograd::grad({total}, leaves, {}, false, false, /*allow_unused=*/true);
+    for (std::size_t i = 0; i < leaves.size(); ++i) {
+      if (!gradients[i].defined()) gradients[i] = at::zeros_like(leaves[i]);
+    }
+    const double rate = learning_rate(p.optimizer, within, p.steps) *
+                        std::pow(recipe.watchdog.learning_rate_factor, static_cast<double>(rollbacks));
+    const double norm = adam.update(p.optimizer, rate, network.parameters(), gradients);
+    if (!std::isfinite(norm)) return "the parameters' gradient is not finite";
+    average.update(network.parameters(), p.average);
+    ++step;
+    record.insert(record.begin(), {"loss", value});
+    record.emplace_back("gradient_norm", norm);
+    record.emplace_back("learning_rate", rate);
+    if (step % recipe.output.metrics_every == 0 || step == recipe.total_steps()) {
+      nlohmann::ordered_json json = {{"step", step}, {"phase", p.name}};
+      for (const auto& [name, v] : record) json[name] = v;
+      write_metrics(json);
+      observer.metrics(step, record);
+    }
+    return {};
+  }
+
+  void picture(const fs::path& path, std::int64_t count) {
+    const at::NoGradGuard no_grad;
+    const nn::Tensors weights = network.effective_weights(average.weights());
+    write_samples(path, weights, count);
+    observer.picture(step, path.string());
+  }
+
+  void write_samples(const fs::path& path, const nn::Tensors& weights, std::int64_t count) {
+    fs::create_directories(path.parent_path());
+    const sampling::Chains chains = draw(recipe, network.graph(), weights, count, picture_streams, {}, seed(), nullptr);
+    if (chains.x.dim() == 4) {
+      io::write_png(path, io::grid(to_unit(chains.x, recipe.data)));
+    } else if (chains.x.dim() == 2 && chains.x.size(1) == 2) {
+      const double bound = std::max(1.0, std::ceil(data.extent() * 1.1));
+      const std::int64_t side = 400;
+      const at::Tensor axis = at::linspace(-bound, bound, side);
+      const at::Tensor points = at::stack({axis.repeat({side}), axis.flip(0).repeat_interleave(side)}, 1);
+      const at::Tensor labels = network.graph().classes > 0 ? at::zeros({points.size(0)}, at::kLong) : at::Tensor();
+      const at::Tensor energies = nn::evaluate(network.graph(), weights, points, labels).reshape({side, side});
+      io::write_png(path, io::density(energies, chains.x, bound));
+    }
+  }
+};
+
+Trainer::Trainer(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Trainer::Trainer(Trainer&&) noexcept = default;
+Trainer::~Trainer() = default;
+std::int64_t Trainer::step() const { return state_->step; }
+const fs::path& Trainer::run() const { return state_->run; }
+
+namespace {
+
+void use_threads(const Recipe& recipe) {
+  if (recipe.threads > 0) at::set_num_threads(static_cast<int>(recipe.threads));
+}
+
+std::pair<data::Dataset, data::Dataset> load_data(const Recipe& recipe) {
+  const auto seed = static_cast<std::uint64_t>(recipe.seed);
+  return {data::load(recipe.data, data::Split::train, seed), data::load(recipe.data, data::Split::validation, seed)};
+}
+
+}  // namespace
+
+Trainer Trainer::begin(const Recipe& recipe, const fs::path& run, Observer& observer) {
+  if (fs::exists(run) && !fs::is_empty(run)) {
+    throw UserError(fmt::format("{}: holds something already; resume it with --resume {}, or choose another --out", run.string(), run.string()));
+  }
+  use_threads(recipe);
+  const auto [train, validation] = load_data(recipe);
+  auto state = std::make_unique<State>(recipe, run, observer, train, validation);
+  std::error_code error;
+  fs::create_directories(run, error);
+  if (error) throw UserError(fmt::format("{}: cannot be made: {}", run.string(), error.message()));
+  Recipe resolved = recipe;
+  io::write_atomically(run / "recipe.toml", io::write_recipe([&](io::Fields& f) { describe(f, resolved); }));
+  state->open_metrics(0);
+  state->enter_phase();
+  state->save(true);
+  return Trainer(std::move(state));
+}
+
+Trainer Trainer::resume(const fs::path& from, const std::vector<std::string>& assignments, Observer& observer) {
+  const bool is_checkpoint = fs::exists(from / "checkpoint.json");
+  const fs::path run = is_checkpoint ? fs::canonical(from).parent_path().parent_path() : from;
+  if (!fs::exists(run / "recipe.toml")) throw UserError(fmt::format("{}: not a run (no recipe.toml in it)", run.string()));
+  const auto folders = list_checkpoints(run);
+  if (folders.empty()) throw UserError(fmt::format("{}: no checkpoint to resume from; start anew with: igebm train {}", run.string(), (run / "recipe.toml").string()));
+  const fs::path folder = is_checkpoint ? from : folders.back();
+  Checkpoint checkpoint;
+  try {
+    checkpoint = load_checkpoint(folder);
+  } catch (const UserError& e) {
+    if (is_checkpoint || folders.size() < 2) throw;
+    throw UserError(fmt::format("{}; the checkpoint before it can be resumed with: --resume {}", e.what(), folders[folders.size() - 2].string()));
+  }
+  Recipe recipe = read_recipe((run / "recipe.toml").string(), assignments);
+  use_threads(recipe);
+  if (checkpoint.threads != at::get_num_threads()) {
+    observer.message(fmt::format("the run had {} threads until now and goes on with {}: equal up to rounding, not bit for bit",
+                                 checkpoint.threads, at::get_num_threads()));
+  }
+  const auto [train, validation] = load_data(recipe);
+  auto state = std::make_unique<State>(recipe, run, observer, train, validation);
+  if (nn::to_json(state->network.graph()) != nn::to_json(checkpoint.network.graph)) {
+    throw UserError(fmt::format("{}: the recipe's network is not the one in {}", (run / "recipe.toml").string(), folder.string()));
+  }
+  if (!assignments.empty()) io::write_atomically(run / "recipe.toml", io::write_recipe([&](io::Fields& f) { describe(f, recipe); }));
+  for (const auto& later : folders) {
+    if (std::stoll(later.filename()) > checkpoint.step) fs::remove_all(later);
+  }
+  state->rollbacks = checkpoint.rollbacks;
+  state->restore(checkpoint);
+  state->open_metrics(checkpoint.metrics_bytes);
+  observer.message(fmt::format("resuming {} at step {}", run.string(), checkpoint.step));
+  return Trainer(std::move(state));
+}
+
+bool Trainer::train(const std::function<bool()>& stop) {
+  State& s = *state_;
+  const std::int64_t total = s.recipe.total_steps();
+  while (s.step < total) {
+    if (stop && stop()) {
+      s.save(s.step % s.recipe.output.checkpoint_every == 0);
+      return false;
+    }
+    const std::string trouble = s.advance();
+    if (!trouble.empty()) {
+      s.roll_back(trouble);
+      continue;
+    }
+    s.observer.progress(place(s.recipe, s.step - 1).first < s.recipe.phases.size() ? s.recipe.phases[place(s.recipe, s.step - 1).first].name : "",
+                        s.step, total);
+    if (s.recipe.output.samples_every > 0 && s.step % s.recipe.output.samples_every == 0) {
+      s.picture(s.run / "samples" / fmt::format("{:06}.png", s.step), s.recipe.output.samples);
+    }
+    const bool phase_ends = s.step < total && place(s.recipe, s.step).second == 0;
+    if (phase_ends) s.enter_phase();
+    if (s.step % s.recipe.output.checkpoint_every == 0 || phase_ends || s.step == total) s.save(true);
+  }
+  if (!fs::exists(s.run / "samples.png")) s.picture(s.run / "samples.png", 100);
+  return true;
+}
+
+sampling::Chains draw(const Recipe& recipe, const nn::Graph& graph, const nn::Tensors& effective_weights, std::int64_t count,
+                      std::int64_t first_stream, const at::Tensor& labels, std::uint64_t seed, at::Tensor* energies,
+                      const sampling::OnStep& on_step, std::int64_t batch) {
+  const at::NoGradGuard no_grad;
+  const auto frozen = engine::prepare(graph, effective_weights, {recipe.engine});
+  at::Tensor all_labels = labels;
+  if (graph.classes > 0 && !labels.defined()) all_labels = at::arange(count, at::kLong).remainder(graph.classes);
+  std::vector<sampling::Chains> parts;
+  std::vector<at::Tensor> energy_parts;
+  for (std::int64_t begin = 0; begin < count; begin += batch) {
+    const std::int64_t end = std::min(count, begin + batch);
+    const at::Tensor part_labels = all_labels.defined() ? all_labels.slice(0, begin, end).contiguous() : at::Tensor();
+    auto chains = sampling::start_chains(recipe.sampling.start, graph.input_shape, end - begin, first_stream + begin, part_labels, seed);
+    const auto energy = frozen->given(graph.classes > 0 ? part_labels : at::Tensor());
+    sampling::sample(recipe.sampling, *energy, chains, seed, on_step);
+    if (energies != nullptr) energy_parts.push_back(energy->energy(chains.x));
+    parts.push_back(chains);
+  }
+  if (energies != nullptr) *energies = at::cat(energy_parts);
+  return sampling::Chains::join(parts);
+}
+
+at::Tensor to_unit(const at::Tensor& x, const data::Options& o) { return x.sub(o.low).div_(o.high - o.low).clamp_(0, 1); }
+
+}  // namespace igebm::training

@@ -1,0 +1,47 @@
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+
+#include "igebm/base/observer.h"
+#include "igebm/training/checkpoint.h"
+#include "igebm/training/recipe.h"
+
+namespace igebm::training {
+
+/// Trains a recipe in a run's folder: takes steps, keeps checkpoints and metrics.jsonl, draws samples, and goes back
+/// to the last good checkpoint when the energies leave their bounds. Everything is a function of the recipe and of
+/// what a checkpoint holds: stopped anywhere and resumed, it arrives at the same bits.
+class Trainer {
+ public:
+  /// A new run. Throws UserError if `run` holds anything, or if the recipe cannot be built.
+  static Trainer begin(const Recipe& recipe, const std::filesystem::path& run, Observer& observer);
+  /// Goes on from `from`: a run's folder (its newest checkpoint) or one of its checkpoints (later ones are dropped).
+  static Trainer resume(const std::filesystem::path& from, const std::vector<std::string>& assignments, Observer& observer);
+
+  Trainer(Trainer&&) noexcept;
+  ~Trainer();
+
+  /// Steps until the recipe's end, or until `stop` says so: then saves a checkpoint and returns false.
+  bool train(const std::function<bool()>& stop);
+
+  std::int64_t step() const;
+  const std::filesystem::path& run() const;
+
+ private:
+  struct State;
+  explicit Trainer(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+/// Samples from a model as the recipe says: `count` chains with streams from `first_stream`, labels cycling through
+/// the classes unless given (N). Moves `batch` chains at a time.
+sampling::Chains draw(const Recipe& recipe, const nn::Graph& graph, const nn::Tensors& effective_weights, std::int64_t count,
+                      std::int64_t first_stream, const at::Tensor& labels, std::uint64_t seed, at::Tensor* energies,
+                      const sampling::OnStep& on_step = {}, std::int64_t batch = 256);
+
+/// Pictures in [0, 1] from chains in the data's range.
+at::Tensor to_unit(const at::Tensor& x, const data::Options& options);
+
+}  // namespace igebm::training

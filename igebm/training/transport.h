@@ -1,0 +1,18 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+namespace igebm::training {
+
+/// The assignment of rows to columns of least total cost, exactly: shortest augmenting paths with potentials
+/// (Jonker & Volgenant 1987), O(n^3). cost: n * n numbers, row by row, all finite. Returns each row's column.
+std::vector<std::int64_t> assign(const std::vector<double>& cost, std::int64_t n);
+
+/// Minibatch optimal transport (Pooladian et al. 2023; Tong et al. 2024): the permutation of noise (N, ...) that
+/// pairs it with data (N, ...) at least total squared distance. Returns indices (N) int64 into noise.
+at::Tensor pair_by_transport(const at::Tensor& noise, const at::Tensor& data);
+
+}  // namespace igebm::training
