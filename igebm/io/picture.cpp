@@ -1,0 +1,76 @@
+#include "igebm/io/picture.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+#include <stb_image_write.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "igebm/base/error.h"
+#include "igebm/io/files.h"
+
+namespace igebm::io {
+
+at::Tensor grid(const at::Tensor& images, std::int64_t columns, std::int64_t scale) {
+  if (images.dim() != 4 || images.size(0) < 1 || (images.size(1) != 1 && images.size(1) != 3)) {
+    throw UserError("grid: expected images (N, 1 or 3, H, W), N at least 1");
+  }
+  const std::int64_t count = images.size(0), gap = 2;
+  if (columns <= 0) columns = static_cast<std::int64_t>(std::ceil(std::sqrt(static_cast<double>(count))));
+  columns = std::min(columns, count);
+  const std::int64_t rows = (count + columns - 1) / columns;
+  at::Tensor pixels = images.detach().cpu().to(at::kFloat).nan_to_num(0).clamp(0, 1).mul(255).round().to(at::kByte).permute({0, 2, 3, 1});
+  pixels = pixels.repeat_interleave(scale, 1).repeat_interleave(scale, 2);
+  const std::int64_t h = pixels.size(1), w = pixels.size(2);
+  at::Tensor sheet = at::full({rows * (h + gap) + gap, columns * (w + gap) + gap, pixels.size(3)}, 225, at::kByte);
+  for (std::int64_t i = 0; i < count; ++i) {
+    sheet.narrow(0, gap + (i / columns) * (h + gap), h).narrow(1, gap + (i % columns) * (w + gap), w).copy_(pixels[i]);
+  }
+  return sheet;
+}
+
+at::Tensor density(const at::Tensor& energies, const at::Tensor& points, double bound) {
+  // Dark blue to yellow over anchors that rise evenly in lightness.
+  constexpr std::array<std::array<float, 3>, 6> anchors = {
+      {{13, 8, 58}, {62, 38, 128}, {38, 110, 142}, {42, 170, 124}, {150, 214, 72}, {252, 240, 90}}};
+  const std::int64_t h = energies.size(0), w = energies.size(1);
+  const at::Tensor e = energies.detach().cpu().to(at::kFloat).contiguous();
+  const at::Tensor p = (e.min() - e).exp().contiguous();
+  at::Tensor picture = at::empty({h, w, 3}, at::kByte);
+  const float* value = p.const_data_ptr<float>();
+  std::uint8_t* out = picture.data_ptr<std::uint8_t>();
+  for (std::int64_t i = 0; i < h * w; ++i) {
+    const float at = std::clamp(std::isfinite(value[i]) ? value[i] : 0.0F, 0.0F, 1.0F) * (anchors.size() - 1);
+    const auto low = std::min(static_cast<std::size_t>(at), anchors.size() - 2);
+    const float t = at - static_cast<float>(low);
+    for (std::size_t c = 0; c < 3; ++c) out[i * 3 + static_cast<std::int64_t>(c)] = static_cast<std::uint8_t>((1 - t) * anchors[low][c] + t * anchors[low + 1][c]);
+  }
+  if (points.defined()) {
+    const at::Tensor q = points.detach().cpu().to(at::kDouble).contiguous();
+    const double* xy = q.const_data_ptr<double>();
+    for (std::int64_t i = 0; i < q.size(0); ++i) {
+      const double x = (xy[2 * i] + bound) / (2 * bound) * static_cast<double>(w - 1), y = (bound - xy[2 * i + 1]) / (2 * bound) * static_cast<double>(h - 1);
+      if (!(x >= 0 && y >= 0 && x <= static_cast<double>(w - 1) && y <= static_cast<double>(h - 1))) continue;
+      for (std::int64_t c = 0; c < 3; ++c) out[(std::lround(y) * w + std::lround(x)) * 3 + c] = 255;
+    }
+  }
+  return picture;
+}
+
+std::string encode_png(const at::Tensor& picture) {
+  if (picture.dim() != 3 || picture.scalar_type() != at::kByte || (picture.size(2) != 1 && picture.size(2) != 3)) {
+    throw UserError("PNG: expected a uint8 picture (H, W, 1 or 3)");
+  }
+  const at::Tensor p = picture.contiguous();
+  std::string bytes;
+  const auto append = [](void* to, void* data, int size) { static_cast<std::string*>(to)->append(static_cast<char*>(data), static_cast<std::size_t>(size)); };
+  const int h = static_cast<int>(p.size(0)), w = static_cast<int>(p.size(1)), c = static_cast<int>(p.size(2));
+  if (stbi_write_png_to_func(append, &bytes, w, h, c, p.const_data_ptr(), w * c) == 0) throw UserError("PNG: the picture could not be encoded");
+  return bytes;
+}
+
+void write_png(const std::filesystem::path& path, const at::Tensor& picture) { write_atomically(path, encode_png(picture)); }
+
+}  // namespace igebm::io

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <filesystem>
+#include <vector>
+
+/// Pictures are uint8 tensors (H, W, C), C = 1 or 3.
+namespace igebm::io {
+
+/// Images (N, C, H, W) in [0, 1] side by side on a light ground, `columns` a row (0: near square), each pixel drawn
+/// `scale` times as large.
+at::Tensor grid(const at::Tensor& images, std::int64_t columns = 0, std::int64_t scale = 2);
+
+/// exp(-E) of energies (H, W) over the square [-bound, bound]^2 (first row: largest y) in colour, relative to its
+/// greatest value, with points (N, 2) drawn over it.
+at::Tensor density(const at::Tensor& energies, const at::Tensor& points, double bound);
+
+/// PNG file format, atomically.
+void write_png(const std::filesystem::path& path, const at::Tensor& picture);
+std::string encode_png(const at::Tensor& picture);
+
+/// An animated GIF that repeats for ever. Throws UserError where igebm was built without giflib.
+void write_gif(const std::filesystem::path& path, const std::vector<at::Tensor>& frames, double frames_per_second);
+
+}  // namespace igebm::io

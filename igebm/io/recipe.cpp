@@ -1,0 +1,275 @@
+#include "igebm/io/recipe.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <toml++/toml.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <sstream>
+
+#include "igebm/base/error.h"
+#include "igebm/io/files.h"
+
+namespace igebm::io {
+
+bool Range::holds(double v) const { return (low_open ? v > low : v >= low) && (high_open ? v < high : v <= high); }
+
+std::string Range::text() const {
+  if (std::isinf(low) && std::isinf(high)) return "any";
+  if (std::isinf(high)) return fmt::format("{} {}", low_open ? "above" : "at least", low);
+  return fmt::format("in {}{}, {}{}", low_open ? '(' : '[', low, high, high_open ? ')' : ']');
+}
+
+std::string nearest(const std::string& name, const std::vector<std::string>& candidates) {
+  std::string best;
+  std::size_t least = std::max<std::size_t>(2, name.size() / 2) + 1;
+  for (const auto& candidate : candidates) {
+    std::vector<std::size_t> row(candidate.size() + 1);
+    for (std::size_t j = 0; j < row.size(); ++j) row[j] = j;
+    for (std::size_t i = 1; i <= name.size(); ++i) {
+      std::size_t diagonal = row[0];
+      row[0] = i;
+      for (std::size_t j = 1; j <= candidate.size(); ++j) {
+        const std::size_t above = row[j];
+        row[j] = std::min({row[j] + 1, row[j - 1] + 1, diagonal + (name[i - 1] == candidate[j - 1] ? 0 : 1)});
+        diagonal = above;
+      }
+    }
+    if (row.back() < least) least = row.back(), best = candidate;
+  }
+  return best;
+}
+
+struct Recipe::Parsed {
+  std::string name;
+  toml::table table;
+  std::map<std::string, bool> assigned;  // keys given by set()
+};
+
+namespace {
+
+std::string kind_of(const toml::node& node) {
+  if (const auto* s = node.as_string()) return fmt::format("\"{}\"", s->get());
+  if (node.is_table()) return "a section";
+  std::ostringstream out;
+  node.visit([&](const auto& n) { out << n; });
+  return out.str();
+}
+
+/// A number in TOML that reads back as the same bits, with a point so that it stays a number with fraction.
+std::string number(double value) {
+  if (std::isinf(value)) return value > 0 ? "inf" : "-inf";
+  std::string text = fmt::format("{}", value);
+  if (text.find_first_of(".e") == std::string::npos) text += ".0";
+  return text;
+}
+
+std::string toml_text(const std::string& text) {
+  std::ostringstream out;
+  out << toml::table{{"text", text}};
+  return out.str().substr(out.str().find('=') + 2);
+}
+
+class Reader : public Fields {
+ public:
+  Reader(const std::string& file, const std::map<std::string, bool>& assigned, const toml::table* table, std::string path, toml::source_region place)
+      : file_(file), assigned_(assigned), table_(table), path_(std::move(path)), place_(place) {}
+
+  void field(const char* key, bool& value, const char*) override {
+    if (const toml::node* n = find(key)) {
+      if (!n->is_boolean()) fail(key, *n, "expected true or false, got " + kind_of(*n));
+      value = n->as_boolean()->get();
+    }
+  }
+  void field(const char* key, std::int64_t& value, Range range, const char*) override {
+    if (const toml::node* n = find(key)) value = integer(key, *n, range);
+  }
+  void field(const char* key, double& value, Range range, const char*) override {
+    if (const toml::node* n = find(key)) {
+      if (!n->is_number()) fail(key, *n, fmt::format("expected a number, {}, got {}", range.text(), kind_of(*n)));
+      const double v = *n->value<double>();
+      if (!range.holds(v)) fail(key, *n, fmt::format("expected a number, {}, got {}", range.text(), kind_of(*n)));
+      value = v;
+    }
+  }
+  void field(const char* key, std::string& value, const std::vector<std::string>& choices, const char*) override {
+    if (const toml::node* n = find(key)) {
+      const auto* s = n->as_string();
+      const std::string expected = choices.empty() ? "a text" : fmt::format("one of \"{}\"", fmt::join(choices, "\", \""));
+      if (s == nullptr) fail(key, *n, fmt::format("expected {}, got {}", expected, kind_of(*n)));
+      if (!choices.empty() && std::find(choices.begin(), choices.end(), s->get()) == choices.end()) {
+        fail(key, *n, fmt::format("expected {}, got {}", expected, kind_of(*n)));
+      }
+      value = s->get();
+    }
+  }
+  void field(const char* key, std::vector<std::int64_t>& value, Range range, const char*) override {
+    if (const toml::node* n = find(key)) {
+      const auto* list = n->as_array();
+      if (list == nullptr) fail(key, *n, "expected a list of integers, got " + kind_of(*n));
+      value.clear();
+      for (const auto& item : *list) value.push_back(integer(key, item, range));
+    }
+  }
+  void field(const char* key, std::vector<std::string>& value, const char*) override {
+    if (const toml::node* n = find(key)) {
+      const auto* list = n->as_array();
+      if (list == nullptr) fail(key, *n, "expected a list of texts, got " + kind_of(*n));
+      value.clear();
+      for (const auto& item : *list) {
+        if (!item.is_string()) fail(key, item, "expected a list of texts, with " + kind_of(item) + " in it");
+        value.push_back(item.as_string()->get());
+      }
+    }
+  }
+  void section(const char* key, const std::function<void(Fields&)>& describe) override { enter(key, describe); }
+  void optional_section(const char* key, bool& present, const std::function<void(Fields&)>& describe) override {
+    present = present || (table_ != nullptr && table_->contains(key));
+    known_.emplace_back(key);
+    if (present) enter(key, describe);
+  }
+  void problem(const char* key, const std::string& what) override {
+    const toml::node* n = table_ == nullptr ? nullptr : table_->get(key);
+    throw UserError(fmt::format("{}: {}: {}", where(path_ + key, n == nullptr ? place_ : n->source()), path_ + key, what));
+  }
+
+  /// Every key must have been asked for.
+  void finish() const {
+    if (table_ == nullptr) return;
+    for (const auto& [key, node] : *table_) {
+      const std::string name(key.str());
+      if (std::find(known_.begin(), known_.end(), name) != known_.end()) continue;
+      const std::string near = nearest(name, known_);
+      throw UserError(fmt::format("{}: {}{}: unknown {}{}", where(path_ + name, node.source()), path_, name, node.is_table() ? "section" : "key",
+                                  near.empty() ? fmt::format("; known here: {}", fmt::join(known_, ", ")) : fmt::format("; did you mean \"{}\"?", near)));
+    }
+  }
+
+ private:
+  const toml::node* find(const char* key) {
+    known_.emplace_back(key);
+    return table_ == nullptr ? nullptr : table_->get(key);
+  }
+  std::string where(const std::string& key, const toml::source_region& place) const {
+    if (assigned_.contains(key)) return "--set " + key;
+    return place.begin.line > 0 ? fmt::format("{}:{}", file_, place.begin.line) : file_;
+  }
+  [[noreturn]] void fail(const std::string& key, const toml::node& node, const std::string& what) const {
+    throw UserError(fmt::format("{}: {}{}: {}", where(path_ + key, node.source()), path_, key, what));
+  }
+  std::int64_t integer(const char* key, const toml::node& node, Range range) const {
+    const auto expected = fmt::format("expected an integer {}, got {}", range.text(), kind_of(node));
+    if (!node.is_integer()) fail(key, node, expected);
+    const std::int64_t v = node.as_integer()->get();
+    if (!range.holds(static_cast<double>(v))) fail(key, node, expected);
+    return v;
+  }
+  void enter(const char* key, const std::function<void(Fields&)>& describe) {
+    const toml::node* n = find(key);
+    if (n != nullptr && !n->is_table()) fail(key, *n, "expected a section [" + path_ + key + "], got " + kind_of(*n));
+    Reader inner(file_, assigned_, n == nullptr ? nullptr : n->as_table(), path_ + key + ".", n == nullptr ? place_ : n->source());
+    describe(inner);
+    inner.finish();
+  }
+
+  const std::string& file_;
+  const std::map<std::string, bool>& assigned_;
+  const toml::table* table_;
+  std::string path_;
+  toml::source_region place_;
+  std::vector<std::string> known_;
+};
+
+class Writer : public Fields {
+ public:
+  explicit Writer(std::string path) : path_(std::move(path)) {}
+  std::string text() const { return values_ + sections_; }
+
+  void field(const char* key, bool& value, const char* doc) override { line(key, value ? "true" : "false", doc); }
+  void field(const char* key, std::int64_t& value, Range, const char* doc) override { line(key, std::to_string(value), doc); }
+  void field(const char* key, double& value, Range, const char* doc) override { line(key, number(value), doc); }
+  void field(const char* key, std::string& value, const std::vector<std::string>&, const char* doc) override { line(key, toml_text(value), doc); }
+  void field(const char* key, std::vector<std::int64_t>& value, Range, const char* doc) override {
+    line(key, fmt::format("[{}]", fmt::join(value, ", ")), doc);
+  }
+  void field(const char* key, std::vector<std::string>& value, const char* doc) override {
+    std::vector<std::string> items;
+    for (const auto& item : value) items.push_back(toml_text(item));
+    line(key, fmt::format("[{}]", fmt::join(items, ", ")), doc);
+  }
+  void section(const char* key, const std::function<void(Fields&)>& describe) override {
+    Writer inner(path_.empty() ? key : path_ + "." + key);
+    describe(inner);
+    sections_ += fmt::format("\n[{}]\n{}", inner.path_, inner.text());
+  }
+  void optional_section(const char* key, bool& present, const std::function<void(Fields&)>& describe) override {
+    if (present) section(key, describe);
+  }
+  void problem(const char*, const std::string&) override {}
+
+ private:
+  void line(const char* key, const std::string& value, const char* doc) {
+    values_ += fmt::format("{} = {}{}{}\n", key, value, *doc == '\0' ? "" : "  # ", doc);
+  }
+
+  std::string path_, values_, sections_;
+};
+
+toml::table parse_toml(std::string_view text, const std::string& name) {
+  try {
+    return toml::parse(text, name);
+  } catch (const toml::parse_error& e) {
+    const auto at = e.source().begin;
+    throw UserError(fmt::format("{}:{}:{}: not TOML: {}", name, at.line, at.column, e.description()));
+  }
+}
+
+}  // namespace
+
+Recipe Recipe::read(const std::string& path) { return parse(read_file(path), path); }
+
+Recipe Recipe::parse(std::string_view text, const std::string& name) {
+  Recipe recipe;
+  recipe.parsed_ = std::make_shared<Parsed>(Parsed{name, parse_toml(text, name), {}});
+  return recipe;
+}
+
+void Recipe::set(std::string_view assignment) {
+  const auto equals = assignment.find('=');
+  const auto fail = [&](const std::string& what) { return UserError(fmt::format("--set {}: {}", assignment, what)); };
+  if (equals == std::string_view::npos || equals == 0) throw fail("expected section.key=value");
+  const std::string key(assignment.substr(0, equals)), value(assignment.substr(equals + 1));
+  toml::table parsed;
+  try {
+    parsed = toml::parse(fmt::format("value = {}", value));
+  } catch (const toml::parse_error&) {
+    parsed.insert_or_assign("value", value);
+  }
+  toml::table* table = &parsed_->table;
+  std::size_t begin = 0;
+  for (auto dot = key.find('.'); dot != std::string::npos; begin = dot + 1, dot = key.find('.', begin)) {
+    const std::string part = key.substr(begin, dot - begin);
+    if (!table->contains(part)) table->insert_or_assign(part, toml::table{});
+    table = table->get(part)->as_table();
+    if (table == nullptr) throw fail(fmt::format("\"{}\" is no section", key.substr(0, dot)));
+  }
+  parsed.get("value")->visit([&](const auto& n) { table->insert_or_assign(key.substr(begin), n); });
+  parsed_->assigned[key] = true;
+}
+
+void Recipe::apply(const std::function<void(Fields&)>& describe) const {
+  Reader reader(parsed_->name, parsed_->assigned, &parsed_->table, "", {});
+  describe(reader);
+  reader.finish();
+}
+
+std::string write_recipe(const std::function<void(Fields&)>& describe) {
+  Writer writer("");
+  describe(writer);
+  return writer.text();
+}
+
+}  // namespace igebm::io

@@ -1,0 +1,64 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+/// Recipes: TOML files onto structs of options. One description of a struct (`describe(Fields&, Options&)`) serves
+/// reading, checking, and writing back.
+namespace igebm::io {
+
+struct Range {
+  double low, high;
+  bool low_open = false, high_open = false;
+  bool holds(double value) const;
+  std::string text() const;  ///< "[0, 1)", "above 0"
+};
+
+/// What a describe function visits. Values already there are the defaults.
+class Fields {
+ public:
+  virtual ~Fields() = default;
+  virtual void field(const char* key, bool& value, const char* doc) = 0;
+  virtual void field(const char* key, std::int64_t& value, Range range, const char* doc) = 0;
+  virtual void field(const char* key, double& value, Range range, const char* doc) = 0;
+  /// choices empty: any text.
+  virtual void field(const char* key, std::string& value, const std::vector<std::string>& choices, const char* doc) = 0;
+  virtual void field(const char* key, std::vector<std::int64_t>& value, Range range, const char* doc) = 0;
+  virtual void field(const char* key, std::vector<std::string>& value, const char* doc) = 0;
+  virtual void section(const char* key, const std::function<void(Fields&)>& describe) = 0;
+  /// Described only where present; reading sets `present`.
+  virtual void optional_section(const char* key, bool& present, const std::function<void(Fields&)>& describe) = 0;
+  /// What is wrong about the value of `key`, given the other values. Reading throws UserError at the key's place.
+  virtual void problem(const char* key, const std::string& what) = 0;
+};
+
+/// A parsed file that knows where each value stands.
+class Recipe {
+ public:
+  /// Throw UserError: missing file; syntax, with line and column.
+  static Recipe read(const std::string& path);
+  static Recipe parse(std::string_view text, const std::string& name);
+
+  /// "section.key=value" on top of the file: the value as in TOML; bare words are strings.
+  void set(std::string_view assignment);
+
+  /// Fills the described fields. Throws UserError on a wrong type, a value out of range, or a key that nobody
+  /// described: file, line, key, what was expected, nearest known name.
+  void apply(const std::function<void(Fields&)>& describe) const;
+
+ private:
+  struct Parsed;
+  std::shared_ptr<Parsed> parsed_;
+};
+
+/// All described values as TOML that reads back to the same values, each with its doc.
+std::string write_recipe(const std::function<void(Fields&)>& describe);
+
+/// The candidate nearest to `name` by edit distance, empty if none is near.
+std::string nearest(const std::string& name, const std::vector<std::string>& candidates);
+
+}  // namespace igebm::io
