@@ -1,0 +1,16 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <filesystem>
+
+namespace igebm::data {
+
+/// LeCun's IDX format of unsigned bytes, plain or gzip: 0, 0, 8, the number of dimensions, each as four bytes
+/// big-endian, then the data. Returns uint8 of that shape. Throws UserError with the file and what was expected.
+at::Tensor read_idx(const std::filesystem::path& path);
+
+/// `name` or `name`.gz in `folder`, whichever is there. Throws UserError with `hint` if neither.
+std::filesystem::path find_idx(const std::filesystem::path& folder, const std::string& name, const std::string& hint);
+
+}  // namespace igebm::data

@@ -1,0 +1,47 @@
+#include "igebm/engine/reference.h"
+
+#include <ATen/ATen.h>
+
+namespace igebm::engine {
+namespace {
+
+struct Frozen {
+  nn::Graph graph;
+  nn::Tensors weights;
+};
+
+class ReferenceEnergy : public energy::Energy {
+ public:
+  ReferenceEnergy(std::shared_ptr<const Frozen> network, at::Tensor labels) : network_(std::move(network)), labels_(std::move(labels)) {}
+  at::Tensor energy(const at::Tensor& x) const override { return nn::evaluate(network_->graph, network_->weights, x, labels_); }
+
+ private:
+  std::shared_ptr<const Frozen> network_;
+  at::Tensor labels_;
+};
+
+class Reference : public Prepared {
+ public:
+  Reference(const nn::Graph& graph, const nn::Tensors& weights) : network_(std::make_shared<Frozen>(Frozen{graph, {}})) { refresh(weights); }
+
+  void refresh(const nn::Tensors& weights) override {
+    for (const auto& [name, t] : weights) {
+      const at::Tensor w = t.detach();
+      // Channels-last weights make LibTorch's convolutions work in that layout throughout, which is faster on CPUs.
+      network_->weights[name] = w.dim() == 4 ? w.contiguous(at::MemoryFormat::ChannelsLast) : w;
+    }
+  }
+  energy::EnergyPtr given(const at::Tensor& labels) override { return std::make_shared<ReferenceEnergy>(network_, labels); }
+  std::string description() const override { return "autograd"; }
+
+ private:
+  std::shared_ptr<Frozen> network_;
+};
+
+}  // namespace
+
+std::shared_ptr<Prepared> reference(const nn::Graph& graph, const nn::Tensors& effective_weights) {
+  return std::make_shared<Reference>(graph, effective_weights);
+}
+
+}  // namespace igebm::engine
