@@ -21,6 +21,9 @@ function(igebm_use_torch_pch target)
       <map> <memory> <string> <vector> <optional> <functional>)
   endif()
   target_precompile_headers(${target} REUSE_FROM igebm_torch_pch)
+  # Programs too, or the compiled headers would not fit them.
+  set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
+  target_compile_options(${target} PRIVATE -fPIC)
 endfunction()
 
 add_library(igebm INTERFACE)

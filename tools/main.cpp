@@ -1,1 +1,39 @@
-int main() { return 0; }
+#include <fmt/format.h>
+
+#include <exception>
+
+#include "igebm/base/error.h"
+#include "tools/commands.h"
+
+namespace {
+
+/// Messages of libraries may run over many lines; the first says what happened.
+std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("igebm trains, samples and examines energy-based models (Du & Mordatch 2019).\n"
+               "Begin with: igebm train recipes/two-moons.toml, then igebm sample runs/two-moons --out points.npz");
+  app.name("igebm");
+  app.set_version_flag("--version", "igebm " IGEBM_VERSION);
+  app.require_subcommand(1);
+  app.get_formatter()->column_width(34);
+  igebm::tools::add_train(app);
+  igebm::tools::add_sample(app);
+  igebm::tools::add_info(app);
+  try {
+    app.parse(argc, argv);
+    return 0;
+  } catch (const CLI::ParseError& e) {
+    if (e.get_exit_code() == 0) return app.exit(e);
+    fmt::print(stderr, "igebm: {} (see igebm --help)\n", first_line(e.what()));
+    return 2;
+  } catch (const igebm::UserError& e) {
+    fmt::print(stderr, "igebm: {}\n", first_line(e.what()));
+    return 2;
+  } catch (const std::exception& e) {
+    fmt::print(stderr, "igebm: internal error: {}\n", first_line(e.what()));
+    return 1;
+  }
+}

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <memory>
+
+#include "igebm/base/observer.h"
+
+/// One function per subcommand: it adds its options and what to do when it is chosen.
+namespace igebm::tools {
+
+void add_train(CLI::App& app);
+void add_sample(CLI::App& app);
+void add_info(CLI::App& app);
+
+/// Progress with rate and time left: one line rewritten on a terminal, a plain line now and then otherwise.
+std::unique_ptr<Observer> make_console();
+
+/// SIGINT and SIGTERM ask long work to stop; a second one ends the program at once.
+void catch_interrupts();
+bool interrupted();
+
+}  // namespace igebm::tools

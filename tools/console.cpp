@@ -1,0 +1,95 @@
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <csignal>
+
+#include "tools/commands.h"
+
+namespace igebm::tools {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+std::atomic<bool> stop_asked{false};
+
+void on_signal(int signal) {
+  if (stop_asked.exchange(true)) {
+    std::signal(signal, SIG_DFL);
+    std::raise(signal);
+  }
+}
+
+std::string duration(double seconds) {
+  const auto s = static_cast<std::int64_t>(seconds + 0.5);
+  if (s < 60) return fmt::format("{} s", s);
+  if (s < 3600) return fmt::format("{}:{:02} min", s / 60, s % 60);
+  return fmt::format("{}:{:02} h", s / 3600, s / 60 % 60);
+}
+
+class Console : public Observer {
+ public:
+  ~Console() override { clear(); }
+
+  void message(std::string_view text) override {
+    clear();
+    fmt::print("{}\n", text);
+    std::fflush(stdout);
+  }
+
+  void progress(std::string_view stage, std::int64_t done, std::int64_t total) override {
+    const auto now = Clock::now();
+    if (first_done_ < 0 || done < last_done_) first_done_ = done - 1, start_ = now;
+    last_done_ = done;
+    const double since = seconds(now, shown_);
+    if (done < total && since < (terminal_ ? 0.2 : 10)) return;
+    shown_ = now;
+    const double elapsed = seconds(now, start_), rate = static_cast<double>(done - first_done_) / std::max(elapsed, 1e-9);
+    const std::string line =
+        fmt::format("{}: step {} of {}, {:.3g} steps/s, {} left{}", stage, done, total, rate, duration(static_cast<double>(total - done) / rate), figures_);
+    if (terminal_) {
+      fmt::print("\r\x1b[2K{}", line);
+      shown_line_ = true;
+    } else {
+      fmt::print("{}\n", line);
+    }
+    std::fflush(stdout);
+  }
+
+  void metrics(std::int64_t, const Metrics& metrics) override {
+    figures_.clear();
+    for (const auto& [name, value] : metrics) {
+      if (name == "loss" || name.starts_with("energy/")) figures_ += fmt::format(", {} {:.4g}", name, value);
+    }
+  }
+
+  void picture(std::int64_t, const std::string& path) override { message("samples: " + path); }
+
+ private:
+  static double seconds(Clock::time_point to, Clock::time_point from) { return std::chrono::duration<double>(to - from).count(); }
+  void clear() {
+    if (shown_line_) fmt::print("\r\x1b[2K");
+    std::fflush(stdout);
+    shown_line_ = false;
+  }
+
+  const bool terminal_ = isatty(STDOUT_FILENO) != 0;
+  bool shown_line_ = false;
+  Clock::time_point start_ = Clock::now(), shown_ = start_;
+  std::int64_t first_done_ = -1, last_done_ = -1;
+  std::string figures_;
+};
+
+}  // namespace
+
+std::unique_ptr<Observer> make_console() { return std::make_unique<Console>(); }
+
+void catch_interrupts() {
+  std::signal(SIGINT, on_signal);
+  std::signal(SIGTERM, on_signal);
+}
+
+bool interrupted() { return stop_asked; }
+
+}  // namespace igebm::tools

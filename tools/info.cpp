@@ -1,0 +1,76 @@
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <filesystem>
+
+#include "igebm/base/error.h"
+#include "igebm/io/files.h"
+#include "igebm/training/trainer.h"
+#include "tools/commands.h"
+
+namespace igebm::tools {
+namespace {
+
+namespace fs = std::filesystem;
+
+void describe_graph(const nn::Graph& graph) {
+  const nn::Network network(graph, 0);
+  fmt::print("network: {} parameters, input ({}), {}\n", network.parameter_count(), fmt::join(graph.input_shape, ", "),
+             graph.classes > 0 ? fmt::format("{} classes", graph.classes) : "no labels");
+  for (const auto& [name, t] : network.parameters()) fmt::print("  {} ({})\n", name, fmt::join(t.sizes().vec(), ", "));
+}
+
+void describe_recipe(const training::Recipe& recipe) {
+  fmt::print("data: {}\nengine: {}, seed {}\n", recipe.data.name, recipe.engine, recipe.seed);
+  for (const auto& phase : recipe.phases) {
+    fmt::print("phase {}: {} steps of {}{}{}\n", phase.name, phase.steps, phase.batch, phase.has_energy_matching ? ", energy matching" : "",
+               phase.has_contrastive_divergence ? fmt::format(", contrastive divergence with {} Langevin steps", phase.contrastive_divergence.steps) : "");
+  }
+  fmt::print("sampling: {} flow and {} Langevin steps\n", recipe.sampling.flow.steps, recipe.sampling.steps);
+}
+
+void info(const std::string& what) {
+  const fs::path path(what);
+  if (!fs::exists(path)) throw UserError(fmt::format("{}: no such run, checkpoint or recipe", what));
+  if (path.extension() == ".toml") {
+    const auto recipe = training::read_recipe(what, {});
+    describe_recipe(recipe);
+    const auto data = data::load(recipe.data, data::Split::train, static_cast<std::uint64_t>(recipe.seed));
+    describe_graph(training::build_graph(recipe.network, data.x.sizes().slice(1).vec(), data.classes));
+    return;
+  }
+  if (fs::is_regular_file(path)) {
+    describe_graph(training::load_model(path).graph);
+    return;
+  }
+  const bool is_checkpoint = fs::exists(path / "checkpoint.json");
+  if (!is_checkpoint) {
+    if (!fs::exists(path / "recipe.toml")) throw UserError(fmt::format("{}: neither a run, a checkpoint nor a recipe", what));
+    const auto recipe = training::read_recipe((path / "recipe.toml").string(), {});
+    describe_recipe(recipe);
+    const auto folders = training::list_checkpoints(path);
+    if (folders.empty()) throw UserError(fmt::format("{}: no checkpoint yet", what));
+    const auto newest = training::load_checkpoint(folders.back());
+    fmt::print("steps: {} of {}{}\nwatchdog: {} rollbacks\ncheckpoints:", newest.step, recipe.total_steps(),
+               newest.step == recipe.total_steps() ? " (finished)" : "", newest.rollbacks);
+    for (const auto& folder : folders) fmt::print(" {}", folder.filename().string());
+    fmt::print("\n");
+    describe_graph(newest.network.graph);
+    return;
+  }
+  const auto checkpoint = training::load_checkpoint(path);
+  fmt::print("step: {}\nwatchdog: {} rollbacks\nthreads: {}\nengine: {}\n", checkpoint.step, checkpoint.rollbacks, checkpoint.threads, checkpoint.engine);
+  describe_graph(checkpoint.network.graph);
+}
+
+}  // namespace
+
+void add_info(CLI::App& app) {
+  auto* command = app.add_subcommand("info", "say what a run, a checkpoint or a recipe holds");
+  auto what = std::make_shared<std::string>();
+  command->add_option("WHAT", *what, "a run's or checkpoint's folder, a .safetensors file, or a recipe")->required();
+  command->callback([what] { info(*what); });
+}
+
+}  // namespace igebm::tools
