@@ -24,8 +24,8 @@ struct Block {
   alignas(64) std::uint32_t word[4][lanes];
 };
 
-inline __attribute__((always_inline)) void philox_block(std::uint32_t first, std::uint32_t step, std::uint32_t low, std::uint32_t high,
-                                                        PhiloxKey key, Block& out) {
+inline __attribute__((always_inline)) void philox_block(std::uint32_t first, std::uint32_t step, std::uint32_t low,
+                                                        std::uint32_t high, PhiloxKey key, Block& out) {
   alignas(64) std::uint32_t a[lanes], b[lanes], c[lanes], d[lanes];
   for (int l = 0; l < lanes; ++l) {
     a[l] = first + static_cast<std::uint32_t>(l);
@@ -35,7 +35,8 @@ inline __attribute__((always_inline)) void philox_block(std::uint32_t first, std
   }
   for (int round = 0; round < 10; ++round) {
     for (int l = 0; l < lanes; ++l) {
-      const std::uint64_t p0 = static_cast<std::uint64_t>(multiplier_0) * a[l], p1 = static_cast<std::uint64_t>(multiplier_1) * c[l];
+      const std::uint64_t p0 = static_cast<std::uint64_t>(multiplier_0) * a[l],
+                          p1 = static_cast<std::uint64_t>(multiplier_1) * c[l];
       const std::uint32_t next_a = static_cast<std::uint32_t>(p1 >> 32) ^ b[l] ^ key[0];
       const std::uint32_t next_c = static_cast<std::uint32_t>(p0 >> 32) ^ d[l] ^ key[1];
       b[l] = static_cast<std::uint32_t>(p1);
@@ -70,7 +71,8 @@ inline __attribute__((always_inline)) float natural_log(float x) {
   return static_cast<float>(exponent) * 0.693147181F + series;
 }
 
-/// cos and sin of 2 pi u for u in (0, 1), error below 3e-7: reduced to an eighth of the circle on either side of a quarter turn.
+/// cos and sin of 2 pi u for u in (0, 1), error below 3e-7: reduced to an eighth of the circle on either side of a
+/// quarter turn.
 inline __attribute__((always_inline)) void circle(float u, float& cosine, float& sine) {
   const auto quarter = static_cast<std::int32_t>(u * 4.0F + 0.5F);
   const float angle = (u - static_cast<float>(quarter) * 0.25F) * 6.28318531F, z = angle * angle;
@@ -83,7 +85,8 @@ inline __attribute__((always_inline)) void circle(float u, float& cosine, float&
 }
 
 /// 64 normals: element 4 l + w from word w of counter l, in pairs (0, 1) and (2, 3).
-IGEBM_CLONES void normal_block(std::uint32_t first, std::uint32_t step, std::uint32_t low, std::uint32_t high, PhiloxKey key, float* out) {
+IGEBM_CLONES void normal_block(std::uint32_t first, std::uint32_t step, std::uint32_t low, std::uint32_t high,
+                               PhiloxKey key, float* out) {
   Block block;
   philox_block(first, step, low, high, key, block);
   alignas(64) float value[4][lanes];
@@ -101,7 +104,8 @@ IGEBM_CLONES void normal_block(std::uint32_t first, std::uint32_t step, std::uin
   }
 }
 
-IGEBM_CLONES void uniform_block(std::uint32_t first, std::uint32_t step, std::uint32_t low, std::uint32_t high, PhiloxKey key, float* out) {
+IGEBM_CLONES void uniform_block(std::uint32_t first, std::uint32_t step, std::uint32_t low, std::uint32_t high,
+                                PhiloxKey key, float* out) {
   Block block;
   philox_block(first, step, low, high, key, block);
   for (int l = 0; l < lanes; ++l) {
@@ -109,7 +113,8 @@ IGEBM_CLONES void uniform_block(std::uint32_t first, std::uint32_t step, std::ui
   }
 }
 
-IGEBM_CLONES void bits_block(std::uint32_t first, std::uint32_t step, std::uint32_t low, std::uint32_t high, PhiloxKey key, std::uint32_t* out) {
+IGEBM_CLONES void bits_block(std::uint32_t first, std::uint32_t step, std::uint32_t low, std::uint32_t high,
+                             PhiloxKey key, std::uint32_t* out) {
   Block block;
   philox_block(first, step, low, high, key, block);
   for (int l = 0; l < lanes; ++l) {
@@ -138,7 +143,8 @@ void fill(const RandomPlace& place, std::span<T> out, const BlockFunction& block
 
 PhiloxCounter philox(PhiloxCounter c, PhiloxKey key) {
   for (int round = 0; round < 10; ++round) {
-    const std::uint64_t p0 = static_cast<std::uint64_t>(multiplier_0) * c[0], p1 = static_cast<std::uint64_t>(multiplier_1) * c[2];
+    const std::uint64_t p0 = static_cast<std::uint64_t>(multiplier_0) * c[0],
+                        p1 = static_cast<std::uint64_t>(multiplier_1) * c[2];
     c = {static_cast<std::uint32_t>(p1 >> 32) ^ c[1] ^ key[0], static_cast<std::uint32_t>(p1),
          static_cast<std::uint32_t>(p0 >> 32) ^ c[3] ^ key[1], static_cast<std::uint32_t>(p0)};
     key[0] += weyl_0;
@@ -158,8 +164,9 @@ void random_uniform(const RandomPlace& place, std::span<float> out) { fill(place
 void random_normal(const RandomPlace& place, std::span<float> out) { fill(place, out, normal_block); }
 
 double random_uniform(const RandomPlace& place) {
-  const PhiloxCounter words = philox({0, place.step, static_cast<std::uint32_t>(place.stream), static_cast<std::uint32_t>(place.stream >> 32)},
-                                     philox_key(place.seed, place.purpose));
+  const PhiloxCounter words =
+      philox({0, place.step, static_cast<std::uint32_t>(place.stream), static_cast<std::uint32_t>(place.stream >> 32)},
+             philox_key(place.seed, place.purpose));
   const std::uint64_t bits = (static_cast<std::uint64_t>(words[0]) << 21) ^ words[1];
   return (static_cast<double>(bits & ((std::uint64_t{1} << 53) - 1)) + 0.5) * 0x1p-53;
 }
@@ -170,7 +177,9 @@ std::int64_t random_index(const RandomPlace& place, std::int64_t bound) {
   const std::uint64_t threshold = (0 - n) % n;
   const PhiloxKey key = philox_key(place.seed, place.purpose);
   for (std::uint32_t attempt = 1;; ++attempt) {
-    const PhiloxCounter words = philox({attempt, place.step, static_cast<std::uint32_t>(place.stream), static_cast<std::uint32_t>(place.stream >> 32)}, key);
+    const PhiloxCounter words = philox(
+        {attempt, place.step, static_cast<std::uint32_t>(place.stream), static_cast<std::uint32_t>(place.stream >> 32)},
+        key);
     const std::uint64_t bits = (static_cast<std::uint64_t>(words[1]) << 32) | words[0];
     const auto product = static_cast<unsigned __int128>(bits) * n;
     if (static_cast<std::uint64_t>(product) >= threshold) return static_cast<std::int64_t>(product >> 64);

@@ -25,6 +25,7 @@ enum class Purpose : std::uint32_t {
   augment = 11,
   accept = 12,
   momentum = 13,
+  exact_sample = 14,
 };
 
 using PhiloxCounter = std::array<std::uint32_t, 4>;
@@ -36,7 +37,8 @@ PhiloxCounter philox(PhiloxCounter counter, PhiloxKey key);
 /// The key of all numbers drawn for `purpose` under `seed`.
 PhiloxKey philox_key(std::uint64_t seed, Purpose purpose);
 
-/// A place in the stream of numbers: element i of it is word i % 4 of philox({i / 4, step, stream low, stream high}, key).
+/// A place in the stream of numbers: element i of it is word i % 4 of philox({i / 4, step, stream low, stream high},
+/// key).
 struct RandomPlace {
   std::uint64_t seed = 0;
   Purpose purpose = Purpose::langevin_noise;

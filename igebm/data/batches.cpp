@@ -30,7 +30,8 @@ const std::vector<std::int64_t>& Batches::order(std::int64_t epoch) const {
     order.resize(static_cast<std::size_t>(size()));
     std::iota(order.begin(), order.end(), 0);
     for (std::int64_t i = size() - 1; i > 0; --i) {
-      const auto j = random_index({seed_, Purpose::data_order, static_cast<std::uint64_t>(i), static_cast<std::uint32_t>(epoch)}, i + 1);
+      const auto j = random_index(
+          {seed_, Purpose::data_order, static_cast<std::uint64_t>(i), static_cast<std::uint32_t>(epoch)}, i + 1);
       std::swap(order[static_cast<std::size_t>(i)], order[static_cast<std::size_t>(j)]);
     }
     cached_epoch_[slot] = epoch;
@@ -63,7 +64,8 @@ Batch Batches::make(const std::vector<std::int64_t>& records, const std::vector<
     return batch;
   }
   batch.x = dataset_.x.index_select(0, batch.index).to(at::kFloat);
-  const std::int64_t count = batch.x.size(0), elements = count > 0 ? batch.x.numel() / count : 0, width = batch.x.size(3);
+  const std::int64_t count = batch.x.size(0), elements = count > 0 ? batch.x.numel() / count : 0,
+                     width = batch.x.size(3);
   float* x = batch.x.data_ptr<float>();
   const auto low = static_cast<float>(options_.low), range = static_cast<float>(options_.high - options_.low);
   at::parallel_for(0, count, 4, [&](std::int64_t begin, std::int64_t end) {

@@ -65,7 +65,7 @@ class Batches {
 
   std::vector<std::int64_t> shape() const;  ///< of one record
   std::int64_t size() const;
-  double extent() const;                    ///< greatest |x| of points; max(|low|, |high|) of pictures
+  double extent() const;  ///< greatest |x| of points; max(|low|, |high|) of pictures
 
  private:
   Batch make(const std::vector<std::int64_t>& records, const std::vector<std::int64_t>& epochs) const;

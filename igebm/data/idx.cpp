@@ -21,7 +21,8 @@ at::Tensor read_idx(const fs::path& path) {
   const auto read = [&](void* to, std::size_t size) {
     std::size_t done = 0;
     while (done < size) {
-      const int part = gzread(file.get(), static_cast<char*>(to) + done, static_cast<unsigned>(std::min<std::size_t>(size - done, 1U << 30)));
+      const int part = gzread(file.get(), static_cast<char*>(to) + done,
+                              static_cast<unsigned>(std::min<std::size_t>(size - done, 1U << 30)));
       if (part < 0) {
         int code = 0;
         throw fail(fmt::format("damaged gzip data ({})", gzerror(file.get(), &code)));
@@ -34,8 +35,10 @@ at::Tensor read_idx(const fs::path& path) {
   unsigned char magic[4] = {};
   if (read(magic, 4) != 4) throw fail("truncated: shorter than an IDX header");
   if (magic[0] != 0 || magic[1] != 0 || magic[2] != 8 || magic[3] < 1 || magic[3] > 4) {
-    throw fail(fmt::format("not an IDX file of bytes: expected it to begin with 00 00 08 and 1 to 4 dimensions, got {:02x} {:02x} {:02x} {:02x}",
-                           magic[0], magic[1], magic[2], magic[3]));
+    throw fail(
+        fmt::format("not an IDX file of bytes: expected it to begin with 00 00 08 and 1 to 4 dimensions, got {:02x} "
+                    "{:02x} {:02x} {:02x}",
+                    magic[0], magic[1], magic[2], magic[3]));
   }
   std::vector<std::int64_t> shape;
   std::int64_t total = 1;
@@ -43,13 +46,16 @@ at::Tensor read_idx(const fs::path& path) {
     unsigned char b[4] = {};
     if (read(b, 4) != 4) throw fail("truncated in its header");
     shape.push_back((std::int64_t{b[0]} << 24) | (b[1] << 16) | (b[2] << 8) | b[3]);
-    if (shape.back() == 0 || total > (std::int64_t{1} << 36) / shape.back()) throw fail("dimensions that cannot be: " + std::to_string(shape.back()));
+    if (shape.back() == 0 || total > (std::int64_t{1} << 36) / shape.back())
+      throw fail("dimensions that cannot be: " + std::to_string(shape.back()));
     total *= shape.back();
   }
   // Grown as data arrive: a damaged header must not ask for more memory than the file fills.
   std::vector<unsigned char> bytes;
   while (bytes.size() < static_cast<std::size_t>(total)) {
-    const std::size_t want = std::min<std::size_t>(static_cast<std::size_t>(total) - bytes.size(), std::size_t{1} << 26), have = bytes.size();
+    const std::size_t want =
+                          std::min<std::size_t>(static_cast<std::size_t>(total) - bytes.size(), std::size_t{1} << 26),
+                      have = bytes.size();
     bytes.resize(have + want);
     const std::size_t got = read(bytes.data() + have, want);
     if (got != want) throw fail(fmt::format("truncated: {} bytes of data promised, {} found", total, have + got));

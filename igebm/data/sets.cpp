@@ -14,18 +14,24 @@ namespace igebm::data {
 namespace {
 
 /// MNIST and what shares its four files (LeCun et al.; Fashion-MNIST: Xiao et al. 2017).
-Dataset mnist_like(const Options& options, const char* usual, const char* hint, std::vector<std::string> names, bool test) {
+Dataset mnist_like(const Options& options, const char* usual, const char* hint, std::vector<std::string> names,
+                   bool test) {
   const std::filesystem::path folder = options.path.empty() ? usual : options.path;
   const std::string part = test ? "t10k" : "train";
-  const auto images_path = find_idx(folder, part + "-images-idx3-ubyte", hint), labels_path = find_idx(folder, part + "-labels-idx1-ubyte", hint);
+  const auto images_path = find_idx(folder, part + "-images-idx3-ubyte", hint),
+             labels_path = find_idx(folder, part + "-labels-idx1-ubyte", hint);
   const at::Tensor images = read_idx(images_path), labels = read_idx(labels_path);
-  if (images.dim() != 3) throw UserError(fmt::format("{}: expected images (3 dimensions), got {} dimensions", images_path.string(), images.dim()));
+  if (images.dim() != 3)
+    throw UserError(
+        fmt::format("{}: expected images (3 dimensions), got {} dimensions", images_path.string(), images.dim()));
   if (labels.dim() != 1 || labels.size(0) != images.size(0)) {
-    throw UserError(fmt::format("{}: expected {} labels, one for each image of {}", labels_path.string(), images.size(0), images_path.string()));
+    throw UserError(fmt::format("{}: expected {} labels, one for each image of {}", labels_path.string(),
+                                images.size(0), images_path.string()));
   }
   const auto classes = static_cast<std::int64_t>(names.size());
   if (labels.max().item<std::int64_t>() >= classes) {
-    throw UserError(fmt::format("{}: label {} where 0 to {} are expected", labels_path.string(), labels.max().item<std::int64_t>(), classes - 1));
+    throw UserError(fmt::format("{}: label {} where 0 to {} are expected", labels_path.string(),
+                                labels.max().item<std::int64_t>(), classes - 1));
   }
   return {images.unsqueeze(1), labels.to(at::kLong), classes, std::move(names)};
 }
@@ -38,10 +44,14 @@ Dataset points(const Options& options, bool test, std::uint64_t seed) {
 
 const std::vector<Set>& sets() {
   static const std::vector<Set> all = {
-      {"fashion-mnist", "70,000 grey 28x28 pictures of clothing, 10 classes (Debian package dataset-fashion-mnist, or IDX files in data.path)",
+      {"fashion-mnist",
+       "70,000 grey 28x28 pictures of clothing, 10 classes (Debian package dataset-fashion-mnist, or IDX files in "
+       "data.path)",
        [](const Options& o, bool test, std::uint64_t) {
-         return mnist_like(o, "/usr/share/datasets/fashion-mnist", "install Debian's package dataset-fashion-mnist, or give data.path",
-                           {"T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot"}, test);
+         return mnist_like(
+             o, "/usr/share/datasets/fashion-mnist",
+             "install Debian's package dataset-fashion-mnist, or give data.path",
+             {"T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot"}, test);
        }},
       {"mnist", "70,000 grey 28x28 digits, 10 classes (IDX files in data.path)",
        [](const Options& o, bool test, std::uint64_t) {
@@ -83,14 +93,16 @@ Dataset load(const Options& options, Split split, std::uint64_t seed) {
   }
   if (found == nullptr) {
     const std::string near = io::nearest(options.name, names);
-    throw UserError(fmt::format("data.name: unknown data set \"{}\"{}", options.name, near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near)));
+    throw UserError(fmt::format("data.name: unknown data set \"{}\"{}", options.name,
+                                near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near)));
   }
   Dataset all = found->read(options, split == Split::test, seed);
   const std::int64_t total = all.x.size(0), used = options.count > 0 ? std::min(options.count, total) : total;
   // Held out: a random choice of the records, the same for every run with this seed.
   std::vector<std::int64_t> chosen;
   for (std::int64_t i = 0; i < used; ++i) {
-    const bool held_out = random_uniform({seed, Purpose::data_order, static_cast<std::uint64_t>(i), ~std::uint32_t{0}}) < options.validation;
+    const bool held_out = random_uniform({seed, Purpose::data_order, static_cast<std::uint64_t>(i),
+                                          ~std::uint32_t{0}}) < options.validation;
     if (split == Split::test || held_out == (split == Split::validation)) chosen.push_back(i);
   }
   const at::Tensor rows = at::tensor(chosen, at::kLong);

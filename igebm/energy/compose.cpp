@@ -1,0 +1,84 @@
+#include "igebm/energy/compose.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <cmath>
+#include <utility>
+
+#include "igebm/base/error.h"
+
+namespace igebm::energy {
+namespace {
+
+std::vector<double> one_each(std::vector<double> weights, std::size_t parts, const char* who) {
+  if (parts == 0) throw UserError(fmt::format("{}: expected at least one energy", who));
+  if (weights.empty()) weights.assign(parts, 1.0);
+  if (weights.size() != parts)
+    throw UserError(fmt::format("{}: {} weights for {} energies", who, weights.size(), parts));
+  return weights;
+}
+
+}  // namespace
+
+Sum::Sum(std::vector<EnergyPtr> parts, std::vector<double> weights)
+    : parts_(std::move(parts)), weights_(one_each(std::move(weights), parts_.size(), "Sum")) {}
+
+at::Tensor Sum::energy(const at::Tensor& x) const {
+  at::Tensor sum = weights_[0] * parts_[0]->energy(x);
+  for (std::size_t i = 1; i < parts_.size(); ++i) sum = sum + weights_[i] * parts_[i]->energy(x);
+  return sum;
+}
+
+EnergyAndGradient Sum::energy_and_gradient(const at::Tensor& x) const {
+  const at::NoGradGuard no_grad;
+  EnergyAndGradient sum = parts_[0]->energy_and_gradient(x);
+  sum = {weights_[0] * sum.energy, weights_[0] * sum.gradient};
+  for (std::size_t i = 1; i < parts_.size(); ++i) {
+    const auto [e, g] = parts_[i]->energy_and_gradient(x);
+    sum.energy.add_(e, weights_[i]);
+    sum.gradient.add_(g, weights_[i]);
+  }
+  return sum;
+}
+
+Mixture::Mixture(std::vector<EnergyPtr> parts, std::vector<double> weights) : parts_(std::move(parts)) {
+  for (const double w : one_each(std::move(weights), parts_.size(), "Mixture")) {
+    if (!(w > 0)) throw UserError(fmt::format("Mixture: expected positive weights, got {}", w));
+    log_weights_.push_back(std::log(w));
+  }
+}
+
+at::Tensor Mixture::energy(const at::Tensor& x) const {
+  std::vector<at::Tensor> terms;
+  for (std::size_t i = 0; i < parts_.size(); ++i) terms.push_back(log_weights_[i] - parts_[i]->energy(x));
+  return -at::logsumexp(at::stack(terms, 1), 1);
+}
+
+EnergyAndGradient Mixture::energy_and_gradient(const at::Tensor& x) const {
+  const at::NoGradGuard no_grad;
+  std::vector<at::Tensor> terms, gradients;
+  for (std::size_t i = 0; i < parts_.size(); ++i) {
+    const auto [e, g] = parts_[i]->energy_and_gradient(x);
+    terms.push_back(log_weights_[i] - e);
+    gradients.push_back(g);
+  }
+  const at::Tensor all = at::stack(terms, 1), responsibility = at::softmax(all, 1);
+  std::vector<std::int64_t> column(static_cast<std::size_t>(x.dim()), 1);
+  column[0] = x.size(0);
+  at::Tensor gradient = at::zeros_like(gradients[0]);
+  for (std::size_t i = 0; i < parts_.size(); ++i)
+    gradient += responsibility.select(1, static_cast<std::int64_t>(i)).reshape(column) * gradients[i];
+  return {-at::logsumexp(all, 1), gradient};
+}
+
+EnergyPtr negation(EnergyPtr part) {
+  return std::make_shared<Sum>(std::vector<EnergyPtr>{std::move(part)}, std::vector<double>{-1.0});
+}
+
+EnergyPtr tempered(EnergyPtr part, double temperature) {
+  if (!(temperature > 0)) throw UserError(fmt::format("tempered: expected a temperature above 0, got {}", temperature));
+  return std::make_shared<Sum>(std::vector<EnergyPtr>{std::move(part)}, std::vector<double>{1 / temperature});
+}
+
+}  // namespace igebm::energy

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <vector>
+
+#include "igebm/energy/energy.h"
+
+/// Energies from energies (Du et al. 2020; Liu et al. 2022). Gradients are put together from the parts' own, so that
+/// fast energies stay fast.
+namespace igebm::energy {
+
+/// E = sum_i w_i E_i: the product of the densities, "and". A negative weight is "not".
+class Sum : public Energy {
+ public:
+  /// weights empty: all 1. Throws UserError if there is not one for each part.
+  explicit Sum(std::vector<EnergyPtr> parts, std::vector<double> weights = {});
+  at::Tensor energy(const at::Tensor& x) const override;
+  EnergyAndGradient energy_and_gradient(const at::Tensor& x) const override;
+
+ private:
+  std::vector<EnergyPtr> parts_;
+  std::vector<double> weights_;
+};
+
+/// E = -log sum_i w_i exp(-E_i): the mixture of the densities, "or". Weights are used as given.
+class Mixture : public Energy {
+ public:
+  explicit Mixture(std::vector<EnergyPtr> parts, std::vector<double> weights = {});
+  at::Tensor energy(const at::Tensor& x) const override;
+  EnergyAndGradient energy_and_gradient(const at::Tensor& x) const override;
+
+ private:
+  std::vector<EnergyPtr> parts_;
+  std::vector<double> log_weights_;
+};
+
+EnergyPtr negation(EnergyPtr part);                      ///< -E
+EnergyPtr tempered(EnergyPtr part, double temperature);  ///< E / T; throws UserError unless T > 0
+
+}  // namespace igebm::energy

@@ -1,0 +1,127 @@
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <functional>
+
+#include "igebm/base/error.h"
+#include "igebm/energy/analytic.h"
+#include "igebm/energy/compose.h"
+
+namespace igebm::energy {
+namespace {
+
+at::Tensor points(std::int64_t count, std::int64_t dimensions, int seed = 1) {
+  at::manual_seed(static_cast<std::uint64_t>(seed));
+  return at::randn({count, dimensions}, at::kDouble);
+}
+
+// Central differences in double: error about h^2 and rounding / h, both below 1e-8 at h = 1e-5.
+void expect_gradient(const Energy& e, const at::Tensor& x) {
+  constexpr double h = 1e-5;
+  const auto [energy, gradient] = e.energy_and_gradient(x);
+  EXPECT_TRUE(at::allclose(energy, e.energy(x), 1e-10, 1e-10));
+  for (std::int64_t d = 0; d < x.size(1); ++d) {
+    at::Tensor shift = at::zeros_like(x);
+    shift.select(1, d).fill_(h);
+    const at::Tensor difference = (e.energy(x + shift) - e.energy(x - shift)) / (2 * h);
+    EXPECT_LT((difference - gradient.select(1, d)).abs().max().item<double>(),
+              1e-6 * (1 + gradient.abs().max().item<double>()))
+        << "dimension " << d;
+  }
+}
+
+// Z by the midpoint rule over [-8, 8]^2.
+double integrate(const Energy& e) {
+  constexpr std::int64_t side = 1600;
+  const double h = 16.0 / side;
+  const at::Tensor axis = (at::arange(side, at::kDouble) + 0.5) * h - 8;
+  const at::Tensor x = at::stack({axis.repeat({side}), axis.repeat_interleave(side)}, 1);
+  return std::log((-e.energy(x)).exp().sum().item<double>() * h * h);
+}
+
+const at::Tensor covariance = at::tensor({0.8, 0.3, 0.3, 0.5}, at::kDouble).reshape({2, 2});
+const Gaussian gaussian(at::tensor({0.3, -0.2}, at::kDouble), covariance);
+const GaussianMixture mixture(at::tensor({1.0, 3.0}, at::kDouble),
+                              at::tensor({-1.0, 0.5, 1.0, 0.0}, at::kDouble).reshape({2, 2}),
+                              at::tensor({0.5, 0.8}, at::kDouble));
+
+TEST(Analytic, GradientsAgreeWithFiniteDifferences) {
+  const at::Tensor x = points(50, 2);
+  expect_gradient(gaussian, x);
+  expect_gradient(mixture, x);
+  expect_gradient(DoubleWell(2, 2.0), x);
+  expect_gradient(Rings({1.0, 2.0}, 0.3), x);
+  expect_gradient(Banana(1.2, 0.7), x);
+  expect_gradient(Gaussian(at::zeros({5}), at::eye(5) * 2), points(20, 5));
+}
+
+TEST(Analytic, NormalisersAgreeWithIntegration) {
+  const std::pair<const AnalyticEnergy*, const char*> all[] = {{&gaussian, "gaussian"}, {&mixture, "mixture"}};
+  for (const auto& [e, name] : all) EXPECT_NEAR(integrate(*e), e->log_z(), 1e-6) << name;
+  EXPECT_NEAR(integrate(DoubleWell(2, 2.0)), DoubleWell(2, 2.0).log_z(), 1e-6);
+  EXPECT_NEAR(integrate(Rings({1.0, 2.0}, 0.3)), Rings({1.0, 2.0}, 0.3).log_z(), 1e-4);  // a cusp at the origin
+  EXPECT_NEAR(integrate(Banana(1.0, 0.1)), Banana(1.0, 0.1).log_z(), 1e-6);
+}
+
+TEST(Analytic, FloatAndDoubleAgree) {
+  const at::Tensor x = points(20, 2);
+  const auto single = mixture.energy_and_gradient(x.to(at::kFloat));
+  EXPECT_EQ(single.gradient.scalar_type(), at::kFloat);
+  EXPECT_TRUE(at::allclose(single.gradient.to(at::kDouble), mixture.energy_and_gradient(x).gradient, 1e-4, 1e-4));
+}
+
+TEST(Analytic, BadArgumentsAreNamed) {
+  EXPECT_THROW(Gaussian(at::zeros({2}), at::eye(3)), UserError);
+  EXPECT_THROW(Gaussian(at::zeros({2}), at::eye(2) * -1), UserError);
+  EXPECT_THROW(GaussianMixture(at::tensor({1.0, -1.0}), at::zeros({2, 2}), at::ones({2})), UserError);
+  EXPECT_THROW(Rings({1.0}, 0.1).energy(points(3, 3)), UserError);
+}
+
+TEST(Compose, ProductOfGaussiansIsTheirGaussian) {
+  const auto a = std::make_shared<Gaussian>(at::tensor({1.0, 0.0}), at::eye(2) * 0.5);
+  const auto b = std::make_shared<Gaussian>(at::tensor({-1.0, 2.0}), at::eye(2) * 2.0);
+  // Precisions add: 2 + 0.5; the mean is weighted by them.
+  const Gaussian product((at::tensor({1.0, 0.0}) * 2 + at::tensor({-1.0, 2.0}) * 0.5) / 2.5, at::eye(2) / 2.5);
+  const at::Tensor x = points(30, 2);
+  const Sum sum({a, b});
+  EXPECT_TRUE(at::allclose(sum.energy_and_gradient(x).gradient, product.energy_and_gradient(x).gradient, 1e-6, 1e-6));
+  const at::Tensor apart = sum.energy(x) - product.energy(x);
+  EXPECT_LT((apart - apart.mean()).abs().max().item<double>(), 1e-6);  // equal up to a constant
+}
+
+TEST(Compose, MixtureOfGaussiansIsTheirMixture) {
+  const auto part = [](double mx, double my, double std, double weight) {
+    const auto g = std::make_shared<Gaussian>(at::tensor({mx, my}, at::kDouble), at::eye(2) * std * std);
+    return std::pair<EnergyPtr, double>{g, weight / std::exp(g->log_z())};
+  };
+  const auto [a, wa] = part(-1, 0.5, 0.5, 0.25);
+  const auto [b, wb] = part(1, 0, 0.8, 0.75);
+  const Mixture composed({a, b}, {wa, wb});
+  const at::Tensor x = points(30, 2);
+  EXPECT_TRUE(at::allclose(composed.energy(x), mixture.energy(x), 1e-6, 1e-6));
+  EXPECT_TRUE(
+      at::allclose(composed.energy_and_gradient(x).gradient, mixture.energy_and_gradient(x).gradient, 1e-6, 1e-6));
+}
+
+TEST(Compose, GradientsAgreeWithFiniteDifferences) {
+  const auto a = std::make_shared<Banana>(1.0, 0.5);
+  const auto b = std::make_shared<DoubleWell>(2, 1.0);
+  const at::Tensor x = points(30, 2);
+  expect_gradient(Sum({a, b}, {0.7, -0.2}), x);
+  expect_gradient(Mixture({a, b}, {0.3, 2.0}), x);
+  expect_gradient(*negation(a), x);
+  expect_gradient(*tempered(a, 2.5), x);
+  expect_gradient(Mixture({std::make_shared<Sum>(std::vector<EnergyPtr>{a, b}), tempered(b, 0.5)}), x);
+}
+
+TEST(Compose, BadArgumentsAreNamed) {
+  const auto a = std::make_shared<Banana>(1.0, 0.5);
+  EXPECT_THROW(Sum({}), UserError);
+  EXPECT_THROW(Sum({a}, {1.0, 2.0}), UserError);
+  EXPECT_THROW(Mixture({a}, {0.0}), UserError);
+  EXPECT_THROW(tempered(a, 0), UserError);
+}
+
+}  // namespace
+}  // namespace igebm::energy
