@@ -4,8 +4,9 @@ find_package(OpenMP REQUIRED COMPONENTS CXX)
 add_library(igebm_options INTERFACE)
 target_link_libraries(igebm_options INTERFACE Igebm3rdParty::FMT Igebm3rdParty::NLOHMANN_JSON)
 # gcc 12 warns of overflows in std::string's own concatenation (gcc bug 105651): those two warnings are off.
+# Options are aggregates of which callers name a few fields: no warning for the rest.
 target_compile_options(igebm_options INTERFACE -Wall -Wextra -Werror -Wshadow -Wnon-virtual-dtor -Wno-restrict
-  -Wno-stringop-overflow -fopenmp)
+  -Wno-stringop-overflow -Wno-missing-field-initializers -fopenmp)
 if(IGEBM_SANITIZE)
   target_compile_options(igebm_options INTERFACE -fsanitize=${IGEBM_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
   target_link_options(igebm_options INTERFACE -fsanitize=${IGEBM_SANITIZE})

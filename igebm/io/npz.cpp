@@ -148,7 +148,7 @@ std::map<std::string, at::Tensor> read_npz(const std::filesystem::path& path) {
   std::string member;
   try {
     const auto end = bytes.rfind(std::string("PK\x05\x06", 4));
-    if (end == std::string::npos) throw UserError("not an npz file, or truncated: no zip directory at its end");
+    if (end == std::string::npos || end + 22 > bytes.size()) throw UserError("not an npz file, or truncated: no zip directory at its end");
     const auto count = get<std::uint16_t>(bytes, end + 10);
     std::size_t at = get<std::uint32_t>(bytes, end + 16);
     if (at == 0xFFFFFFFFU) throw UserError("beyond 4 GiB, which this reader does not do");

@@ -10,7 +10,7 @@ struct SamplerOptions {
   StartOptions start;
   FlowOptions flow = {0, "euler"};
   std::int64_t steps = 60;  ///< of Langevin
-  LangevinOptions langevin;
+  LangevinOptions langevin = {};
 };
 
 /// Moves chains through flow and Langevin. Reports every step: positions count both stages together.

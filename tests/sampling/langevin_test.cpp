@@ -1,0 +1,148 @@
+#include "igebm/sampling/langevin.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "igebm/base/error.h"
+#include "igebm/energy/analytic.h"
+#include "igebm/sampling/flow.h"
+#include "igebm/sampling/sampler.h"
+
+namespace igebm::sampling {
+namespace {
+
+const energy::Gaussian standard(at::zeros({1}), at::eye(1));
+
+Chains start(std::int64_t count, std::int64_t first = 0, const std::vector<std::int64_t>& shape = {1}) {
+  return start_chains({"normal"}, shape, count, first, {}, 5);
+}
+
+// Unadjusted Langevin on N(0, 1) with step h: x <- (1 - h) x + sqrt(2 h) n has variance 2h / (1 - (1 - h)^2) = 1 / (1 - h / 2).
+// 40,000 independent chains: the sample variance has a standard error of var sqrt(2 / 40000) = 0.7 %, so the bound of
+// 4 of them tells the discretised law (1.25) from the target's (1) with certainty.
+TEST(Langevin, HasTheMomentsOfTheDiscretisedGaussian) {
+  const double h = 0.4, variance = 1 / (1 - h / 2), error = std::sqrt(2.0 / 40000);
+  Chains chains = start(40000);
+  run(Langevin({.step_size = h, .noise = -1}, 3), standard, chains, 60);
+  EXPECT_NEAR(chains.x.mean().item<double>(), 0, 4 * std::sqrt(variance / 40000));
+  EXPECT_NEAR(chains.x.square().mean().item<double>(), variance, 4 * variance * error);
+}
+
+// In IGEBM's order the state that is returned lacks the last noise's step: y = x + s n, x' = (1 - h) y, so
+// var = (1 - h)^2 s^2 / (1 - (1 - h)^2), here with s^2 = 2 h.
+TEST(Langevin, NoiseFirstHasItsOwnMoments) {
+  const double h = 0.4, keep = (1 - h) * (1 - h), variance = keep * 2 * h / (1 - keep);
+  Chains chains = start(40000);
+  run(Langevin({.step_size = h, .noise = -1, .noise_first = true}, 3), standard, chains, 60);
+  EXPECT_NEAR(chains.x.square().mean().item<double>(), variance, 4 * variance * std::sqrt(2.0 / 40000));
+}
+
+// A small step leaves the mixture nearly exact: bias of order h. One run's mean over 20,000 chains from exact weights.
+TEST(Langevin, KeepsTheMixture) {
+  const energy::GaussianMixture mixture(at::tensor({1.0, 3.0}), at::tensor({-1.5, 1.5}).reshape({2, 1}), at::tensor({0.5, 0.5}));
+  Chains chains = start(20000);
+  // Exact start: a quarter of the chains around -1.5.
+  const at::Tensor side = at::where(at::arange(20000).remainder(4) == 0, -1.5, 1.5).to(at::kFloat);
+  chains.x = side.unsqueeze(1) + 0.5 * chains.x;
+  run(Langevin({.step_size = 0.01, .noise = -1}, 7), mixture, chains, 500);
+  const double second = 0.25 + 2.25, mean = 0.75;
+  EXPECT_NEAR(chains.x.mean().item<double>(), mean, 4 * std::sqrt((second - mean * mean) / 20000) + 0.01);
+  EXPECT_NEAR(chains.x.square().mean().item<double>(), second, 4 * 1.6 / std::sqrt(20000.0) + 0.02);
+}
+
+TEST(Langevin, AChainIsTheSameAloneInABatchAndOnAnyThreads) {
+  const energy::DoubleWell well(7, 0.5);
+  const Langevin langevin({.step_size = 0.05, .noise = -1, .gradient_clip = 2, .low = -3, .high = 3}, 11);
+  const int threads = at::get_num_threads();
+  Chains all = start(64, 0, {7});
+  run(langevin, well, all, 20);
+  for (const int t : {1, 2}) {
+    at::set_num_threads(t);
+    Chains again = start(64, 0, {7}), one = start(1, 5, {7}), part = start(13, 30, {7});
+    run(langevin, well, again, 20);
+    run(langevin, well, one, 20);
+    run(langevin, well, part, 20);
+    EXPECT_TRUE(at::equal(again.x, all.x)) << t;
+    EXPECT_TRUE(at::equal(one.x, all.x.slice(0, 5, 6))) << t;
+    EXPECT_TRUE(at::equal(part.x, all.x.slice(0, 30, 43))) << t;
+  }
+  at::set_num_threads(threads);
+}
+
+TEST(Langevin, StoppedAndContinuedIsTheSame) {
+  const Langevin langevin({.step_size = 0.1, .noise = -1}, 2);
+  Chains whole = start(10), parts = start(10);
+  run(langevin, standard, whole, 30);
+  run(langevin, standard, parts, 12);
+  run(langevin, standard, parts, 18);
+  EXPECT_TRUE(at::equal(whole.x, parts.x));
+  EXPECT_TRUE(at::equal(parts.steps, at::full({10}, 30, at::kLong)));
+}
+
+TEST(Langevin, ClipsAndClampsAndSaysHowOften) {
+  Chains chains = start(3);
+  chains.x = at::tensor({10.0F, 0.5F, -10.0F}).unsqueeze(1);
+  const auto info = run(Langevin({.step_size = 2, .noise = 0, .gradient_clip = 1, .low = -9, .high = 7}, 0), standard, chains, 1);
+  EXPECT_TRUE(at::equal(chains.x.squeeze(1), at::tensor({7.0F, -0.5F, -8.0F})));
+  EXPECT_NEAR(info.clipped_share, 2.0 / 3, 1e-12);
+  EXPECT_NEAR(info.gradient_norm, std::sqrt((100 + 0.25 + 100) / 3), 1e-5);
+  EXPECT_NEAR(info.energy, (50 + 0.125 + 50) / 3, 1e-5);
+}
+
+TEST(Langevin, AChainThatIsNotFiniteStandsStillAndIsCounted) {
+  Chains chains = start(4);
+  chains.x[2].fill_(std::nan(""));
+  const auto info = run(Langevin({.step_size = 0.1, .noise = -1}, 0), standard, chains, 5);
+  EXPECT_EQ(info.non_finite, 5);
+  EXPECT_TRUE(chains.x[2].isnan().all().item<bool>());
+  EXPECT_EQ(chains.x.isfinite().sum().item<std::int64_t>(), 3);
+}
+
+TEST(Langevin, AnnealsTheTemperatureGeometrically) {
+  // With a flat energy the state is the sum of the noises: variance sum_k sigma^2 T_k, T = 1, 1/10, 1/100.
+  class Flat : public energy::Energy {
+   public:
+    at::Tensor energy(const at::Tensor& x) const override { return 0 * x.sum(1); }
+  };
+  Chains chains = start(20000);
+  chains.x.zero_();
+  run(Langevin({.step_size = 1, .noise = 2, .temperature_start = 1, .temperature_end = 0.01}, 1), Flat(), chains, 3);
+  EXPECT_NEAR(chains.x.square().mean().item<double>(), 4 * 1.11, 4 * 4.44 * std::sqrt(2.0 / 20000));
+}
+
+TEST(Langevin, BadOptionsAreNamed) {
+  EXPECT_THROW(Langevin({.step_size = 0}, 0), UserError);
+  EXPECT_THROW(Langevin({.step_size = 1, .gradient_clip = -1}, 0), UserError);
+  EXPECT_THROW(Langevin({.low = 1, .high = 0}, 0), UserError);
+  EXPECT_THROW(Flow({10, "rk4"}), UserError);
+}
+
+// On E = x^2 / 2 the flow is x(1) = x(0) / e: Euler gives (1 - h)^n, Heun (1 - h + h^2 / 2)^n.
+TEST(Flow, StepsAsEulerAndHeun) {
+  for (const auto& [method, factor] : {std::pair{"euler", 0.9}, std::pair{"heun", 0.905}}) {
+    Chains chains = start(5);
+    const at::Tensor before = chains.x.clone();
+    run(Flow({10, method}), standard, chains, 10);
+    EXPECT_TRUE(at::allclose(chains.x, before * std::pow(factor, 10), 1e-5, 1e-6)) << method;
+  }
+}
+
+TEST(Sampler, FlowsFirstThenMixes) {
+  Chains chains = start(8), by_hand = start(8);
+  std::int64_t calls = 0;
+  sample({.start = {"normal"}, .flow = {4, "euler"}, .steps = 6, .langevin = {.step_size = 0.1, .noise = -1}}, standard, chains, 9,
+         [&](Position p, const StepInfo&, const Chains&) {
+           EXPECT_EQ(p.step, calls++);
+           EXPECT_EQ(p.total, 10);
+         });
+  EXPECT_EQ(calls, 10);
+  run(Flow({4, "euler"}), standard, by_hand, 4);
+  run(Langevin({.step_size = 0.1, .noise = -1}, 9), standard, by_hand, 6);
+  EXPECT_TRUE(at::equal(chains.x, by_hand.x));
+}
+
+}  // namespace
+}  // namespace igebm::sampling
