@@ -1,8 +1,6 @@
 #include "igebm/base/random.h"
 
 #include <algorithm>
-#include <bit>
-#include <cmath>
 
 // The same source is compiled for several instruction sets and the best one taken when the program starts.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
@@ -10,6 +8,7 @@
 #else
 #define IGEBM_CLONES
 #endif
+#define IGEBM_INLINE inline __attribute__((always_inline))
 
 namespace igebm {
 namespace {
@@ -19,53 +18,63 @@ constexpr std::uint32_t weyl_0 = 0x9E3779B9, weyl_1 = 0xBB67AE85;
 
 constexpr int lanes = 16;  // counters a block; four words each
 
-/// Words of 16 successive counters: out[w][l] is word w of counter first + l.
-struct Block {
-  alignas(64) std::uint32_t word[4][lanes];
+template <typename T>
+struct alignas(64) Lanes {
+  T at[lanes];
 };
 
-inline __attribute__((always_inline)) void philox_block(std::uint32_t first, std::uint32_t step, std::uint32_t low,
-                                                        std::uint32_t high, PhiloxKey key, Block& out) {
+/// Words of 16 successive counters, from philox({first + lane, step, low, high}, key).
+struct Words {
+  Lanes<std::uint32_t> w0, w1, w2, w3;
+};
+
+/// Where a block begins.
+struct Counters {
+  std::uint32_t first, step, low, high;
+  PhiloxKey key;
+};
+
+IGEBM_INLINE void philox_block(Counters counters, Words& out) {
   alignas(64) std::uint32_t a[lanes], b[lanes], c[lanes], d[lanes];
   for (int l = 0; l < lanes; ++l) {
-    a[l] = first + static_cast<std::uint32_t>(l);
-    b[l] = step;
-    c[l] = low;
-    d[l] = high;
+    a[l] = counters.first + static_cast<std::uint32_t>(l);
+    b[l] = counters.step;
+    c[l] = counters.low;
+    d[l] = counters.high;
   }
+  std::uint32_t key_0 = counters.key[0], key_1 = counters.key[1];
   for (int round = 0; round < 10; ++round) {
     for (int l = 0; l < lanes; ++l) {
-      const std::uint64_t p0 = static_cast<std::uint64_t>(multiplier_0) * a[l],
-                          p1 = static_cast<std::uint64_t>(multiplier_1) * c[l];
-      const std::uint32_t next_a = static_cast<std::uint32_t>(p1 >> 32) ^ b[l] ^ key[0];
-      const std::uint32_t next_c = static_cast<std::uint32_t>(p0 >> 32) ^ d[l] ^ key[1];
+      const std::uint64_t p0 = std::uint64_t{multiplier_0} * a[l], p1 = std::uint64_t{multiplier_1} * c[l];
+      const std::uint32_t next_a = static_cast<std::uint32_t>(p1 >> 32) ^ b[l] ^ key_0;
+      const std::uint32_t next_c = static_cast<std::uint32_t>(p0 >> 32) ^ d[l] ^ key_1;
       b[l] = static_cast<std::uint32_t>(p1);
       d[l] = static_cast<std::uint32_t>(p0);
       a[l] = next_a;
       c[l] = next_c;
     }
-    key[0] += weyl_0;
-    key[1] += weyl_1;
+    key_0 += weyl_0;
+    key_1 += weyl_1;
   }
   for (int l = 0; l < lanes; ++l) {
-    out.word[0][l] = a[l];
-    out.word[1][l] = b[l];
-    out.word[2][l] = c[l];
-    out.word[3][l] = d[l];
+    out.w0.at[l] = a[l];
+    out.w1.at[l] = b[l];
+    out.w2.at[l] = c[l];
+    out.w3.at[l] = d[l];
   }
 }
 
-inline __attribute__((always_inline)) float to_uniform(std::uint32_t word) {
-  return (static_cast<float>(word >> 8) + 0.5F) * 0x1p-24F;
+// 23 bits and the half are exact in a float; as signed integers they convert in one instruction.
+IGEBM_INLINE float to_uniform(std::uint32_t word) {
+  return (static_cast<float>(static_cast<std::int32_t>(word >> 9)) + 0.5F) * 0x1p-23F;
 }
 
-/// ln x for normal positive x, error below 1e-7 relative to max(|ln x|, 1): x = m 2^e with m in [sqrt(1/2), sqrt(2)),
+/// ln x for normal positive x, error below 1e-7 max(|ln x|, 1): x = m 2^e with m in [sqrt(1/2), sqrt(2)),
 /// ln m = 2 atanh s with s = (m - 1) / (m + 1).
-inline __attribute__((always_inline)) float natural_log(float x) {
-  const auto bits = std::bit_cast<std::uint32_t>(x);
-  const std::uint32_t shifted = bits - 0x3F3504F3U;  // sqrt(1/2)
+IGEBM_INLINE float natural_log(float x) {
+  const auto shifted = __builtin_bit_cast(std::uint32_t, x) - 0x3F3504F3U;  // sqrt(1/2)
   const auto exponent = static_cast<std::int32_t>(shifted) >> 23;
-  const auto m = std::bit_cast<float>((shifted & 0x007FFFFFU) + 0x3F3504F3U);
+  const auto m = __builtin_bit_cast(float, (shifted & 0x007FFFFFU) + 0x3F3504F3U);
   const float s = (m - 1.0F) / (m + 1.0F), z = s * s;
   const float series = 2.0F * s * (1.0F + z * (1.0F / 3 + z * (1.0F / 5 + z * (1.0F / 7 + z * (1.0F / 9)))));
   return static_cast<float>(exponent) * 0.693147181F + series;
@@ -73,52 +82,73 @@ inline __attribute__((always_inline)) float natural_log(float x) {
 
 /// cos and sin of 2 pi u for u in (0, 1), error below 3e-7: reduced to an eighth of the circle on either side of a
 /// quarter turn.
-inline __attribute__((always_inline)) void circle(float u, float& cosine, float& sine) {
+IGEBM_INLINE void circle(float u, float& cosine, float& sine) {
   const auto quarter = static_cast<std::int32_t>(u * 4.0F + 0.5F);
   const float angle = (u - static_cast<float>(quarter) * 0.25F) * 6.28318531F, z = angle * angle;
   const float s = angle * (1.0F + z * (-1.0F / 6 + z * (1.0F / 120 + z * (-1.0F / 5040 + z * (1.0F / 362880)))));
   const float c = 1.0F + z * (-0.5F + z * (1.0F / 24 + z * (-1.0F / 720 + z * (1.0F / 40320))));
   const bool swap = (quarter & 1) != 0;
-  const float first = swap ? s : c, second = swap ? c : s;
-  cosine = ((quarter + 1) & 2) != 0 ? -first : first;
-  sine = (quarter & 2) != 0 ? -second : second;
+  const auto first = __builtin_bit_cast(std::uint32_t, swap ? s : c);
+  const auto second = __builtin_bit_cast(std::uint32_t, swap ? c : s);
+  cosine = __builtin_bit_cast(float, first ^ (static_cast<std::uint32_t>((quarter + 1) & 2) << 30));
+  sine = __builtin_bit_cast(float, second ^ (static_cast<std::uint32_t>(quarter & 2) << 30));
+}
+
+/// sqrt x for 0 <= x < 1e37, to the last bit or the one before: two Newton steps for 1 / sqrt x and one for the root.
+/// The library's would set errno, and so keep the loop from becoming vectors.
+IGEBM_INLINE float square_root(float x) {
+  float r = __builtin_bit_cast(float, 0x5F375A86U - (__builtin_bit_cast(std::uint32_t, x) >> 1));
+  r *= 1.5F - 0.5F * x * r * r;
+  r *= 1.5F - 0.5F * x * r * r;
+  const float root = x * r;
+  return root + 0.5F * r * (x - root * root);
+}
+
+IGEBM_INLINE void box_muller(const Lanes<std::uint32_t>& radial, const Lanes<std::uint32_t>& angular,
+                             Lanes<float>& even, Lanes<float>& odd) {
+  for (int l = 0; l < lanes; ++l) {
+    const float radius = square_root(-2.0F * natural_log(to_uniform(radial.at[l])));
+    float cosine = 0, sine = 0;
+    circle(to_uniform(angular.at[l]), cosine, sine);
+    even.at[l] = radius * cosine;
+    odd.at[l] = radius * sine;
+  }
 }
 
 /// 64 normals: element 4 l + w from word w of counter l, in pairs (0, 1) and (2, 3).
-IGEBM_CLONES void normal_block(std::uint32_t first, std::uint32_t step, std::uint32_t low, std::uint32_t high,
-                               PhiloxKey key, float* out) {
-  Block block;
-  philox_block(first, step, low, high, key, block);
-  alignas(64) float value[4][lanes];
-  for (int pair = 0; pair < 4; pair += 2) {
-    for (int l = 0; l < lanes; ++l) {
-      const float radius = std::sqrt(-2.0F * natural_log(to_uniform(block.word[pair][l])));
-      float cosine = 0, sine = 0;
-      circle(to_uniform(block.word[pair + 1][l]), cosine, sine);
-      value[pair][l] = radius * cosine;
-      value[pair + 1][l] = radius * sine;
-    }
-  }
+IGEBM_CLONES void normal_block(Counters counters, float* out) {
+  Words words;
+  philox_block(counters, words);
+  Lanes<float> v0, v1, v2, v3;
+  box_muller(words.w0, words.w1, v0, v1);
+  box_muller(words.w2, words.w3, v2, v3);
   for (int l = 0; l < lanes; ++l) {
-    for (int w = 0; w < 4; ++w) out[4 * l + w] = value[w][l];
+    out[4 * l] = v0.at[l];
+    out[4 * l + 1] = v1.at[l];
+    out[4 * l + 2] = v2.at[l];
+    out[4 * l + 3] = v3.at[l];
   }
 }
 
-IGEBM_CLONES void uniform_block(std::uint32_t first, std::uint32_t step, std::uint32_t low, std::uint32_t high,
-                                PhiloxKey key, float* out) {
-  Block block;
-  philox_block(first, step, low, high, key, block);
+IGEBM_CLONES void uniform_block(Counters counters, float* out) {
+  Words words;
+  philox_block(counters, words);
   for (int l = 0; l < lanes; ++l) {
-    for (int w = 0; w < 4; ++w) out[4 * l + w] = to_uniform(block.word[w][l]);
+    out[4 * l] = to_uniform(words.w0.at[l]);
+    out[4 * l + 1] = to_uniform(words.w1.at[l]);
+    out[4 * l + 2] = to_uniform(words.w2.at[l]);
+    out[4 * l + 3] = to_uniform(words.w3.at[l]);
   }
 }
 
-IGEBM_CLONES void bits_block(std::uint32_t first, std::uint32_t step, std::uint32_t low, std::uint32_t high,
-                             PhiloxKey key, std::uint32_t* out) {
-  Block block;
-  philox_block(first, step, low, high, key, block);
+IGEBM_CLONES void bits_block(Counters counters, std::uint32_t* out) {
+  Words words;
+  philox_block(counters, words);
   for (int l = 0; l < lanes; ++l) {
-    for (int w = 0; w < 4; ++w) out[4 * l + w] = block.word[w][l];
+    out[4 * l] = words.w0.at[l];
+    out[4 * l + 1] = words.w1.at[l];
+    out[4 * l + 2] = words.w2.at[l];
+    out[4 * l + 3] = words.w3.at[l];
   }
 }
 
@@ -127,14 +157,16 @@ template <typename T, typename BlockFunction>
 void fill(const RandomPlace& place, std::span<T> out, const BlockFunction& block) {
   constexpr std::size_t size = 4 * lanes;
   const PhiloxKey key = philox_key(place.seed, place.purpose);
-  const auto low = static_cast<std::uint32_t>(place.stream), high = static_cast<std::uint32_t>(place.stream >> 32);
+  Counters counters{0, place.step, static_cast<std::uint32_t>(place.stream),
+                    static_cast<std::uint32_t>(place.stream >> 32), key};
   std::size_t done = 0;
   for (; done + size <= out.size(); done += size) {
-    block(static_cast<std::uint32_t>(done / 4), place.step, low, high, key, out.data() + done);
+    block(counters, out.data() + done);
+    counters.first += lanes;
   }
   if (done < out.size()) {
     alignas(64) T rest[size];
-    block(static_cast<std::uint32_t>(done / 4), place.step, low, high, key, rest);
+    block(counters, rest);
     std::copy(rest, rest + (out.size() - done), out.data() + done);
   }
 }
@@ -167,8 +199,8 @@ double random_uniform(const RandomPlace& place) {
   const PhiloxCounter words =
       philox({0, place.step, static_cast<std::uint32_t>(place.stream), static_cast<std::uint32_t>(place.stream >> 32)},
              philox_key(place.seed, place.purpose));
-  const std::uint64_t bits = (static_cast<std::uint64_t>(words[0]) << 21) ^ words[1];
-  return (static_cast<double>(bits & ((std::uint64_t{1} << 53) - 1)) + 0.5) * 0x1p-53;
+  const std::uint64_t bits = (static_cast<std::uint64_t>(words[0]) << 20) ^ words[1];
+  return (static_cast<double>(bits & ((std::uint64_t{1} << 52) - 1)) + 0.5) * 0x1p-52;
 }
 
 // Lemire 2019: the high word of a 64-bit product, redrawn where it would be biased.

@@ -49,7 +49,7 @@ struct RandomPlace {
 /// Raw words; out.size() up to 2^34.
 void random_bits(const RandomPlace& place, std::span<std::uint32_t> out);
 
-/// Uniform in the open interval (0, 1): (word >> 8 + 1/2) * 2^-24, exactly.
+/// Uniform in the open interval (0, 1): ((word >> 9) + 1/2) * 2^-23, exactly.
 void random_uniform(const RandomPlace& place, std::span<float> out);
 
 /// Standard normal by Box-Muller on pairs of words (2j, 2j + 1): elements 2j and 2j + 1 are
