@@ -1,5 +1,6 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
@@ -13,7 +14,9 @@
 namespace igebm::data {
 
 Batches::Batches(Dataset dataset, const Options& options, std::uint64_t seed)
-    : dataset_(std::move(dataset)), options_(options), seed_(seed) {}
+    : dataset_(std::move(dataset)), options_(options), seed_(seed) {
+  check(options_);
+}
 
 std::vector<std::int64_t> Batches::shape() const { return dataset_.x.sizes().slice(1).vec(); }
 std::int64_t Batches::size() const { return dataset_.x.size(0); }
@@ -41,6 +44,10 @@ const std::vector<std::int64_t>& Batches::order(std::int64_t epoch) const {
 
 Batch Batches::at(std::int64_t step, std::int64_t batch_size) const {
   if (size() == 0) throw UserError("data: no records");
+  if (step < 0 || batch_size < 1) {
+    throw UserError(
+        fmt::format("data: expected a step of at least 0 and a batch of at least 1, got {} and {}", step, batch_size));
+  }
   std::vector<std::int64_t> records, epochs;
   for (std::int64_t i = step * batch_size; i < (step + 1) * batch_size; ++i) {
     epochs.push_back(i / size());
@@ -64,19 +71,24 @@ Batch Batches::make(const std::vector<std::int64_t>& records, const std::vector<
     return batch;
   }
   batch.x = dataset_.x.index_select(0, batch.index).to(at::kFloat);
-  const std::int64_t count = batch.x.size(0), elements = count > 0 ? batch.x.numel() / count : 0,
-                     width = batch.x.size(3);
+  const std::int64_t count = batch.x.size(0), elements = dataset_.x[0].numel(), width = batch.x.size(3);
   float* x = batch.x.data_ptr<float>();
-  const auto low = static_cast<float>(options_.low), range = static_cast<float>(options_.high - options_.low);
+  const auto low = static_cast<float>(options_.low);
+  const auto scale = static_cast<float>((options_.high - options_.low) / (options_.dequantize ? 256 : 255));
   at::parallel_for(0, count, 4, [&](std::int64_t begin, std::int64_t end) {
-    std::vector<float> u(static_cast<std::size_t>(elements), 0.0F);
+    std::vector<std::uint32_t> bits(static_cast<std::size_t>(elements));
     for (std::int64_t i = begin; i < end; ++i) {
       const auto stream = static_cast<std::uint64_t>(records[static_cast<std::size_t>(i)]);
       const auto epoch = static_cast<std::uint32_t>(epochs[static_cast<std::size_t>(i)]);
-      if (options_.dequantize) random_uniform({seed_, Purpose::dequantize, stream, epoch}, u);
-      const float scale = range / (options_.dequantize ? 256.0F : 255.0F);
       float* row = x + i * elements;
-      for (std::int64_t j = 0; j < elements; ++j) row[j] = low + (row[j] + u[static_cast<std::size_t>(j)]) * scale;
+      if (options_.dequantize) {
+        // 15 bits and a half: with 8 of the pixel, exact in a float, so that no sum is rounded into the next bin.
+        random_bits({seed_, Purpose::dequantize, stream, epoch}, bits);
+        for (std::int64_t j = 0; j < elements; ++j) {
+          row[j] += (static_cast<float>(bits[static_cast<std::size_t>(j)] >> 17) + 0.5F) * 0x1p-15F;
+        }
+      }
+      for (std::int64_t j = 0; j < elements; ++j) row[j] = low + row[j] * scale;
       if (options_.flip && random_uniform({seed_, Purpose::augment, stream, epoch}) < 0.5) {
         for (std::int64_t line = 0; line < elements; line += width) std::reverse(row + line, row + line + width);
       }

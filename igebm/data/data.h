@@ -34,10 +34,13 @@ enum class Split { train, validation, test };
 
 void describe(io::Fields& fields, Options& options);
 
+/// Throws UserError that names a field out of its range.
+void check(const Options& options);
+
 /// Throws UserError: unknown name (with the nearest), missing or damaged files (with what was expected where).
 Dataset load(const Options& options, Split split, std::uint64_t seed);
 
-/// One line in the table of known sets; adding a set is a loader and such a line (data/sets.cpp).
+/// One line in the table of known sets; adding a set is a file with a loader, and such a line in sets.cpp.
 struct Set {
   const char* name;
   const char* about;
@@ -53,12 +56,14 @@ struct Batch {
 };
 
 /// Shuffled batches without state: the batch of a step is a function of (seed, step), so a resume needs nothing.
+/// Used from one thread at a time.
 class Batches {
  public:
   Batches(Dataset dataset, const Options& options, std::uint64_t seed);
 
   /// The `size` records of step `step` >= 0. Every epoch is a permutation of all records; a batch may reach into the
-  /// next epoch. Sizes must not change between steps that are to be epochs together.
+  /// next epoch. Pixels stay inside their own level's bin. Sizes must not change between steps that are to be epochs
+  /// together.
   Batch at(std::int64_t step, std::int64_t size) const;
   /// Records as they come, with dequantisation of epoch 0.
   Batch first(std::int64_t count) const;

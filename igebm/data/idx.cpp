@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <zlib.h>
 
+#include <algorithm>
 #include <memory>
 #include <vector>
 
@@ -62,16 +63,23 @@ at::Tensor read_idx(const fs::path& path) {
   }
   char extra = 0;
   if (read(&extra, 1) != 0) throw fail(fmt::format("longer than the {} bytes of data that its header promises", total));
+  int state = 0;
+  gzerror(file.get(), &state);
+  if (state != Z_OK && state != Z_STREAM_END) throw fail("truncated: the gzip data lack their end");
   at::Tensor tensor = at::empty(shape, at::kByte);
   std::copy(bytes.begin(), bytes.end(), tensor.data_ptr<std::uint8_t>());
   return tensor;
 }
 
+bool has_idx(const fs::path& folder, const std::string& name) {
+  return fs::exists(folder / (name + ".gz")) || fs::exists(folder / name);
+}
+
 fs::path find_idx(const fs::path& folder, const std::string& name, const std::string& hint) {
-  for (const char* ending : {".gz", ""}) {
-    if (fs::exists(folder / (name + ending))) return folder / (name + ending);
+  if (!has_idx(folder, name)) {
+    throw UserError(fmt::format("{}: neither {} nor {}.gz is there; {}", folder.string(), name, name, hint));
   }
-  throw UserError(fmt::format("{}: neither {} nor {}.gz is there; {}", folder.string(), name, name, hint));
+  return fs::exists(folder / (name + ".gz")) ? folder / (name + ".gz") : folder / name;
 }
 
 }  // namespace igebm::data

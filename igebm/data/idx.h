@@ -10,7 +10,8 @@ namespace igebm::data {
 /// big-endian, then the data. Returns uint8 of that shape. Throws UserError with the file and what was expected.
 at::Tensor read_idx(const std::filesystem::path& path);
 
-/// `name` or `name`.gz in `folder`, whichever is there. Throws UserError with `hint` if neither.
+/// `name`.gz or `name` in `folder`, whichever is there. Throws UserError with `hint` if neither.
 std::filesystem::path find_idx(const std::filesystem::path& folder, const std::string& name, const std::string& hint);
+bool has_idx(const std::filesystem::path& folder, const std::string& name);
 
 }  // namespace igebm::data

@@ -1,6 +1,7 @@
 #include "igebm/data/synthetic.h"
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 
 #include <array>
 #include <cmath>
@@ -12,68 +13,89 @@
 namespace igebm::data {
 namespace {
 
+constexpr double pi = std::numbers::pi;
+
 struct Point {
   double x, y;
   std::int64_t label;
 };
 
-/// A point of the set from uniforms u in (0, 1), before noise.
-Point place(const std::string& name, const std::array<float, 4>& u) {
-  const double turn = 2 * std::numbers::pi;
-  if (name == "two-moons") {
-    const bool upper = u[0] < 0.5F;
-    const double a = std::numbers::pi * u[1];
-    return upper ? Point{std::cos(a) - 0.5, std::sin(a) - 0.25, 0} : Point{0.5 - std::cos(a), 0.25 - std::sin(a), 1};
-  }
-  if (name == "eight-gaussians") {
-    const auto k = static_cast<std::int64_t>(8 * u[0]);
-    return {2 * std::cos(turn * static_cast<double>(k) / 8), 2 * std::sin(turn * static_cast<double>(k) / 8), k};
-  }
-  if (name == "rings") {
-    const auto k = static_cast<std::int64_t>(3 * u[0]);
-    const double r = 0.7 * static_cast<double>(k + 1);
-    return {r * std::cos(turn * u[1]), r * std::sin(turn * u[1]), k};
-  }
-  if (name == "checkerboard") {
-    const auto column = static_cast<std::int64_t>(4 * u[0]), half = static_cast<std::int64_t>(2 * u[1]);
-    return {4 * static_cast<double>(u[0]) - 2, static_cast<double>(2 * half + column % 2) - 2 + u[2], 0};
-  }
-  if (name == "swiss-roll") {
-    const double a = 1.5 * std::numbers::pi * (1 + 2 * u[0]);
-    return {a * std::cos(a) / 7, a * std::sin(a) / 7, 0};
-  }
-  const auto k = static_cast<std::int64_t>(5 * u[0]);  // pinwheel
-  const double r = 0.4 + 1.6 * u[1], a = turn * static_cast<double>(k) / 5 + 0.6 * r + 0.25 * (u[2] + u[3] - 1);
-  return {r * std::cos(a), r * std::sin(a), k};
+using Uniforms = std::array<float, 4>;  // in (0, 1)
+
+Point on_circle(double radius, double angle, std::int64_t label) {
+  return {radius * std::cos(angle), radius * std::sin(angle), label};
 }
 
-std::int64_t class_count(const std::string& name) {
-  if (name == "two-moons") return 2;
-  if (name == "eight-gaussians") return 8;
-  if (name == "rings") return 3;
-  if (name == "pinwheel") return 5;
-  return 0;
+Point two_moons(const Uniforms& u) {
+  const double c = std::cos(pi * u[1]), s = std::sin(pi * u[1]);
+  return u[0] < 0.5F ? Point{c - 0.5, s - 0.25, 0} : Point{0.5 - c, 0.25 - s, 1};
+}
+
+Point eight_gaussians(const Uniforms& u) {
+  const auto k = static_cast<std::int64_t>(8 * u[0]);
+  return on_circle(2, pi / 4 * static_cast<double>(k), k);
+}
+
+Point rings(const Uniforms& u) {
+  const auto k = static_cast<std::int64_t>(3 * u[0]);
+  return on_circle(0.7 * static_cast<double>(k + 1), 2 * pi * u[1], k);
+}
+
+Point checkerboard(const Uniforms& u) {
+  const auto column = static_cast<std::int64_t>(4 * u[0]), half = static_cast<std::int64_t>(2 * u[1]);
+  return {4 * static_cast<double>(u[0]) - 2, static_cast<double>(2 * half + column % 2) - 2 + u[2], 0};
+}
+
+Point swiss_roll(const Uniforms& u) {
+  const double angle = 1.5 * pi * (1 + 2 * u[0]);
+  return on_circle(angle / 7, angle, 0);
+}
+
+Point pinwheel(const Uniforms& u) {
+  const auto k = static_cast<std::int64_t>(5 * u[0]);
+  const double r = 0.4 + 1.6 * u[1];
+  return on_circle(r, 0.4 * pi * static_cast<double>(k) + 0.6 * r + 0.25 * (u[2] + u[3] - 1), k);
+}
+
+struct Shape {
+  const char* name;
+  std::int64_t classes;             ///< 0: no labels
+  bool sharp;                       ///< noise would blur what the set is for
+  Point (*place)(const Uniforms&);  ///< before noise
+};
+
+constexpr Shape shapes[] = {
+    {"two-moons", 2, false, two_moons},   {"eight-gaussians", 8, false, eight_gaussians},
+    {"rings", 3, false, rings},           {"checkerboard", 0, true, checkerboard},
+    {"swiss-roll", 0, false, swiss_roll}, {"pinwheel", 5, false, pinwheel},
+};
+
+const Shape& find(const std::string& name) {
+  for (const Shape& shape : shapes) {
+    if (name == shape.name) return shape;
+  }
+  throw UserError(fmt::format("unknown 2-D set \"{}\"", name));
 }
 
 }  // namespace
 
-Dataset synthetic(const std::string& name, std::int64_t count, double noise, std::uint64_t seed) {
-  Dataset set{at::empty({count, 2}), at::empty({count}, at::kLong), class_count(name), {}};
-  float* x = set.x.data_ptr<float>();
-  std::int64_t* label = set.labels.data_ptr<std::int64_t>();
-  // The checkerboard's squares have sharp edges.
-  const double sigma = name == "checkerboard" ? 0 : noise;
+Dataset synthetic(const std::string& name, std::int64_t count, double noise, std::uint64_t seed, std::int64_t first) {
+  const Shape& shape = find(name);
+  Dataset set{at::empty({count, 2}), {}, shape.classes, {}};
+  const at::Tensor labels = at::empty({count}, at::kLong);
+  const double sigma = shape.sharp ? 0 : noise;
   for (std::int64_t i = 0; i < count; ++i) {
-    std::array<float, 4> u{};
+    Uniforms u{};
     std::array<float, 2> n{};
-    random_uniform({seed, Purpose::synthetic_data, static_cast<std::uint64_t>(i), 0}, u);
-    random_normal({seed, Purpose::synthetic_data, static_cast<std::uint64_t>(i), 1}, n);
-    const Point p = place(name, u);
-    x[2 * i] = static_cast<float>(p.x + sigma * n[0]);
-    x[2 * i + 1] = static_cast<float>(p.y + sigma * n[1]);
-    label[i] = p.label;
+    const auto record = static_cast<std::uint64_t>(first + i);
+    random_uniform({seed, Purpose::synthetic_data, record, 0}, u);
+    random_normal({seed, Purpose::synthetic_data, record, 1}, n);
+    const Point p = shape.place(u);
+    set.x.data_ptr<float>()[2 * i] = static_cast<float>(p.x + sigma * n[0]);
+    set.x.data_ptr<float>()[2 * i + 1] = static_cast<float>(p.y + sigma * n[1]);
+    labels.data_ptr<std::int64_t>()[i] = p.label;
   }
-  if (set.classes == 0) set.labels = at::Tensor();
+  if (shape.classes > 0) set.labels = labels;
   return set;
 }
 
