@@ -45,9 +45,10 @@ class Console : public Observer {
     const double since = seconds(now, shown_);
     if (done < total && since < (terminal_ ? 0.2 : 10)) return;
     shown_ = now;
-    const double elapsed = seconds(now, start_), rate = static_cast<double>(done - first_done_) / std::max(elapsed, 1e-9);
-    const std::string line =
-        fmt::format("{}: step {} of {}, {:.3g} steps/s, {} left{}", stage, done, total, rate, duration(static_cast<double>(total - done) / rate), figures_);
+    const double elapsed = seconds(now, start_),
+                 rate = static_cast<double>(done - first_done_) / std::max(elapsed, 1e-9);
+    const std::string line = fmt::format("{}: step {} of {}, {:.3g} steps/s, {} left{}", stage, done, total, rate,
+                                         duration(static_cast<double>(total - done) / rate), figures_);
     if (terminal_) {
       fmt::print("\r\x1b[2K{}", line);
       shown_line_ = true;
@@ -67,7 +68,9 @@ class Console : public Observer {
   void picture(std::int64_t, const std::string& path) override { message("samples: " + path); }
 
  private:
-  static double seconds(Clock::time_point to, Clock::time_point from) { return std::chrono::duration<double>(to - from).count(); }
+  static double seconds(Clock::time_point to, Clock::time_point from) {
+    return std::chrono::duration<double>(to - from).count();
+  }
   void clear() {
     if (shown_line_) fmt::print("\r\x1b[2K");
     std::fflush(stdout);

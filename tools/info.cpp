@@ -24,8 +24,11 @@ void describe_graph(const nn::Graph& graph) {
 void describe_recipe(const training::Recipe& recipe) {
   fmt::print("data: {}\nengine: {}, seed {}\n", recipe.data.name, recipe.engine, recipe.seed);
   for (const auto& phase : recipe.phases) {
-    fmt::print("phase {}: {} steps of {}{}{}\n", phase.name, phase.steps, phase.batch, phase.has_energy_matching ? ", energy matching" : "",
-               phase.has_contrastive_divergence ? fmt::format(", contrastive divergence with {} Langevin steps", phase.contrastive_divergence.steps) : "");
+    fmt::print("phase {}: {} steps of {}{}{}\n", phase.name, phase.steps, phase.batch,
+               phase.has_energy_matching ? ", energy matching" : "",
+               phase.has_contrastive_divergence
+                   ? fmt::format(", contrastive divergence with {} Langevin steps", phase.contrastive_divergence.steps)
+                   : "");
   }
   fmt::print("sampling: {} flow and {} Langevin steps\n", recipe.sampling.flow.steps, recipe.sampling.steps);
 }
@@ -46,7 +49,8 @@ void info(const std::string& what) {
   }
   const bool is_checkpoint = fs::exists(path / "checkpoint.json");
   if (!is_checkpoint) {
-    if (!fs::exists(path / "recipe.toml")) throw UserError(fmt::format("{}: neither a run, a checkpoint nor a recipe", what));
+    if (!fs::exists(path / "recipe.toml"))
+      throw UserError(fmt::format("{}: neither a run, a checkpoint nor a recipe", what));
     const auto recipe = training::read_recipe((path / "recipe.toml").string(), {});
     describe_recipe(recipe);
     const auto folders = training::list_checkpoints(path);
@@ -60,7 +64,8 @@ void info(const std::string& what) {
     return;
   }
   const auto checkpoint = training::load_checkpoint(path);
-  fmt::print("step: {}\nwatchdog: {} rollbacks\nthreads: {}\nengine: {}\n", checkpoint.step, checkpoint.rollbacks, checkpoint.threads, checkpoint.engine);
+  fmt::print("step: {}\nwatchdog: {} rollbacks\nthreads: {}\nengine: {}\n", checkpoint.step, checkpoint.rollbacks,
+             checkpoint.threads, checkpoint.engine);
   describe_graph(checkpoint.network.graph);
 }
 

@@ -1,8 +1,10 @@
 #include <fmt/format.h>
 
 #include <exception>
+#include <set>
 
 #include "igebm/base/error.h"
+#include "igebm/io/recipe.h"
 #include "tools/commands.h"
 
 namespace {
@@ -13,8 +15,9 @@ std::string first_line(const std::string& text) { return text.substr(0, text.fin
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app("igebm trains, samples and examines energy-based models (Du & Mordatch 2019).\n"
-               "Begin with: igebm train recipes/two-moons.toml, then igebm sample runs/two-moons --out points.npz");
+  CLI::App app(
+      "igebm trains, samples and examines energy-based models (Du & Mordatch 2019).\n"
+      "Begin with: igebm train recipes/two-moons.toml, then igebm sample runs/two-moons --out points.npz");
   app.name("igebm");
   app.set_version_flag("--version", "igebm " IGEBM_VERSION);
   app.require_subcommand(1);
@@ -22,7 +25,14 @@ int main(int argc, char** argv) {
   igebm::tools::add_train(app);
   igebm::tools::add_sample(app);
   igebm::tools::add_info(app);
+  std::set<std::string> known;
+  for (const auto* command : app.get_subcommands({})) known.insert(command->get_name());
   try {
+    if (argc > 1 && argv[1][0] != '-' && known.count(argv[1]) == 0) {
+      const std::string near = igebm::io::nearest(argv[1], {known.begin(), known.end()});
+      throw igebm::UserError(fmt::format("\"{}\" is no subcommand{} (see igebm --help)", argv[1],
+                                         near.empty() ? "" : "; did you mean " + near + "?"));
+    }
     app.parse(argc, argv);
     return 0;
   } catch (const CLI::ParseError& e) {

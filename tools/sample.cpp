@@ -23,8 +23,11 @@ struct Arguments {
 void sample(const Arguments& a) {
   namespace fs = std::filesystem;
   const std::string ending = fs::path(a.out).extension();
-  if (ending != ".png" && ending != ".npz" && ending != ".gif") throw UserError(fmt::format("sample: --out {}: expected a name that ends in .png, .npz or .gif", a.out));
-  const fs::path run = fs::exists(fs::path(a.run) / "checkpoint.json") ? fs::canonical(a.run).parent_path().parent_path() : fs::path(a.run);
+  if (ending != ".png" && ending != ".npz" && ending != ".gif")
+    throw UserError(fmt::format("sample: --out {}: expected a name that ends in .png, .npz or .gif", a.out));
+  const fs::path run = fs::exists(fs::path(a.run) / "checkpoint.json")
+                           ? fs::canonical(a.run).parent_path().parent_path()
+                           : fs::path(a.run);
   if (!fs::exists(run / "recipe.toml")) throw UserError(fmt::format("{}: not a run (no recipe.toml in it)", a.run));
   auto recipe = training::read_recipe((run / "recipe.toml").string(), a.set);
   if (a.steps >= 0) recipe.sampling.steps = a.steps;
@@ -42,11 +45,13 @@ void sample(const Arguments& a) {
     labels = at::full({a.count}, a.label, at::kLong);
   }
   const bool pictures = model.graph.input_shape.size() == 3;
-  if (!pictures && ending != ".npz") throw UserError(fmt::format("sample: {}: these samples are points; use --out FILE.npz", a.out));
+  if (!pictures && ending != ".npz")
+    throw UserError(fmt::format("sample: {}: these samples are points; use --out FILE.npz", a.out));
   const auto console = make_console();
   catch_interrupts();
   std::vector<at::Tensor> frames;
-  const std::int64_t batch = ending == ".gif" ? a.count : std::min<std::int64_t>(a.count, 250), total = recipe.sampling.flow.steps + recipe.sampling.steps;
+  const std::int64_t batch = ending == ".gif" ? a.count : std::min<std::int64_t>(a.count, 250),
+                     total = recipe.sampling.flow.steps + recipe.sampling.steps;
   const std::int64_t batches = (a.count + batch - 1) / batch;
   std::int64_t done = 0, non_finite = 0;
   const auto on_step = [&](sampling::Position p, const sampling::StepInfo& info, const sampling::Chains& chains) {
@@ -54,12 +59,16 @@ void sample(const Arguments& a) {
     non_finite += info.non_finite;
     console->progress("sampling", ++done, batches * total);
     const std::int64_t every = std::max<std::int64_t>(1, total / 100);
-    if (ending == ".gif" && (p.step % every == 0 || p.step + 1 == p.total)) frames.push_back(io::grid(training::to_unit(chains.x, recipe.data)));
+    if (ending == ".gif" && (p.step % every == 0 || p.step + 1 == p.total))
+      frames.push_back(io::grid(training::to_unit(chains.x, recipe.data)));
   };
   const auto seed = static_cast<std::uint64_t>(a.seed >= 0 ? a.seed : recipe.seed);
   at::Tensor energies;
-  const auto chains = training::draw(recipe, model.graph, weights, a.count, std::int64_t{1} << 41, labels, seed, &energies, on_step, batch);
-  if (non_finite > 0) console->message(fmt::format("warning: {} steps of chains met energies or gradients that are not finite and stood still", non_finite));
+  const auto chains = training::draw(recipe, model.graph, weights, a.count, std::int64_t{1} << 41, labels, seed,
+                                     &energies, on_step, batch);
+  if (non_finite > 0)
+    console->message(fmt::format(
+        "warning: {} steps of chains met energies or gradients that are not finite and stood still", non_finite));
   const fs::path out(a.out);
   if (out.has_parent_path()) fs::create_directories(out.parent_path());
   if (ending == ".png") io::write_png(out, io::grid(training::to_unit(chains.x, recipe.data)));
@@ -70,7 +79,8 @@ void sample(const Arguments& a) {
     if (chains.labels.defined() && classes > 0) arrays["labels"] = chains.labels;
     io::write_npz(out, arrays);
   }
-  console->message(fmt::format("{} samples after {} flow and {} Langevin steps: {}", a.count, recipe.sampling.flow.steps, recipe.sampling.steps, a.out));
+  console->message(fmt::format("{} samples after {} flow and {} Langevin steps: {}", a.count,
+                               recipe.sampling.flow.steps, recipe.sampling.steps, a.out));
 }
 
 }  // namespace
@@ -79,13 +89,21 @@ void add_sample(CLI::App& app) {
   auto* command = app.add_subcommand("sample", "draw samples from a trained model");
   auto a = std::make_shared<Arguments>();
   command->add_option("RUN", a->run, "a run's folder, or one of its checkpoints")->required();
-  command->add_option("--count", a->count, "how many")->capture_default_str()->check(CLI::Range(std::int64_t{1}, std::int64_t{10000000}));
-  command->add_option("--steps", a->steps, "Langevin steps: fewer for a draft, more for quality (default: the recipe's)")->check(CLI::Range(std::int64_t{0}, std::int64_t{1000000}));
-  command->add_option("--label", a->label, "of this class alone (default: all classes in turn)")->check(CLI::NonNegativeNumber);
+  command->add_option("--count", a->count, "how many")
+      ->capture_default_str()
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{10000000}));
+  command
+      ->add_option("--steps", a->steps, "Langevin steps: fewer for a draft, more for quality (default: the recipe's)")
+      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1000000}));
+  command->add_option("--label", a->label, "of this class alone (default: all classes in turn)")
+      ->check(CLI::NonNegativeNumber);
   command->add_option("--seed", a->seed, "default: the recipe's")->check(CLI::NonNegativeNumber);
-  command->add_option("--out", a->out, "FILE.png (a grid), FILE.npz (arrays) or FILE.gif (the sampling as it goes)")->capture_default_str();
+  command->add_option("--out", a->out, "FILE.png (a grid), FILE.npz (arrays) or FILE.gif (the sampling as it goes)")
+      ->capture_default_str();
   command->add_flag("--raw", a->raw, "the weights as trained instead of their average");
-  command->add_option("--set", a->set, "section.key=value, instead of the recipe's; may be given often")->take_all()->allow_extra_args(false);
+  command->add_option("--set", a->set, "section.key=value, instead of the recipe's; may be given often")
+      ->take_all()
+      ->allow_extra_args(false);
   command->callback([a] { sample(*a); });
 }
 

@@ -12,8 +12,11 @@ struct Frozen {
 
 class ReferenceEnergy : public energy::Energy {
  public:
-  ReferenceEnergy(std::shared_ptr<const Frozen> network, at::Tensor labels) : network_(std::move(network)), labels_(std::move(labels)) {}
-  at::Tensor energy(const at::Tensor& x) const override { return nn::evaluate(network_->graph, network_->weights, x, labels_); }
+  ReferenceEnergy(std::shared_ptr<const Frozen> network, at::Tensor labels)
+      : network_(std::move(network)), labels_(std::move(labels)) {}
+  at::Tensor energy(const at::Tensor& x) const override {
+    return nn::evaluate(network_->graph, network_->weights, x, labels_);
+  }
 
  private:
   std::shared_ptr<const Frozen> network_;
@@ -22,7 +25,10 @@ class ReferenceEnergy : public energy::Energy {
 
 class Reference : public Prepared {
  public:
-  Reference(const nn::Graph& graph, const nn::Tensors& weights) : network_(std::make_shared<Frozen>(Frozen{graph, {}})) { refresh(weights); }
+  Reference(const nn::Graph& graph, const nn::Tensors& weights)
+      : network_(std::make_shared<Frozen>(Frozen{graph, {}})) {
+    refresh(weights);
+  }
 
   void refresh(const nn::Tensors& weights) override {
     for (const auto& [name, t] : weights) {
@@ -31,7 +37,9 @@ class Reference : public Prepared {
       network_->weights[name] = w.dim() == 4 ? w.contiguous(at::MemoryFormat::ChannelsLast) : w;
     }
   }
-  energy::EnergyPtr given(const at::Tensor& labels) override { return std::make_shared<ReferenceEnergy>(network_, labels); }
+  energy::EnergyPtr given(const at::Tensor& labels) override {
+    return std::make_shared<ReferenceEnergy>(network_, labels);
+  }
   std::string description() const override { return "autograd"; }
 
  private:

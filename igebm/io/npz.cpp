@@ -16,8 +16,9 @@
 namespace igebm::io {
 namespace {
 
-const std::vector<std::pair<const char*, at::ScalarType>> types = {{"<f8", at::kDouble}, {"<f4", at::kFloat}, {"<i8", at::kLong},
-                                                                   {"<i4", at::kInt},    {"|u1", at::kByte},  {"|b1", at::kBool}};
+const std::vector<std::pair<const char*, at::ScalarType>> types = {{"<f8", at::kDouble}, {"<f4", at::kFloat},
+                                                                   {"<i8", at::kLong},   {"<i4", at::kInt},
+                                                                   {"|u1", at::kByte},   {"|b1", at::kBool}};
 const std::string magic("\x93NUMPY", 6);
 
 template <typename T>
@@ -39,7 +40,8 @@ std::uint32_t crc(const std::string& bytes) {
 
 std::string encode(const at::Tensor& tensor, const std::string& name) {
   const at::Tensor t = tensor.detach().cpu().contiguous();
-  const auto type = std::find_if(types.begin(), types.end(), [&](const auto& known) { return known.second == t.scalar_type(); });
+  const auto type =
+      std::find_if(types.begin(), types.end(), [&](const auto& known) { return known.second == t.scalar_type(); });
   if (type == types.end()) throw UserError(fmt::format("array \"{}\" has a type that npz files of igebm lack", name));
   std::string shape;
   for (const auto d : t.sizes()) shape += fmt::format("{}, ", d);
@@ -64,22 +66,29 @@ at::Tensor decode(const std::string& bytes) {
     if (at == std::string::npos) throw UserError(fmt::format("its header lacks {}", key));
     return header.substr(header.find(':', at) + 1);
   };
-  if (after("'fortran_order'").substr(0, 6).find("False") == std::string::npos) throw UserError("in Fortran order; expected C order");
+  if (after("'fortran_order'").substr(0, 6).find("False") == std::string::npos)
+    throw UserError("in Fortran order; expected C order");
   const std::string descr = after("'descr'");
-  const auto type = std::find_if(types.begin(), types.end(), [&](const auto& known) { return descr.find(known.first) < 4; });
-  if (type == types.end()) throw UserError(fmt::format("of type{}; expected float64, float32, int64, int32, uint8 or bool", descr.substr(0, descr.find(','))));
+  const auto type =
+      std::find_if(types.begin(), types.end(), [&](const auto& known) { return descr.find(known.first) < 4; });
+  if (type == types.end())
+    throw UserError(fmt::format("of type{}; expected float64, float32, int64, int32, uint8 or bool",
+                                descr.substr(0, descr.find(','))));
   std::vector<std::int64_t> shape;
   std::string sizes = after("'shape'");
   sizes = sizes.substr(sizes.find('(') + 1, sizes.find(')') - sizes.find('(') - 1);
   std::size_t expected = at::elementSize(type->second);
-  for (std::size_t at = sizes.find_first_of("0123456789"); at != std::string::npos; at = sizes.find_first_of("0123456789", sizes.find(',', at))) {
+  for (std::size_t at = sizes.find_first_of("0123456789"); at != std::string::npos;
+       at = sizes.find_first_of("0123456789", sizes.find(',', at))) {
     shape.push_back(std::strtoll(sizes.c_str() + at, nullptr, 10));
-    if (shape.back() > 0 && expected > bytes.size() / static_cast<std::size_t>(shape.back()) + 1) throw UserError("truncated: its shape needs more bytes than there are");
+    if (shape.back() > 0 && expected > bytes.size() / static_cast<std::size_t>(shape.back()) + 1)
+      throw UserError("truncated: its shape needs more bytes than there are");
     expected *= static_cast<std::size_t>(shape.back());
     if (sizes.find(',', at) == std::string::npos) break;
   }
   if (bytes.size() - start - length != expected) {
-    throw UserError(fmt::format("of shape ({}) needs {} bytes, has {}", fmt::join(shape, ", "), expected, bytes.size() - start - length));
+    throw UserError(fmt::format("of shape ({}) needs {} bytes, has {}", fmt::join(shape, ", "), expected,
+                                bytes.size() - start - length));
   }
   at::Tensor tensor = at::empty(shape, type->second);
   if (expected > 0) std::memcpy(tensor.data_ptr(), bytes.data() + start + length, expected);
@@ -107,7 +116,8 @@ void write_npz(const std::filesystem::path& path, const std::map<std::string, at
   std::string out, directory;
   for (const auto& [name, tensor] : arrays) {
     const std::string file = name + ".npy", bytes = encode(tensor, name);
-    if (bytes.size() >= 0xFFFFFFFFU || out.size() >= 0xFFFFFFFFU - bytes.size()) throw UserError(fmt::format("{}: beyond 4 GiB, which this npz writer does not do", path.string()));
+    if (bytes.size() >= 0xFFFFFFFFU || out.size() >= 0xFFFFFFFFU - bytes.size())
+      throw UserError(fmt::format("{}: beyond 4 GiB, which this npz writer does not do", path.string()));
     std::string common;  // shared by the local header and the directory entry
     put<std::uint16_t>(common, 20);
     put<std::uint16_t>(common, 0);
@@ -148,7 +158,8 @@ std::map<std::string, at::Tensor> read_npz(const std::filesystem::path& path) {
   std::string member;
   try {
     const auto end = bytes.rfind(std::string("PK\x05\x06", 4));
-    if (end == std::string::npos || end + 22 > bytes.size()) throw UserError("not an npz file, or truncated: no zip directory at its end");
+    if (end == std::string::npos || end + 22 > bytes.size())
+      throw UserError("not an npz file, or truncated: no zip directory at its end");
     const auto count = get<std::uint16_t>(bytes, end + 10);
     std::size_t at = get<std::uint32_t>(bytes, end + 16);
     if (at == 0xFFFFFFFFU) throw UserError("beyond 4 GiB, which this reader does not do");
@@ -163,11 +174,14 @@ std::map<std::string, at::Tensor> read_npz(const std::filesystem::path& path) {
       member = bytes.substr(at + 46, name_size);
       at += 46 + name_size + get<std::uint16_t>(bytes, at + 30) + get<std::uint16_t>(bytes, at + 32);
       if (get<std::uint32_t>(bytes, local) != 0x04034b50) throw UserError("is not where the zip directory says");
-      const std::size_t data = local + 30 + get<std::uint16_t>(bytes, local + 26) + get<std::uint16_t>(bytes, local + 28);
-      if (data > bytes.size() || packed > bytes.size() - data || size / 1100 > bytes.size()) throw UserError("truncated");
+      const std::size_t data =
+          local + 30 + get<std::uint16_t>(bytes, local + 26) + get<std::uint16_t>(bytes, local + 28);
+      if (data > bytes.size() || packed > bytes.size() - data || size / 1100 > bytes.size())
+        throw UserError("truncated");
       std::string content = bytes.substr(data, packed);
       if (method == 8) content = inflate_member(content, size);
-      if (method != 0 && method != 8) throw UserError(fmt::format("compressed by method {}; expected stored or deflated", method));
+      if (method != 0 && method != 8)
+        throw UserError(fmt::format("compressed by method {}; expected stored or deflated", method));
       if (crc(content) != sum) throw UserError("damaged: its checksum is wrong");
       arrays[member.ends_with(".npy") ? member.substr(0, member.size() - 4) : member] = decode(content);
     }

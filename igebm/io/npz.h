@@ -12,7 +12,8 @@ namespace igebm::io {
 /// members stored uncompressed; each must be below 4 GiB.
 void write_npz(const std::filesystem::path& path, const std::map<std::string, at::Tensor>& arrays);
 
-/// Stored and deflated members. Throws UserError naming file and member where it is truncated, damaged or of another kind.
+/// Stored and deflated members. Throws UserError naming file and member where it is truncated, damaged or of another
+/// kind.
 std::map<std::string, at::Tensor> read_npz(const std::filesystem::path& path);
 
 }  // namespace igebm::io

@@ -21,7 +21,15 @@ at::Tensor grid(const at::Tensor& images, std::int64_t columns, std::int64_t sca
   if (columns <= 0) columns = static_cast<std::int64_t>(std::ceil(std::sqrt(static_cast<double>(count))));
   columns = std::min(columns, count);
   const std::int64_t rows = (count + columns - 1) / columns;
-  at::Tensor pixels = images.detach().cpu().to(at::kFloat).nan_to_num(0).clamp(0, 1).mul(255).round().to(at::kByte).permute({0, 2, 3, 1});
+  at::Tensor pixels = images.detach()
+                          .cpu()
+                          .to(at::kFloat)
+                          .nan_to_num(0)
+                          .clamp(0, 1)
+                          .mul(255)
+                          .round()
+                          .to(at::kByte)
+                          .permute({0, 2, 3, 1});
   pixels = pixels.repeat_interleave(scale, 1).repeat_interleave(scale, 2);
   const std::int64_t h = pixels.size(1), w = pixels.size(2);
   at::Tensor sheet = at::full({rows * (h + gap) + gap, columns * (w + gap) + gap, pixels.size(3)}, 225, at::kByte);
@@ -45,13 +53,16 @@ at::Tensor density(const at::Tensor& energies, const at::Tensor& points, double 
     const float at = std::clamp(std::isfinite(value[i]) ? value[i] : 0.0F, 0.0F, 1.0F) * (anchors.size() - 1);
     const auto low = std::min(static_cast<std::size_t>(at), anchors.size() - 2);
     const float t = at - static_cast<float>(low);
-    for (std::size_t c = 0; c < 3; ++c) out[i * 3 + static_cast<std::int64_t>(c)] = static_cast<std::uint8_t>((1 - t) * anchors[low][c] + t * anchors[low + 1][c]);
+    for (std::size_t c = 0; c < 3; ++c)
+      out[i * 3 + static_cast<std::int64_t>(c)] =
+          static_cast<std::uint8_t>((1 - t) * anchors[low][c] + t * anchors[low + 1][c]);
   }
   if (points.defined()) {
     const at::Tensor q = points.detach().cpu().to(at::kDouble).contiguous();
     const double* xy = q.const_data_ptr<double>();
     for (std::int64_t i = 0; i < q.size(0); ++i) {
-      const double x = (xy[2 * i] + bound) / (2 * bound) * static_cast<double>(w - 1), y = (bound - xy[2 * i + 1]) / (2 * bound) * static_cast<double>(h - 1);
+      const double x = (xy[2 * i] + bound) / (2 * bound) * static_cast<double>(w - 1),
+                   y = (bound - xy[2 * i + 1]) / (2 * bound) * static_cast<double>(h - 1);
       if (!(x >= 0 && y >= 0 && x <= static_cast<double>(w - 1) && y <= static_cast<double>(h - 1))) continue;
       for (std::int64_t c = 0; c < 3; ++c) out[(std::lround(y) * w + std::lround(x)) * 3 + c] = 255;
     }
@@ -65,12 +76,17 @@ std::string encode_png(const at::Tensor& picture) {
   }
   const at::Tensor p = picture.contiguous();
   std::string bytes;
-  const auto append = [](void* to, void* data, int size) { static_cast<std::string*>(to)->append(static_cast<char*>(data), static_cast<std::size_t>(size)); };
+  const auto append = [](void* to, void* data, int size) {
+    static_cast<std::string*>(to)->append(static_cast<char*>(data), static_cast<std::size_t>(size));
+  };
   const int h = static_cast<int>(p.size(0)), w = static_cast<int>(p.size(1)), c = static_cast<int>(p.size(2));
-  if (stbi_write_png_to_func(append, &bytes, w, h, c, p.const_data_ptr(), w * c) == 0) throw UserError("PNG: the picture could not be encoded");
+  if (stbi_write_png_to_func(append, &bytes, w, h, c, p.const_data_ptr(), w * c) == 0)
+    throw UserError("PNG: the picture could not be encoded");
   return bytes;
 }
 
-void write_png(const std::filesystem::path& path, const at::Tensor& picture) { write_atomically(path, encode_png(picture)); }
+void write_png(const std::filesystem::path& path, const at::Tensor& picture) {
+  write_atomically(path, encode_png(picture));
+}
 
 }  // namespace igebm::io

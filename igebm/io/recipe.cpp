@@ -75,7 +75,8 @@ std::string toml_text(const std::string& text) {
 
 class Reader : public Fields {
  public:
-  Reader(const std::string& file, const std::map<std::string, bool>& assigned, const toml::table* table, std::string path, toml::source_region place)
+  Reader(const std::string& file, const std::map<std::string, bool>& assigned, const toml::table* table,
+         std::string path, toml::source_region place)
       : file_(file), assigned_(assigned), table_(table), path_(std::move(path)), place_(place) {}
 
   void field(const char* key, bool& value, const char*) override {
@@ -98,7 +99,8 @@ class Reader : public Fields {
   void field(const char* key, std::string& value, const std::vector<std::string>& choices, const char*) override {
     if (const toml::node* n = find(key)) {
       const auto* s = n->as_string();
-      const std::string expected = choices.empty() ? "a text" : fmt::format("one of \"{}\"", fmt::join(choices, "\", \""));
+      const std::string expected =
+          choices.empty() ? "a text" : fmt::format("one of \"{}\"", fmt::join(choices, "\", \""));
       if (s == nullptr) fail(key, *n, fmt::format("expected {}, got {}", expected, kind_of(*n)));
       if (!choices.empty() && std::find(choices.begin(), choices.end(), s->get()) == choices.end()) {
         fail(key, *n, fmt::format("expected {}, got {}", expected, kind_of(*n)));
@@ -133,7 +135,8 @@ class Reader : public Fields {
   }
   void problem(const char* key, const std::string& what) override {
     const toml::node* n = table_ == nullptr ? nullptr : table_->get(key);
-    throw UserError(fmt::format("{}: {}: {}", where(path_ + key, n == nullptr ? place_ : n->source()), path_ + key, what));
+    throw UserError(
+        fmt::format("{}: {}: {}", where(path_ + key, n == nullptr ? place_ : n->source()), path_ + key, what));
   }
 
   /// Every key must have been asked for.
@@ -143,8 +146,10 @@ class Reader : public Fields {
       const std::string name(key.str());
       if (std::find(known_.begin(), known_.end(), name) != known_.end()) continue;
       const std::string near = nearest(name, known_);
-      throw UserError(fmt::format("{}: {}{}: unknown {}{}", where(path_ + name, node.source()), path_, name, node.is_table() ? "section" : "key",
-                                  near.empty() ? fmt::format("; known here: {}", fmt::join(known_, ", ")) : fmt::format("; did you mean \"{}\"?", near)));
+      throw UserError(fmt::format("{}: {}{}: unknown {}{}", where(path_ + name, node.source()), path_, name,
+                                  node.is_table() ? "section" : "key",
+                                  near.empty() ? fmt::format("; known here: {}", fmt::join(known_, ", "))
+                                               : fmt::format("; did you mean \"{}\"?", near)));
     }
   }
 
@@ -170,7 +175,8 @@ class Reader : public Fields {
   void enter(const char* key, const std::function<void(Fields&)>& describe) {
     const toml::node* n = find(key);
     if (n != nullptr && !n->is_table()) fail(key, *n, "expected a section [" + path_ + key + "], got " + kind_of(*n));
-    Reader inner(file_, assigned_, n == nullptr ? nullptr : n->as_table(), path_ + key + ".", n == nullptr ? place_ : n->source());
+    Reader inner(file_, assigned_, n == nullptr ? nullptr : n->as_table(), path_ + key + ".",
+                 n == nullptr ? place_ : n->source());
     describe(inner);
     inner.finish();
   }
@@ -189,9 +195,13 @@ class Writer : public Fields {
   std::string text() const { return values_ + sections_; }
 
   void field(const char* key, bool& value, const char* doc) override { line(key, value ? "true" : "false", doc); }
-  void field(const char* key, std::int64_t& value, Range, const char* doc) override { line(key, std::to_string(value), doc); }
+  void field(const char* key, std::int64_t& value, Range, const char* doc) override {
+    line(key, std::to_string(value), doc);
+  }
   void field(const char* key, double& value, Range, const char* doc) override { line(key, number(value), doc); }
-  void field(const char* key, std::string& value, const std::vector<std::string>&, const char* doc) override { line(key, toml_text(value), doc); }
+  void field(const char* key, std::string& value, const std::vector<std::string>&, const char* doc) override {
+    line(key, toml_text(value), doc);
+  }
   void field(const char* key, std::vector<std::int64_t>& value, Range, const char* doc) override {
     line(key, fmt::format("[{}]", fmt::join(value, ", ")), doc);
   }

@@ -28,8 +28,10 @@ void write_safetensors(const std::filesystem::path& path, const std::map<std::st
   std::vector<at::Tensor> contiguous;
   std::size_t offset = 0;
   for (const auto& [name, tensor] : tensors) {
-    const auto type = std::find_if(types.begin(), types.end(), [&](const auto& t) { return t.second == tensor.scalar_type(); });
-    if (type == types.end()) throw UserError(fmt::format("{}: tensor \"{}\" has a type that safetensors lack", path.string(), name));
+    const auto type =
+        std::find_if(types.begin(), types.end(), [&](const auto& t) { return t.second == tensor.scalar_type(); });
+    if (type == types.end())
+      throw UserError(fmt::format("{}: tensor \"{}\" has a type that safetensors lack", path.string(), name));
     contiguous.push_back(tensor.detach().cpu().contiguous());
     const std::size_t end = offset + contiguous.back().nbytes();
     header[name] = {{"dtype", type->first}, {"shape", tensor.sizes().vec()}, {"data_offsets", {offset, end}}};
@@ -42,18 +44,22 @@ void write_safetensors(const std::filesystem::path& path, const std::map<std::st
   std::memcpy(bytes.data(), &length, 8);
   bytes.reserve(8 + text.size() + offset);
   bytes += text;
-  for (const auto& tensor : contiguous) bytes.append(static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes());
+  for (const auto& tensor : contiguous)
+    bytes.append(static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes());
   write_atomically(path, bytes);
 }
 
 SafeTensors read_safetensors(const std::filesystem::path& path) {
-  const auto fail = [&](const std::string& what) -> UserError { return UserError(fmt::format("{}: {}", path.string(), what)); };
+  const auto fail = [&](const std::string& what) -> UserError {
+    return UserError(fmt::format("{}: {}", path.string(), what));
+  };
   const std::string bytes = read_file(path);
   std::uint64_t length = 0;
   if (bytes.size() < 8) throw fail("not a safetensors file: shorter than 8 bytes");
   std::memcpy(&length, bytes.data(), 8);
   if (length > bytes.size() - 8) {
-    throw fail(fmt::format("truncated or not a safetensors file: a header of {} bytes is promised, {} follow", length, bytes.size() - 8));
+    throw fail(fmt::format("truncated or not a safetensors file: a header of {} bytes is promised, {} follow", length,
+                           bytes.size() - 8));
   }
   const char* data = bytes.data() + 8 + length;
   const std::size_t size = bytes.size() - 8 - length;
@@ -74,14 +80,16 @@ SafeTensors read_safetensors(const std::filesystem::path& path) {
       const auto offsets = entry.at("data_offsets").get<std::vector<std::size_t>>();
       std::size_t expected = at::elementSize(type->second);
       for (const auto d : shape) {
-        if (d < 0 || (d > 0 && expected > bytes.size() / static_cast<std::size_t>(d) + 1)) throw fail(fmt::format("tensor \"{}\" is larger than the file", name));
+        if (d < 0 || (d > 0 && expected > bytes.size() / static_cast<std::size_t>(d) + 1))
+          throw fail(fmt::format("tensor \"{}\" is larger than the file", name));
         expected *= static_cast<std::size_t>(d);
       }
       if (offsets.size() != 2 || offsets[0] > offsets[1] || offsets[1] - offsets[0] != expected) {
         throw fail(fmt::format("tensor \"{}\": its offsets do not fit its shape and type", name));
       }
       if (offsets[1] > size) {
-        throw fail(fmt::format("truncated: tensor \"{}\" ends at byte {} of the data, the file has {}", name, offsets[1], size));
+        throw fail(fmt::format("truncated: tensor \"{}\" ends at byte {} of the data, the file has {}", name,
+                               offsets[1], size));
       }
       spans.emplace_back(offsets[0], offsets[1]);
       at::Tensor tensor = at::empty(shape, type->second);

@@ -24,8 +24,17 @@ class Builder {
   int both(Op op, int a, int b) { return graph.add({.op = op, .inputs = {a, b}}); }
   int conv(int x, const std::string& name, std::int64_t in, std::int64_t out, std::int64_t k, Norm norm = Norm::none,
            Init init = Init::he, std::int64_t stride = 1) {
-    return graph.add({.op = Op::conv2d, .inputs = {x}, .name = name, .in = in, .out = out, .k = k, .stride = stride,
-                      .padding = stride == 1 ? k / 2 : (k - stride) / 2, .bias = true, .norm = norm, .init = init});
+    return graph.add({.op = Op::conv2d,
+                      .inputs = {x},
+                      .name = name,
+                      .in = in,
+                      .out = out,
+                      .k = k,
+                      .stride = stride,
+                      .padding = stride == 1 ? k / 2 : (k - stride) / 2,
+                      .bias = true,
+                      .norm = norm,
+                      .init = init});
   }
   int linear(int x, const std::string& name, std::int64_t in, std::int64_t out, bool bias = true) {
     return graph.add({.op = Op::linear, .inputs = {x}, .name = name, .in = in, .out = out, .bias = bias});
@@ -41,7 +50,8 @@ class Builder {
 };
 
 void require_image(const std::vector<std::int64_t>& shape, const char* kind) {
-  if (shape.size() != 3) throw UserError(fmt::format("network.kind: {} is for pictures, and the data are points; try \"mlp\"", kind));
+  if (shape.size() != 3)
+    throw UserError(fmt::format("network.kind: {} is for pictures, and the data are points; try \"mlp\"", kind));
 }
 
 struct Block {
@@ -55,8 +65,10 @@ std::vector<Block> parse_blocks(const std::string& text) {
   for (std::string word; words >> word;) {
     Block block;
     if (word.back() == 'd') block.down = true, word.pop_back();
-    if (word.empty() || word.size() > 5 || word.find_first_not_of("0123456789") != std::string::npos || (block.width = std::stoll(word)) < 1) {
-      throw UserError(fmt::format("network.blocks: expected widths such as \"128d 128 256d\" (d: halve the picture), got \"{}\"", text));
+    if (word.empty() || word.size() > 5 || word.find_first_not_of("0123456789") != std::string::npos ||
+        (block.width = std::stoll(word)) < 1) {
+      throw UserError(fmt::format(
+          "network.blocks: expected widths such as \"128d 128 256d\" (d: halve the picture), got \"{}\"", text));
     }
     blocks.push_back(block);
   }
@@ -72,7 +84,8 @@ Graph residual(const ResidualOptions& options, const std::vector<std::int64_t>& 
   const Norm norm = options.spectral_norm ? Norm::spectral : Norm::none;
   const Norm capped = options.spectral_norm ? Norm::spectral_capped : Norm::none;
   int x = b.input();
-  x = b.conv(x, "stem", input_shape[0], options.stem, options.stem_kernel, norm, Init::he, options.stem_kernel == 4 ? 2 : 1);
+  x = b.conv(x, "stem", input_shape[0], options.stem, options.stem_kernel, norm, Init::he,
+             options.stem_kernel == 4 ? 2 : 1);
   x = b.simple(act, x);
   std::int64_t width = options.stem;
   const auto blocks = parse_blocks(options.blocks);
@@ -97,7 +110,8 @@ Graph residual(const ResidualOptions& options, const std::vector<std::int64_t>& 
 Graph unet(const UNetOptions& options, const std::vector<std::int64_t>& input_shape, std::int64_t classes) {
   require_image(input_shape, "unet");
   if (input_shape[1] % 4 != 0 || input_shape[2] % 4 != 0) {
-    throw UserError(fmt::format("network.kind: unet takes pictures whose sides divide by 4, got {}x{}", input_shape[1], input_shape[2]));
+    throw UserError(fmt::format("network.kind: unet takes pictures whose sides divide by 4, got {}x{}", input_shape[1],
+                                input_shape[2]));
   }
   Builder b(input_shape, classes);
   const std::int64_t c = options.channels, d = options.deep_channels, pixels = 4 * input_shape[0];

@@ -12,8 +12,8 @@ namespace igebm::nn {
 /// IGEBM's residual energy (Du & Mordatch 2019, appendix A.8): stem, residual blocks, activation, sum over space,
 /// linear to one number. Spectral norm on every layer but the last.
 struct ResidualOptions {
-  std::int64_t stem = 128;          ///< channels of the first convolution
-  std::int64_t stem_kernel = 3;     ///< 3 (stride 1) or 4 (stride 2, halves the picture: cheap nets)
+  std::int64_t stem = 128;                            ///< channels of the first convolution
+  std::int64_t stem_kernel = 3;                       ///< 3 (stride 1) or 4 (stride 2, halves the picture: cheap nets)
   std::string blocks = "128d 128 256d 256 256d 256";  ///< width of each block; d: it halves the picture
   std::string activation = "leaky_relu";              ///< leaky_relu (slope 0.2) or silu
   bool spectral_norm = true;

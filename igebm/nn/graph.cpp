@@ -16,13 +16,26 @@ template <typename Enum>
 using Names = std::vector<std::pair<Enum, const char*>>;
 
 const Names<Op> op_names = {
-    {Op::input, "input"},           {Op::affine, "affine"},         {Op::conv2d, "conv2d"},
-    {Op::linear, "linear"},         {Op::group_norm, "group_norm"}, {Op::leaky_relu, "leaky_relu"},
-    {Op::silu, "silu"},             {Op::avg_pool, "avg_pool"},     {Op::upsample, "upsample"},
-    {Op::unshuffle, "unshuffle"},   {Op::add, "add"},               {Op::concat, "concat"},
-    {Op::sum_pool, "sum_pool"},     {Op::mean_pool, "mean_pool"},   {Op::flatten, "flatten"},
-    {Op::inner, "inner"},           {Op::half_square, "half_square"},
-    {Op::squeeze, "squeeze"},       {Op::label_bias, "label_bias"}, {Op::label_gain, "label_gain"},
+    {Op::input, "input"},
+    {Op::affine, "affine"},
+    {Op::conv2d, "conv2d"},
+    {Op::linear, "linear"},
+    {Op::group_norm, "group_norm"},
+    {Op::leaky_relu, "leaky_relu"},
+    {Op::silu, "silu"},
+    {Op::avg_pool, "avg_pool"},
+    {Op::upsample, "upsample"},
+    {Op::unshuffle, "unshuffle"},
+    {Op::add, "add"},
+    {Op::concat, "concat"},
+    {Op::sum_pool, "sum_pool"},
+    {Op::mean_pool, "mean_pool"},
+    {Op::flatten, "flatten"},
+    {Op::inner, "inner"},
+    {Op::half_square, "half_square"},
+    {Op::squeeze, "squeeze"},
+    {Op::label_bias, "label_bias"},
+    {Op::label_gain, "label_gain"},
 };
 const Names<Norm> norm_names = {
     {Norm::none, "none"}, {Norm::spectral, "spectral"}, {Norm::spectral_capped, "spectral_capped"}};
@@ -113,7 +126,8 @@ Graph graph_from_json(const std::string& text) {
         j.erase(key);
       });
       if (!j.empty()) {
-        throw UserError(fmt::format("network description: unknown field \"{}\" of operation {}", j.begin().key(), name(n.op)));
+        throw UserError(
+            fmt::format("network description: unknown field \"{}\" of operation {}", j.begin().key(), name(n.op)));
       }
       graph.nodes.push_back(std::move(n));
     }
@@ -130,7 +144,9 @@ std::vector<std::vector<std::int64_t>> shapes(const Graph& graph) {
   if (graph.nodes.empty()) throw UserError("network: no nodes");
   for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
     const Node& n = graph.nodes[i];
-    const std::size_t arity = n.op == Op::input ? 0 : (n.op == Op::add || n.op == Op::concat || n.op == Op::inner) ? 2 : 1;
+    const std::size_t arity = n.op == Op::input                                              ? 0
+                              : (n.op == Op::add || n.op == Op::concat || n.op == Op::inner) ? 2
+                                                                                             : 1;
     if (n.inputs.size() != arity) misfit(n, i, fmt::format("expected {} inputs, got {}", arity, n.inputs.size()));
     for (const int input : n.inputs) {
       if (input < 0 || static_cast<std::size_t>(input) >= i) misfit(n, i, "an input that is not an earlier node");
@@ -145,7 +161,8 @@ std::vector<std::vector<std::int64_t>> shapes(const Graph& graph) {
       if (a.empty() || a[0] != n.in) misfit(n, i, fmt::format("expected {} channels, got {}", n.in, text(a)));
     };
     const auto divisible = [&] {
-      if (n.k < 1 || a[1] % n.k != 0 || a[2] % n.k != 0) misfit(n, i, fmt::format("{} does not divide by {}", text(a), n.k));
+      if (n.k < 1 || a[1] % n.k != 0 || a[2] % n.k != 0)
+        misfit(n, i, fmt::format("{} does not divide by {}", text(a), n.k));
     };
     Shape out = a;
     switch (n.op) {
@@ -206,7 +223,8 @@ std::vector<std::vector<std::int64_t>> shapes(const Graph& graph) {
       case Op::label_bias:
       case Op::label_gain:
         channels();
-        if (n.classes != graph.classes || n.classes < 1) misfit(n, i, "labels of another number of classes than the network's");
+        if (n.classes != graph.classes || n.classes < 1)
+          misfit(n, i, "labels of another number of classes than the network's");
         break;
       case Op::input:
       case Op::affine:
@@ -216,7 +234,8 @@ std::vector<std::vector<std::int64_t>> shapes(const Graph& graph) {
     }
     all.push_back(std::move(out));
   }
-  if (!all.back().empty()) misfit(graph.nodes.back(), graph.nodes.size() - 1, "the last node must be an energy, one number");
+  if (!all.back().empty())
+    misfit(graph.nodes.back(), graph.nodes.size() - 1, "the last node must be an energy, one number");
   return all;
 }
 

@@ -11,26 +11,26 @@
 namespace igebm::nn {
 
 enum class Op {
-  input,          ///< x
-  affine,         ///< scale * x + shift, elementwise with constants
-  conv2d,         ///< parameters weight (out, in, k, k), bias (out) if `bias`
-  linear,         ///< parameters weight (out, in), bias (out) if `bias`
-  group_norm,     ///< parameters weight (channels), bias (channels); eps 1e-5
-  leaky_relu,     ///< slope `slope`
-  silu,           ///< x * sigmoid(x)
-  avg_pool,       ///< k x k means, stride k
-  upsample,       ///< nearest, by k
-  unshuffle,      ///< pixel-unshuffle by k: (C, H, W) -> (C k k, H/k, W/k), channel order as in PyTorch
-  add,            ///< inputs[0] + inputs[1]
-  concat,         ///< along channels
-  sum_pool,       ///< (N, C, H, W) -> (N, C), sum over space
-  mean_pool,      ///< (N, C, H, W) -> (N, C), mean over space
-  flatten,        ///< (N, ...) -> (N, D)
-  inner,          ///< sum over all but N of inputs[0] * inputs[1] -> (N)
-  half_square,    ///< 1/2 sum over all but N of inputs[0]^2 -> (N)
-  squeeze,        ///< (N, 1) -> (N)
-  label_bias,     ///< x + weight[label] per channel; parameter weight (classes, channels)
-  label_gain,     ///< x * (1 + weight[label]) per channel; parameter weight (classes, channels)
+  input,        ///< x
+  affine,       ///< scale * x + shift, elementwise with constants
+  conv2d,       ///< parameters weight (out, in, k, k), bias (out) if `bias`
+  linear,       ///< parameters weight (out, in), bias (out) if `bias`
+  group_norm,   ///< parameters weight (channels), bias (channels); eps 1e-5
+  leaky_relu,   ///< slope `slope`
+  silu,         ///< x * sigmoid(x)
+  avg_pool,     ///< k x k means, stride k
+  upsample,     ///< nearest, by k
+  unshuffle,    ///< pixel-unshuffle by k: (C, H, W) -> (C k k, H/k, W/k), channel order as in PyTorch
+  add,          ///< inputs[0] + inputs[1]
+  concat,       ///< along channels
+  sum_pool,     ///< (N, C, H, W) -> (N, C), sum over space
+  mean_pool,    ///< (N, C, H, W) -> (N, C), mean over space
+  flatten,      ///< (N, ...) -> (N, D)
+  inner,        ///< sum over all but N of inputs[0] * inputs[1] -> (N)
+  half_square,  ///< 1/2 sum over all but N of inputs[0]^2 -> (N)
+  squeeze,      ///< (N, 1) -> (N)
+  label_bias,   ///< x + weight[label] per channel; parameter weight (classes, channels)
+  label_gain,   ///< x * (1 + weight[label]) per channel; parameter weight (classes, channels)
 };
 
 /// How a weight is normalised before use. The kernel is seen as an (out) x (in k k) matrix with largest singular
@@ -43,18 +43,18 @@ enum class Norm {
 
 /// How a weight starts.
 enum class Init {
-  he,     ///< uniform in +-1/sqrt(fan in), as torch.nn.Conv2d and Linear
+  he,  ///< uniform in +-1/sqrt(fan in), as torch.nn.Conv2d and Linear
   zero,
-  tiny,   ///< normal, standard deviation 1e-10 (IGEBM's second convolution)
+  tiny,  ///< normal, standard deviation 1e-10 (IGEBM's second convolution)
 };
 
 struct Node {
   Op op = Op::input;
   std::vector<int> inputs = {};  ///< indices of earlier nodes
-  std::string name = {};         ///< prefix of its parameters' names ("block1.conv1" -> "block1.conv1.weight"), may be empty
-  std::int64_t in = 0;       ///< channels or features that enter (of the first input)
-  std::int64_t out = 0;      ///< channels or features that leave
-  std::int64_t k = 0;        ///< kernel, pool, upsampling or shuffle size
+  std::string name = {};  ///< prefix of its parameters' names ("block1.conv1" -> "block1.conv1.weight"), may be empty
+  std::int64_t in = 0;    ///< channels or features that enter (of the first input)
+  std::int64_t out = 0;   ///< channels or features that leave
+  std::int64_t k = 0;     ///< kernel, pool, upsampling or shuffle size
   std::int64_t stride = 1;
   std::int64_t padding = 0;
   std::int64_t groups = 1;   ///< of group_norm

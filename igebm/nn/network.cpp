@@ -69,7 +69,8 @@ Network::Network(Graph graph, std::uint64_t seed) : graph_(std::move(graph)) {
     }
     if (n.norm != Norm::none) {
       at::Tensor u = at::empty({weight.size(0)});
-      random_normal({seed, Purpose::initial_weights, stream++, 0}, {u.data_ptr<float>(), static_cast<std::size_t>(u.numel())});
+      random_normal({seed, Purpose::initial_weights, stream++, 0},
+                    {u.data_ptr<float>(), static_cast<std::size_t>(u.numel())});
       buffers_[prefix + "weight.u"] = unit(u);
       buffers_[prefix + "weight.v"] = at::zeros({weight.numel() / weight.size(0)});
     }
@@ -115,12 +116,15 @@ Tensors Network::effective_weights(const Tensors& parameters) const {
 
 at::Tensor evaluate(const Graph& graph, const Tensors& weights, const at::Tensor& x, const at::Tensor& labels) {
   if (graph.classes > 0 && (!labels.defined() || labels.dim() != 1 || labels.size(0) != x.size(0))) {
-    throw UserError(fmt::format("network: expected one label in [0, {}) for each of {} inputs", graph.classes, x.size(0)));
+    throw UserError(
+        fmt::format("network: expected one label in [0, {}) for each of {} inputs", graph.classes, x.size(0)));
   }
   std::vector<at::Tensor> values;
   values.reserve(graph.nodes.size());
   for (const Node& n : graph.nodes) {
-    const auto in = [&](int i) -> const at::Tensor& { return values[static_cast<std::size_t>(n.inputs[static_cast<std::size_t>(i)])]; };
+    const auto in = [&](int i) -> const at::Tensor& {
+      return values[static_cast<std::size_t>(n.inputs[static_cast<std::size_t>(i)])];
+    };
     const auto weight = [&]() -> const at::Tensor& { return get(weights, n.name + ".weight"); };
     const auto bias = [&] { return n.bias ? get(weights, n.name + ".bias") : at::Tensor(); };
     const auto by_label = [&] {

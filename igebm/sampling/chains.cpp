@@ -33,7 +33,7 @@ void Chains::put(const at::Tensor& rows, const Chains& from) const {
 }
 
 Chains Chains::join(const std::vector<Chains>& parts) {
-  const auto gather = [&](at::Tensor Chains::* member) {
+  const auto gather = [&](at::Tensor Chains::*member) {
     std::vector<at::Tensor> tensors;
     for (const Chains& part : parts) {
       if (part.size() > 0 && (part.*member).defined()) tensors.push_back(part.*member);
@@ -50,7 +50,8 @@ Chains start_chains(const StartOptions& options, const std::vector<std::int64_t>
   }
   std::vector<std::int64_t> size = {count};
   size.insert(size.end(), shape.begin(), shape.end());
-  Chains chains{at::empty(size), labels, at::arange(first_stream, first_stream + count, at::kLong), at::zeros({count}, at::kLong)};
+  Chains chains{at::empty(size), labels, at::arange(first_stream, first_stream + count, at::kLong),
+                at::zeros({count}, at::kLong)};
   const std::int64_t elements = count > 0 ? chains.x.numel() / count : 0;
   float* x = chains.x.data_ptr<float>();
   const bool uniform = options.start == "uniform";

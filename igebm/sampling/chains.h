@@ -16,8 +16,8 @@ struct Chains {
   at::Tensor steps;   ///< (N) int64: how often each chain has moved, its place in that stream
 
   std::int64_t size() const { return stream.defined() ? stream.size(0) : 0; }
-  Chains slice(std::int64_t begin, std::int64_t end) const;   ///< views
-  Chains select(const at::Tensor& rows) const;                ///< copies
+  Chains slice(std::int64_t begin, std::int64_t end) const;    ///< views
+  Chains select(const at::Tensor& rows) const;                 ///< copies
   void put(const at::Tensor& rows, const Chains& from) const;  ///< overwrites rows
   static Chains join(const std::vector<Chains>& parts);
 };

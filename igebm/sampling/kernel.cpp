@@ -2,7 +2,8 @@
 
 namespace igebm::sampling {
 
-StepInfo run(const Kernel& kernel, const energy::Energy& energy, Chains& chains, std::int64_t steps, const OnStep& on_step) {
+StepInfo run(const Kernel& kernel, const energy::Energy& energy, Chains& chains, std::int64_t steps,
+             const OnStep& on_step) {
   StepInfo info;
   std::int64_t non_finite = 0;
   for (std::int64_t k = 0; k < steps; ++k) {

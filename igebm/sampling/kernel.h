@@ -9,10 +9,10 @@ namespace igebm::sampling {
 
 /// What a step did, over all chains.
 struct StepInfo {
-  double energy = 0;             ///< mean, before the step
-  double gradient_norm = 0;      ///< root mean square over chains of |dE/dx|, before clipping
-  double clipped_share = 0;      ///< of the gradient's elements
-  std::int64_t non_finite = 0;   ///< chains whose energy or gradient is not a finite number; they stay where they are
+  double energy = 0;            ///< mean, before the step
+  double gradient_norm = 0;     ///< root mean square over chains of |dE/dx|, before clipping
+  double clipped_share = 0;     ///< of the gradient's elements
+  std::int64_t non_finite = 0;  ///< chains whose energy or gradient is not a finite number; they stay where they are
 };
 
 /// Where in a run of `total` steps a step is, for what is annealed.
@@ -30,6 +30,7 @@ class Kernel {
 using OnStep = std::function<void(Position, const StepInfo&, const Chains&)>;
 
 /// `steps` transitions; returns the last one's info (non_finite: the sum over all). Chains are moved in place.
-StepInfo run(const Kernel& kernel, const energy::Energy& energy, Chains& chains, std::int64_t steps, const OnStep& on_step = {});
+StepInfo run(const Kernel& kernel, const energy::Energy& energy, Chains& chains, std::int64_t steps,
+             const OnStep& on_step = {});
 
 }  // namespace igebm::sampling

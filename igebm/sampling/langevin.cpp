@@ -35,12 +35,15 @@ Langevin::Langevin(const LangevinOptions& options, std::uint64_t seed) : options
   const auto require = [](bool ok, const char* what, double value) {
     if (!ok) throw UserError(fmt::format("langevin: {}, got {}", what, value));
   };
-  require(options.step_size > 0 && std::isfinite(options.step_size), "step_size must be a finite number above 0", options.step_size);
+  require(options.step_size > 0 && std::isfinite(options.step_size), "step_size must be a finite number above 0",
+          options.step_size);
   require(std::isfinite(options.noise), "noise must be finite", options.noise);
   require(options.gradient_clip > 0, "gradient_clip must be above 0", options.gradient_clip);
   require(options.low < options.high, "low must be below high", options.low);
-  require(options.temperature_start >= 0 && std::isfinite(options.temperature_start), "temperature_start must be at least 0", options.temperature_start);
-  require(options.temperature_end >= 0 && std::isfinite(options.temperature_end), "temperature_end must be at least 0", options.temperature_end);
+  require(options.temperature_start >= 0 && std::isfinite(options.temperature_start),
+          "temperature_start must be at least 0", options.temperature_start);
+  require(options.temperature_end >= 0 && std::isfinite(options.temperature_end), "temperature_end must be at least 0",
+          options.temperature_end);
   if (options_.noise < 0) options_.noise = std::sqrt(2 * options_.step_size);
 }
 
@@ -55,7 +58,9 @@ StepInfo Langevin::transition(const energy::Energy& energy, Chains& chains, Posi
   const std::int64_t grain = std::max<std::int64_t>(1, 8192 / std::max<std::int64_t>(elements, 1));
 
   const auto noise = [&](std::int64_t chain, std::span<float> out) {
-    random_normal({seed_, Purpose::langevin_noise, static_cast<std::uint64_t>(stream[chain]), static_cast<std::uint32_t>(steps[chain])}, out);
+    random_normal({seed_, Purpose::langevin_noise, static_cast<std::uint64_t>(stream[chain]),
+                   static_cast<std::uint32_t>(steps[chain])},
+                  out);
   };
   if (options_.noise_first && sigma > 0) {
     at::parallel_for(0, count, grain, [&](std::int64_t begin, std::int64_t end) {

@@ -13,7 +13,7 @@ namespace igebm::sampling {
 /// With noise = sqrt(2 step_size) it is the discretised Langevin diffusion of exp(-E / T).
 struct LangevinOptions {
   double step_size = 10;
-  double noise = 0.005;  ///< standard deviation; negative: sqrt(2 step_size)
+  double noise = 0.005;                                            ///< standard deviation; negative: sqrt(2 step_size)
   double gradient_clip = std::numeric_limits<double>::infinity();  ///< on each element of dE/dx
   double low = -std::numeric_limits<double>::infinity();           ///< clamp
   double high = std::numeric_limits<double>::infinity();

@@ -2,14 +2,18 @@
 
 namespace igebm::sampling {
 
-void sample(const SamplerOptions& options, const energy::Energy& energy, Chains& chains, std::uint64_t seed, const OnStep& on_step) {
+void sample(const SamplerOptions& options, const energy::Energy& energy, Chains& chains, std::uint64_t seed,
+            const OnStep& on_step) {
   const std::int64_t total = options.flow.steps + options.steps;
   const auto stage = [&](std::int64_t offset) -> OnStep {
     if (!on_step) return {};
-    return [&, offset](Position p, const StepInfo& info, const Chains& moved) { on_step({offset + p.step, total}, info, moved); };
+    return [&, offset](Position p, const StepInfo& info, const Chains& moved) {
+      on_step({offset + p.step, total}, info, moved);
+    };
   };
   if (options.flow.steps > 0) run(Flow(options.flow), energy, chains, options.flow.steps, stage(0));
-  if (options.steps > 0) run(Langevin(options.langevin, seed), energy, chains, options.steps, stage(options.flow.steps));
+  if (options.steps > 0)
+    run(Langevin(options.langevin, seed), energy, chains, options.steps, stage(options.flow.steps));
 }
 
 }  // namespace igebm::sampling

@@ -14,6 +14,7 @@ struct SamplerOptions {
 };
 
 /// Moves chains through flow and Langevin. Reports every step: positions count both stages together.
-void sample(const SamplerOptions& options, const energy::Energy& energy, Chains& chains, std::uint64_t seed, const OnStep& on_step = {});
+void sample(const SamplerOptions& options, const energy::Energy& energy, Chains& chains, std::uint64_t seed,
+            const OnStep& on_step = {});
 
 }  // namespace igebm::sampling

@@ -53,8 +53,10 @@ Model read_model(const fs::path& path) {
   const auto check = [&](const nn::Tensors& have, const nn::Tensors& want) {
     for (const auto& [name, t] : want) {
       const auto it = have.find(name);
-      if (it == have.end()) throw UserError(fmt::format("{}: lacks the tensor \"{}\" of its network", path.string(), name));
-      if (it->second.sizes() != t.sizes()) throw UserError(fmt::format("{}: tensor \"{}\" has another shape than its network's", path.string(), name));
+      if (it == have.end())
+        throw UserError(fmt::format("{}: lacks the tensor \"{}\" of its network", path.string(), name));
+      if (it->second.sizes() != t.sizes())
+        throw UserError(fmt::format("{}: tensor \"{}\" has another shape than its network's", path.string(), name));
     }
   };
   check(model.parameters, expected.parameters());
@@ -67,7 +69,9 @@ std::string checksum(const fs::path& path) {
   return fmt::format("{:08x}", crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()));
 }
 
-bool is_step(const std::string& name) { return !name.empty() && name.find_first_not_of("0123456789") == std::string::npos; }
+bool is_step(const std::string& name) {
+  return !name.empty() && name.find_first_not_of("0123456789") == std::string::npos;
+}
 
 }  // namespace
 
@@ -77,15 +81,15 @@ std::vector<fs::path> list_checkpoints(const fs::path& run) {
   for (const auto& entry : fs::directory_iterator(run / "checkpoints", none)) {
     if (is_step(entry.path().filename())) folders.push_back(entry.path());
   }
-  std::sort(folders.begin(), folders.end(), [](const fs::path& a, const fs::path& b) {
-    return std::stoll(a.filename()) < std::stoll(b.filename());
-  });
+  std::sort(folders.begin(), folders.end(),
+            [](const fs::path& a, const fs::path& b) { return std::stoll(a.filename()) < std::stoll(b.filename()); });
   return folders;
 }
 
 void save_checkpoint(const fs::path& run, const Checkpoint& c, std::int64_t keep) {
   const fs::path all = run / "checkpoints";
-  const fs::path folder = all / fmt::format("{:06}", c.step), temporary = all / ("saving-" + folder.filename().string());
+  const fs::path folder = all / fmt::format("{:06}", c.step),
+                 temporary = all / ("saving-" + folder.filename().string());
   std::error_code error;
   fs::remove_all(temporary, error);
   fs::create_directories(temporary, error);
@@ -98,9 +102,10 @@ void save_checkpoint(const fs::path& run, const Checkpoint& c, std::int64_t keep
       for (const auto& [name, t] : tensors) state[part + "." + name] = t;
     }
     io::write_safetensors(temporary / "state.safetensors", state, {{"format", "igebm-state"}});
-    nlohmann::ordered_json json = {{"format", "igebm-checkpoint"}, {"version", version}, {"step", c.step}, {"regular", c.regular},
-                                   {"rollbacks", c.rollbacks}, {"metrics_bytes", c.metrics_bytes}, {"threads", c.threads},
-                                   {"engine", c.engine}};
+    nlohmann::ordered_json json = {
+        {"format", "igebm-checkpoint"}, {"version", version},       {"step", c.step},
+        {"regular", c.regular},         {"rollbacks", c.rollbacks}, {"metrics_bytes", c.metrics_bytes},
+        {"threads", c.threads},         {"engine", c.engine}};
     for (const char* file : {"network.safetensors", "average.safetensors", "state.safetensors"}) {
       if (fs::exists(temporary / file)) json["crc32"][file] = checksum(temporary / file);
     }
@@ -130,10 +135,12 @@ Checkpoint load_checkpoint(const fs::path& folder) {
   nlohmann::json json;
   try {
     json = nlohmann::json::parse(io::read_file(index));
-    if (json.at("format") != "igebm-checkpoint") throw UserError(fmt::format("{}: not a checkpoint of igebm", index.string()));
+    if (json.at("format") != "igebm-checkpoint")
+      throw UserError(fmt::format("{}: not a checkpoint of igebm", index.string()));
     if (json.at("version").get<int>() > version) {
-      throw UserError(fmt::format("{}: written by a newer igebm (version {} of the format; this program reads up to {})",
-                                  index.string(), json.at("version").get<int>(), version));
+      throw UserError(
+          fmt::format("{}: written by a newer igebm (version {} of the format; this program reads up to {})",
+                      index.string(), json.at("version").get<int>(), version));
     }
     Checkpoint c;
     c.step = json.at("step");
@@ -144,11 +151,13 @@ Checkpoint load_checkpoint(const fs::path& folder) {
     c.engine = json.at("engine");
     for (const auto& [file, sum] : json.at("crc32").items()) {
       if (checksum(folder / file) != sum.get<std::string>()) {
-        throw UserError(fmt::format("{}: damaged (its checksum is not the one in checkpoint.json)", (folder / file).string()));
+        throw UserError(
+            fmt::format("{}: damaged (its checksum is not the one in checkpoint.json)", (folder / file).string()));
       }
     }
     c.network = read_model(folder / "network.safetensors");
-    if (json.at("crc32").contains("average.safetensors")) c.average = read_model(folder / "average.safetensors").parameters;
+    if (json.at("crc32").contains("average.safetensors"))
+      c.average = read_model(folder / "average.safetensors").parameters;
     for (auto& [name, t] : io::read_safetensors(folder / "state.safetensors").tensors) {
       const auto dot = name.find('.');
       c.state[name.substr(0, dot)][name.substr(dot + 1)] = t;
@@ -164,7 +173,9 @@ Model load_model(const fs::path& path, bool raw) {
   fs::path folder = path;
   if (!fs::exists(folder / "network.safetensors")) {
     const auto folders = list_checkpoints(path);
-    if (folders.empty()) throw UserError(fmt::format("{}: neither a run with checkpoints, nor a checkpoint, nor a .safetensors file", path.string()));
+    if (folders.empty())
+      throw UserError(
+          fmt::format("{}: neither a run with checkpoints, nor a checkpoint, nor a .safetensors file", path.string()));
     folder = folders.back();
   }
   const fs::path average = folder / "average.safetensors";

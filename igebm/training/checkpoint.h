@@ -20,14 +20,14 @@ struct Model {
 };
 
 struct Checkpoint {
-  std::int64_t step = 0;         ///< training steps done
-  bool regular = true;           ///< at the recipe's interval; false: saved because of an interruption
-  std::int64_t rollbacks = 0;    ///< by the watchdog until then
+  std::int64_t step = 0;           ///< training steps done
+  bool regular = true;             ///< at the recipe's interval; false: saved because of an interruption
+  std::int64_t rollbacks = 0;      ///< by the watchdog until then
   std::int64_t metrics_bytes = 0;  ///< length of metrics.jsonl then
   std::int64_t threads = 0;
-  std::string engine;            ///< description of the engine that sampled
-  Model network;                 ///< network.safetensors: parameters as trained
-  nn::Tensors average;           ///< average.safetensors: their average, if there is one
+  std::string engine;                        ///< description of the engine that sampled
+  Model network;                             ///< network.safetensors: parameters as trained
+  nn::Tensors average;                       ///< average.safetensors: their average, if there is one
   std::map<std::string, nn::Tensors> state;  ///< state.safetensors: "optimizer", "<objective>", …, tensors by name
 };
 

@@ -12,7 +12,8 @@ at::Tensor contrastive_divergence(const at::Tensor& positive, const at::Tensor& 
   return loss;
 }
 
-ContrastiveDivergence::ContrastiveDivergence(const ContrastiveDivergenceOptions& options, const std::vector<std::int64_t>& shape)
+ContrastiveDivergence::ContrastiveDivergence(const ContrastiveDivergenceOptions& options,
+                                             const std::vector<std::int64_t>& shape)
     : options_(options), buffer_(options.replay, options.start, shape) {}
 
 Loss ContrastiveDivergence::loss(const Step& step) {

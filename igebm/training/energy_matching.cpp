@@ -13,7 +13,8 @@ at::Tensor energy_matching(const std::function<at::Tensor(const at::Tensor&)>& e
   column[0] = data.size(0);
   const at::Tensor t = time.reshape(column);
   const at::Tensor x = ((1 - t) * noise + t * data).detach().requires_grad_();
-  const at::Tensor gradient = torch::autograd::grad({energy(x).sum()}, {x}, {}, /*retain_graph=*/true, /*create_graph=*/true)[0];
+  const at::Tensor gradient =
+      torch::autograd::grad({energy(x).sum()}, {x}, {}, /*retain_graph=*/true, /*create_graph=*/true)[0];
   return (gradient + (data - noise)).square().mean();
 }
 
@@ -29,8 +30,9 @@ Loss EnergyMatching::loss(const Step& step) {
     random_uniform({step.seed, Purpose::flow_time, stream, 0}, {time.data_ptr<float>() + i, 1});
   }
   if (options_.transport) noise = noise.index_select(0, pair_by_transport(noise, step.data));
-  const at::Tensor loss = energy_matching(
-      [&](const at::Tensor& x) { return nn::evaluate(step.graph, step.weights, x, step.labels); }, noise, step.data, time);
+  const at::Tensor loss =
+      energy_matching([&](const at::Tensor& x) { return nn::evaluate(step.graph, step.weights, x, step.labels); },
+                      noise, step.data, time);
   return {options_.weight * loss, {{"loss/energy_matching", loss.item<double>()}}, 0};
 }
 

@@ -22,7 +22,7 @@ struct Step {
 };
 
 struct Loss {
-  at::Tensor value;           ///< a scalar, differentiable in the parameters
+  at::Tensor value;  ///< a scalar, differentiable in the parameters
   Metrics metrics;
   std::int64_t non_finite = 0;  ///< chains that left the finite numbers
 };
@@ -32,7 +32,7 @@ class Objective {
  public:
   virtual ~Objective() = default;
   virtual Loss loss(const Step& step) = 0;
-  virtual nn::Tensors state() const { return {}; }          ///< what a resume needs
+  virtual nn::Tensors state() const { return {}; }  ///< what a resume needs
   virtual void load(const nn::Tensors& /*state*/) {}
 };
 

@@ -37,7 +37,8 @@ double learning_rate(const OptimizerOptions& o, std::int64_t step, std::int64_t 
 Adam::Adam(const nn::Tensors& parameters)
     : m_(at::zeros({total_size(parameters)})), v_(at::zeros({total_size(parameters)})) {}
 
-double Adam::update(const OptimizerOptions& o, double rate, nn::Tensors& parameters, const std::vector<at::Tensor>& gradients) {
+double Adam::update(const OptimizerOptions& o, double rate, nn::Tensors& parameters,
+                    const std::vector<at::Tensor>& gradients) {
   const at::NoGradGuard no_grad;
   at::Tensor g = flatten(gradients);
   const double norm = g.norm().item<double>();
@@ -51,7 +52,8 @@ double Adam::update(const OptimizerOptions& o, double rate, nn::Tensors& paramet
   ++step_;
   m_.mul_(o.beta1).add_(g, 1 - o.beta1);
   v_.mul_(o.beta2).addcmul_(g, g, 1 - o.beta2);
-  const double c1 = 1 - std::pow(o.beta1, static_cast<double>(step_)), c2 = 1 - std::pow(o.beta2, static_cast<double>(step_));
+  const double c1 = 1 - std::pow(o.beta1, static_cast<double>(step_)),
+               c2 = 1 - std::pow(o.beta2, static_cast<double>(step_));
   const at::Tensor delta = m_.div(c1).div_(v_.div(c2).sqrt_().add_(o.epsilon));
   std::int64_t offset = 0;
   for (auto& [_, p] : parameters) {

@@ -28,10 +28,11 @@ class Adam {
 
   /// One update in place; gradients in the parameters' order. Returns the gradient's norm before clipping; if that
   /// is not finite, nothing is changed.
-  double update(const OptimizerOptions& options, double rate, nn::Tensors& parameters, const std::vector<at::Tensor>& gradients);
+  double update(const OptimizerOptions& options, double rate, nn::Tensors& parameters,
+                const std::vector<at::Tensor>& gradients);
 
-  nn::Tensors state() const;             ///< "m", "v" (all parameters, flattened, in order of name), "step"
-  void load(const nn::Tensors& state);   ///< throws UserError where sizes differ
+  nn::Tensors state() const;            ///< "m", "v" (all parameters, flattened, in order of name), "step"
+  void load(const nn::Tensors& state);  ///< throws UserError where sizes differ
 
  private:
   at::Tensor m_, v_;

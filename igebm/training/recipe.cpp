@@ -68,7 +68,8 @@ void describe(Fields& f, ContrastiveDivergenceOptions& o) {
   describe(f, o.start);
   describe(f, o.flow);
   describe(f, o.langevin);
-  if (o.replay.restart_share + o.replay.data_share > 1) f.problem("restart_share", "restart_share and data_share together exceed 1");
+  if (o.replay.restart_share + o.replay.data_share > 1)
+    f.problem("restart_share", "restart_share and data_share together exceed 1");
   if (o.langevin.low >= o.langevin.high) f.problem("low", "low must be below high");
   if (o.replay.compact && o.start.low >= o.start.high) f.problem("start_low", "start_low must be below start_high");
 }
@@ -76,7 +77,8 @@ void describe(Fields& f, ContrastiveDivergenceOptions& o) {
 void describe(Fields& f, PhaseOptions& o) {
   f.field("steps", o.steps, count_from_one, "training steps");
   f.field("batch", o.batch, count_from_one, "data a step; contrastive divergence takes as many chains");
-  f.field("average", o.average, Range{0, 1, false, true}, "decay of the average of weights that samples are drawn with; 0: none");
+  f.field("average", o.average, Range{0, 1, false, true},
+          "decay of the average of weights that samples are drawn with; 0: none");
   f.field("from_average", o.from_average, "start from the average of the phase before");
   f.section("optimizer", [&](Fields& g) { describe(g, o.optimizer); });
   f.optional_section("energy_matching", o.has_energy_matching, [&](Fields& g) { describe(g, o.energy_matching); });

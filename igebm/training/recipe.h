@@ -27,7 +27,7 @@ struct PhaseOptions {
   std::string name;
   std::int64_t steps = 1000;
   std::int64_t batch = 64;
-  double average = 0.995;  ///< decay of the average of weights; 0: none
+  double average = 0.995;    ///< decay of the average of weights; 0: none
   bool from_average = true;  ///< the phase starts from the average of the phase before
   OptimizerOptions optimizer;
   bool has_energy_matching = false, has_contrastive_divergence = false;
@@ -43,7 +43,7 @@ struct WatchdogOptions {
 
 struct OutputOptions {
   std::int64_t checkpoint_every = 500;
-  std::int64_t keep = 3;            ///< checkpoints kept; 0: all
+  std::int64_t keep = 3;  ///< checkpoints kept; 0: all
   std::int64_t metrics_every = 10;
   std::int64_t samples_every = 500;  ///< 0: none
   std::int64_t samples = 64;
@@ -69,6 +69,7 @@ void describe(io::Fields& fields, Recipe& recipe);
 /// The recipe in a file, with "section.key=value" assignments on top. Throws UserError.
 Recipe read_recipe(const std::string& path, const std::vector<std::string>& assignments);
 
-nn::Graph build_graph(const NetworkOptions& options, const std::vector<std::int64_t>& input_shape, std::int64_t classes);
+nn::Graph build_graph(const NetworkOptions& options, const std::vector<std::int64_t>& input_shape,
+                      std::int64_t classes);
 
 }  // namespace igebm::training

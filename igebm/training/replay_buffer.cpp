@@ -12,7 +12,8 @@
 
 namespace igebm::training {
 
-ReplayBuffer::ReplayBuffer(const ReplayOptions& options, const sampling::StartOptions& start, const std::vector<std::int64_t>& shape)
+ReplayBuffer::ReplayBuffer(const ReplayOptions& options, const sampling::StartOptions& start,
+                           const std::vector<std::int64_t>& shape)
     : options_(options), start_(start) {
   std::vector<std::int64_t> size = {options.size};
   size.insert(size.end(), shape.begin(), shape.end());
@@ -30,7 +31,8 @@ at::Tensor ReplayBuffer::unpack(const at::Tensor& x) const {
   return x.to(at::kFloat).mul_((start_.high - start_.low) / 255).add_(start_.low);
 }
 
-ReplayBuffer::Taken ReplayBuffer::take(const at::Tensor& data, const at::Tensor& labels, std::uint64_t seed, std::int64_t step) {
+ReplayBuffer::Taken ReplayBuffer::take(const at::Tensor& data, const at::Tensor& labels, std::uint64_t seed,
+                                       std::int64_t step) {
   const std::int64_t count = data.size(0);
   const auto at_step = static_cast<std::uint32_t>(step);
   // The first `count` places of a Fisher-Yates shuffle are a draw without replacement.
@@ -82,7 +84,10 @@ void ReplayBuffer::put(const Taken& taken) {
 }
 
 nn::Tensors ReplayBuffer::state() const {
-  return {{"x", chains_.x}, {"labels", chains_.labels}, {"stream", chains_.stream}, {"steps", chains_.steps},
+  return {{"x", chains_.x},
+          {"labels", chains_.labels},
+          {"stream", chains_.stream},
+          {"steps", chains_.steps},
           {"next_stream", at::scalar_tensor(next_stream_, at::kLong)}};
 }
 
@@ -90,7 +95,8 @@ void ReplayBuffer::load(const nn::Tensors& state) {
   const auto copy = [&](at::Tensor& to, const char* name) {
     const at::Tensor& from = state.at(name);
     if (from.sizes() != to.sizes() || from.dtype() != to.dtype()) {
-      throw UserError(fmt::format("replay buffer: \"{}\" in the checkpoint is of another shape than the recipe's", name));
+      throw UserError(
+          fmt::format("replay buffer: \"{}\" in the checkpoint is of another shape than the recipe's", name));
     }
     to.copy_(from);
   };

@@ -7,16 +7,17 @@ namespace igebm::training {
 
 /// Chains kept between parameter steps (Tieleman 2008; Du & Mordatch 2019), with their labels, streams and steps.
 struct ReplayOptions {
-  std::int64_t size = 10000;     ///< chains kept
-  double restart_share = 0.05;   ///< of a batch that starts anew
-  double data_share = 0;         ///< of a batch that starts from training data
-  bool compact = false;          ///< keep pictures as 8-bit numbers over [low, high]: a quarter of the memory
+  std::int64_t size = 10000;    ///< chains kept
+  double restart_share = 0.05;  ///< of a batch that starts anew
+  double data_share = 0;        ///< of a batch that starts from training data
+  bool compact = false;         ///< keep pictures as 8-bit numbers over [low, high]: a quarter of the memory
 };
 
 class ReplayBuffer {
  public:
   /// Every chain starts anew when it is first taken.
-  ReplayBuffer(const ReplayOptions& options, const sampling::StartOptions& start, const std::vector<std::int64_t>& shape);
+  ReplayBuffer(const ReplayOptions& options, const sampling::StartOptions& start,
+               const std::vector<std::int64_t>& shape);
 
   struct Taken {
     sampling::Chains chains;
@@ -25,7 +26,8 @@ class ReplayBuffer {
   };
 
   /// `data.size(0)` different chains, a function of (seed, step) and the buffer. Those that start anew take the
-  /// label of the data in their place, and those that start from data also their x. data (N, ...) in the chains' domain.
+  /// label of the data in their place, and those that start from data also their x. data (N, ...) in the chains'
+  /// domain.
   Taken take(const at::Tensor& data, const at::Tensor& labels, std::uint64_t seed, std::int64_t step);
   void put(const Taken& taken);
 

@@ -39,11 +39,18 @@ struct Trainer::State {
   std::shared_ptr<engine::Prepared> frozen;
   std::vector<std::pair<std::string, std::unique_ptr<Objective>>> objectives;
   std::int64_t step = 0, rollbacks = 0;
+  std::int64_t saved_step = -1;      // of the newest checkpoint
+  std::int64_t rolled_back_to = -1;  // by the last rollback
   std::ofstream metrics;
 
   State(const Recipe& r, fs::path folder, Observer& o, const data::Dataset& train, const data::Dataset& held_out)
-      : recipe(r), run(std::move(folder)), observer(o), data(train, r.data, seed()), validation(held_out, r.data, seed()),
-        network(build_graph(r.network, data.shape(), train.classes), seed()), adam(network.parameters()),
+      : recipe(r),
+        run(std::move(folder)),
+        observer(o),
+        data(train, r.data, seed()),
+        validation(held_out, r.data, seed()),
+        network(build_graph(r.network, data.shape(), train.classes), seed()),
+        adam(network.parameters()),
         average(network.parameters()) {
     at::NoGradGuard no_grad;
     frozen = engine::prepare(network.graph(), network.effective_weights(), {r.engine});
@@ -57,9 +64,11 @@ struct Trainer::State {
   void make_objectives() {
     objectives.clear();
     const PhaseOptions& p = phase();
-    if (p.has_energy_matching) objectives.emplace_back("energy_matching", std::make_unique<EnergyMatching>(p.energy_matching));
+    if (p.has_energy_matching)
+      objectives.emplace_back("energy_matching", std::make_unique<EnergyMatching>(p.energy_matching));
     if (p.has_contrastive_divergence) {
-      objectives.emplace_back("contrastive_divergence", std::make_unique<ContrastiveDivergence>(p.contrastive_divergence, data.shape()));
+      objectives.emplace_back("contrastive_divergence",
+                              std::make_unique<ContrastiveDivergence>(p.contrastive_divergence, data.shape()));
     }
   }
 
@@ -73,9 +82,10 @@ struct Trainer::State {
     average = Average(network.parameters());
     make_objectives();
     observer.message(fmt::format("phase {}: {} steps of {}", p.name, p.steps,
-                                 p.has_energy_matching && p.has_contrastive_divergence ? "energy matching and contrastive divergence"
-                                 : p.has_energy_matching                               ? "energy matching"
-                                                                                       : "contrastive divergence"));
+                                 p.has_energy_matching && p.has_contrastive_divergence
+                                     ? "energy matching and contrastive divergence"
+                                 : p.has_energy_matching ? "energy matching"
+                                                         : "contrastive divergence"));
   }
 
   Checkpoint checkpoint(bool regular) {
@@ -95,11 +105,14 @@ struct Trainer::State {
     return c;
   }
 
-  void save(bool regular) { save_checkpoint(run, checkpoint(regular), recipe.output.keep); }
+  void save(bool regular) {
+    save_checkpoint(run, checkpoint(regular), recipe.output.keep);
+    saved_step = step;
+  }
 
   void restore(const Checkpoint& c) {
     const at::NoGradGuard no_grad;
-    step = c.step;
+    step = saved_step = c.step;
     const auto copy = [](const nn::Tensors& from, nn::Tensors& to) {
       for (auto& [name, t] : to) t.copy_(from.at(name));
     };
@@ -124,37 +137,43 @@ struct Trainer::State {
 
   void write_metrics(const nlohmann::ordered_json& record) {
     metrics << record.dump() << '\n' << std::flush;
-    if (!metrics) throw UserError(fmt::format("{}: cannot be written (is the disk full?)", (run / "metrics.jsonl").string()));
+    if (!metrics)
+      throw UserError(fmt::format("{}: cannot be written (is the disk full?)", (run / "metrics.jsonl").string()));
   }
 
   /// Back to the last regular checkpoint, with new chains, new noise and a smaller learning rate.
   void roll_back(const std::string& reason) {
     const std::int64_t from = step;
     if (rollbacks >= recipe.watchdog.rollbacks) {
-      throw UserError(fmt::format("{}: diverged at step {} ({}) after {} rollbacks; try a smaller phase.{}.optimizer.learning_rate or "
-                                  "sampling step_size; the last good checkpoint is kept",
-                                  run.string(), from, reason, rollbacks, phase().name));
+      throw UserError(fmt::format(
+          "{}: diverged at step {} ({}) after {} rollbacks; try a smaller phase.{}.optimizer.learning_rate or "
+          "sampling step_size; the last good checkpoint is kept",
+          run.string(), from, reason, rollbacks, phase().name));
     }
     auto folders = list_checkpoints(run);
     std::error_code ignored;
     while (!folders.empty()) {
       const Checkpoint c = load_checkpoint(folders.back());
-      if (c.regular && c.step <= from) {
-        const std::int64_t count = rollbacks + 1;
+      // Diverged twice from the same checkpoint: its weights were broken already, unless there is none before it.
+      const bool broken = c.step == rolled_back_to && folders.size() > 1;
+      if (c.regular && c.step <= from && !broken) {
         restore(c);
-        rollbacks = count;
+        ++rollbacks;
+        rolled_back_to = c.step;
         make_objectives();  // fresh buffers: the old chains may sit where the energy broke
-        if (place(recipe, step).second == 0) enter_phase();
         break;
       }
       fs::remove_all(folders.back(), ignored);
       folders.pop_back();
     }
-    if (folders.empty()) throw UserError(fmt::format("{}: diverged at step {} ({}), and no checkpoint is left to go back to", run.string(), from, reason));
+    if (folders.empty())
+      throw UserError(fmt::format("{}: diverged at step {} ({}), and no checkpoint is left to go back to", run.string(),
+                                  from, reason));
     write_metrics({{"event", "rollback"}, {"step", from}, {"to", step}, {"rollbacks", rollbacks}, {"reason", reason}});
-    observer.message(fmt::format("step {}: {}; back to step {} with new chains and the learning rate times {:.3g} ({} of {} rollbacks)", from,
-                                 reason, step, std::pow(recipe.watchdog.learning_rate_factor, static_cast<double>(rollbacks)), rollbacks,
-                                 recipe.watchdog.rollbacks));
+    observer.message(fmt::format(
+        "step {}: {}; back to step {} with new chains and the learning rate times {:.3g} ({} of {} rollbacks)", from,
+        reason, step, std::pow(recipe.watchdog.learning_rate_factor, static_cast<double>(rollbacks)), rollbacks,
+        recipe.watchdog.rollbacks));
   }
 
   /// One parameter step. Returns why it must be undone, or nothing.
@@ -168,7 +187,8 @@ struct Trainer::State {
     const at::AutoGradMode enable(true);
     const nn::Tensors weights = network.effective_weights();
     frozen->refresh(weights);
-    const Step now{network.graph(), weights, *frozen, batch.x, labelled ? batch.labels : at::Tensor(), attempt_seed(), step};
+    const Step now{network.graph(), weights, *frozen, batch.x, labelled ? batch.labels : at::Tensor(),
+                   attempt_seed(),  step};
     at::Tensor total;
     Metrics record;
     for (const auto& [_, objective] : objectives) {
@@ -253,7 +273,8 @@ std::pair<data::Dataset, data::Dataset> load_data(const Recipe& recipe) {
 
 Trainer Trainer::begin(const Recipe& recipe, const fs::path& run, Observer& observer) {
   if (fs::exists(run) && !fs::is_empty(run)) {
-    throw UserError(fmt::format("{}: holds something already; resume it with --resume {}, or choose another --out", run.string(), run.string()));
+    throw UserError(fmt::format("{}: holds something already; resume it with --resume {}, or choose another --out",
+                                run.string(), run.string()));
   }
   use_threads(recipe);
   const auto [train, validation] = load_data(recipe);
@@ -272,29 +293,36 @@ Trainer Trainer::begin(const Recipe& recipe, const fs::path& run, Observer& obse
 Trainer Trainer::resume(const fs::path& from, const std::vector<std::string>& assignments, Observer& observer) {
   const bool is_checkpoint = fs::exists(from / "checkpoint.json");
   const fs::path run = is_checkpoint ? fs::canonical(from).parent_path().parent_path() : from;
-  if (!fs::exists(run / "recipe.toml")) throw UserError(fmt::format("{}: not a run (no recipe.toml in it)", run.string()));
+  if (!fs::exists(run / "recipe.toml"))
+    throw UserError(fmt::format("{}: not a run (no recipe.toml in it)", run.string()));
   const auto folders = list_checkpoints(run);
-  if (folders.empty()) throw UserError(fmt::format("{}: no checkpoint to resume from; start anew with: igebm train {}", run.string(), (run / "recipe.toml").string()));
+  if (folders.empty())
+    throw UserError(fmt::format("{}: no checkpoint to resume from; start anew with: igebm train {}", run.string(),
+                                (run / "recipe.toml").string()));
   const fs::path folder = is_checkpoint ? from : folders.back();
   Checkpoint checkpoint;
   try {
     checkpoint = load_checkpoint(folder);
   } catch (const UserError& e) {
     if (is_checkpoint || folders.size() < 2) throw;
-    throw UserError(fmt::format("{}; the checkpoint before it can be resumed with: --resume {}", e.what(), folders[folders.size() - 2].string()));
+    throw UserError(fmt::format("{}; the checkpoint before it can be resumed with: --resume {}", e.what(),
+                                folders[folders.size() - 2].string()));
   }
   Recipe recipe = read_recipe((run / "recipe.toml").string(), assignments);
   use_threads(recipe);
   if (checkpoint.threads != at::get_num_threads()) {
-    observer.message(fmt::format("the run had {} threads until now and goes on with {}: equal up to rounding, not bit for bit",
-                                 checkpoint.threads, at::get_num_threads()));
+    observer.message(
+        fmt::format("the run had {} threads until now and goes on with {}: equal up to rounding, not bit for bit",
+                    checkpoint.threads, at::get_num_threads()));
   }
   const auto [train, validation] = load_data(recipe);
   auto state = std::make_unique<State>(recipe, run, observer, train, validation);
   if (nn::to_json(state->network.graph()) != nn::to_json(checkpoint.network.graph)) {
-    throw UserError(fmt::format("{}: the recipe's network is not the one in {}", (run / "recipe.toml").string(), folder.string()));
+    throw UserError(
+        fmt::format("{}: the recipe's network is not the one in {}", (run / "recipe.toml").string(), folder.string()));
   }
-  if (!assignments.empty()) io::write_atomically(run / "recipe.toml", io::write_recipe([&](io::Fields& f) { describe(f, recipe); }));
+  if (!assignments.empty())
+    io::write_atomically(run / "recipe.toml", io::write_recipe([&](io::Fields& f) { describe(f, recipe); }));
   for (const auto& later : folders) {
     if (std::stoll(later.filename()) > checkpoint.step) fs::remove_all(later);
   }
@@ -310,7 +338,7 @@ bool Trainer::train(const std::function<bool()>& stop) {
   const std::int64_t total = s.recipe.total_steps();
   while (s.step < total) {
     if (stop && stop()) {
-      s.save(s.step % s.recipe.output.checkpoint_every == 0);
+      if (s.step != s.saved_step) s.save(false);
       return false;
     }
     const std::string trouble = s.advance();
@@ -318,7 +346,9 @@ bool Trainer::train(const std::function<bool()>& stop) {
       s.roll_back(trouble);
       continue;
     }
-    s.observer.progress(place(s.recipe, s.step - 1).first < s.recipe.phases.size() ? s.recipe.phases[place(s.recipe, s.step - 1).first].name : "",
+    s.observer.progress(place(s.recipe, s.step - 1).first < s.recipe.phases.size()
+                            ? s.recipe.phases[place(s.recipe, s.step - 1).first].name
+                            : "",
                         s.step, total);
     if (s.recipe.output.samples_every > 0 && s.step % s.recipe.output.samples_every == 0) {
       s.picture(s.run / "samples" / fmt::format("{:06}.png", s.step), s.recipe.output.samples);
@@ -331,9 +361,9 @@ bool Trainer::train(const std::function<bool()>& stop) {
   return true;
 }
 
-sampling::Chains draw(const Recipe& recipe, const nn::Graph& graph, const nn::Tensors& effective_weights, std::int64_t count,
-                      std::int64_t first_stream, const at::Tensor& labels, std::uint64_t seed, at::Tensor* energies,
-                      const sampling::OnStep& on_step, std::int64_t batch) {
+sampling::Chains draw(const Recipe& recipe, const nn::Graph& graph, const nn::Tensors& effective_weights,
+                      std::int64_t count, std::int64_t first_stream, const at::Tensor& labels, std::uint64_t seed,
+                      at::Tensor* energies, const sampling::OnStep& on_step, std::int64_t batch) {
   const at::NoGradGuard no_grad;
   const auto frozen = engine::prepare(graph, effective_weights, {recipe.engine});
   at::Tensor all_labels = labels;
@@ -343,9 +373,11 @@ sampling::Chains draw(const Recipe& recipe, const nn::Graph& graph, const nn::Te
   for (std::int64_t begin = 0; begin < count; begin += batch) {
     const std::int64_t end = std::min(count, begin + batch);
     const at::Tensor part_labels = all_labels.defined() ? all_labels.slice(0, begin, end).contiguous() : at::Tensor();
-    auto chains = sampling::start_chains(recipe.sampling.start, graph.input_shape, end - begin, first_stream + begin, part_labels, seed);
+    auto chains = sampling::start_chains(recipe.sampling.start, graph.input_shape, end - begin, first_stream + begin,
+                                         part_labels, seed);
     const auto energy = frozen->given(graph.classes > 0 ? part_labels : at::Tensor());
     sampling::sample(recipe.sampling, *energy, chains, seed, on_step);
+    if (chains.x.dim() == 4) chains.x.clamp_(recipe.data.low, recipe.data.high);
     if (energies != nullptr) energy_parts.push_back(energy->energy(chains.x));
     parts.push_back(chains);
   }
@@ -353,6 +385,8 @@ sampling::Chains draw(const Recipe& recipe, const nn::Graph& graph, const nn::Te
   return sampling::Chains::join(parts);
 }
 
-at::Tensor to_unit(const at::Tensor& x, const data::Options& o) { return x.sub(o.low).div_(o.high - o.low).clamp_(0, 1); }
+at::Tensor to_unit(const at::Tensor& x, const data::Options& o) {
+  return x.sub(o.low).div_(o.high - o.low).clamp_(0, 1);
+}
 
 }  // namespace igebm::training

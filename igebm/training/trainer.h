@@ -18,7 +18,8 @@ class Trainer {
   /// A new run. Throws UserError if `run` holds anything, or if the recipe cannot be built.
   static Trainer begin(const Recipe& recipe, const std::filesystem::path& run, Observer& observer);
   /// Goes on from `from`: a run's folder (its newest checkpoint) or one of its checkpoints (later ones are dropped).
-  static Trainer resume(const std::filesystem::path& from, const std::vector<std::string>& assignments, Observer& observer);
+  static Trainer resume(const std::filesystem::path& from, const std::vector<std::string>& assignments,
+                        Observer& observer);
 
   Trainer(Trainer&&) noexcept;
   ~Trainer();
@@ -36,10 +37,11 @@ class Trainer {
 };
 
 /// Samples from a model as the recipe says: `count` chains with streams from `first_stream`, labels cycling through
-/// the classes unless given (N). Moves `batch` chains at a time.
-sampling::Chains draw(const Recipe& recipe, const nn::Graph& graph, const nn::Tensors& effective_weights, std::int64_t count,
-                      std::int64_t first_stream, const at::Tensor& labels, std::uint64_t seed, at::Tensor* energies,
-                      const sampling::OnStep& on_step = {}, std::int64_t batch = 256);
+/// the classes unless given (N). Moves `batch` chains at a time. Pictures are clamped to the data's range at the end;
+/// energies are those of what is returned.
+sampling::Chains draw(const Recipe& recipe, const nn::Graph& graph, const nn::Tensors& effective_weights,
+                      std::int64_t count, std::int64_t first_stream, const at::Tensor& labels, std::uint64_t seed,
+                      at::Tensor* energies, const sampling::OnStep& on_step = {}, std::int64_t batch = 256);
 
 /// Pictures in [0, 1] from chains in the data's range.
 at::Tensor to_unit(const at::Tensor& x, const data::Options& options);

@@ -46,7 +46,8 @@ std::vector<std::int64_t> assign(const std::vector<double>& cost, std::int64_t n
 at::Tensor pair_by_transport(const at::Tensor& noise, const at::Tensor& data) {
   const std::int64_t n = data.size(0);
   // |a - b|^2 = |a|^2 + |b|^2 - 2 a.b, and only the last term depends on the pairing.
-  const at::Tensor cost = at::matmul(data.reshape({n, -1}), noise.reshape({n, -1}).t()).neg_().to(at::kDouble).contiguous();
+  const at::Tensor cost =
+      at::matmul(data.reshape({n, -1}), noise.reshape({n, -1}).t()).neg_().to(at::kDouble).contiguous();
   const double* c = cost.const_data_ptr<double>();
   const auto columns = assign(std::vector<double>(c, c + n * n), n);
   return at::tensor(columns, at::kLong);

@@ -64,6 +64,57 @@ TEST(Analytic, NormalisersAgreeWithIntegration) {
   EXPECT_NEAR(integrate(Banana(1.0, 0.1)), Banana(1.0, 0.1).log_z(), 1e-6);
 }
 
+const at::Tensor covariances = at::stack({covariance, at::eye(2, at::kDouble) * 0.49});
+const GaussianMixture oval(at::tensor({2.0, 1.0}, at::kDouble),
+                           at::tensor({-1.0, 0.5, 1.0, 0.0}, at::kDouble).reshape({2, 2}), covariances);
+
+TEST(Analytic, MixturesOfFullCovariances) {
+  expect_gradient(oval, points(50, 2));
+  EXPECT_NEAR(integrate(oval), 0, 1e-6);
+  // Covariances that are multiples of the identity: the same as by deviations.
+  const at::Tensor means = points(3, 4), x = points(20, 4, 2), deviations = at::tensor({0.5, 1.0, 2.0}, at::kDouble);
+  const GaussianMixture round(at::ones({3}), means, deviations);
+  const GaussianMixture full(at::ones({3}), means, at::eye(4, at::kDouble) * deviations.square().view({3, 1, 1}));
+  EXPECT_TRUE(at::allclose(round.energy(x), full.energy(x), 1e-10, 1e-10));
+  EXPECT_TRUE(at::allclose(round.energy_and_gradient(x).gradient, full.energy_and_gradient(x).gradient, 1e-10, 1e-10));
+}
+
+// Far from every component all densities underflow; energy and gradient must not.
+TEST(Analytic, MixtureFarAwayIsFinite) {
+  const auto [e, g] = mixture.energy_and_gradient(at::full({1, 2}, 1000.0, at::kFloat));
+  EXPECT_TRUE(e.isfinite().all().item<bool>());
+  EXPECT_NEAR(g[0][1].item<double>(), 1000 / 0.64, 1);
+}
+
+// First and second moments of 10^5 exact samples in units of their standard errors, |z| < 4.5: a mean wrong by 2 % of
+// a standard deviation is found with probability above 0.95.
+void expect_moments(const at::Tensor& sample, const at::Tensor& mean, const at::Tensor& covariance_of) {
+  const auto n = static_cast<double>(sample.size(0));
+  const at::Tensor d = sample - mean;
+  const at::Tensor z = d.mean(0) / (d.var(0) / n).sqrt();
+  EXPECT_LT(z.abs().max().item<double>(), 4.5);
+  const at::Tensor products = d.unsqueeze(2) * d.unsqueeze(1);
+  const at::Tensor zz = (products.mean(0) - covariance_of) / (products.var(0) / n).sqrt();
+  EXPECT_LT(zz.abs().max().item<double>(), 4.5);
+}
+
+TEST(Analytic, SamplesHaveTheMoments) {
+  expect_moments(gaussian.sample(100000, 1), at::tensor({0.3, -0.2}, at::kDouble), covariance);
+  const at::Tensor w = at::tensor({2.0, 1.0}, at::kDouble) / 3;
+  const at::Tensor means = at::tensor({-1.0, 0.5, 1.0, 0.0}, at::kDouble).reshape({2, 2});
+  const at::Tensor mean = at::matmul(w, means), apart = means - mean;
+  const at::Tensor spread = (w.view({2, 1, 1}) * (covariances + apart.unsqueeze(2) * apart.unsqueeze(1))).sum(0);
+  expect_moments(oval.sample(100000, 2), mean, spread);
+  // x2 = n + b (x1^2 - a^2): mean 0, variance 1 + 2 b^2 a^4.
+  expect_moments(Banana(1.2, 0.7).sample(100000, 3), at::zeros({2}, at::kDouble),
+                 at::diag(at::tensor({1.44, 1 + 2 * 0.49 * 1.44 * 1.44}, at::kDouble)));
+}
+
+TEST(Analytic, ASampleIsTheSameInAnyNumber) {
+  EXPECT_TRUE(at::equal(oval.sample(50, 9), oval.sample(80, 9).slice(0, 0, 50)));
+  EXPECT_FALSE(at::equal(oval.sample(50, 9), oval.sample(50, 10)));
+}
+
 TEST(Analytic, FloatAndDoubleAgree) {
   const at::Tensor x = points(20, 2);
   const auto single = mixture.energy_and_gradient(x.to(at::kFloat));
@@ -75,7 +126,10 @@ TEST(Analytic, BadArgumentsAreNamed) {
   EXPECT_THROW(Gaussian(at::zeros({2}), at::eye(3)), UserError);
   EXPECT_THROW(Gaussian(at::zeros({2}), at::eye(2) * -1), UserError);
   EXPECT_THROW(GaussianMixture(at::tensor({1.0, -1.0}), at::zeros({2, 2}), at::ones({2})), UserError);
+  EXPECT_THROW(GaussianMixture(at::ones({2}), at::zeros({2, 2}), at::stack({at::eye(2), -at::eye(2)})), UserError);
   EXPECT_THROW(Rings({1.0}, 0.1).energy(points(3, 3)), UserError);
+  EXPECT_THROW(DoubleWell(3, 1.0).energy_and_gradient(points(3, 2)), UserError);
+  EXPECT_THROW(gaussian.energy(at::zeros({2, 2}, at::kLong)), UserError);
 }
 
 TEST(Compose, ProductOfGaussiansIsTheirGaussian) {

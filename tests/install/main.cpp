@@ -1,9 +1,9 @@
 #include <ATen/ATen.h>
+#include <igebm/energy/analytic.h>
+#include <igebm/sampling/langevin.h>
 
 #include <cmath>
 #include <cstdio>
-#include <igebm/energy/analytic.h>
-#include <igebm/sampling/langevin.h>
 
 int main() {
   const igebm::energy::Gaussian gaussian(at::zeros({2}), at::eye(2));

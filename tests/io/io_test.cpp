@@ -22,20 +22,28 @@ const std::string python = IGEBM_SOURCE_DIR "/.venv/bin/python";
 class Files : public testing::Test {
  protected:
   void SetUp() override {
-    folder = fs::temp_directory_path() / ("igebm-io-" + std::to_string(getpid()) + testing::UnitTest::GetInstance()->current_test_info()->name());
+    folder = fs::temp_directory_path() /
+             ("igebm-io-" + std::to_string(getpid()) + testing::UnitTest::GetInstance()->current_test_info()->name());
     fs::create_directories(folder);
   }
   void TearDown() override { fs::remove_all(folder); }
 
-  static bool has(const std::string& module) { return std::system((python + " -c 'import " + module + "' 2>/dev/null").c_str()) == 0; }
-  int run_python(const std::string& code) const { return std::system(("cd " + folder.string() + " && " + python + " -c '" + code + "'").c_str()); }
+  static bool has(const std::string& module) {
+    return std::system((python + " -c 'import " + module + "' 2>/dev/null").c_str()) == 0;
+  }
+  int run_python(const std::string& code) const {
+    return std::system(("cd " + folder.string() + " && " + python + " -c '" + code + "'").c_str());
+  }
 
   fs::path folder;
 };
 
 std::map<std::string, at::Tensor> tensors() {
-  return {{"a.weight", at::arange(6, at::kFloat).reshape({2, 3})}, {"b", at::arange(3, at::kLong)}, {"c", at::ones({2, 2}, at::kByte)},
-          {"d", at::full({}, 0.5, at::kDouble)},                  {"e", at::zeros({0, 4}, at::kFloat)}};
+  return {{"a.weight", at::arange(6, at::kFloat).reshape({2, 3})},
+          {"b", at::arange(3, at::kLong)},
+          {"c", at::ones({2, 2}, at::kByte)},
+          {"d", at::full({}, 0.5, at::kDouble)},
+          {"e", at::zeros({0, 4}, at::kFloat)}};
 }
 
 void expect_equal(const std::map<std::string, at::Tensor>& got, const std::map<std::string, at::Tensor>& want) {
@@ -72,7 +80,8 @@ TEST_F(Files, SafetensorsThereAndBack) {
   const auto read = read_safetensors(folder / "x");
   expect_equal(read.tensors, tensors());
   EXPECT_EQ(read.metadata.at("format"), "test");
-  expect_robust(folder / "x", [](const fs::path& p) { read_safetensors(p); }, false);
+  expect_robust(
+      folder / "x", [](const fs::path& p) { read_safetensors(p); }, false);
   write_safetensors(folder / "y", {{"t", at::arange(6).reshape({2, 3}).t()}});  // what is not contiguous, too
   EXPECT_TRUE(at::equal(read_safetensors(folder / "y").tensors.at("t"), at::arange(6).reshape({2, 3}).t()));
 }
@@ -81,8 +90,10 @@ TEST_F(Files, SafetensorsWithTheRealPackage) {
   if (!has("safetensors.numpy")) GTEST_SKIP() << "the Python package safetensors is not installed";
   write_safetensors(folder / "ours.safetensors", tensors(), {{"format", "test"}});
   ASSERT_EQ(run_python("import numpy as np; from safetensors.numpy import load_file, save_file\n"
-                       "t = load_file(\"ours.safetensors\"); assert t[\"a.weight\"].shape == (2, 3) and t[\"a.weight\"][1, 2] == 5 and t[\"d\"] == 0.5\n"
-                       "save_file(t, \"theirs.safetensors\", metadata={\"by\": \"them\"})"), 0);
+                       "t = load_file(\"ours.safetensors\"); assert t[\"a.weight\"].shape == (2, 3) and "
+                       "t[\"a.weight\"][1, 2] == 5 and t[\"d\"] == 0.5\n"
+                       "save_file(t, \"theirs.safetensors\", metadata={\"by\": \"them\"})"),
+            0);
   const auto theirs = read_safetensors(folder / "theirs.safetensors");
   expect_equal(theirs.tensors, tensors());
   EXPECT_EQ(theirs.metadata.at("by"), "them");
@@ -93,14 +104,19 @@ TEST_F(Files, NpzThereAndBack) {
   expect_equal(read_npz(folder / "x.npz"), tensors());
   EXPECT_THROW(read_npz(folder / "absent.npz"), UserError);
   write_npz(folder / "small.npz", {{"a", at::arange(3, at::kFloat)}});
-  expect_robust(folder / "small.npz", [](const fs::path& p) { read_npz(p); }, false);
+  expect_robust(
+      folder / "small.npz", [](const fs::path& p) { read_npz(p); }, false);
 }
 
 TEST_F(Files, NpzWithNumpy) {
   if (!has("numpy")) GTEST_SKIP() << "numpy is not installed";
   write_npz(folder / "ours.npz", tensors());
-  ASSERT_EQ(run_python("import numpy as np\nt = dict(np.load(\"ours.npz\")); assert t[\"a.weight\"][1, 2] == 5 and t[\"e\"].shape == (0, 4)\n"
-                       "np.savez_compressed(\"theirs.npz\", **t); np.savez(\"fortran.npz\", a=np.asfortranarray(np.zeros((3, 2))))"), 0);
+  ASSERT_EQ(
+      run_python(
+          "import numpy as np\nt = dict(np.load(\"ours.npz\")); assert t[\"a.weight\"][1, 2] == 5 and t[\"e\"].shape "
+          "== (0, 4)\n"
+          "np.savez_compressed(\"theirs.npz\", **t); np.savez(\"fortran.npz\", a=np.asfortranarray(np.zeros((3, 2))))"),
+      0);
   expect_equal(read_npz(folder / "theirs.npz"), tensors());
   EXPECT_THROW(read_npz(folder / "fortran.npz"), UserError);
 }
@@ -114,7 +130,8 @@ TEST_F(Files, WritingIsAllOrNothing) {
   }
   write_atomically(folder / "f", "new");
   EXPECT_EQ(read_file(folder / "f"), "new");
-  for (const auto& entry : fs::directory_iterator(folder)) EXPECT_EQ(entry.path().extension(), "") << entry.path();  // nothing is left over
+  for (const auto& entry : fs::directory_iterator(folder))
+    EXPECT_EQ(entry.path().extension(), "") << entry.path();  // nothing is left over
 }
 
 TEST_F(Files, PicturesAsPillowSeesThem) {
@@ -134,10 +151,14 @@ TEST_F(Files, PicturesAsPillowSeesThem) {
   write_gif(folder / "colour.gif", frames, 10);
   if (!has("PIL, numpy")) GTEST_SKIP() << "pillow is not installed";
   EXPECT_EQ(run_python("from PIL import Image; import numpy as np\n"
-                       "p = np.array(Image.open(\"sheet.png\")); assert p.shape == (22, 44, 3) and tuple(p[3, 17]) == (255, 0, 0), p.shape\n"
-                       "g = Image.open(\"grey.gif\"); assert g.n_frames == 3 and g.info[\"loop\"] == 0 and g.info[\"duration\"] == 100\n"
+                       "p = np.array(Image.open(\"sheet.png\")); assert p.shape == (22, 44, 3) and tuple(p[3, 17]) == "
+                       "(255, 0, 0), p.shape\n"
+                       "g = Image.open(\"grey.gif\"); assert g.n_frames == 3 and g.info[\"loop\"] == 0 and "
+                       "g.info[\"duration\"] == 100\n"
                        "g.seek(2); assert abs(int(np.array(g.convert(\"L\"))[4, 4]) - 160) <= 1\n"
-                       "c = Image.open(\"colour.gif\"); c.seek(1); assert abs(int(np.array(c.convert(\"RGB\"))[4, 4][1]) - 80) < 26"), 0);
+                       "c = Image.open(\"colour.gif\"); c.seek(1); assert abs(int(np.array(c.convert(\"RGB\"))[4, "
+                       "4][1]) - 80) < 26"),
+            0);
 }
 
 TEST(Pictures, DensityIsBrightestWhereTheEnergyIsLowest) {
@@ -205,7 +226,8 @@ TEST(Recipes, FillOptionsAndKeepDefaults) {
 }
 
 TEST(Recipes, AssignmentsComeOnTop) {
-  const Options o = read("[run]\nsteps = 20\n", {"run.steps=30", "run.inner.kind=a", "run.inner.widths=[4, 5]", "run.extra.extra=2"});
+  const Options o =
+      read("[run]\nsteps = 20\n", {"run.steps=30", "run.inner.kind=a", "run.inner.widths=[4, 5]", "run.extra.extra=2"});
   EXPECT_EQ(o.steps, 30);
   EXPECT_EQ(o.widths, (std::vector<std::int64_t>{4, 5}));
   EXPECT_EQ(o.extra, 2);
@@ -220,17 +242,27 @@ TEST(Recipes, ErrorsSayWhereAndWhatWasExpected) {
   EXPECT_EQ(error("[run]\nstepps = 3\n"), "r.toml:2: run.stepps: unknown key; did you mean \"steps\"?");
   EXPECT_EQ(error("[rum]\n"), "r.toml:1: rum: unknown section; did you mean \"run\"?");
   EXPECT_EQ(error("[run]\nsteps = 13\n"), "r.toml:2: run.steps: bad luck");
-  EXPECT_EQ(error("[run.inner]\nkind = \"c\"\n"), "r.toml:2: run.inner.kind: expected one of \"a\", \"b\"quoted\"\", got \"c\"");
-  EXPECT_EQ(error("[run.inner]\nwidths = [1,\n 2, 99]\n"), "r.toml:3: run.inner.widths: expected an integer in [1, 9], got 99");
+  EXPECT_EQ(error("[run.inner]\nkind = \"c\"\n"),
+            "r.toml:2: run.inner.kind: expected one of \"a\", \"b\"quoted\"\", got \"c\"");
+  EXPECT_EQ(error("[run.inner]\nwidths = [1,\n 2, 99]\n"),
+            "r.toml:3: run.inner.widths: expected an integer in [1, 9], got 99");
   EXPECT_EQ(error("run = 3\n"), "r.toml:1: run: expected a section [run], got 3");
-  EXPECT_EQ(error("", {"run.steps=many"}), "--set run.steps: run.steps: expected an integer in [1, 1000], got \"many\"");
+  EXPECT_EQ(error("", {"run.steps=many"}),
+            "--set run.steps: run.steps: expected an integer in [1, 1000], got \"many\"");
   EXPECT_EQ(error("", {"steps"}), "--set steps: expected section.key=value");
   EXPECT_EQ(error("[run\n").substr(0, 11), "r.toml:1:5:");
   EXPECT_THROW(Recipe::read("/absent/recipe.toml"), UserError);
 }
 
 TEST(Recipes, WrittenOnesReadBackEqual) {
-  Options o{.steps = 77, .rate = 0.1 + 0.2, .fast = false, .kind = "b\"quoted\"", .widths = {}, .names = {"a b", "c\\"}, .has_extra = true, .extra = 1e-300};
+  Options o{.steps = 77,
+            .rate = 0.1 + 0.2,
+            .fast = false,
+            .kind = "b\"quoted\"",
+            .widths = {},
+            .names = {"a b", "c\\"},
+            .has_extra = true,
+            .extra = 1e-300};
   const std::string text = write_recipe([&](Fields& f) { describe(f, o); });
   const Options back = read(text);
   EXPECT_EQ(back.steps, o.steps);

@@ -17,9 +17,11 @@ struct Case {
 
 std::vector<Case> cases() {
   return {{"residual", residual({.stem = 8, .blocks = "8d 12 12d"}, {3, 8, 12}, 0)},
-          {"residual with labels", residual({.stem = 6, .stem_kernel = 4, .blocks = "6 8d", .activation = "silu"}, {1, 8, 8}, 5)},
+          {"residual with labels",
+           residual({.stem = 6, .stem_kernel = 4, .blocks = "6 8d", .activation = "silu"}, {1, 8, 8}, 5)},
           {"unet", unet({.channels = 8, .deep_channels = 16, .deep_blocks = 1, .groups = 4}, {1, 8, 8}, 0)},
-          {"unet with labels", unet({.channels = 8, .deep_channels = 8, .blocks = 2, .deep_blocks = 1, .groups = 0}, {2, 8, 8}, 3)},
+          {"unet with labels",
+           unet({.channels = 8, .deep_channels = 8, .blocks = 2, .deep_blocks = 1, .groups = 0}, {2, 8, 8}, 3)},
           {"mlp", mlp({{16, 8}}, {2}, 0)},
           {"mlp with labels", mlp({{16, 8}}, {2}, 4)}};
 }
@@ -57,7 +59,8 @@ TEST(Network, InputGradientsAgreeWithFiniteDifferences) {
     const at::Tensor gradient = torch::autograd::grad({evaluate(graph, weights, x, y).sum()}, {x})[0];
     constexpr double h = 1e-5;
     const at::NoGradGuard no_grad;
-    const at::Tensor change = (evaluate(graph, weights, x + h * direction, y) - evaluate(graph, weights, x - h * direction, y)) / (2 * h);
+    const at::Tensor change =
+        (evaluate(graph, weights, x + h * direction, y) - evaluate(graph, weights, x - h * direction, y)) / (2 * h);
     const at::Tensor expected = (gradient * direction).flatten(1).sum(1);
     EXPECT_TRUE(at::allclose(change, expected, 1e-5, 1e-6)) << name << "\n" << change << expected;
     EXPECT_GT(expected.abs().min().item<double>(), 1e-6) << name;
@@ -95,8 +98,11 @@ TEST(Network, SpectralNormIsTheLargestSingularValue) {
   Network network(residual({.stem = 8, .blocks = "8d 12"}, {3, 8, 8}, 0), 1);
   for (int i = 0; i < 200; ++i) network.advance_spectral_norm();
   const Tensors weights = network.effective_weights();
-  const auto largest = [](const at::Tensor& w) { return at::linalg_svdvals(w.detach().reshape({w.size(0), -1})).max().item<double>(); };
-  for (const char* name : {"stem.weight", "block1.conv1.weight", "block2.bypass.weight"}) EXPECT_NEAR(largest(weights.at(name)), 1, 1e-3) << name;
+  const auto largest = [](const at::Tensor& w) {
+    return at::linalg_svdvals(w.detach().reshape({w.size(0), -1})).max().item<double>();
+  };
+  for (const char* name : {"stem.weight", "block1.conv1.weight", "block2.bypass.weight"})
+    EXPECT_NEAR(largest(weights.at(name)), 1, 1e-3) << name;
   // The second convolution starts near zero and is not blown up to norm 1; the head is not normalised.
   EXPECT_LT(largest(weights.at("block1.conv2.weight")), 1e-7);
   EXPECT_TRUE(at::equal(weights.at("head.weight"), network.parameters().at("head.weight")));
@@ -125,8 +131,10 @@ TEST(Network, LabelsChangeTheEnergyAndMustFit) {
 
 TEST(Network, StartsAsAFunctionOfTheSeed) {
   const Graph graph = mlp({{8}}, {2}, 0);
-  EXPECT_TRUE(at::equal(Network(graph, 1).parameters().at("layer1.weight"), Network(graph, 1).parameters().at("layer1.weight")));
-  EXPECT_FALSE(at::equal(Network(graph, 1).parameters().at("layer1.weight"), Network(graph, 2).parameters().at("layer1.weight")));
+  EXPECT_TRUE(at::equal(Network(graph, 1).parameters().at("layer1.weight"),
+                        Network(graph, 1).parameters().at("layer1.weight")));
+  EXPECT_FALSE(at::equal(Network(graph, 1).parameters().at("layer1.weight"),
+                         Network(graph, 2).parameters().at("layer1.weight")));
 }
 
 // paper.md's and the pilot's sizes.
@@ -144,7 +152,8 @@ TEST(Graph, GoesToJsonAndBack) {
 
 TEST(Graph, DamagedDescriptionsAreRefused) {
   const std::string good = to_json(mlp({{8}}, {2}, 0));
-  for (std::size_t length = 0; length < good.size(); ++length) EXPECT_THROW(graph_from_json(good.substr(0, length)), UserError) << length;
+  for (std::size_t length = 0; length < good.size(); ++length)
+    EXPECT_THROW(graph_from_json(good.substr(0, length)), UserError) << length;
   const auto with = [&](const std::string& from, const std::string& to) {
     std::string text = good;
     return text.replace(text.find(from), from.size(), to);
@@ -159,7 +168,8 @@ TEST(Architectures, WhatDoesNotFitIsNamed) {
   EXPECT_THROW(unet({}, {1, 30, 28}, 0), UserError);
   EXPECT_THROW(unet({}, {2}, 0), UserError);
   EXPECT_THROW(residual({.blocks = "128d x"}, {3, 32, 32}, 0), UserError);
-  EXPECT_THROW(Network(residual({.stem = 4, .blocks = "4d 4d 4d 4d"}, {1, 28, 28}, 0), 0), UserError);  // 28 halves twice
+  EXPECT_THROW(Network(residual({.stem = 4, .blocks = "4d 4d 4d 4d"}, {1, 28, 28}, 0), 0),
+               UserError);  // 28 halves twice
 }
 
 }  // namespace

@@ -20,9 +20,9 @@ Chains start(std::int64_t count, std::int64_t first = 0, const std::vector<std::
   return start_chains({"normal"}, shape, count, first, {}, 5);
 }
 
-// Unadjusted Langevin on N(0, 1) with step h: x <- (1 - h) x + sqrt(2 h) n has variance 2h / (1 - (1 - h)^2) = 1 / (1 - h / 2).
-// 40,000 independent chains: the sample variance has a standard error of var sqrt(2 / 40000) = 0.7 %, so the bound of
-// 4 of them tells the discretised law (1.25) from the target's (1) with certainty.
+// Unadjusted Langevin on N(0, 1) with step h: x <- (1 - h) x + sqrt(2 h) n has variance 2h / (1 - (1 - h)^2) = 1 / (1 -
+// h / 2). 40,000 independent chains: the sample variance has a standard error of var sqrt(2 / 40000) = 0.7 %, so the
+// bound of 4 of them tells the discretised law (1.25) from the target's (1) with certainty.
 TEST(Langevin, HasTheMomentsOfTheDiscretisedGaussian) {
   const double h = 0.4, variance = 1 / (1 - h / 2), error = std::sqrt(2.0 / 40000);
   Chains chains = start(40000);
@@ -42,7 +42,8 @@ TEST(Langevin, NoiseFirstHasItsOwnMoments) {
 
 // A small step leaves the mixture nearly exact: bias of order h. One run's mean over 20,000 chains from exact weights.
 TEST(Langevin, KeepsTheMixture) {
-  const energy::GaussianMixture mixture(at::tensor({1.0, 3.0}), at::tensor({-1.5, 1.5}).reshape({2, 1}), at::tensor({0.5, 0.5}));
+  const energy::GaussianMixture mixture(at::tensor({1.0, 3.0}), at::tensor({-1.5, 1.5}).reshape({2, 1}),
+                                        at::tensor({0.5, 0.5}));
   Chains chains = start(20000);
   // Exact start: a quarter of the chains around -1.5.
   const at::Tensor side = at::where(at::arange(20000).remainder(4) == 0, -1.5, 1.5).to(at::kFloat);
@@ -85,7 +86,8 @@ TEST(Langevin, StoppedAndContinuedIsTheSame) {
 TEST(Langevin, ClipsAndClampsAndSaysHowOften) {
   Chains chains = start(3);
   chains.x = at::tensor({10.0F, 0.5F, -10.0F}).unsqueeze(1);
-  const auto info = run(Langevin({.step_size = 2, .noise = 0, .gradient_clip = 1, .low = -9, .high = 7}, 0), standard, chains, 1);
+  const auto info =
+      run(Langevin({.step_size = 2, .noise = 0, .gradient_clip = 1, .low = -9, .high = 7}, 0), standard, chains, 1);
   EXPECT_TRUE(at::equal(chains.x.squeeze(1), at::tensor({7.0F, -0.5F, -8.0F})));
   EXPECT_NEAR(info.clipped_share, 2.0 / 3, 1e-12);
   EXPECT_NEAR(info.gradient_norm, std::sqrt((100 + 0.25 + 100) / 3), 1e-5);
@@ -133,8 +135,8 @@ TEST(Flow, StepsAsEulerAndHeun) {
 TEST(Sampler, FlowsFirstThenMixes) {
   Chains chains = start(8), by_hand = start(8);
   std::int64_t calls = 0;
-  sample({.start = {"normal"}, .flow = {4, "euler"}, .steps = 6, .langevin = {.step_size = 0.1, .noise = -1}}, standard, chains, 9,
-         [&](Position p, const StepInfo&, const Chains&) {
+  sample({.start = {"normal"}, .flow = {4, "euler"}, .steps = 6, .langevin = {.step_size = 0.1, .noise = -1}}, standard,
+         chains, 9, [&](Position p, const StepInfo&, const Chains&) {
            EXPECT_EQ(p.step, calls++);
            EXPECT_EQ(p.total, 10);
          });

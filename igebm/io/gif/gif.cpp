@@ -26,9 +26,12 @@ int append(GifFileType* gif, const GifByteType* data, int size) {
 ColorMap colors(bool grey) {
   ColorMap map(GifMakeMapObject(256, nullptr));
   for (int i = 0; i < 256; ++i) {
-    const auto level = [](int step, int steps) { return static_cast<GifByteType>(std::lround(255.0 * step / (steps - 1))); };
-    map->Colors[i] = grey ? GifColorType{static_cast<GifByteType>(i), static_cast<GifByteType>(i), static_cast<GifByteType>(i)}
-                          : GifColorType{level((i / 42) % 6, 6), level((i / 6) % 7, 7), level(i % 6, 6)};
+    const auto level = [](int step, int steps) {
+      return static_cast<GifByteType>(std::lround(255.0 * step / (steps - 1)));
+    };
+    map->Colors[i] =
+        grey ? GifColorType{static_cast<GifByteType>(i), static_cast<GifByteType>(i), static_cast<GifByteType>(i)}
+             : GifColorType{level((i / 42) % 6, 6), level((i / 6) % 7, 7), level(i % 6, 6)};
   }
   return map;
 }
@@ -36,7 +39,8 @@ ColorMap colors(bool grey) {
 }  // namespace
 
 void write_gif(const std::filesystem::path& path, const std::vector<at::Tensor>& frames, double frames_per_second) {
-  if (frames.empty() || frames_per_second <= 0) throw UserError(fmt::format("{}: a GIF needs frames and a positive rate", path.string()));
+  if (frames.empty() || frames_per_second <= 0)
+    throw UserError(fmt::format("{}: a GIF needs frames and a positive rate", path.string()));
   const int h = static_cast<int>(frames[0].size(0)), w = static_cast<int>(frames[0].size(1));
   const bool grey = frames[0].size(2) == 1;
   const ColorMap map = colors(grey);
@@ -48,13 +52,17 @@ void write_gif(const std::filesystem::path& path, const std::vector<at::Tensor>&
   EGifSetGifVersion(gif, true);
   good = good && EGifPutScreenDesc(gif, w, h, 8, 0, map.get()) == GIF_OK;
   const unsigned char forever[] = {1, 0, 0};
-  good = good && EGifPutExtensionLeader(gif, APPLICATION_EXT_FUNC_CODE) == GIF_OK && EGifPutExtensionBlock(gif, 11, "NETSCAPE2.0") == GIF_OK &&
-         EGifPutExtensionBlock(gif, 3, forever) == GIF_OK && EGifPutExtensionTrailer(gif) == GIF_OK;
+  good = good && EGifPutExtensionLeader(gif, APPLICATION_EXT_FUNC_CODE) == GIF_OK &&
+         EGifPutExtensionBlock(gif, 11, "NETSCAPE2.0") == GIF_OK && EGifPutExtensionBlock(gif, 3, forever) == GIF_OK &&
+         EGifPutExtensionTrailer(gif) == GIF_OK;
   for (const at::Tensor& frame : frames) {
-    GraphicsControlBlock control{DISPOSE_DO_NOT, false, std::max(2, static_cast<int>(std::lround(100 / frames_per_second))), NO_TRANSPARENT_COLOR};
+    GraphicsControlBlock control{DISPOSE_DO_NOT, false,
+                                 std::max(2, static_cast<int>(std::lround(100 / frames_per_second))),
+                                 NO_TRANSPARENT_COLOR};
     GifByteType extension[4];
     EGifGCBToExtension(&control, extension);
-    good = good && EGifPutExtension(gif, GRAPHICS_EXT_FUNC_CODE, 4, extension) == GIF_OK && EGifPutImageDesc(gif, 0, 0, w, h, false, nullptr) == GIF_OK;
+    good = good && EGifPutExtension(gif, GRAPHICS_EXT_FUNC_CODE, 4, extension) == GIF_OK &&
+           EGifPutImageDesc(gif, 0, 0, w, h, false, nullptr) == GIF_OK;
     at::Tensor index = frame.to(at::kFloat);
     if (!grey) {
       const auto part = [&](int c, int steps) { return index.select(2, c).mul((steps - 1) / 255.0).round(); };
@@ -64,7 +72,8 @@ void write_gif(const std::filesystem::path& path, const std::vector<at::Tensor>&
     good = good && EGifPutLine(gif, pixels.data_ptr<std::uint8_t>(), w * h) == GIF_OK;
   }
   error = gif->Error;
-  if (EGifCloseFile(gif, nullptr) != GIF_OK || !good) throw UserError(fmt::format("{}: the GIF could not be encoded", path.string()));
+  if (EGifCloseFile(gif, nullptr) != GIF_OK || !good)
+    throw UserError(fmt::format("{}: the GIF could not be encoded", path.string()));
   write_atomically(path, bytes);
 }
 

@@ -1,0 +1,202 @@
+#!/usr/bin/env python3
+"""The program as its user meets it: a run from recipe to samples, interruptions, and every kind of bad input."""
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+PROGRAM = sys.argv.pop(1)
+RECIPE = """
+[data]
+name = "two-moons"
+count = 2000
+[network]
+kind = "mlp"
+widths = [32, 32]
+[train]
+checkpoint_every = 20
+metrics_every = 5
+samples_every = 0
+[phase.train]
+steps = 400
+batch = 64
+[phase.train.energy_matching]
+[phase.train.contrastive_divergence]
+weight = 0.01
+steps = 10
+step_size = 0.01
+buffer = 256
+low = -3.0
+high = 3.0
+[sampling]
+start = "normal"
+flow_steps = 10
+steps = 10
+step_size = 0.01
+"""
+IMAGES = """
+[data]
+name = "mnist"
+path = "{path}"
+validation = 0.0
+[network]
+kind = "unet"
+channels = 8
+deep_channels = 8
+deep_blocks = 1
+groups = 2
+labels = true
+[train]
+samples_every = 0
+[phase.train]
+steps = 3
+batch = 4
+[phase.train.energy_matching]
+[sampling]
+start = "normal"
+flow_steps = 3
+steps = 2
+step_size = 0.01
+"""
+
+
+def igebm(*arguments, **options):
+    return subprocess.run([PROGRAM, *map(str, arguments)], capture_output=True, text=True, **options)
+
+
+class Program(unittest.TestCase):
+    def setUp(self):
+        self.place = tempfile.TemporaryDirectory()
+        self.folder = pathlib.Path(self.place.name)
+        self.recipe = self.folder / "moons.toml"
+        self.recipe.write_text(RECIPE)
+
+    def tearDown(self):
+        self.place.cleanup()
+
+    def works(self, *arguments):
+        done = igebm(*arguments)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout
+
+    def refused(self, expected, *arguments):
+        """One line on standard error that says what and where, status 2."""
+        done = igebm(*arguments)
+        self.assertEqual(done.returncode, 2, (arguments, done.stdout, done.stderr))
+        self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+        for text in [expected] if isinstance(expected, str) else expected:
+            self.assertIn(text, done.stderr)
+
+    def images(self):
+        def idx(shape, data):
+            return bytes([0, 0, 8, len(shape)]) + b"".join(n.to_bytes(4, "big") for n in shape) + data
+        for part in ("train", "t10k"):
+            (self.folder / f"{part}-images-idx3-ubyte").write_bytes(idx([20, 8, 8], bytes(range(256)) * 5))
+            (self.folder / f"{part}-labels-idx1-ubyte").write_bytes(idx([20], bytes([0, 1, 2, 3, 4, 5, 6, 7, 8, 9] * 2)))
+        recipe = self.folder / "images.toml"
+        recipe.write_text(IMAGES.format(path=self.folder))
+        return recipe
+
+    def same(self, a, b):
+        for name in ("metrics.jsonl", "samples.png", "recipe.toml"):
+            self.assertEqual((a / name).read_bytes(), (b / name).read_bytes(), name)
+        newest = "checkpoints/000400"
+        for name in os.listdir(a / newest):
+            self.assertEqual((a / newest / name).read_bytes(), (b / newest / name).read_bytes(), name)
+
+    def test_interrupted_and_killed_runs_end_like_the_whole_one(self):
+        self.works("train", self.recipe, "--out", self.folder / "whole")
+        for how in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+            run = self.folder / how.name
+            process = subprocess.Popen([PROGRAM, "train", self.recipe, "--out", run], stdout=subprocess.PIPE, text=True)
+            for _ in range(1000):
+                time.sleep(0.01)
+                metrics = run / "metrics.jsonl"
+                if metrics.exists() and metrics.read_text().count("\n") > 8:
+                    break
+            process.send_signal(how)
+            out, _ = process.communicate()
+            if how == signal.SIGKILL:
+                self.assertEqual(process.returncode, -how)
+            else:
+                self.assertEqual(process.returncode, 0)
+                self.assertIn("interrupted: saved at step", out)
+            self.assertFalse((run / "samples.png").exists(), "the signal came too late to test anything")
+            self.works("train", "--resume", run)
+            self.same(self.folder / "whole", run)
+
+    def test_a_run_holds_what_is_documented(self):
+        run = self.folder / "run"
+        self.works("train", self.recipe, "--out", run, "--set", "phase.train.steps=40")
+        records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        self.assertEqual([r["step"] for r in records], list(range(5, 41, 5)))
+        self.assertIn("energy/data", records[0])
+        self.assertIn("steps = 40", (run / "recipe.toml").read_text())
+        self.assertTrue((run / "samples.png").exists())
+        self.assertIn("40 of 40 (finished)", self.works("info", run))
+        self.assertIn("32 32".split()[0], self.works("info", self.recipe))
+        self.works("info", run / "checkpoints/000040")
+        self.works("info", run / "checkpoints/000040/network.safetensors")
+        self.works("sample", run, "--count", 7, "--out", self.folder / "x.npz")
+        self.works("sample", run / "checkpoints/000020", "--count", 7, "--out", self.folder / "y.npz")
+
+    def test_pictures_with_labels(self):
+        run = self.folder / "run"
+        self.works("train", self.images(), "--out", run)
+        for name in ("a.png", "b.gif", "c.npz"):
+            self.works("sample", run, "--count", 5, "--label", 3, "--seed", 2, "--steps", 4, "--out", self.folder / name)
+            self.assertGreater((self.folder / name).stat().st_size, 200)
+        self.works("sample", run, "--count", 5, "--label", 3, "--seed", 2, "--steps", 4, "--out", self.folder / "again.npz")
+        self.assertEqual((self.folder / "c.npz").read_bytes(), (self.folder / "again.npz").read_bytes())
+        self.refused("expected 0 to 9", "sample", run, "--label", 10)
+
+    def test_help_and_version(self):
+        self.assertIn("train", self.works("--help"))
+        self.assertIn("--resume", self.works("train", "--help"))
+        self.assertRegex(self.works("--version"), r"^igebm \d+\.\d+\.\d+\n$")
+
+    def test_bad_input_is_one_clear_line(self):
+        run = self.folder / "run"
+        self.works("train", self.recipe, "--out", run, "--set", "phase.train.steps=5")
+        self.refused("subcommand", )
+        self.refused("trian", "trian")
+        self.refused("RECIPE", "train")
+        self.refused("absent.toml", "train", self.folder / "absent.toml")
+        self.refused("--resume", "train", self.recipe, "--out", run)
+        self.refused("not a run", "train", "--resume", self.folder)
+        self.refused("did you mean \"steps\"", "train", self.recipe, "--set", "phase.train.stepps=3")
+        self.refused(["--set phase.train.steps", "integer"], "train", self.recipe, "--set", "phase.train.steps=many")
+        self.refused("section.key=value", "train", self.recipe, "--set", "nonsense")
+        self.refused("fashion-mnist", "train", self.recipe, "--set", "data.name=fashion")
+        self.refused("end in .png", "sample", run, "--out", self.folder / "x.jpg")
+        self.refused("points", "sample", run, "--out", self.folder / "x.png")
+        self.refused("no labels", "sample", run, "--label", 1, "--out", self.folder / "x.npz")
+        self.refused("--count", "sample", run, "--count", 0)
+        self.refused("not a run", "sample", self.folder)
+        self.refused("no such", "info", self.folder / "absent")
+        self.refused("another shape", "train", "--resume", run, "--set", "phase.train.steps=9", "--set", "phase.train.contrastive_divergence.buffer=300")
+        self.refused("network is not the one", "train", "--resume", run, "--set", "network.widths=[8]")
+        broken = self.folder / "broken.toml"
+        broken.write_text("[data\n")
+        self.refused("broken.toml:1:", "train", broken)
+        broken.write_text("[phase.train]\nsteps = 3\n")
+        self.refused("energy_matching or contrastive_divergence", "train", broken)
+        broken.write_text(RECIPE.replace('"mlp"', '"unet"').replace("widths = [32, 32]", ""))
+        self.refused("for pictures", "train", broken, "--out", self.folder / "x")
+        broken.write_text(RECIPE.replace('"two-moons"', '"mnist"'))
+        self.refused("data.path", "train", broken, "--out", self.folder / "y")
+        weights = run / "checkpoints/000005/average.safetensors"
+        weights.write_bytes(weights.read_bytes()[:-10])
+        self.refused(["average.safetensors", "truncated"], "sample", run, "--out", self.folder / "x.npz")
+
+    def test_nothing_is_lost_where_nothing_can_be_written(self):
+        self.refused("cannot be made", "train", self.recipe, "--out", "/proc/igebm-run")
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=1)

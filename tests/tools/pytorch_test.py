@@ -1,0 +1,53 @@
+"""The PyTorch definition in docs/checkpoint.md loads checkpoints of every kind and gives the program's energies."""
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+try:
+    import numpy as np
+    import torch
+    import safetensors  # noqa: F401
+except ImportError as missing:
+    print(f"skipped: {missing}")
+    sys.exit(77)
+
+program = sys.argv[1]
+root = pathlib.Path(__file__).resolve().parent.parent.parent
+source = re.search(r"```python\n(.*?)```", (root / "docs/checkpoint.md").read_text(), re.S)[1]
+assert source.count("\n") <= 60, "docs/checkpoint.md promises at most 60 lines"
+exec(source)
+
+CASES = {
+    "mlp": 'kind = "mlp"\nwidths = [16, 16]',
+    "mlp with labels": 'kind = "mlp"\nlabels = true',
+    "unet": 'kind = "unet"\nchannels = 8\ndeep_channels = 16',
+    "unet with labels": 'kind = "unet"\nchannels = 8\ndeep_channels = 8\ngroups = 0\nlabels = true',
+    "residual": 'kind = "residual"\nstem = 8\nblocks = "8d 12"',
+    "residual with labels": 'kind = "residual"\nstem = 8\nstem_kernel = 4\nblocks = "8 12d"\nactivation = "silu"\nlabels = true',
+}
+
+with tempfile.TemporaryDirectory() as name:
+    folder = pathlib.Path(name)
+    for part in ("train", "t10k"):
+        pixels = np.random.default_rng(0).integers(0, 256, (30, 8, 8), dtype=np.uint8)
+        (folder / f"{part}-images-idx3-ubyte").write_bytes(bytes([0, 0, 8, 3, 0, 0, 0, 30, 0, 0, 0, 8, 0, 0, 0, 8]) + pixels.tobytes())
+        (folder / f"{part}-labels-idx1-ubyte").write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 30]) + bytes(list(range(10)) * 3))
+    for case, network in CASES.items():
+        data = 'name = "two-moons"' if case.startswith("mlp") else f'name = "mnist"\npath = "{folder}"'
+        recipe = folder / "recipe.toml"
+        recipe.write_text(f"[data]\n{data}\n[network]\n{network}\n[train]\nsamples_every = 0\n[phase.train]\nsteps = 3\nbatch = 8\n"
+                          "[phase.train.contrastive_divergence]\nsteps = 2\nbuffer = 16\n[sampling]\nsteps = 3\n")
+        run = folder / case.replace(" ", "-")
+        subprocess.run([program, "train", recipe, "--out", run], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([program, "sample", run, "--count", "12", "--out", run / "x.npz"], check=True, stdout=subprocess.DEVNULL)
+        arrays = np.load(run / "x.npz")
+        network = Network(run / "checkpoints/000003/average.safetensors")
+        x = torch.tensor(arrays["images" if "images" in arrays else "points"])
+        labels = torch.tensor(arrays["labels"]) if "labels" in arrays else None
+        with torch.no_grad():
+            got = network(x, labels).numpy()
+        worst = np.abs(got - arrays["energies"]).max() / (1 + np.abs(got).max())
+        print(f"{case}: relative difference {worst:.1e}")
+        assert worst < 1e-5, case
