@@ -105,15 +105,24 @@ at::Tensor GaussianMixture::energy(const at::Tensor& x) const {
   return -at::logsumexp(heights_.to(x.options()) - 0.5 * whitened(x).square().sum(2), 1);
 }
 
-// The gradient is the components' gradients, weighted by their responsibilities.
+// The gradient is the components' gradients, weighted by their responsibilities. Round components need no (N, K, D).
 EnergyAndGradient GaussianMixture::energy_and_gradient(const at::Tensor& x) const {
   const at::NoGradGuard no_grad;
-  const at::Tensor white = whitened(x), terms = heights_.to(x.options()) - 0.5 * white.square().sum(2);
-  const at::Tensor energy = -at::logsumexp(terms, 1), responsibility = (terms + energy.unsqueeze(1)).exp_();
+  const auto finish = [&](const at::Tensor& square) {
+    const at::Tensor terms = heights_.to(x.options()) - 0.5 * square, energy = -at::logsumexp(terms, 1);
+    return std::pair{energy, (terms + energy.unsqueeze(1)).exp_()};
+  };
   if (isotropic_) {
-    const at::Tensor r = responsibility * inverses_.select(2, 0).select(1, 0).to(x.options());
-    return {energy, at::bmm(r.unsqueeze(1), white).squeeze(1)};
+    require_points(x, means_.size(1), "GaussianMixture");
+    const at::Tensor means = means_.to(x.options());
+    const at::Tensor precision = inverses_.select(2, 0).select(1, 0).square().to(x.options());
+    // Mode 2: differences, not the expansion by inner products, which loses digits far from the origin.
+    const auto [energy, responsibility] = finish(at::cdist(x, means, 2, /*compute_mode=*/2).square_() * precision);
+    const at::Tensor pull = responsibility * precision;
+    return {energy, pull.sum(1, true) * x - at::matmul(pull, means)};
   }
+  const at::Tensor white = whitened(x);
+  const auto [energy, responsibility] = finish(white.square().sum(2));
   return {energy, at::einsum("nk,nke,ked->nd", {responsibility, white, inverses_.to(x.options())})};
 }
 

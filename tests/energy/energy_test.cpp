@@ -158,6 +158,36 @@ TEST(Compose, MixtureOfGaussiansIsTheirMixture) {
       at::allclose(composed.energy_and_gradient(x).gradient, mixture.energy_and_gradient(x).gradient, 1e-6, 1e-6));
 }
 
+TEST(Compose, FormulasHold) {
+  const auto a = std::make_shared<Banana>(1.0, 0.5);
+  const auto b = std::make_shared<DoubleWell>(2, 1.0);
+  const at::Tensor x = points(30, 2), ea = a->energy(x), eb = b->energy(x);
+  const auto equal = [&](const Energy& e, const at::Tensor& expected) {
+    return at::allclose(e.energy(x), expected, 1e-12, 1e-12);
+  };
+  EXPECT_TRUE(equal(Sum({a, b}, {0.7, -0.2}), 0.7 * ea - 0.2 * eb));
+  EXPECT_TRUE(equal(*negation(a), -ea));
+  EXPECT_TRUE(equal(*tempered(a, 2.5), ea / 2.5));
+  EXPECT_TRUE(equal(Mixture({a, b}, {0.3, 2.0}), -(0.3 * (-ea).exp() + 2 * (-eb).exp()).log()));
+}
+
+/// Its own gradient is wrong on purpose, to be told apart from autograd's.
+class Marked : public Energy {
+ public:
+  at::Tensor energy(const at::Tensor& x) const override { return x.flatten(1).square().sum(1); }
+  EnergyAndGradient energy_and_gradient(const at::Tensor& x) const override { return {energy(x), at::ones_like(x)}; }
+};
+
+TEST(Compose, GradientsAreThePartsOwn) {
+  const auto part = std::make_shared<Marked>();
+  const at::Tensor x = points(6, 4).view({6, 1, 2, 2});  // pictures too
+  const at::Tensor ones = at::ones_like(x);
+  EXPECT_TRUE(at::allclose(Sum({part, part}, {1.0, 2.0}).energy_and_gradient(x).gradient, 3 * ones));
+  EXPECT_TRUE(at::allclose(Mixture({part, tempered(part, 2)}).energy_and_gradient(x).gradient.clamp(0.5, 1),
+                           Mixture({part, tempered(part, 2)}).energy_and_gradient(x).gradient));
+  EXPECT_TRUE(at::allclose(negation(part)->energy_and_gradient(x).gradient, -ones));
+}
+
 TEST(Compose, GradientsAgreeWithFiniteDifferences) {
   const auto a = std::make_shared<Banana>(1.0, 0.5);
   const auto b = std::make_shared<DoubleWell>(2, 1.0);
