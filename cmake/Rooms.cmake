@@ -1,6 +1,4 @@
 # One static library per room (folder) under igebm/. All sources of a room are taken; headers stand beside them.
-find_package(OpenMP REQUIRED COMPONENTS CXX)
-
 add_library(igebm_options INTERFACE)
 target_link_libraries(igebm_options INTERFACE Igebm3rdParty::FMT Igebm3rdParty::NLOHMANN_JSON)
 # gcc 12 warns of overflows in std::string's own concatenation (gcc bug 105651): those two warnings are off.
@@ -37,17 +35,14 @@ function(igebm_room room)
   foreach(folder ${ARG_WITHOUT})  # of two sibling folders, the one for what this machine lacks or has
     list(FILTER sources EXCLUDE REGEX "/${folder}/")
   endforeach()
-  if(NOT sources)
-    file(WRITE ${PROJECT_BINARY_DIR}/empty.cpp "")
-    set(sources ${PROJECT_BINARY_DIR}/empty.cpp)
-  endif()
   add_library(igebm_${room} STATIC ${sources})
   set_target_properties(igebm_${room} PROPERTIES EXPORT_NAME ${room})
   add_library(igebm::${room} ALIAS igebm_${room})
   target_include_directories(igebm_${room} PUBLIC
     $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}> $<INSTALL_INTERFACE:include>)
   target_compile_features(igebm_${room} PUBLIC cxx_std_20)
-  target_link_libraries(igebm_${room} PUBLIC LibTorch::LibTorch PRIVATE $<BUILD_INTERFACE:igebm_options> ${ARG_LINKS} OpenMP::OpenMP_CXX)
+  target_link_libraries(igebm_${room} PUBLIC LibTorch::LibTorch PRIVATE $<BUILD_INTERFACE:igebm_options> ${ARG_LINKS})
+  target_link_options(igebm_${room} PUBLIC -fopenmp)
   foreach(dep ${ARG_DEPENDS})
     target_link_libraries(igebm_${room} PUBLIC igebm_${dep})
   endforeach()

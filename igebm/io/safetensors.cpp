@@ -28,8 +28,8 @@ void write_safetensors(const std::filesystem::path& path, const std::map<std::st
   std::vector<at::Tensor> contiguous;
   std::size_t offset = 0;
   for (const auto& [name, tensor] : tensors) {
-    const auto type =
-        std::find_if(types.begin(), types.end(), [&](const auto& t) { return t.second == tensor.scalar_type(); });
+    const auto type = std::find_if(types.begin(), types.end(),
+                                   [scalar = tensor.scalar_type()](const auto& t) { return t.second == scalar; });
     if (type == types.end())
       throw UserError(fmt::format("{}: tensor \"{}\" has a type that safetensors lack", path.string(), name));
     contiguous.push_back(tensor.detach().cpu().contiguous());

@@ -12,6 +12,7 @@
 #include "igebm/base/error.h"
 #include "igebm/io/files.h"
 #include "igebm/io/picture.h"
+#include "igebm/io/tensorboard.h"
 
 namespace igebm::training {
 namespace {
@@ -42,6 +43,7 @@ struct Trainer::State {
   std::int64_t saved_step = -1;      // of the newest checkpoint
   std::int64_t rolled_back_to = -1;  // by the last rollback
   std::ofstream metrics;
+  std::optional<io::EventFile> events;  // for TensorBoard
 
   State(const Recipe& r, fs::path folder, Observer& o, const data::Dataset& train, const data::Dataset& held_out)
       : recipe(r),
@@ -133,6 +135,7 @@ struct Trainer::State {
     if (fs::exists(path)) fs::resize_file(path, static_cast<std::uintmax_t>(bytes));
     metrics.open(path, std::ios::app);
     if (!metrics) throw UserError(fmt::format("{}: cannot be written", path.string()));
+    events.emplace(run / "tensorboard", step);
   }
 
   void write_metrics(const nlohmann::ordered_json& record) {
@@ -169,6 +172,7 @@ struct Trainer::State {
     if (folders.empty())
       throw UserError(fmt::format("{}: diverged at step {} ({}), and no checkpoint is left to go back to", run.string(),
                                   from, reason));
+    events.emplace(run / "tensorboard", step);
     write_metrics({{"event", "rollback"}, {"step", from}, {"to", step}, {"rollbacks", rollbacks}, {"reason", reason}});
     observer.message(fmt::format(
         "step {}: {}; back to step {} with new chains and the learning rate times {:.3g} ({} of {} rollbacks)", from,
@@ -223,6 +227,7 @@ struct Trainer::State {
       nlohmann::ordered_json json = {{"step", step}, {"phase", p.name}};
       for (const auto& [name, v] : record) json[name] = v;
       write_metrics(json);
+      events->scalars(step, record);
       observer.metrics(step, record);
     }
     return {};
@@ -232,6 +237,7 @@ struct Trainer::State {
     const at::NoGradGuard no_grad;
     const nn::Tensors weights = network.effective_weights(average.weights());
     write_samples(path, weights, count);
+    if (events) events->picture(step, path);
     observer.picture(step, path.string());
   }
 

@@ -173,7 +173,7 @@ class Program(unittest.TestCase):
         self.refused(["--set phase.train.steps", "integer"], "train", self.recipe, "--set", "phase.train.steps=many")
         self.refused("section.key=value", "train", self.recipe, "--set", "nonsense")
         self.refused("fashion-mnist", "train", self.recipe, "--set", "data.name=fashion")
-        self.refused("end in .png", "sample", run, "--out", self.folder / "x.jpg")
+        self.refused("ends in .png", "sample", run, "--out", self.folder / "x.jpg")
         self.refused("points", "sample", run, "--out", self.folder / "x.png")
         self.refused("no labels", "sample", run, "--label", 1, "--out", self.folder / "x.npz")
         self.refused("--count", "sample", run, "--count", 0)
