@@ -10,7 +10,9 @@
 namespace igebm::engine {
 
 struct Options {
-  std::string engine = "fast";  ///< "fast": hand-derived gradients where known, else autograd; "reference": autograd
+  std::string engine = "fast";    ///< "fast": hand-derived gradients where known, else autograd; "reference": autograd
+  std::string choices = {};       ///< from Prepared::choices() of the same network: nothing is measured then
+  std::string instructions = {};  ///< at most this x86-64 level, "v2", "v3" or "v4"; empty: what the processor has
 };
 
 /// A network with its weights frozen: normalised, transformed and packed once.
@@ -23,8 +25,13 @@ class Prepared {
   virtual energy::EnergyPtr given(const at::Tensor& labels) = 0;
   /// What runs: "autograd", or the CPU engine and the algorithms it chose.
   virtual std::string description() const = 0;
+  /// The algorithms chosen by measuring, made at the first use and kept: JSON, empty before that or if there are none.
+  virtual std::string choices() const { return {}; }
+  /// Operations of a value and gradient of one input: 2 for each multiplication of a direct convolution. 0: unknown.
+  virtual double operations() const { return 0; }
 };
 
+/// Throws UserError for an unknown option.
 std::shared_ptr<Prepared> prepare(const nn::Graph& graph, const nn::Tensors& effective_weights, const Options& options);
 
 }  // namespace igebm::engine

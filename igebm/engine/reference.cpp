@@ -25,8 +25,8 @@ class ReferenceEnergy : public energy::Energy {
 
 class Reference : public Prepared {
  public:
-  Reference(const nn::Graph& graph, const nn::Tensors& weights)
-      : network_(std::make_shared<Frozen>(Frozen{graph, {}})) {
+  Reference(const nn::Graph& graph, const nn::Tensors& weights, std::string why)
+      : network_(std::make_shared<Frozen>(Frozen{graph, {}})), why_(std::move(why)) {
     refresh(weights);
   }
 
@@ -40,16 +40,17 @@ class Reference : public Prepared {
   energy::EnergyPtr given(const at::Tensor& labels) override {
     return std::make_shared<ReferenceEnergy>(network_, labels);
   }
-  std::string description() const override { return "autograd"; }
+  std::string description() const override { return why_.empty() ? "autograd" : "autograd (" + why_ + ")"; }
 
  private:
   std::shared_ptr<Frozen> network_;
+  std::string why_;
 };
 
 }  // namespace
 
-std::shared_ptr<Prepared> reference(const nn::Graph& graph, const nn::Tensors& effective_weights) {
-  return std::make_shared<Reference>(graph, effective_weights);
+std::shared_ptr<Prepared> reference(const nn::Graph& graph, const nn::Tensors& effective_weights, std::string why) {
+  return std::make_shared<Reference>(graph, effective_weights, std::move(why));
 }
 
 }  // namespace igebm::engine

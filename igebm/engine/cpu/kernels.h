@@ -1,0 +1,106 @@
+#pragma once
+
+#include <cstddef>
+
+/// The CPU engine's inner loops, over float32 pictures of a few samples. Plain pointers and no library, so that the
+/// same source is compiled for several instruction sets (kernels.inl) and the best one is taken when the program runs.
+///
+/// Pictures are stored channels-last, with the channels padded to a multiple of 16 by zeros, and with a border of zeros
+/// where a convolution reads beyond the edge. All pointers are aligned to 64 bytes.
+namespace igebm::engine::cpu {
+
+constexpr int lane_block = 16;
+
+/// A block of pictures: channel c of pixel (y, x) of sample n is at data[n * sample + y * row + x * pixel + c]. Strides
+/// of zero repeat a value. data == nullptr: none.
+struct View {
+  float* data = nullptr;
+  std::ptrdiff_t sample = 0, row = 0, pixel = 0;
+};
+
+struct Extent {
+  int samples = 0, height = 0, width = 0, lanes = 0;
+};
+
+enum class Activation { none, leaky_relu, silu };
+
+/// What becomes of a result r before it is stored:
+///   r = ((r + bias) * (1 + gain) + add) * multiply;  out = r;  activated = f(r);  derivative = f'(r)
+/// Whatever is not given is left out. bias and gain are a vector of lanes for each sample (stride vector_sample) or
+/// pixel of a row (stride vector_pixel).
+struct Epilogue {
+  const float* bias = nullptr;
+  const float* gain = nullptr;
+  std::ptrdiff_t bias_sample = 0, bias_pixel = 0, gain_sample = 0, gain_pixel = 0;
+  View add, multiply, out, activated, derivative;
+  Activation activation = Activation::none;
+  float slope = 0;
+};
+
+/// out(n, y, x) = sum over taps t and channels c of in[n, y, x at offsets[t] + c] * weight(t, c): a convolution of any
+/// kernel and stride, by in's strides and the offsets.
+struct DirectConvolution {
+  View in;
+  int taps = 0, channels = 0;
+  const std::ptrdiff_t* offsets = nullptr;
+  const float* weights = nullptr;  ///< from pack_direct
+};
+
+/// A 3 x 3 convolution of stride 1 with a border of 1, by Winograd's F(4x4, 3x3) (Lavin & Gray 2016): 36 products of
+/// matrices for each block of `tiles` tiles of 4 x 4 results. in must be readable one pixel around whole tiles.
+struct WinogradConvolution {
+  View in;
+  int channels = 0;
+  const float* weights = nullptr;  ///< from pack_winograd
+  float* work = nullptr;           ///< winograd_work(channels, lanes, tiles) floats
+  int tiles = 0;
+};
+
+constexpr std::size_t winograd_work(int channels, int lanes, int tiles) {
+  return std::size_t{36} * (static_cast<std::size_t>(tiles) * static_cast<std::size_t>(channels + lanes) + 32);
+}
+
+struct GroupNorm {
+  View in;
+  int groups = 0;
+  const int* group = nullptr;  ///< of each lane; -1 for padding
+  const float *weight = nullptr, *bias = nullptr;
+  int elements = 0;  ///< of a group: channels * height * width
+  float* mean = nullptr;
+  float* scale = nullptr;  ///< (samples, lanes) each: mean and 1 / standard deviation, kept for the gradient
+};
+
+struct Kernels {
+  const char* name;
+  int panel;  ///< outputs that are computed together
+
+  /// weights (taps, channels, outputs), outputs a multiple of 16 -> as the loops read them, of the same size.
+  void (*pack_direct)(const float* weights, int taps, int channels, int outputs, float* packed);
+  /// weights (3, 3, channels, outputs) -> 36 * channels * outputs floats.
+  void (*pack_winograd)(const float* weights, int channels, int outputs, float* packed);
+
+  void (*direct)(const DirectConvolution&, const Extent&, const Epilogue&);
+  /// For at most 4 outputs, weights (outputs, taps, channels) as they are, channels a multiple of 16.
+  void (*direct_few)(const DirectConvolution&, int outputs, const Extent&, const Epilogue&);
+  void (*winograd)(const WinogradConvolution&, const Extent&, const Epilogue&);
+
+  /// r(n, y, x) = scale * in(n, y / zoom, x / zoom).
+  void (*pointwise)(const View& in, float scale, int zoom, const Extent&, const Epilogue&);
+  /// r(n, y, x) = scale * sum of in over the zoom_y x zoom_x pixels at (y zoom_y, x zoom_x).
+  void (*pool)(const View& in, float scale, int zoom_y, int zoom_x, const Extent&, const Epilogue&);
+  void (*group_norm)(const GroupNorm&, const Extent&, const Epilogue&);
+  /// r = dE/dx, from gradient = dE/d(normalised) and mean and scale of the forward pass.
+  void (*group_norm_gradient)(const GroupNorm&, const View& gradient, const Extent&, const Epilogue&);
+  /// out[n][0] = scale * sum of a * b over everything but samples.
+  void (*inner)(const View& a, const View& b, float scale, const Extent&, const View& out);
+
+  /// (samples, channels, height * zoom, width * zoom) -> channels-last pixels of channels * zoom^2 channels,
+  /// pixel-unshuffled, as x * scale + shift; and the gradient back.
+  void (*load)(const float* x, int channels, int zoom, float scale, float shift, const Extent&, const View& out);
+  void (*store)(const View& gradient, int channels, int zoom, float scale, const Extent&, float* x);
+};
+
+/// For this processor; `limit` ("v4", "v3", "v2", "" for the best) is for tests and comparisons.
+const Kernels& kernels(const char* limit = "");
+
+}  // namespace igebm::engine::cpu

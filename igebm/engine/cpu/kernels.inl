@@ -1,0 +1,587 @@
+// The loops of kernels.h, compiled once for each instruction set: the includer defines IGEBM_ISA (a name) and
+// IGEBM_LANES (floats in a vector register). Nothing of a library is used here: an inline function compiled for AVX-512
+// must not become the one copy that other files share.
+#include "igebm/engine/cpu/kernels.h"
+
+#define IGEBM_INLINE inline __attribute__((always_inline))
+
+namespace igebm::engine::cpu::IGEBM_ISA {
+namespace {
+
+constexpr int W = IGEBM_LANES;
+typedef float V __attribute__((vector_size(4 * IGEBM_LANES), may_alias));
+typedef int I __attribute__((vector_size(4 * IGEBM_LANES), may_alias));
+constexpr int panel_vectors = 2, panel = panel_vectors * W;
+constexpr int max_rows = W == 16 ? 14 : 6;  // registers: max_rows * panel_vectors sums, a panel's row and a factor
+
+IGEBM_INLINE V load(const float* p) { return *reinterpret_cast<const V*>(p); }
+IGEBM_INLINE void store(float* p, V v) { *reinterpret_cast<V*>(p) = v; }
+IGEBM_INLINE V all(float v) { return V{} + v; }
+
+/// exp x for |x| <= 87, relative error 2e-7: 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2].
+IGEBM_INLINE V exponential(V x) {
+  x = x > 87.0F ? all(87.0F) : x;
+  x = x < -87.0F ? all(-87.0F) : x;
+  const V shifted = x * 1.44269504F + 12582912.0F;  // 1.5 * 2^23: the sum's low bits are the rounded integer
+  const I n = reinterpret_cast<const I&>(shifted) << 23;
+  const V whole = shifted - 12582912.0F;
+  const V r = (x - whole * 0.693359375F) + whole * 2.12194440e-4F;
+  V p = r * 1.9875691500e-4F + 1.3981999507e-3F;
+  p = p * r + 8.3334519073e-3F;
+  p = p * r + 4.1665795894e-2F;
+  p = p * r + 1.6666665459e-1F;
+  p = p * r + 5.0000001201e-1F;
+  p = p * r * r + r + 1.0F;
+  const I bits = reinterpret_cast<const I&>(p) + n;
+  return reinterpret_cast<const V&>(bits);
+}
+
+/// An epilogue at one sample and row.
+struct Row {
+  const Epilogue& e;
+  const float *bias, *gain, *add, *multiply;
+  float *out, *activated, *derivative;
+
+  static float* at(const View& v, std::ptrdiff_t n, std::ptrdiff_t y) {
+    return v.data == nullptr ? nullptr : v.data + n * v.sample + y * v.row;
+  }
+  Row(const Epilogue& epilogue, int n, int y)
+      : e(epilogue),
+        bias(e.bias == nullptr ? nullptr : e.bias + n * e.bias_sample),
+        gain(e.gain == nullptr ? nullptr : e.gain + n * e.gain_sample),
+        add(at(e.add, n, y)),
+        multiply(at(e.multiply, n, y)),
+        out(at(e.out, n, y)),
+        activated(at(e.activated, n, y)),
+        derivative(at(e.derivative, n, y)) {}
+
+  IGEBM_INLINE void finish(V r, std::ptrdiff_t x, std::ptrdiff_t c) const {
+    if (bias != nullptr) r += load(bias + x * e.bias_pixel + c);
+    if (gain != nullptr) r *= load(gain + x * e.gain_pixel + c) + 1.0F;
+    if (add != nullptr) r += load(add + x * e.add.pixel + c);
+    if (multiply != nullptr) r *= load(multiply + x * e.multiply.pixel + c);
+    if (out != nullptr) store(out + x * e.out.pixel + c, r);
+    if (e.activation == Activation::none) return;
+    V value, slope;
+    if (e.activation == Activation::silu) {
+      const V sigmoid = 1.0F / (1.0F + exponential(-r));
+      value = r * sigmoid;
+      slope = sigmoid + value * (1.0F - sigmoid);
+    } else {
+      slope = r > 0.0F ? all(1.0F) : all(e.slope);
+      value = r * slope;
+    }
+    if (activated != nullptr) store(activated + x * e.activated.pixel + c, value);
+    if (derivative != nullptr) store(derivative + x * e.derivative.pixel + c, slope);
+  }
+};
+
+/// sums[m][j] += sum over k of a[m * stride + k] * b[k * panel + j W], one block of registers.
+template <int rows, int vectors>
+IGEBM_INLINE void multiply_rows(const float* a, std::ptrdiff_t stride, const float* b, int depth,
+                                V (&sums)[rows][vectors]) {
+  // Every third row has a pointer, those between are reached by the stride: few enough for the general registers.
+  const float* base[(rows + 2) / 3];
+  for (int m = 0; m < (rows + 2) / 3; ++m) base[m] = a + 3 * m * stride;
+  const auto one = [&](int k) __attribute__((always_inline)) {
+    V right[vectors];
+#pragma GCC unroll 4
+    for (int j = 0; j < vectors; ++j) right[j] = load(b + k * vectors * W + j * W);
+#pragma GCC unroll 16
+    for (int m = 0; m < rows; ++m) {
+      const V left = all(base[m / 3][(m % 3) * stride + k]);
+#pragma GCC unroll 4
+      for (int j = 0; j < vectors; ++j) sums[m][j] += left * right[j];
+    }
+  };
+  int k = 0;
+  for (; k + 4 <= depth; k += 4) {
+    one(0);
+    one(1);
+    one(2);
+    one(3);
+#pragma GCC unroll 8
+    for (int m = 0; m < (rows + 2) / 3; ++m) base[m] += 4;
+    b += std::ptrdiff_t{4} * vectors * W;
+  }
+  for (; k < depth; ++k) {
+    one(0);
+    for (int m = 0; m < (rows + 2) / 3; ++m) base[m] += 1;
+    b += vectors * W;
+  }
+}
+
+/// Calls f with the constant `rows` in 1 .. max_rows.
+template <int rows, typename F>
+IGEBM_INLINE void with_rows_from(int count, const F& f) {
+  if constexpr (rows >= 1) {
+    if (count == rows) {
+      f.template operator()<rows>();
+    } else {
+      with_rows_from<rows - 1>(count, f);
+    }
+  }
+}
+
+/// c (rows, panel) = a (rows, depth) b (depth, panel).
+template <int rows, int vectors>
+void product(const float* a, std::ptrdiff_t a_stride, const float* b, int depth, float* c, std::ptrdiff_t c_stride) {
+  V sums[rows][vectors] = {};
+  multiply_rows<rows, vectors>(a, a_stride, b, depth, sums);
+#pragma GCC unroll 16
+  for (int m = 0; m < rows; ++m) {
+#pragma GCC unroll 4
+    for (int j = 0; j < vectors; ++j) store(c + m * c_stride + j * W, sums[m][j]);
+  }
+}
+
+template <int vectors>
+void products(const float* a, int rows, int depth, const float* b, float* c, std::ptrdiff_t c_stride) {
+  const int blocks = (rows + max_rows - 1) / max_rows;
+  for (int i = 0, done = 0; i < blocks; ++i) {
+    const int here = (rows - done + blocks - i - 1) / (blocks - i);
+    with_rows_from<max_rows>(
+        here, [&]<int count>() __attribute__((always_inline)) {
+          product<count, vectors>(a + static_cast<std::ptrdiff_t>(done) * depth, depth, b, depth, c + done * c_stride,
+                                  c_stride);
+        });
+    done += here;
+  }
+}
+
+template <int rows, int vectors>
+void direct_block(const DirectConvolution& conv, const float* in, const float* weights, const Row& row, int x, int c) {
+  V sums[rows][vectors] = {};
+  for (int t = 0; t < conv.taps; ++t) {
+    multiply_rows<rows, vectors>(in + conv.offsets[t], conv.in.pixel, weights, conv.channels, sums);
+    weights += static_cast<std::ptrdiff_t>(conv.channels) * vectors * W;
+  }
+#pragma GCC unroll 16
+  for (int m = 0; m < rows; ++m) {
+#pragma GCC unroll 4
+    for (int j = 0; j < vectors; ++j) row.finish(sums[m][j], x + m, c + j * W);
+  }
+}
+
+template <int vectors>
+void direct_panel(const DirectConvolution& conv, const Extent& extent, const Epilogue& epilogue, const float* weights,
+                  int c) {
+  const int blocks = (extent.width + max_rows - 1) / max_rows;
+  for (int n = 0; n < extent.samples; ++n) {
+    for (int y = 0; y < extent.height; ++y) {
+      const float* in = conv.in.data + n * conv.in.sample + y * conv.in.row;
+      const Row row(epilogue, n, y);
+      for (int i = 0, x = 0; i < blocks; ++i) {
+        const int here = (extent.width - x + blocks - i - 1) / (blocks - i);
+        with_rows_from<max_rows>(
+            here, [&]<int count>() __attribute__((always_inline)) {
+              direct_block<count, vectors>(conv, in + x * conv.in.pixel, weights, row, x, c);
+            });
+        x += here;
+      }
+    }
+  }
+}
+
+void direct(const DirectConvolution& conv, const Extent& extent, const Epilogue& epilogue) {
+  const std::ptrdiff_t depth = static_cast<std::ptrdiff_t>(conv.taps) * conv.channels;
+  for (int c = 0; c < extent.lanes; c += panel) {
+    if (c + panel <= extent.lanes) {
+      direct_panel<panel_vectors>(conv, extent, epilogue, conv.weights + depth * c, c);
+    } else {
+      direct_panel<1>(conv, extent, epilogue, conv.weights + depth * c, c);
+    }
+  }
+}
+
+IGEBM_INLINE float sum_of_lanes(V v) {
+  float total = 0;
+  for (int l = 0; l < W; ++l) total += v[l];
+  return total;
+}
+
+template <int outputs, int pixels>
+IGEBM_INLINE void few_block(const DirectConvolution& conv, const float* in, const Row& row, int x, int lanes) {
+  V sums[pixels][outputs] = {};
+  const std::ptrdiff_t depth = static_cast<std::ptrdiff_t>(conv.taps) * conv.channels;
+  const float* weights = conv.weights;
+  for (int t = 0; t < conv.taps; ++t) {
+    const float* p = in + conv.offsets[t];
+    for (int c = 0; c < conv.channels; c += W, weights += W) {
+      V right[outputs];
+#pragma GCC unroll 4
+      for (int o = 0; o < outputs; ++o) right[o] = load(weights + o * depth);
+#pragma GCC unroll 4
+      for (int m = 0; m < pixels; ++m) {
+        const V left = load(p + m * conv.in.pixel + c);
+#pragma GCC unroll 4
+        for (int o = 0; o < outputs; ++o) sums[m][o] += left * right[o];
+      }
+    }
+  }
+  for (int m = 0; m < pixels; ++m) {
+    V r{};
+#pragma GCC unroll 4
+    for (int o = 0; o < outputs; ++o) r[o] = sum_of_lanes(sums[m][o]);
+    row.finish(r, x + m, 0);
+    for (int c = W; c < lanes; c += W) row.finish(V{}, x + m, c);
+  }
+}
+
+template <int outputs>
+void few(const DirectConvolution& conv, const Extent& extent, const Epilogue& epilogue) {
+  for (int n = 0; n < extent.samples; ++n) {
+    for (int y = 0; y < extent.height; ++y) {
+      const float* in = conv.in.data + n * conv.in.sample + y * conv.in.row;
+      const Row row(epilogue, n, y);
+      int x = 0;
+      for (; x + 4 <= extent.width; x += 4) few_block<outputs, 4>(conv, in + x * conv.in.pixel, row, x, extent.lanes);
+      for (; x < extent.width; ++x) few_block<outputs, 1>(conv, in + x * conv.in.pixel, row, x, extent.lanes);
+    }
+  }
+}
+
+void direct_few(const DirectConvolution& conv, int outputs, const Extent& extent, const Epilogue& epilogue) {
+  if (outputs == 1) few<1>(conv, extent, epilogue);
+  if (outputs == 2) few<2>(conv, extent, epilogue);
+  if (outputs == 3) few<3>(conv, extent, epilogue);
+  if (outputs == 4) few<4>(conv, extent, epilogue);
+}
+
+// Winograd's F(4x4, 3x3) at the points 0, 1, -1, 2, -2 and infinity.
+IGEBM_INLINE void input_transform(const V (&d)[6], V (&o)[6]) {
+  const V a = d[4] - 4.0F * d[2], b = d[3] - 4.0F * d[1], c = d[4] - d[2], e = 2.0F * (d[3] - d[1]);
+  o[0] = 4.0F * d[0] + (a - d[2]);
+  o[1] = a + b;
+  o[2] = a - b;
+  o[3] = c + e;
+  o[4] = c - e;
+  o[5] = 4.0F * d[1] - 5.0F * d[3] + d[5];
+}
+
+IGEBM_INLINE void output_transform(const V (&m)[6], V (&o)[4]) {
+  const V s = m[1] + m[2], u = m[1] - m[2], v = m[3] + m[4], w = m[3] - m[4];
+  o[0] = m[0] + s + v;
+  o[1] = u + 2.0F * w;
+  o[2] = s + 4.0F * v;
+  o[3] = u + 8.0F * w + m[5];
+}
+
+void winograd(const WinogradConvolution& conv, const Extent& extent, const Epilogue& epilogue) {
+  const int down = (extent.height + 3) / 4, across = (extent.width + 3) / 4, per_sample = down * across;
+  const int total = extent.samples * per_sample;
+  const int blocks = (total + conv.tiles - 1) / conv.tiles;
+  const int channels = conv.channels, outputs = extent.lanes;
+  for (int block = 0, first = 0; block < blocks; ++block) {
+    const int count = (total - first + blocks - block - 1) / (blocks - block);
+    // 16 floats between the 36 matrices keep them out of one another's cache lines.
+    const std::ptrdiff_t in_stride = static_cast<std::ptrdiff_t>(count) * channels + 16;
+    const std::ptrdiff_t out_stride = static_cast<std::ptrdiff_t>(count) * outputs + 16;
+    float *in = conv.work, *out = conv.work + 36 * in_stride;
+
+    for (int t = 0; t < count; ++t) {
+      const int n = (first + t) / per_sample, y = (first + t) % per_sample / across * 4, x = (first + t) % across * 4;
+      const float* corner = conv.in.data + n * conv.in.sample + (y - 1) * conv.in.row + (x - 1) * conv.in.pixel;
+      for (int c = 0; c < channels; c += W) {
+        V rows[6][6];
+#pragma GCC unroll 6
+        for (int j = 0; j < 6; ++j) {
+          V column[6], result[6];
+#pragma GCC unroll 6
+          for (int i = 0; i < 6; ++i) column[i] = load(corner + i * conv.in.row + j * conv.in.pixel + c);
+          input_transform(column, result);
+#pragma GCC unroll 6
+          for (int i = 0; i < 6; ++i) rows[i][j] = result[i];
+        }
+        float* to = in + static_cast<std::ptrdiff_t>(t) * channels + c;
+#pragma GCC unroll 6
+        for (int i = 0; i < 6; ++i) {
+          V result[6];
+          input_transform(rows[i], result);
+#pragma GCC unroll 6
+          for (int j = 0; j < 6; ++j) store(to + (6 * i + j) * in_stride, result[j]);
+        }
+      }
+    }
+
+    for (int p = 0; p < 36; ++p) {
+      const float* weights = conv.weights + static_cast<std::ptrdiff_t>(p) * channels * outputs;
+      for (int c = 0; c < outputs; c += panel) {
+        const float* b = weights + static_cast<std::ptrdiff_t>(channels) * c;
+        if (c + panel <= outputs) {
+          products<panel_vectors>(in + p * in_stride, count, channels, b, out + p * out_stride + c, outputs);
+        } else {
+          products<1>(in + p * in_stride, count, channels, b, out + p * out_stride + c, outputs);
+        }
+      }
+    }
+
+    for (int t = 0; t < count; ++t) {
+      const int n = (first + t) / per_sample, y = (first + t) % per_sample / across * 4, x = (first + t) % across * 4;
+      const int height = extent.height - y < 4 ? extent.height - y : 4,
+                width = extent.width - x < 4 ? extent.width - x : 4;
+      for (int c = 0; c < outputs; c += W) {
+        const float* from = out + static_cast<std::ptrdiff_t>(t) * outputs + c;
+        V rows[4][6];
+#pragma GCC unroll 6
+        for (int j = 0; j < 6; ++j) {
+          V column[6], result[4];
+#pragma GCC unroll 6
+          for (int i = 0; i < 6; ++i) column[i] = load(from + (6 * i + j) * out_stride);
+          output_transform(column, result);
+#pragma GCC unroll 4
+          for (int i = 0; i < 4; ++i) rows[i][j] = result[i];
+        }
+        for (int i = 0; i < height; ++i) {
+          V result[4];
+          output_transform(rows[i], result);
+          const Row row(epilogue, n, y + i);
+          for (int j = 0; j < width; ++j) row.finish(result[j], x + j, c);
+        }
+      }
+    }
+    first += count;
+  }
+}
+
+void pointwise(const View& in, float scale, int zoom, const Extent& extent, const Epilogue& epilogue) {
+  for (int n = 0; n < extent.samples; ++n) {
+    for (int y = 0; y < extent.height; ++y) {
+      const float* from = in.data + n * in.sample + y / zoom * in.row;
+      const Row row(epilogue, n, y);
+      for (int x = 0; x < extent.width; ++x) {
+        const float* p = from + x / zoom * in.pixel;
+        for (int c = 0; c < extent.lanes; c += W) row.finish(load(p + c) * scale, x, c);
+      }
+    }
+  }
+}
+
+void pool(const View& in, float scale, int zoom_y, int zoom_x, const Extent& extent, const Epilogue& epilogue) {
+  for (int n = 0; n < extent.samples; ++n) {
+    for (int y = 0; y < extent.height; ++y) {
+      const Row row(epilogue, n, y);
+      for (int x = 0; x < extent.width; ++x) {
+        const float* corner = in.data + n * in.sample + y * zoom_y * in.row + x * zoom_x * in.pixel;
+        for (int c = 0; c < extent.lanes; c += W) {
+          V sum{};
+          for (int i = 0; i < zoom_y; ++i) {
+            for (int j = 0; j < zoom_x; ++j) sum += load(corner + i * in.row + j * in.pixel + c);
+          }
+          row.finish(sum * scale, x, c);
+        }
+      }
+    }
+  }
+}
+
+constexpr int max_lanes = 2048;
+
+/// Sums over a picture's pixels of `lanes` terms that `term` gives for (pixel offset in `in` and `other`, lane).
+template <typename Term>
+IGEBM_INLINE void sum_pixels(const Extent& extent, const Term& term, float* sums) {
+  for (int c = 0; c < extent.lanes; c += W) {
+    V sum{}, other{};
+    for (int y = 0; y < extent.height; ++y) {
+      for (int x = 0; x + 1 < extent.width; x += 2) {
+        sum += term(y, x, c);
+        other += term(y, x + 1, c);
+      }
+      if (extent.width % 2 != 0) sum += term(y, extent.width - 1, c);
+    }
+    store(sums + c, sum + other);
+  }
+}
+
+/// Every lane gets the sum over its group.
+IGEBM_INLINE void share_in_groups(const GroupNorm& norm, int lanes, const float* sums, float factor, float* shared) {
+  float totals[max_lanes];
+  for (int g = 0; g < norm.groups; ++g) totals[g] = 0;
+  for (int c = 0; c < lanes; ++c) {
+    if (norm.group[c] >= 0) totals[norm.group[c]] += sums[c];
+  }
+  for (int c = 0; c < lanes; ++c) shared[c] = norm.group[c] >= 0 ? totals[norm.group[c]] * factor : 0.0F;
+}
+
+void group_norm(const GroupNorm& norm, const Extent& extent, const Epilogue& epilogue) {
+  alignas(64) float sums[max_lanes], squares[max_lanes], factor[max_lanes], offset[max_lanes];
+  const float share = 1.0F / static_cast<float>(norm.elements);
+  for (int n = 0; n < extent.samples; ++n) {
+    const float* in = norm.in.data + n * norm.in.sample;
+    float *mean = norm.mean + n * extent.lanes, *scale = norm.scale + n * extent.lanes;
+    const auto at = [&](int y, int x, int c) __attribute__((always_inline)) {
+      return load(in + y * norm.in.row + x * norm.in.pixel + c);
+    };
+    sum_pixels(extent, at, sums);
+    share_in_groups(norm, extent.lanes, sums, share, mean);
+    sum_pixels(
+        extent,
+        [&](int y, int x, int c) __attribute__((always_inline)) {
+          const V d = at(y, x, c) - load(mean + c);
+          return d * d;
+        },
+        squares);
+    share_in_groups(norm, extent.lanes, squares, share, scale);
+    for (int c = 0; c < extent.lanes; ++c) {
+      scale[c] = 1.0F / __builtin_sqrtf(scale[c] + 1e-5F);
+      factor[c] = norm.weight[c] * scale[c];
+      offset[c] = norm.bias[c] - factor[c] * mean[c];
+    }
+    for (int y = 0; y < extent.height; ++y) {
+      const Row row(epilogue, n, y);
+      for (int x = 0; x < extent.width; ++x) {
+        for (int c = 0; c < extent.lanes; c += W) row.finish(at(y, x, c) * load(factor + c) + load(offset + c), x, c);
+      }
+    }
+  }
+}
+
+// With z = (x - m) s, y = w z + b and G = w dE/dy: dE/dx = s (G - mean(G) - z mean(G z)), means over the group.
+void group_norm_gradient(const GroupNorm& norm, const View& gradient, const Extent& extent, const Epilogue& epilogue) {
+  alignas(64) float sums[max_lanes], products[max_lanes], a[max_lanes], b[max_lanes], k[max_lanes];
+  const float share = 1.0F / static_cast<float>(norm.elements);
+  for (int n = 0; n < extent.samples; ++n) {
+    const float* in = norm.in.data + n * norm.in.sample;
+    const float* up = gradient.data + n * gradient.sample;
+    const float *mean = norm.mean + n * extent.lanes, *scale = norm.scale + n * extent.lanes;
+    const auto x_at = [&](int y, int x, int c) __attribute__((always_inline)) {
+      return load(in + y * norm.in.row + x * norm.in.pixel + c);
+    };
+    const auto g_at = [&](int y, int x, int c) __attribute__((always_inline)) {
+      return load(up + y * gradient.row + x * gradient.pixel + c);
+    };
+    sum_pixels(extent, g_at, sums);
+    sum_pixels(
+        extent,
+        [&](int y, int x, int c)
+            __attribute__((always_inline)) { return g_at(y, x, c) * (x_at(y, x, c) - load(mean + c)); },
+        products);
+    for (int c = 0; c < extent.lanes; ++c) {
+      sums[c] *= norm.weight[c];
+      products[c] *= norm.weight[c] * scale[c];
+    }
+    share_in_groups(norm, extent.lanes, sums, share, a);
+    share_in_groups(norm, extent.lanes, products, share, b);
+    // dE/dx = k g - b s^2 x + (b s^2 m - a s)
+    for (int c = 0; c < extent.lanes; ++c) {
+      k[c] = norm.weight[c] * scale[c];
+      const float slope = b[c] * scale[c] * scale[c];
+      a[c] = slope * mean[c] - a[c] * scale[c];
+      b[c] = slope;
+    }
+    for (int y = 0; y < extent.height; ++y) {
+      const Row row(epilogue, n, y);
+      for (int x = 0; x < extent.width; ++x) {
+        for (int c = 0; c < extent.lanes; c += W) {
+          row.finish(load(k + c) * g_at(y, x, c) - load(b + c) * x_at(y, x, c) + load(a + c), x, c);
+        }
+      }
+    }
+  }
+}
+
+void inner(const View& a, const View& b, float scale, const Extent& extent, const View& out) {
+  for (int n = 0; n < extent.samples; ++n) {
+    V sum{};
+    for (int y = 0; y < extent.height; ++y) {
+      const float *p = a.data + n * a.sample + y * a.row, *q = b.data + n * b.sample + y * b.row;
+      for (int x = 0; x < extent.width; ++x) {
+        for (int c = 0; c < extent.lanes; c += W) sum += load(p + x * a.pixel + c) * load(q + x * b.pixel + c);
+      }
+    }
+    out.data[n * out.sample] = scale * sum_of_lanes(sum);
+  }
+}
+
+void load_input(const float* x, int channels, int zoom, float scale, float shift, const Extent& extent,
+                const View& out) {
+  const int height = extent.height * zoom, width = extent.width * zoom;
+  for (int n = 0; n < extent.samples; ++n) {
+    for (int c = 0; c < channels; ++c) {
+      for (int y = 0; y < height; ++y) {
+        const float* from = x + (static_cast<std::ptrdiff_t>(n * channels + c) * height + y) * width;
+        float* to = out.data + n * out.sample + y / zoom * out.row + c * zoom * zoom + y % zoom * zoom;
+        for (int i = 0; i < extent.width; ++i) {
+          for (int z = 0; z < zoom; ++z) to[i * out.pixel + z] = from[i * zoom + z] * scale + shift;
+        }
+      }
+    }
+  }
+}
+
+void store_gradient(const View& gradient, int channels, int zoom, float scale, const Extent& extent, float* x) {
+  const int height = extent.height * zoom, width = extent.width * zoom;
+  for (int n = 0; n < extent.samples; ++n) {
+    for (int c = 0; c < channels; ++c) {
+      for (int y = 0; y < height; ++y) {
+        float* to = x + (static_cast<std::ptrdiff_t>(n * channels + c) * height + y) * width;
+        const float* from =
+            gradient.data + n * gradient.sample + y / zoom * gradient.row + c * zoom * zoom + y % zoom * zoom;
+        for (int i = 0; i < extent.width; ++i) {
+          for (int z = 0; z < zoom; ++z) to[i * zoom + z] = from[i * gradient.pixel + z] * scale;
+        }
+      }
+    }
+  }
+}
+
+void pack_direct(const float* weights, int taps, int channels, int outputs, float* packed) {
+  const int depth = taps * channels;
+  for (int c = 0; c < outputs; c += panel) {
+    const int width = outputs - c < panel ? outputs - c : panel;
+    for (int k = 0; k < depth; ++k) {
+      for (int o = 0; o < width; ++o) *packed++ = weights[static_cast<std::ptrdiff_t>(k) * outputs + c + o];
+    }
+  }
+}
+
+void pack_winograd(const float* weights, int channels, int outputs, float* packed) {
+  constexpr double g[6][3] = {{0.25, 0, 0},
+                              {-1.0 / 6, -1.0 / 6, -1.0 / 6},
+                              {-1.0 / 6, 1.0 / 6, -1.0 / 6},
+                              {1.0 / 24, 1.0 / 12, 1.0 / 6},
+                              {1.0 / 24, -1.0 / 12, 1.0 / 6},
+                              {0, 0, 1}};
+  const std::ptrdiff_t matrix = static_cast<std::ptrdiff_t>(channels) * outputs;
+  for (int c = 0; c < outputs; c += panel) {
+    const int width = outputs - c < panel ? outputs - c : panel;
+    for (int k = 0; k < channels; ++k) {
+      const std::ptrdiff_t at = static_cast<std::ptrdiff_t>(k) * outputs + c;
+      float* to = packed + static_cast<std::ptrdiff_t>(channels) * c + static_cast<std::ptrdiff_t>(k) * width;
+      for (int i = 0; i < 6; ++i) {
+        for (int j = 0; j < 6; ++j) {
+          double sums[panel] = {};
+          for (int y = 0; y < 3; ++y) {
+            for (int x = 0; x < 3; ++x) {
+              const double factor = g[i][y] * g[j][x];
+              if (factor == 0) continue;
+              for (int o = 0; o < width; ++o)
+                sums[o] += factor * static_cast<double>(weights[(y * 3 + x) * matrix + at + o]);
+            }
+          }
+          for (int o = 0; o < width; ++o) to[(6 * i + j) * matrix + o] = static_cast<float>(sums[o]);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+
+extern const Kernels table;
+const Kernels table = {IGEBM_STRING(IGEBM_ISA),
+                       panel,
+                       pack_direct,
+                       pack_winograd,
+                       direct,
+                       direct_few,
+                       winograd,
+                       pointwise,
+                       pool,
+                       group_norm,
+                       group_norm_gradient,
+                       inner,
+                       load_input,
+                       store_gradient};
+
+}  // namespace igebm::engine::cpu::IGEBM_ISA

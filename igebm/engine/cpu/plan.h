@@ -1,0 +1,97 @@
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "igebm/engine/cpu/kernels.h"
+#include "igebm/nn/graph.h"
+
+/// A network's energy and input gradient as a list of steps over planned buffers: what the CPU engine runs. Biases,
+/// labels, skip additions, activations and their derivatives are folded into the step before them.
+namespace igebm::engine::cpu {
+
+/// Lanes of a buffer, from `lane` on. buffer < 0: none. A 1 x 1 buffer stands for a whole picture of its value.
+struct Ref {
+  int buffer = -1, lane = 0;
+  explicit operator bool() const { return buffer >= 0; }
+};
+
+/// Values of one kind, for every sample of a sub-batch: with a border for convolutions unless 1 x 1.
+struct Buffer {
+  int height = 1, width = 1, lanes = 0;
+  bool kept = false;  ///< its memory is shared with no other buffer: lanes that no step writes stay as they were
+
+  int rows() const { return height * width == 1 ? 1 : (height + 3) / 4 * 4 + 2; }
+  int columns() const { return height * width == 1 ? 1 : (width + 3) / 4 * 4 + 2; }
+  std::ptrdiff_t size() const { return std::ptrdiff_t{1} * rows() * columns() * lanes; }
+};
+
+/// One convolution or linear layer, forwards or to its input's gradient (for strides above 1 one for each residue of
+/// the input's coordinates).
+struct Convolution {
+  struct Tap {
+    int ky, kx, dy, dx;  ///< the kernel's element, and where it reads: pixel (step * y + dy, step * x + dx)
+  };
+  std::string name;  ///< of its parameters
+  bool gradient = false;
+  std::vector<Tap> taps;
+  int step = 1;                            ///< of reading
+  int out_step = 1, out_y = 0, out_x = 0;  ///< of writing
+  std::vector<int> lane_of_input;          ///< of each of the layer's input channels
+  int layer_inputs = 0, layer_outputs = 0, kernel = 1;
+  int read = 0;   ///< lanes read of each pixel
+  int lanes = 0;  ///< lanes written
+  int few = 0;    ///< > 0: that many outputs, by Kernels::direct_few
+  bool can_winograd = false;
+  std::string key() const { return name + (gradient ? "'" : ""); }
+};
+
+struct Norm {
+  std::string name;
+  int groups = 0, elements = 0, statistics = -1;  ///< statistics: buffer, 1 x 1, of 2 * lanes
+  std::vector<int> group;                         ///< of each lane
+  std::vector<int> lane_of_channel;
+};
+
+/// A vector of lanes that an epilogue adds or multiplies by: parameters, the same for all samples or by label.
+struct Vector {
+  std::string fixed, by_label;  ///< parameters' names; either may be empty. Their sum.
+  int lanes = 0;
+  std::vector<int> lane_of_channel;
+};
+
+struct Step {
+  enum class Kind { load, convolution, pointwise, pool, group_norm, group_norm_gradient, inner, store };
+  Kind kind = Kind::pointwise;
+  Ref in, other;  ///< other: group_norm_gradient's gradient, inner's second factor
+  float scale = 1;
+  int zoom_y = 1, zoom_x = 1;
+  int convolution = -1, norm = -1;
+  int height = 1, width = 1, lanes = 0;  ///< of the result
+  int bias = -1, gain = -1;              ///< vectors
+  Ref add, multiply, out, activated, derivative;
+  Activation activation = Activation::none;
+  float slope = 0;
+};
+
+struct Plan {
+  std::vector<Buffer> buffers;
+  std::vector<int> slot;  ///< of each buffer: buffers that are never needed together share one
+  std::vector<Buffer> slots;
+  std::vector<Convolution> convolutions;
+  std::vector<Norm> norms;
+  std::vector<Vector> vectors;
+  std::vector<Step> forward, backward;
+  int ones = -1, energy = -1;  ///< buffers, 1 x 1: 1 in lane 0; E in lane 0
+  int input_channels = 0, input_zoom = 1;
+  float input_scale = 1, input_shift = 0;
+  std::int64_t elements = 0;  ///< of an input
+  double operations = 0;      ///< of the convolutions, a sample: 2 for each multiplication of the direct algorithm
+};
+
+/// Empty, with `why` telling the operation, where the network has something that the engine does not know.
+std::optional<Plan> make_plan(const nn::Graph& graph, std::string& why);
+
+}  // namespace igebm::engine::cpu
