@@ -36,7 +36,8 @@ void sample(const Arguments& a) {
   nn::Network network(model.graph, 0);
   for (auto& [name, t] : network.buffers()) t.copy_(model.buffers.at(name));
   const at::NoGradGuard no_grad;
-  const nn::Tensors weights = network.effective_weights(model.parameters);
+  const auto frozen =
+      engine::prepare(model.graph, network.effective_weights(model.parameters), training::engine_options(recipe, run));
 
   const std::int64_t classes = model.graph.classes;
   at::Tensor labels;
@@ -65,7 +66,7 @@ void sample(const Arguments& a) {
   };
   const auto seed = static_cast<std::uint64_t>(a.seed >= 0 ? a.seed : recipe.seed);
   at::Tensor energies;
-  const auto chains = training::draw(recipe, model.graph, weights, a.count, std::int64_t{1} << 41, labels, seed,
+  const auto chains = training::draw(recipe, model.graph, *frozen, a.count, std::int64_t{1} << 41, labels, seed,
                                      &energies, on_step, batch);
   if (non_finite > 0)
     console->message(fmt::format(

@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "igebm/energy/energy.h"
 #include "igebm/nn/network.h"
@@ -13,6 +14,12 @@ struct Options {
   std::string engine = "fast";    ///< "fast": hand-derived gradients where known, else autograd; "reference": autograd
   std::string choices = {};       ///< from Prepared::choices() of the same network: nothing is measured then
   std::string instructions = {};  ///< at most this x86-64 level, "v2", "v3" or "v4"; empty: what the processor has
+};
+
+/// A step of a prepared network, of one input.
+struct StepCost {
+  std::string what;
+  double seconds = 0, operations = 0;
 };
 
 /// A network with its weights frozen: normalised, transformed and packed once.
@@ -27,6 +34,8 @@ class Prepared {
   virtual std::string description() const = 0;
   /// The algorithms chosen by measuring, made at the first use and kept: JSON, empty before that or if there are none.
   virtual std::string choices() const { return {}; }
+  /// Where the time of a value and gradient of x goes, step by step on one thread; empty where the engine cannot say.
+  virtual std::vector<StepCost> profile(const at::Tensor& /*x*/, const at::Tensor& /*labels*/) { return {}; }
   /// Operations of a value and gradient of one input: 2 for each multiplication of a direct convolution. 0: unknown.
   virtual double operations() const { return 0; }
 };

@@ -56,7 +56,7 @@ struct Trainer::State {
         adam(network.parameters()),
         average(network.parameters()) {
     at::NoGradGuard no_grad;
-    frozen = engine::prepare(network.graph(), network.effective_weights(), {r.engine});
+    frozen = engine::prepare(network.graph(), network.effective_weights(), engine_options(r, run));
   }
 
   std::uint64_t seed() const { return static_cast<std::uint64_t>(recipe.seed); }
@@ -89,6 +89,16 @@ struct Trainer::State {
                                      ? "energy matching and contrastive divergence"
                                  : p.has_energy_matching ? "energy matching"
                                                          : "contrastive divergence"));
+  }
+
+  /// The engine's algorithms are measured before the first step and kept with the run: a resume repeats them.
+  void choose_algorithms() {
+    const std::int64_t count = phase().batch;
+    const at::Tensor labels = network.graph().classes > 0 ? at::zeros({count}, at::kLong) : at::Tensor();
+    const auto chains = sampling::start_chains(recipe.sampling.start, data.shape(), count, 0, labels, seed());
+    frozen->given(labels)->energy_and_gradient(chains.x);
+    if (!frozen->choices().empty()) io::write_atomically(run / "engine.json", frozen->choices() + "\n");
+    observer.message("engine: " + frozen->description());
   }
 
   Checkpoint checkpoint(bool regular) {
@@ -244,7 +254,10 @@ struct Trainer::State {
 
   void write_samples(const fs::path& path, const nn::Tensors& weights, std::int64_t count) {
     fs::create_directories(path.parent_path());
-    const sampling::Chains chains = draw(recipe, network.graph(), weights, count, picture_streams, {}, seed(), nullptr);
+    const auto prepared =
+        engine::prepare(network.graph(), weights, {.engine = recipe.engine, .choices = frozen->choices()});
+    const sampling::Chains chains =
+        draw(recipe, network.graph(), *prepared, count, picture_streams, {}, seed(), nullptr);
     if (chains.x.dim() == 4) {
       io::write_png(path, io::grid(to_unit(chains.x, recipe.data)));
     } else if (chains.x.dim() == 2 && chains.x.size(1) == 2) {
@@ -292,6 +305,7 @@ Trainer Trainer::begin(const Recipe& recipe, const fs::path& run, Observer& obse
   Recipe resolved = recipe;
   io::write_atomically(run / "recipe.toml", io::write_recipe([&](io::Fields& f) { describe(f, resolved); }));
   state->open_metrics(0);
+  state->choose_algorithms();
   state->enter_phase();
   state->save(true);
   return Trainer(std::move(state));
@@ -336,6 +350,7 @@ Trainer Trainer::resume(const fs::path& from, const std::vector<std::string>& as
   state->rollbacks = checkpoint.rollbacks;
   state->restore(checkpoint);
   state->open_metrics(checkpoint.metrics_bytes);
+  state->choose_algorithms();
   observer.message(fmt::format("resuming {} at step {}", run.string(), checkpoint.step));
   return Trainer(std::move(state));
 }
@@ -368,11 +383,15 @@ bool Trainer::train(const std::function<bool()>& stop) {
   return true;
 }
 
-sampling::Chains draw(const Recipe& recipe, const nn::Graph& graph, const nn::Tensors& effective_weights,
-                      std::int64_t count, std::int64_t first_stream, const at::Tensor& labels, std::uint64_t seed,
-                      at::Tensor* energies, const sampling::OnStep& on_step, std::int64_t batch) {
+engine::Options engine_options(const Recipe& recipe, const fs::path& run) {
+  const fs::path kept = run / "engine.json";
+  return {.engine = recipe.engine, .choices = fs::exists(kept) ? io::read_file(kept) : ""};
+}
+
+sampling::Chains draw(const Recipe& recipe, const nn::Graph& graph, engine::Prepared& frozen, std::int64_t count,
+                      std::int64_t first_stream, const at::Tensor& labels, std::uint64_t seed, at::Tensor* energies,
+                      const sampling::OnStep& on_step, std::int64_t batch) {
   const at::NoGradGuard no_grad;
-  const auto frozen = engine::prepare(graph, effective_weights, {recipe.engine});
   at::Tensor all_labels = labels;
   if (graph.classes > 0 && !labels.defined()) all_labels = at::arange(count, at::kLong).remainder(graph.classes);
   std::vector<sampling::Chains> parts;
@@ -382,7 +401,7 @@ sampling::Chains draw(const Recipe& recipe, const nn::Graph& graph, const nn::Te
     const at::Tensor part_labels = all_labels.defined() ? all_labels.slice(0, begin, end).contiguous() : at::Tensor();
     auto chains = sampling::start_chains(recipe.sampling.start, graph.input_shape, end - begin, first_stream + begin,
                                          part_labels, seed);
-    const auto energy = frozen->given(graph.classes > 0 ? part_labels : at::Tensor());
+    const auto energy = frozen.given(graph.classes > 0 ? part_labels : at::Tensor());
     sampling::sample(recipe.sampling, *energy, chains, seed, on_step);
     if (chains.x.dim() == 4) chains.x.clamp_(recipe.data.low, recipe.data.high);
     if (energies != nullptr) energy_parts.push_back(energy->energy(chains.x));

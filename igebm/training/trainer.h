@@ -36,12 +36,15 @@ class Trainer {
   std::unique_ptr<State> state_;
 };
 
-/// Samples from a model as the recipe says: `count` chains with streams from `first_stream`, labels cycling through
-/// the classes unless given (N). Moves `batch` chains at a time. Pictures are clamped to the data's range at the end;
-/// energies are those of what is returned.
-sampling::Chains draw(const Recipe& recipe, const nn::Graph& graph, const nn::Tensors& effective_weights,
-                      std::int64_t count, std::int64_t first_stream, const at::Tensor& labels, std::uint64_t seed,
-                      at::Tensor* energies, const sampling::OnStep& on_step = {}, std::int64_t batch = 256);
+/// The engine that the recipe asks for, with the algorithms that `run` has kept (engine.json) if it has.
+engine::Options engine_options(const Recipe& recipe, const std::filesystem::path& run);
+
+/// Samples from a model, prepared as `frozen`, as the recipe says: `count` chains with streams from `first_stream`,
+/// labels cycling through the classes unless given (N). Moves `batch` chains at a time. Pictures are clamped to the
+/// data's range at the end; energies are those of what is returned.
+sampling::Chains draw(const Recipe& recipe, const nn::Graph& graph, engine::Prepared& frozen, std::int64_t count,
+                      std::int64_t first_stream, const at::Tensor& labels, std::uint64_t seed, at::Tensor* energies,
+                      const sampling::OnStep& on_step = {}, std::int64_t batch = 256);
 
 /// Pictures in [0, 1] from chains in the data's range.
 at::Tensor to_unit(const at::Tensor& x, const data::Options& options);

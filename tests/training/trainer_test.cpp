@@ -190,8 +190,9 @@ TEST(Draw, SamplesDoNotDependOnTheBatch) {
   const Recipe recipe = small();
   const nn::Network network(nn::mlp({{16, 16}}, {2}, 2), 3);
   at::Tensor energies;
-  const auto all = draw(recipe, network.graph(), network.parameters(), 10, 0, {}, 1, &energies);
-  const auto parts = draw(recipe, network.graph(), network.parameters(), 10, 0, {}, 1, nullptr, {}, 3);
+  const auto frozen = engine::prepare(network.graph(), network.parameters(), {});
+  const auto all = draw(recipe, network.graph(), *frozen, 10, 0, {}, 1, &energies);
+  const auto parts = draw(recipe, network.graph(), *frozen, 10, 0, {}, 1, nullptr, {}, 3);
   EXPECT_TRUE(at::allclose(all.x, parts.x, 1e-4, 1e-5));
   EXPECT_EQ(energies.size(0), 10);
   EXPECT_TRUE(at::equal(all.labels, at::arange(10).remainder(2)));

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <nlohmann/json.hpp>
@@ -85,8 +86,9 @@ class Worker {
   int samples() const { return samples_; }
 
   /// Energies of `count` <= samples inputs, and gradients unless null.
+  /// timed, if given, is told of every step and its seconds.
   void run(const Kernels& k, const Weights& w, const Choices& choices, const float* x, const std::int64_t* labels,
-           int count, float* energies, float* gradient) {
+           int count, float* energies, float* gradient, const std::function<void(const Step&, double)>& timed = {}) {
     x_ = x;
     gradient_ = gradient;
     for (std::size_t v = 0; v < plan_.vectors.size(); ++v) {
@@ -98,12 +100,17 @@ class Worker {
         for (int c = 0; c < lanes; ++c) to[c] = fixed[c] + by_label[c];
       }
     }
-    for (const Step& s : plan_.forward) run(s, k, w, choices, count);
+    const auto all = [&](const std::vector<Step>& steps) {
+      for (const Step& s : steps) {
+        const double start = timed ? seconds() : 0;
+        run(s, k, w, choices, count);
+        if (timed) timed(s, seconds() - start);
+      }
+    };
+    all(plan_.forward);
     const float* e = at({plan_.energy, 0});
     for (int n = 0; n < count; ++n) energies[n] = e[n * lane_block];
-    if (gradient != nullptr) {
-      for (const Step& s : plan_.backward) run(s, k, w, choices, count);
-    }
+    if (gradient != nullptr) all(plan_.backward);
   }
 
   void run(const Step& s, const Kernels& k, const Weights& w, const Choices& choices, int count) {
@@ -292,8 +299,7 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
       winograd += choices_.winograd[i];
       candidates += plan_.convolutions[i].few == 0 ? 1 : 0;
     }
-    return fmt::format("cpu ({}): {} of {} convolutions by Winograd, sub-batches of {}", kernels_.name, winograd,
-                       candidates, choices_.samples);
+    return fmt::format("cpu ({}): {} of {} convolutions by Winograd", kernels_.name, winograd, candidates);
   }
 
   std::string choices() const override {
@@ -308,6 +314,27 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
   }
 
   double operations() const override { return plan_.operations; }
+
+  std::vector<StepCost> profile(const at::Tensor& x, const at::Tensor& labels) override {
+    at::Tensor energies, gradient;
+    evaluate(x, labels, energies, &gradient);  // prepares, and checks x
+    const at::Tensor in = x.detach().contiguous();
+    const int samples = std::min<int>(choices_.samples, static_cast<int>(x.size(0)));
+    Worker worker(plan_, choices_.samples);
+    const std::int64_t* pl = graph_.classes > 0 ? labels.const_data_ptr<std::int64_t>() : nullptr;
+    std::vector<StepCost> costs(plan_.forward.size() + plan_.backward.size());
+    for (int repeat = 0; repeat < 10; ++repeat) {
+      worker.run(kernels_, weights_, choices_, in.const_data_ptr<float>(), pl, samples, energies.data_ptr<float>(),
+                 gradient.data_ptr<float>(), [&, i = std::size_t{0}](const Step& s, double seconds) mutable {
+                   StepCost& cost = costs[i++];
+                   cost.what = describe(s);
+                   cost.operations = operations_of(s);
+                   const double each = seconds / samples;
+                   cost.seconds = repeat == 0 ? each : std::min(cost.seconds, each);
+                 });
+    }
+    return costs;
+  }
 
   /// False where x is not for this engine (another type or device).
   bool takes(const at::Tensor& x) const {
@@ -355,6 +382,42 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
 
  private:
   static int thread();
+
+  std::string describe(const Step& s) const {
+    const std::string size = fmt::format("{} x {}, {} lanes", s.height, s.width, s.lanes);
+    switch (s.kind) {
+      case Step::Kind::convolution: {
+        const auto i = static_cast<std::size_t>(s.convolution);
+        const Convolution& c = plan_.convolutions[i];
+        return fmt::format("{} of {}, {} -> {}",
+                           choices_.winograd[i] != 0 ? "winograd"
+                           : c.few > 0               ? "few"
+                                                     : "direct",
+                           c.key(), c.read, size);
+      }
+      case Step::Kind::load:
+        return "load, " + size;
+      case Step::Kind::store:
+        return "store, " + size;
+      case Step::Kind::pointwise:
+        return "pointwise, " + size;
+      case Step::Kind::pool:
+        return "pool, " + size;
+      case Step::Kind::group_norm:
+        return "group norm, " + size;
+      case Step::Kind::group_norm_gradient:
+        return "group norm', " + size;
+      case Step::Kind::inner:
+        return "inner, " + size;
+    }
+    return {};
+  }
+
+  double operations_of(const Step& s) const {
+    if (s.convolution < 0) return 0;
+    const Convolution& c = plan_.convolutions[static_cast<std::size_t>(s.convolution)];
+    return 2.0 * c.layer_inputs * c.layer_outputs * static_cast<double>(c.taps.size()) * s.height * s.width;
+  }
 
   void make_workers(int threads, int samples) {
     if (!workers_.empty() && workers_[0]->samples() != samples) workers_.clear();

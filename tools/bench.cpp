@@ -1,0 +1,228 @@
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "igebm/base/error.h"
+#include "igebm/engine/cpu/peak.h"
+#include "igebm/io/safetensors.h"
+#include "igebm/sampling/langevin.h"
+#include "igebm/training/trainer.h"
+#include "tools/commands.h"
+
+namespace igebm::tools {
+namespace {
+
+namespace fs = std::filesystem;
+
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+struct LangevinArguments {
+  std::string network = "resnet-32", size, engine = "fast", weights;
+  std::int64_t batch = 64, steps = 20, repeats = 5, threads = 0;
+  bool json = false, profile = false;
+};
+
+struct Bench {
+  const char *name, *what;
+  std::vector<std::int64_t> shape;
+  nn::Graph (*build)(const std::vector<std::int64_t>&);
+};
+
+nn::Graph residual_of(const std::vector<std::int64_t>& shape, std::int64_t stem, const char* blocks) {
+  nn::ResidualOptions options;
+  options.stem = stem;
+  options.blocks = blocks;
+  return nn::residual(options, shape, 0);
+}
+
+const std::vector<Bench>& benches() {
+  static const std::vector<Bench> all = {
+      {"small",
+       "residual, 32 channels at full size, then 64",
+       {1, 28, 28},
+       [](const auto& shape) { return residual_of(shape, 32, "32 32d 32 64d 64"); }},
+      {"unet", "the demo's scalar U-Net", {1, 28, 28}, [](const auto& shape) { return nn::unet({}, shape, 0); }},
+      {"resnet-32",
+       "IGEBM's for 32 x 32",
+       {3, 32, 32},
+       [](const auto& shape) { return residual_of(shape, 128, "128d 128 256d 256 256d 256"); }},
+      {"mlp",
+       "128, 128, for points",
+       {2},
+       [](const auto& shape) {
+         return nn::mlp({.widths = {128, 128}}, shape, 0);
+       }},
+  };
+  return all;
+}
+
+std::vector<std::int64_t> parse_size(const std::string& text) {
+  std::vector<std::int64_t> size;
+  std::istringstream in(text);
+  for (std::string part; std::getline(in, part, 'x');) {
+    if (part.empty() || part.size() > 5 || part.find_first_not_of("0123456789") != std::string::npos ||
+        std::stoll(part) < 1)
+      throw UserError(
+          fmt::format("bench: --size {}: expected CxHxW, such as 3x32x32, or a number of dimensions", text));
+    size.push_back(std::stoll(part));
+  }
+  if (size.size() != 1 && size.size() != 3)
+    throw UserError(fmt::format("bench: --size {}: expected CxHxW, such as 3x32x32, or a number of dimensions", text));
+  return size;
+}
+
+void langevin(const LangevinArguments& a) {
+  const auto& all = benches();
+  const auto found = std::find_if(all.begin(), all.end(), [&](const Bench& b) { return a.network == b.name; });
+  if (found == all.end()) {
+    std::string known;
+    for (const Bench& b : all) known += fmt::format("{}{}", known.empty() ? "" : ", ", b.name);
+    throw UserError(fmt::format("bench: --network {}: expected one of {}", a.network, known));
+  }
+  if (a.threads > 0) at::set_num_threads(static_cast<int>(a.threads));
+  const std::vector<std::int64_t> shape = a.size.empty() ? found->shape : parse_size(a.size);
+  nn::Network network(found->build(shape), 0);
+  {
+    // Weights that start at zero would make parts of the network idle.
+    const at::NoGradGuard no_grad;
+    at::manual_seed(0);
+    for (auto& [name, p] : network.parameters()) {
+      if (p.dim() > 1) p.copy_(at::randn_like(p) / std::sqrt(static_cast<double>(p.numel() / p.size(0))));
+    }
+  }
+  const nn::Tensors weights = [&] {
+    const at::NoGradGuard no_grad;
+    return network.effective_weights();
+  }();
+  if (!a.weights.empty()) {
+    io::write_safetensors(a.weights, weights, {{"graph", nn::to_json(network.graph())}});
+    fmt::print("weights: {}\n", a.weights);
+  }
+  const auto prepared = engine::prepare(network.graph(), weights, {.engine = a.engine});
+  const auto energy = prepared->given({});
+  auto chains = sampling::start_chains({.start = "uniform"}, shape, a.batch, 0, {}, 0);
+  const sampling::Langevin kernel({.step_size = 0.1, .noise = 0.005, .gradient_clip = 0.03, .low = 0, .high = 1}, 0);
+  sampling::run(kernel, *energy, chains, 3);
+  double best = 1e30;
+  for (std::int64_t r = 0; r < a.repeats; ++r) {
+    const double start = now();
+    sampling::run(kernel, *energy, chains, a.steps);
+    best = std::min(best, (now() - start) / static_cast<double>(a.steps));
+  }
+  // The fast engine's count serves every engine: the same mathematics.
+  const double operations = engine::prepare(network.graph(), weights, {})->operations() * static_cast<double>(a.batch);
+  const double rate = operations / best / 1e9, peak = engine::cpu::convolution_peak(at::get_num_threads()) / 1e9;
+  if (a.json) {
+    nlohmann::ordered_json json = {{"network", a.network},     {"size", shape},
+                                   {"batch", a.batch},         {"threads", at::get_num_threads()},
+                                   {"engine", a.engine},       {"description", prepared->description()},
+                                   {"seconds_per_step", best}, {"gigaflops", rate},
+                                   {"convolution_peak", peak}};
+    if (!prepared->choices().empty()) json["choices"] = nlohmann::ordered_json::parse(prepared->choices());
+    fmt::print("{}\n", json.dump());
+    return;
+  }
+  fmt::print("{} ({}), {} chains, {} threads\nengine: {}\n", a.network, found->what, a.batch, at::get_num_threads(),
+             prepared->description());
+  fmt::print("a step: {:.3f} ms (the best of {} runs of {} steps)\n", best * 1e3, a.repeats, a.steps);
+  fmt::print("rate: {:.0f} GF/s, counted as direct convolutions; the direct algorithm's peak here is {:.0f} GF/s\n",
+             rate, peak);
+  if (!a.profile) return;
+  const auto costs = prepared->profile(chains.x, {});
+  if (costs.empty()) fmt::print("no profile: this engine does not tell\n");
+  double total = 0;
+  for (const auto& c : costs) total += c.seconds;
+  fmt::print("{:>9} {:>6} {:>6}\n", "us/input", "share", "GF/s");
+  for (const auto& c : costs) {
+    fmt::print("{:9.1f} {:5.1f}% {:>6} {}\n", c.seconds * 1e6, 100 * c.seconds / total,
+               c.operations > 0 ? fmt::format("{:.0f}", c.operations / c.seconds / 1e9) : "", c.what);
+  }
+  fmt::print("{:9.1f} on one thread\n", total * 1e6);
+}
+
+struct TrainArguments {
+  std::string recipe;
+  std::vector<std::string> set;
+  std::int64_t steps = 20;
+  bool json = false;
+};
+
+/// When each step of each phase ended.
+class Clock : public Observer {
+ public:
+  void progress(std::string_view what, std::int64_t, std::int64_t) override {
+    ends[std::string(what)].push_back(now());
+  }
+  std::map<std::string, std::vector<double>> ends;
+};
+
+void train(const TrainArguments& a) {
+  auto recipe = training::read_recipe(a.recipe, a.set);
+  for (auto& phase : recipe.phases) phase.steps = a.steps;
+  recipe.output = {.checkpoint_every = 1 << 30, .samples_every = 0};
+  const fs::path folder = fs::temp_directory_path() / fmt::format("igebm-bench-{}", getpid());
+  Clock clock;
+  try {
+    recipe.sampling.flow.steps = 0;
+    recipe.sampling.steps = 1;  // the picture at the end is not what is measured
+    training::Trainer::begin(recipe, folder, clock).train({});
+  } catch (...) {
+    fs::remove_all(folder);
+    throw;
+  }
+  fs::remove_all(folder);
+  nlohmann::ordered_json json = {{"recipe", a.recipe}, {"threads", at::get_num_threads()}};
+  for (const auto& phase : recipe.phases) {
+    std::vector<double> times;
+    const auto& ends = clock.ends[phase.name];
+    for (std::size_t i = 1; i < ends.size(); ++i) times.push_back(ends[i] - ends[i - 1]);
+    std::sort(times.begin(), times.end());
+    const double median = times.empty() ? 0 : times[times.size() / 2];
+    json["seconds_per_step"][phase.name] = median;
+    if (!a.json) fmt::print("{}: {:.1f} ms a step (median of {})\n", phase.name, median * 1e3, times.size());
+  }
+  if (a.json) fmt::print("{}\n", json.dump());
+}
+
+}  // namespace
+
+void add_bench(CLI::App& app) {
+  auto* command = app.add_subcommand("bench", "measure Langevin steps or training steps on this machine");
+  command->require_subcommand(1);
+  const auto positive = CLI::Range(std::int64_t{1}, std::int64_t{1000000});
+  {
+    auto* c = command->add_subcommand("langevin", "seconds a Langevin step of a network with random weights");
+    auto a = std::make_shared<LangevinArguments>();
+    std::string known;
+    for (const Bench& b : benches()) known += fmt::format("{}{} ({})", known.empty() ? "" : "; ", b.name, b.what);
+    c->add_option("--network", a->network, known)->capture_default_str();
+    c->add_option("--size", a->size, "of an input: CxHxW, or dimensions (default: the network's)");
+    c->add_option("--batch", a->batch, "chains")->capture_default_str()->check(positive);
+    c->add_option("--steps", a->steps, "in one timed run")->capture_default_str()->check(positive);
+    c->add_option("--repeats", a->repeats, "timed runs; the best counts")->capture_default_str()->check(positive);
+    c->add_option("--threads", a->threads, "default: one per core")->check(positive);
+    c->add_option("--engine", a->engine, "fast or reference")->capture_default_str();
+    c->add_option("--weights", a->weights, "also write the weights to this .safetensors file, for other programs");
+    c->add_flag("--profile", a->profile, "also say where an input's time goes, on one thread");
+    c->add_flag("--json", a->json, "print one JSON object");
+    c->callback([a] { langevin(*a); });
+  }
+  auto* c = command->add_subcommand("train", "seconds a training step of each phase of a recipe");
+  auto a = std::make_shared<TrainArguments>();
+  c->add_option("RECIPE", a->recipe, "a recipe's .toml file")->required();
+  c->add_option("--steps", a->steps, "of each phase")
+      ->capture_default_str()
+      ->check(CLI::Range(std::int64_t{2}, std::int64_t{100000}));
+  c->add_option("--set", a->set, "section.key=value, instead of the recipe's; may be given often")
+      ->take_all()
+      ->allow_extra_args(false);
+  c->add_flag("--json", a->json, "print one JSON object");
+  c->callback([a] { train(*a); });
+}
+
+}  // namespace igebm::tools
