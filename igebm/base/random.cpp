@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "igebm/base/random_v4.h"
+
 // The same source is compiled for several instruction sets and the best one taken when the program starts.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 #define IGEBM_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
@@ -193,7 +195,24 @@ PhiloxKey philox_key(std::uint64_t seed, Purpose purpose) {
 
 void random_bits(const RandomPlace& place, std::span<std::uint32_t> out) { fill(place, out, bits_block); }
 void random_uniform(const RandomPlace& place, std::span<float> out) { fill(place, out, uniform_block); }
-void random_normal(const RandomPlace& place, std::span<float> out) { fill(place, out, normal_block); }
+void random_normal(const RandomPlace& place, std::span<float> out) {
+#if defined(__x86_64__)
+  static const bool wide = detail::has_v4() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq");
+  if (wide) {
+    constexpr std::size_t size = 4 * lanes;
+    const PhiloxKey key = philox_key(place.seed, place.purpose);
+    const auto low = static_cast<std::uint32_t>(place.stream), high = static_cast<std::uint32_t>(place.stream >> 32);
+    const std::size_t whole = out.size() / size, rest = out.size() % size;
+    detail::normals_v4(place.step, low, high, key[0], key[1], 0, static_cast<std::int64_t>(whole), out.data());
+    if (rest == 0) return;
+    alignas(64) float last[size];
+    detail::normals_v4(place.step, low, high, key[0], key[1], static_cast<std::int64_t>(whole), 1, last);
+    std::copy(last, last + rest, out.data() + whole * size);
+    return;
+  }
+#endif
+  fill(place, out, normal_block);
+}
 
 double random_uniform(const RandomPlace& place) {
   const PhiloxCounter words =

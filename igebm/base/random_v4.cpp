@@ -1,0 +1,125 @@
+// The normals of random.h with AVX-512: 64 a block, from 16 counters at once. Compiled for x86-64-v4; random.cpp calls
+// it where the processor has that. Intrinsics, because compilers make the products of Philox twice as long.
+#include "igebm/base/random_v4.h"
+
+#if defined(__AVX512F__) && defined(__AVX512DQ__)
+#include <immintrin.h>
+
+#define IGEBM_INLINE inline __attribute__((always_inline))
+
+namespace igebm::detail {
+namespace {
+
+IGEBM_INLINE void product(__m512i a, __m512i factor, __m512i& high, __m512i& low) {
+  const __m512i even = _mm512_mul_epu32(a, factor), odd = _mm512_mul_epu32(_mm512_srli_epi64(a, 32), factor);
+  high = _mm512_mask_blend_epi32(0xAAAA, _mm512_srli_epi64(even, 32), odd);
+  low = _mm512_mask_blend_epi32(0xAAAA, even, _mm512_slli_epi64(odd, 32));
+}
+
+IGEBM_INLINE __m512 fma(__m512 a, __m512 b, float c) { return _mm512_fmadd_ps(a, b, _mm512_set1_ps(c)); }
+IGEBM_INLINE __m512 negative_if(__m512 v, __m512i sign) {
+  return _mm512_castsi512_ps(_mm512_xor_si512(_mm512_castps_si512(v), _mm512_slli_epi32(sign, 31)));
+}
+
+IGEBM_INLINE __m512 uniform(__m512i word) {
+  return _mm512_mul_ps(_mm512_add_ps(_mm512_cvtepi32_ps(_mm512_srli_epi32(word, 9)), _mm512_set1_ps(0.5F)),
+                       _mm512_set1_ps(0x1p-23F));
+}
+
+/// ln x: x = m 2^e with m in [sqrt(1/2), sqrt(2)); a polynomial of m - 1 (Moshier's Cephes, logf), error below 1e-7.
+IGEBM_INLINE __m512 natural_log(__m512 x) {
+  const __m512i root = _mm512_set1_epi32(0x3F3504F3);
+  const __m512i shifted = _mm512_sub_epi32(_mm512_castps_si512(x), root);
+  const __m512 e = _mm512_cvtepi32_ps(_mm512_srai_epi32(shifted, 23));
+  const __m512 m =
+      _mm512_castsi512_ps(_mm512_add_epi32(_mm512_and_si512(shifted, _mm512_set1_epi32(0x007FFFFF)), root));
+  const __m512 f = _mm512_sub_ps(m, _mm512_set1_ps(1.0F)), z = _mm512_mul_ps(f, f);
+  __m512 p = fma(_mm512_set1_ps(7.0376836292e-2F), f, -1.1514610310e-1F);
+  p = fma(p, f, 1.1676998740e-1F);
+  p = fma(p, f, -1.2420140846e-1F);
+  p = fma(p, f, 1.4249322787e-1F);
+  p = fma(p, f, -1.6668057665e-1F);
+  p = fma(p, f, 2.0000714765e-1F);
+  p = fma(p, f, -2.4999993993e-1F);
+  p = fma(p, f, 3.3333331174e-1F);
+  p = _mm512_mul_ps(_mm512_mul_ps(p, f), z);
+  p = _mm512_fmadd_ps(e, _mm512_set1_ps(-2.12194440e-4F), p);
+  p = _mm512_fmadd_ps(z, _mm512_set1_ps(-0.5F), p);
+  return _mm512_fmadd_ps(e, _mm512_set1_ps(0.693359375F), _mm512_add_ps(f, p));
+}
+
+IGEBM_INLINE void box_muller(__m512i radial, __m512i angular, __m512& even, __m512& odd) {
+  const __m512 t = _mm512_mul_ps(natural_log(uniform(radial)), _mm512_set1_ps(-2.0F));
+  const __m512 r = _mm512_rsqrt14_ps(t), root = _mm512_mul_ps(t, r);
+  const __m512 radius = _mm512_fmadd_ps(_mm512_mul_ps(r, _mm512_set1_ps(0.5F)), _mm512_fnmadd_ps(root, root, t), root);
+
+  const __m512 u = uniform(angular);
+  const __m512i quarter = _mm512_cvttps_epi32(_mm512_fmadd_ps(u, _mm512_set1_ps(4.0F), _mm512_set1_ps(0.5F)));
+  const __m512 turn = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(quarter), _mm512_set1_ps(0.25F), u);
+  const __m512 angle = _mm512_mul_ps(turn, _mm512_set1_ps(6.28318531F)), z = _mm512_mul_ps(angle, angle);
+  __m512 s = fma(_mm512_set1_ps(1.0F / 362880), z, -1.0F / 5040);
+  s = fma(s, z, 1.0F / 120);
+  s = fma(s, z, -1.0F / 6);
+  s = _mm512_mul_ps(fma(s, z, 1.0F), angle);
+  __m512 c = fma(_mm512_set1_ps(1.0F / 40320), z, -1.0F / 720);
+  c = fma(c, z, 1.0F / 24);
+  c = fma(c, z, -0.5F);
+  c = fma(c, z, 1.0F);
+  const __mmask16 swap = _mm512_test_epi32_mask(quarter, _mm512_set1_epi32(1));
+  const __m512 cosine = _mm512_mask_blend_ps(swap, c, s), sine = _mm512_mask_blend_ps(swap, s, c);
+  const __m512i half = _mm512_srli_epi32(quarter, 1);
+  const __m512i next_half = _mm512_srli_epi32(_mm512_add_epi32(quarter, _mm512_set1_epi32(1)), 1);
+  even = negative_if(_mm512_mul_ps(radius, cosine), next_half);
+  odd = negative_if(_mm512_mul_ps(radius, sine), half);
+}
+
+}  // namespace
+
+bool has_v4() { return true; }
+
+void normals_v4(std::uint32_t step, std::uint32_t low, std::uint32_t high, std::uint32_t key_0, std::uint32_t key_1,
+                std::int64_t first_block, std::int64_t blocks, float* out) {
+  const __m512i factor_0 = _mm512_set1_epi64(0xD2511F53), factor_1 = _mm512_set1_epi64(0xCD9E8D57);
+  const __m512i lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+  for (std::int64_t block = 0; block < blocks; ++block, out += 64) {
+    __m512i a = _mm512_add_epi32(lanes, _mm512_set1_epi32(static_cast<int>(16 * (first_block + block))));
+    __m512i b = _mm512_set1_epi32(static_cast<int>(step)), c = _mm512_set1_epi32(static_cast<int>(low)),
+            d = _mm512_set1_epi32(static_cast<int>(high));
+    std::uint32_t k0 = key_0, k1 = key_1;
+#pragma GCC unroll 10
+    for (int round = 0; round < 10; ++round) {
+      __m512i high_0, low_0, high_1, low_1;
+      product(a, factor_0, high_0, low_0);
+      product(c, factor_1, high_1, low_1);
+      a = _mm512_ternarylogic_epi32(high_1, b, _mm512_set1_epi32(static_cast<int>(k0)), 0x96);
+      c = _mm512_ternarylogic_epi32(high_0, d, _mm512_set1_epi32(static_cast<int>(k1)), 0x96);
+      b = low_1;
+      d = low_0;
+      k0 += 0x9E3779B9;
+      k1 += 0xBB67AE85;
+    }
+    __m512 v0, v1, v2, v3;
+    box_muller(a, b, v0, v1);
+    box_muller(c, d, v2, v3);
+    // Element 4 l + w is lane l of v_w: a transposition by pairs, fours and quarters.
+    const __m512 p0 = _mm512_unpacklo_ps(v0, v1), p1 = _mm512_unpackhi_ps(v0, v1);
+    const __m512 p2 = _mm512_unpacklo_ps(v2, v3), p3 = _mm512_unpackhi_ps(v2, v3);
+    const __m512 q0 = _mm512_shuffle_ps(p0, p2, 0x44), q1 = _mm512_shuffle_ps(p0, p2, 0xEE);
+    const __m512 q2 = _mm512_shuffle_ps(p1, p3, 0x44), q3 = _mm512_shuffle_ps(p1, p3, 0xEE);
+    const __m512 r0 = _mm512_shuffle_f32x4(q0, q1, 0x44), r1 = _mm512_shuffle_f32x4(q2, q3, 0x44);
+    const __m512 r2 = _mm512_shuffle_f32x4(q0, q1, 0xEE), r3 = _mm512_shuffle_f32x4(q2, q3, 0xEE);
+    _mm512_storeu_ps(out, _mm512_shuffle_f32x4(r0, r1, 0x88));
+    _mm512_storeu_ps(out + 16, _mm512_shuffle_f32x4(r0, r1, 0xDD));
+    _mm512_storeu_ps(out + 32, _mm512_shuffle_f32x4(r2, r3, 0x88));
+    _mm512_storeu_ps(out + 48, _mm512_shuffle_f32x4(r2, r3, 0xDD));
+  }
+}
+
+}  // namespace igebm::detail
+#else
+namespace igebm::detail {
+bool has_v4() { return false; }
+void normals_v4(std::uint32_t, std::uint32_t, std::uint32_t, std::uint32_t, std::uint32_t, std::int64_t, std::int64_t,
+                float*) {}
+}  // namespace igebm::detail
+#endif
