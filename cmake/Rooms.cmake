@@ -35,14 +35,14 @@ function(igebm_room room)
   foreach(folder ${ARG_WITHOUT})  # of two sibling folders, the one for what this machine lacks or has
     list(FILTER sources EXCLUDE REGEX "/${folder}/")
   endforeach()
-  # gcc 12 warns of its own AVX-512 intrinsics (gcc bug 105593): that warning is off for them.
+  # gcc 12 warns of its own AVX-512 intrinsics (gcc bug 105593): those warnings are off for them.
   # *_v2.cpp, *_v3.cpp and *_v4.cpp are compiled for that level of x86-64; which of them runs is decided at run time.
   foreach(level v2 v3 v4)
     set(leveled ${sources})
     list(FILTER leveled INCLUDE REGEX "_${level}\\.cpp$")
     set_source_files_properties(${leveled} PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
     if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
-      set_source_files_properties(${leveled} PROPERTIES COMPILE_OPTIONS "-march=x86-64-${level};-Wno-psabi;-Wno-maybe-uninitialized")
+      set_source_files_properties(${leveled} PROPERTIES COMPILE_OPTIONS "-march=x86-64-${level};-Wno-psabi;-Wno-maybe-uninitialized;-Wno-uninitialized")
     elseif(leveled MATCHES "kernels_v[34]")
       list(REMOVE_ITEM sources ${leveled})
     endif()

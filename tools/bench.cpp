@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "igebm/base/error.h"
+#include "igebm/energy/analytic.h"
 #include "igebm/engine/cpu/peak.h"
 #include "igebm/io/safetensors.h"
 #include "igebm/sampling/langevin.h"
@@ -76,73 +77,110 @@ std::vector<std::int64_t> parse_size(const std::string& text) {
   return size;
 }
 
-void langevin(const LangevinArguments& a) {
-  const auto& all = benches();
-  const auto found = std::find_if(all.begin(), all.end(), [&](const Bench& b) { return a.network == b.name; });
-  if (found == all.end()) {
-    std::string known;
-    for (const Bench& b : all) known += fmt::format("{}{}", known.empty() ? "" : ", ", b.name);
-    throw UserError(fmt::format("bench: --network {}: expected one of {}", a.network, known));
-  }
-  if (a.threads > 0) at::set_num_threads(static_cast<int>(a.threads));
-  const std::vector<std::int64_t> shape = a.size.empty() ? found->shape : parse_size(a.size);
-  nn::Network network(found->build(shape), 0);
-  {
-    // Weights that start at zero would make parts of the network idle.
-    const at::NoGradGuard no_grad;
-    at::manual_seed(0);
-    for (auto& [name, p] : network.parameters()) {
-      if (p.dim() > 1) p.copy_(at::randn_like(p) / std::sqrt(static_cast<double>(p.numel() / p.size(0))));
-    }
-  }
-  const nn::Tensors weights = [&] {
-    const at::NoGradGuard no_grad;
-    return network.effective_weights();
-  }();
-  if (!a.weights.empty()) {
-    io::write_safetensors(a.weights, weights, {{"graph", nn::to_json(network.graph())}});
-    fmt::print("weights: {}\n", a.weights);
-  }
-  const auto prepared = engine::prepare(network.graph(), weights, {.engine = a.engine});
-  const auto energy = prepared->given({});
-  auto chains = sampling::start_chains({.start = "uniform"}, shape, a.batch, 0, {}, 0);
-  const sampling::Langevin kernel({.step_size = 0.1, .noise = 0.005, .gradient_clip = 0.03, .low = 0, .high = 1}, 0);
-  sampling::run(kernel, *energy, chains, 3);
+/// Seconds a Langevin step: the best of the repeats.
+double time_steps(const energy::Energy& energy, const std::vector<std::int64_t>& shape, const LangevinArguments& a,
+                  sampling::Chains& chains) {
+  chains = sampling::start_chains({.start = "uniform"}, shape, a.batch, 0, {}, 0);
+  const sampling::Langevin kernel({.step_size = 0.01, .noise = 0.005, .gradient_clip = 0.03, .low = 0, .high = 1}, 0);
+  sampling::run(kernel, energy, chains, 3);
   double best = 1e30;
   for (std::int64_t r = 0; r < a.repeats; ++r) {
     const double start = now();
-    sampling::run(kernel, *energy, chains, a.steps);
+    sampling::run(kernel, energy, chains, a.steps);
     best = std::min(best, (now() - start) / static_cast<double>(a.steps));
   }
+  return best;
+}
+
+/// Random weights (those that start at zero would leave parts of the network idle), spectral norm applied.
+nn::Tensors random_weights(nn::Network& network) {
+  const at::NoGradGuard no_grad;
+  at::manual_seed(0);
+  for (auto& [name, p] : network.parameters()) {
+    if (p.dim() > 1) p.copy_(at::randn_like(p) / std::sqrt(static_cast<double>(p.numel() / p.size(0))));
+  }
+  return network.effective_weights();
+}
+
+void analytic(const LangevinArguments& a, nlohmann::ordered_json& json) {
+  const auto shape = parse_size(a.size.empty() ? "128" : a.size);
+  if (shape.size() != 1) throw UserError("bench: --size: the double well takes a number of dimensions");
+  sampling::Chains chains;
+  const double best = time_steps(energy::DoubleWell(shape[0], 2.0), shape, a, chains);
+  json["size"] = shape;
+  json["description"] = "fused over blocks of chains";
+  json["seconds_per_step"] = best;
+}
+
+void network(const LangevinArguments& a, const Bench& bench, nlohmann::ordered_json& json,
+             std::vector<engine::StepCost>& costs) {
+  const std::vector<std::int64_t> shape = a.size.empty() ? bench.shape : parse_size(a.size);
+  nn::Network network(bench.build(shape), 0);
+  const nn::Tensors weights = random_weights(network);
+  const auto prepared = engine::prepare(network.graph(), weights, {.engine = a.engine});
+  const auto energy = prepared->given({});
+  sampling::Chains chains;
+  const double best = time_steps(*energy, shape, a, chains);
   // The fast engine's count serves every engine: the same mathematics.
   const double operations = engine::prepare(network.graph(), weights, {})->operations() * static_cast<double>(a.batch);
-  const double rate = operations / best / 1e9, peak = engine::cpu::convolution_peak(at::get_num_threads()) / 1e9;
+  json["size"] = shape;
+  json["description"] = prepared->description();
+  json["seconds_per_step"] = best;
+  json["gigaflops"] = operations / best / 1e9;
+  json["convolution_peak"] = engine::cpu::convolution_peak(at::get_num_threads()) / 1e9;
+  if (!prepared->choices().empty()) json["choices"] = nlohmann::ordered_json::parse(prepared->choices());
+  if (a.profile) costs = prepared->profile(chains.x, {});
+  if (!a.weights.empty()) {
+    nn::Graph plain = network.graph();  // the weights are normalised already
+    for (auto& node : plain.nodes) node.norm = nn::Norm::none;
+    nn::Tensors tensors = weights;
+    const auto [e, g] = energy->energy_and_gradient(chains.x);
+    tensors["check.x"] = chains.x;
+    tensors["check.energy"] = e;
+    tensors["check.gradient"] = g;
+    io::write_safetensors(a.weights, tensors, {{"graph", nn::to_json(plain)}});
+  }
+}
+
+void langevin(const LangevinArguments& a) {
+  const auto& all = benches();
+  const auto found = std::find_if(all.begin(), all.end(), [&](const Bench& b) { return a.network == b.name; });
+  if (found == all.end() && a.network != "double-well") {
+    std::string known = "double-well";
+    for (const Bench& b : all) known += fmt::format(", {}", b.name);
+    throw UserError(fmt::format("bench: --network {}: expected one of {}", a.network, known));
+  }
+  if (a.threads > 0) at::set_num_threads(static_cast<int>(a.threads));
+  nlohmann::ordered_json json = {
+      {"network", a.network}, {"batch", a.batch}, {"threads", at::get_num_threads()}, {"engine", a.engine}};
+  std::vector<engine::StepCost> costs;
+  if (found == all.end()) {
+    analytic(a, json);
+  } else {
+    network(a, *found, json, costs);
+  }
   if (a.json) {
-    nlohmann::ordered_json json = {{"network", a.network},     {"size", shape},
-                                   {"batch", a.batch},         {"threads", at::get_num_threads()},
-                                   {"engine", a.engine},       {"description", prepared->description()},
-                                   {"seconds_per_step", best}, {"gigaflops", rate},
-                                   {"convolution_peak", peak}};
-    if (!prepared->choices().empty()) json["choices"] = nlohmann::ordered_json::parse(prepared->choices());
     fmt::print("{}\n", json.dump());
     return;
   }
-  fmt::print("{} ({}), {} chains, {} threads\nengine: {}\n", a.network, found->what, a.batch, at::get_num_threads(),
-             prepared->description());
-  fmt::print("a step: {:.3f} ms (the best of {} runs of {} steps)\n", best * 1e3, a.repeats, a.steps);
-  fmt::print("rate: {:.0f} GF/s, counted as direct convolutions; the direct algorithm's peak here is {:.0f} GF/s\n",
-             rate, peak);
+  fmt::print("{} ({}), {} chains, {} threads\nengine: {}\n", a.network,
+             found == all.end() ? "an analytic energy" : found->what, a.batch, at::get_num_threads(),
+             json["description"].get<std::string>());
+  fmt::print("a step: {:.4g} ms (the best of {} runs of {} steps)\n", json["seconds_per_step"].get<double>() * 1e3,
+             a.repeats, a.steps);
+  if (json.contains("gigaflops"))
+    fmt::print("rate: {:.0f} GF/s, counted as direct convolutions; the direct algorithm's peak here is {:.0f} GF/s\n",
+               json["gigaflops"].get<double>(), json["convolution_peak"].get<double>());
   if (!a.profile) return;
-  const auto costs = prepared->profile(chains.x, {});
   if (costs.empty()) fmt::print("no profile: this engine does not tell\n");
   double total = 0;
   for (const auto& c : costs) total += c.seconds;
-  fmt::print("{:>9} {:>6} {:>6}\n", "us/input", "share", "GF/s");
+  if (!costs.empty()) fmt::print("{:>9} {:>6} {:>6}\n", "us/input", "share", "GF/s");
   for (const auto& c : costs) {
     fmt::print("{:9.1f} {:5.1f}% {:>6} {}\n", c.seconds * 1e6, 100 * c.seconds / total,
                c.operations > 0 ? fmt::format("{:.0f}", c.operations / c.seconds / 1e9) : "", c.what);
   }
-  fmt::print("{:9.1f} on one thread\n", total * 1e6);
+  if (!costs.empty()) fmt::print("{:9.1f} on one thread\n", total * 1e6);
 }
 
 struct TrainArguments {
@@ -198,8 +236,8 @@ void add_bench(CLI::App& app) {
   {
     auto* c = command->add_subcommand("langevin", "seconds a Langevin step of a network with random weights");
     auto a = std::make_shared<LangevinArguments>();
-    std::string known;
-    for (const Bench& b : benches()) known += fmt::format("{}{} ({})", known.empty() ? "" : "; ", b.name, b.what);
+    std::string known = "double-well (an analytic energy)";
+    for (const Bench& b : benches()) known += fmt::format("; {} ({})", b.name, b.what);
     c->add_option("--network", a->network, known)->capture_default_str();
     c->add_option("--size", a->size, "of an input: CxHxW, or dimensions (default: the network's)");
     c->add_option("--batch", a->batch, "chains")->capture_default_str()->check(positive);
@@ -207,7 +245,8 @@ void add_bench(CLI::App& app) {
     c->add_option("--repeats", a->repeats, "timed runs; the best counts")->capture_default_str()->check(positive);
     c->add_option("--threads", a->threads, "default: one per core")->check(positive);
     c->add_option("--engine", a->engine, "fast or reference")->capture_default_str();
-    c->add_option("--weights", a->weights, "also write the weights to this .safetensors file, for other programs");
+    c->add_option("--weights", a->weights,
+                  "also write weights, inputs, energies and gradients to this .safetensors file");
     c->add_flag("--profile", a->profile, "also say where an input's time goes, on one thread");
     c->add_flag("--json", a->json, "print one JSON object");
     c->callback([a] { langevin(*a); });

@@ -3,14 +3,7 @@
 #include <algorithm>
 
 #include "igebm/base/random_v4.h"
-
-// The same source is compiled for several instruction sets and the best one taken when the program starts.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define IGEBM_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define IGEBM_CLONES
-#endif
-#define IGEBM_INLINE inline __attribute__((always_inline))
+#include "igebm/base/vector_math.h"
 
 namespace igebm {
 namespace {
@@ -71,17 +64,6 @@ IGEBM_INLINE float to_uniform(std::uint32_t word) {
   return (static_cast<float>(static_cast<std::int32_t>(word >> 9)) + 0.5F) * 0x1p-23F;
 }
 
-/// ln x for normal positive x, error below 1e-7 max(|ln x|, 1): x = m 2^e with m in [sqrt(1/2), sqrt(2)),
-/// ln m = 2 atanh s with s = (m - 1) / (m + 1).
-IGEBM_INLINE float natural_log(float x) {
-  const auto shifted = __builtin_bit_cast(std::uint32_t, x) - 0x3F3504F3U;  // sqrt(1/2)
-  const auto exponent = static_cast<std::int32_t>(shifted) >> 23;
-  const auto m = __builtin_bit_cast(float, (shifted & 0x007FFFFFU) + 0x3F3504F3U);
-  const float s = (m - 1.0F) / (m + 1.0F), z = s * s;
-  const float series = 2.0F * s * (1.0F + z * (1.0F / 3 + z * (1.0F / 5 + z * (1.0F / 7 + z * (1.0F / 9)))));
-  return static_cast<float>(exponent) * 0.693147181F + series;
-}
-
 /// cos and sin of 2 pi u for u in (0, 1), error below 3e-7: reduced to an eighth of the circle on either side of a
 /// quarter turn.
 IGEBM_INLINE void circle(float u, float& cosine, float& sine) {
@@ -94,16 +76,6 @@ IGEBM_INLINE void circle(float u, float& cosine, float& sine) {
   const auto second = __builtin_bit_cast(std::uint32_t, swap ? c : s);
   cosine = __builtin_bit_cast(float, first ^ (static_cast<std::uint32_t>((quarter + 1) & 2) << 30));
   sine = __builtin_bit_cast(float, second ^ (static_cast<std::uint32_t>(quarter & 2) << 30));
-}
-
-/// sqrt x for 0 <= x < 1e37, to the last bit or the one before: two Newton steps for 1 / sqrt x and one for the root.
-/// The library's would set errno, and so keep the loop from becoming vectors.
-IGEBM_INLINE float square_root(float x) {
-  float r = __builtin_bit_cast(float, 0x5F375A86U - (__builtin_bit_cast(std::uint32_t, x) >> 1));
-  r *= 1.5F - 0.5F * x * r * r;
-  r *= 1.5F - 0.5F * x * r * r;
-  const float root = x * r;
-  return root + 0.5F * r * (x - root * root);
 }
 
 IGEBM_INLINE void box_muller(const Lanes<std::uint32_t>& radial, const Lanes<std::uint32_t>& angular,
@@ -195,10 +167,21 @@ PhiloxKey philox_key(std::uint64_t seed, Purpose purpose) {
 
 void random_bits(const RandomPlace& place, std::span<std::uint32_t> out) { fill(place, out, bits_block); }
 void random_uniform(const RandomPlace& place, std::span<float> out) { fill(place, out, uniform_block); }
-void random_normal(const RandomPlace& place, std::span<float> out) {
+namespace {
+
+bool wide() {
 #if defined(__x86_64__)
-  static const bool wide = detail::has_v4() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq");
-  if (wide) {
+  static const bool has = detail::has_v4() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq");
+  return has;
+#else
+  return false;
+#endif
+}
+
+}  // namespace
+
+void random_normal(const RandomPlace& place, std::span<float> out) {
+  if (wide()) {
     constexpr std::size_t size = 4 * lanes;
     const PhiloxKey key = philox_key(place.seed, place.purpose);
     const auto low = static_cast<std::uint32_t>(place.stream), high = static_cast<std::uint32_t>(place.stream >> 32);
@@ -210,8 +193,54 @@ void random_normal(const RandomPlace& place, std::span<float> out) {
     std::copy(last, last + rest, out.data() + whole * size);
     return;
   }
-#endif
   fill(place, out, normal_block);
+}
+
+void random_normal_rows(std::uint64_t seed, Purpose purpose, std::span<const std::int64_t> streams,
+                        std::span<const std::int64_t> steps, std::int64_t elements, float* out) {
+  constexpr std::int64_t block = std::int64_t{4} * lanes;
+  const std::int64_t counters = (elements + 3) / 4;  // of a row
+  if (!wide() || elements >= block) {
+    for (std::size_t r = 0; r < streams.size(); ++r) {
+      random_normal({seed, purpose, static_cast<std::uint64_t>(streams[r]), static_cast<std::uint32_t>(steps[r])},
+                    {out + static_cast<std::int64_t>(r) * elements, static_cast<std::size_t>(elements)});
+    }
+    return;
+  }
+  const PhiloxKey key = philox_key(seed, purpose);
+  if (elements == 2 || elements == 4 || elements == 8 || elements == 16 || elements == 32) {
+    const auto done = detail::rows_v4(streams.data(), steps.data(), static_cast<std::int64_t>(streams.size()), elements,
+                                      key[0], key[1], out);
+    streams = streams.subspan(static_cast<std::size_t>(done));
+    steps = steps.subspan(static_cast<std::size_t>(done));
+    out += done * elements;
+  }
+  detail::Counters16 c;
+  alignas(64) float normals[block];
+  const auto rows = static_cast<std::int64_t>(streams.size()), total = rows * counters;
+  for (std::int64_t begin = 0, row = 0, counter = 0; begin < total; begin += lanes) {
+    const auto here = static_cast<int>(std::min<std::int64_t>(lanes, total - begin));
+    const std::int64_t first_row = row, first_counter = counter;
+    for (int l = 0; l < here; ++l) {
+      const auto stream = static_cast<std::uint64_t>(streams[static_cast<std::size_t>(row)]);
+      c.first[l] = static_cast<std::uint32_t>(counter);
+      c.step[l] = static_cast<std::uint32_t>(steps[static_cast<std::size_t>(row)]);
+      c.low[l] = static_cast<std::uint32_t>(stream);
+      c.high[l] = static_cast<std::uint32_t>(stream >> 32);
+      if (++counter == counters) counter = 0, ++row;
+    }
+    if (elements % 4 == 0 && here == lanes) {  // rows follow one another without gaps
+      detail::normals_v4(c, key[0], key[1], out + 4 * begin);
+      continue;
+    }
+    detail::normals_v4(c, key[0], key[1], normals);
+    std::int64_t to_row = first_row, to = first_counter;
+    for (int l = 0; l < here; ++l) {
+      const std::int64_t wanted = std::min<std::int64_t>(4, elements - 4 * to);
+      for (std::int64_t w = 0; w < wanted; ++w) out[to_row * elements + 4 * to + w] = normals[4 * l + w];
+      if (++to == counters) to = 0, ++to_row;
+    }
+  }
 }
 
 double random_uniform(const RandomPlace& place) {

@@ -56,6 +56,11 @@ void random_uniform(const RandomPlace& place, std::span<float> out);
 /// r cos a and r sin a with r = sqrt(-2 ln u_2j), a = 2 pi u_2j+1. Element i does not depend on out.size().
 void random_normal(const RandomPlace& place, std::span<float> out);
 
+/// random_normal for many streams at once: row r of out (streams.size(), elements) is that of {seed, purpose,
+/// streams[r], steps[r]}. Much faster for short rows.
+void random_normal_rows(std::uint64_t seed, Purpose purpose, std::span<const std::int64_t> streams,
+                        std::span<const std::int64_t> steps, std::int64_t elements, float* out);
+
 /// One uniform number in (0, 1), and one integer in [0, bound) (bound >= 1), for decisions that are not bulk.
 double random_uniform(const RandomPlace& place);
 std::int64_t random_index(const RandomPlace& place, std::int64_t bound);

@@ -5,7 +5,7 @@
 #if defined(__AVX512F__) && defined(__AVX512DQ__)
 #include <immintrin.h>
 
-#define IGEBM_INLINE inline __attribute__((always_inline))
+#include "igebm/base/vector_math.h"
 
 namespace igebm::detail {
 namespace {
@@ -77,42 +77,82 @@ IGEBM_INLINE void box_muller(__m512i radial, __m512i angular, __m512& even, __m5
 
 bool has_v4() { return true; }
 
+namespace {
+
+IGEBM_INLINE void philox_rounds(__m512i& a, __m512i& b, __m512i& c, __m512i& d, std::uint32_t k0, std::uint32_t k1) {
+  const __m512i factor_0 = _mm512_set1_epi64(0xD2511F53), factor_1 = _mm512_set1_epi64(0xCD9E8D57);
+#pragma GCC unroll 10
+  for (int round = 0; round < 10; ++round) {
+    __m512i high_0, low_0, high_1, low_1;
+    product(a, factor_0, high_0, low_0);
+    product(c, factor_1, high_1, low_1);
+    a = _mm512_ternarylogic_epi32(high_1, b, _mm512_set1_epi32(static_cast<int>(k0)), 0x96);
+    c = _mm512_ternarylogic_epi32(high_0, d, _mm512_set1_epi32(static_cast<int>(k1)), 0x96);
+    b = low_1;
+    d = low_0;
+    k0 += 0x9E3779B9;
+    k1 += 0xBB67AE85;
+  }
+}
+
+IGEBM_INLINE void block(__m512i a, __m512i b, __m512i c, __m512i d, std::uint32_t k0, std::uint32_t k1, float* out) {
+  philox_rounds(a, b, c, d, k0, k1);
+  __m512 v0, v1, v2, v3;
+  box_muller(a, b, v0, v1);
+  box_muller(c, d, v2, v3);
+  // Element 4 l + w is lane l of v_w: a transposition by pairs, fours and quarters.
+  const __m512 p0 = _mm512_unpacklo_ps(v0, v1), p1 = _mm512_unpackhi_ps(v0, v1);
+  const __m512 p2 = _mm512_unpacklo_ps(v2, v3), p3 = _mm512_unpackhi_ps(v2, v3);
+  const __m512 q0 = _mm512_shuffle_ps(p0, p2, 0x44), q1 = _mm512_shuffle_ps(p0, p2, 0xEE);
+  const __m512 q2 = _mm512_shuffle_ps(p1, p3, 0x44), q3 = _mm512_shuffle_ps(p1, p3, 0xEE);
+  const __m512 r0 = _mm512_shuffle_f32x4(q0, q1, 0x44), r1 = _mm512_shuffle_f32x4(q2, q3, 0x44);
+  const __m512 r2 = _mm512_shuffle_f32x4(q0, q1, 0xEE), r3 = _mm512_shuffle_f32x4(q2, q3, 0xEE);
+  _mm512_storeu_ps(out, _mm512_shuffle_f32x4(r0, r1, 0x88));
+  _mm512_storeu_ps(out + 16, _mm512_shuffle_f32x4(r0, r1, 0xDD));
+  _mm512_storeu_ps(out + 32, _mm512_shuffle_f32x4(r2, r3, 0x88));
+  _mm512_storeu_ps(out + 48, _mm512_shuffle_f32x4(r2, r3, 0xDD));
+}
+
+}  // namespace
+
 void normals_v4(std::uint32_t step, std::uint32_t low, std::uint32_t high, std::uint32_t key_0, std::uint32_t key_1,
                 std::int64_t first_block, std::int64_t blocks, float* out) {
-  const __m512i factor_0 = _mm512_set1_epi64(0xD2511F53), factor_1 = _mm512_set1_epi64(0xCD9E8D57);
   const __m512i lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
-  for (std::int64_t block = 0; block < blocks; ++block, out += 64) {
-    __m512i a = _mm512_add_epi32(lanes, _mm512_set1_epi32(static_cast<int>(16 * (first_block + block))));
-    __m512i b = _mm512_set1_epi32(static_cast<int>(step)), c = _mm512_set1_epi32(static_cast<int>(low)),
-            d = _mm512_set1_epi32(static_cast<int>(high));
-    std::uint32_t k0 = key_0, k1 = key_1;
-#pragma GCC unroll 10
-    for (int round = 0; round < 10; ++round) {
-      __m512i high_0, low_0, high_1, low_1;
-      product(a, factor_0, high_0, low_0);
-      product(c, factor_1, high_1, low_1);
-      a = _mm512_ternarylogic_epi32(high_1, b, _mm512_set1_epi32(static_cast<int>(k0)), 0x96);
-      c = _mm512_ternarylogic_epi32(high_0, d, _mm512_set1_epi32(static_cast<int>(k1)), 0x96);
-      b = low_1;
-      d = low_0;
-      k0 += 0x9E3779B9;
-      k1 += 0xBB67AE85;
+  const __m512i b = _mm512_set1_epi32(static_cast<int>(step)), c = _mm512_set1_epi32(static_cast<int>(low)),
+                d = _mm512_set1_epi32(static_cast<int>(high));
+  for (std::int64_t i = first_block; i < first_block + blocks; ++i, out += 64)
+    block(_mm512_add_epi32(lanes, _mm512_set1_epi32(static_cast<int>(16 * i))), b, c, d, key_0, key_1, out);
+}
+
+void normals_v4(const Counters16& from, std::uint32_t key_0, std::uint32_t key_1, float* out) {
+  block(_mm512_load_si512(from.first), _mm512_load_si512(from.step), _mm512_load_si512(from.low),
+        _mm512_load_si512(from.high), key_0, key_1, out);
+}
+
+std::int64_t rows_v4(const std::int64_t* streams, const std::int64_t* steps, std::int64_t rows, std::int64_t elements,
+                     std::uint32_t key_0, std::uint32_t key_1, float* out) {
+  const __m512i lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+  const int counters = elements == 2 ? 1 : static_cast<int>(elements / 4);
+  const int shift = __builtin_ctz(static_cast<unsigned>(counters)), rows_a_block = 16 >> shift;
+  const __m512i row = _mm512_srli_epi32(lanes, static_cast<unsigned>(shift));
+  const __m512i first = _mm512_and_si512(lanes, _mm512_set1_epi32(counters - 1));
+  std::int64_t done = 0;
+  for (; done + rows_a_block <= rows; done += rows_a_block, out += rows_a_block * elements) {
+    const auto* stream = reinterpret_cast<const int*>(streams + done);
+    __m512i a = first, b = _mm512_i32gather_epi32(row, steps + done, 8), c = _mm512_i32gather_epi32(row, stream, 8),
+            d = _mm512_i32gather_epi32(row, stream + 1, 8);
+    if (elements != 2) {
+      block(a, b, c, d, key_0, key_1, out);
+      continue;
     }
-    __m512 v0, v1, v2, v3;
-    box_muller(a, b, v0, v1);
-    box_muller(c, d, v2, v3);
-    // Element 4 l + w is lane l of v_w: a transposition by pairs, fours and quarters.
-    const __m512 p0 = _mm512_unpacklo_ps(v0, v1), p1 = _mm512_unpackhi_ps(v0, v1);
-    const __m512 p2 = _mm512_unpacklo_ps(v2, v3), p3 = _mm512_unpackhi_ps(v2, v3);
-    const __m512 q0 = _mm512_shuffle_ps(p0, p2, 0x44), q1 = _mm512_shuffle_ps(p0, p2, 0xEE);
-    const __m512 q2 = _mm512_shuffle_ps(p1, p3, 0x44), q3 = _mm512_shuffle_ps(p1, p3, 0xEE);
-    const __m512 r0 = _mm512_shuffle_f32x4(q0, q1, 0x44), r1 = _mm512_shuffle_f32x4(q2, q3, 0x44);
-    const __m512 r2 = _mm512_shuffle_f32x4(q0, q1, 0xEE), r3 = _mm512_shuffle_f32x4(q2, q3, 0xEE);
-    _mm512_storeu_ps(out, _mm512_shuffle_f32x4(r0, r1, 0x88));
-    _mm512_storeu_ps(out + 16, _mm512_shuffle_f32x4(r0, r1, 0xDD));
-    _mm512_storeu_ps(out + 32, _mm512_shuffle_f32x4(r2, r3, 0x88));
-    _mm512_storeu_ps(out + 48, _mm512_shuffle_f32x4(r2, r3, 0xDD));
+    philox_rounds(a, b, c, d, key_0, key_1);
+    __m512 even, odd;
+    box_muller(a, b, even, odd);
+    const __m512i low = _mm512_set_epi32(23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    _mm512_storeu_ps(out, _mm512_permutex2var_ps(even, low, odd));
+    _mm512_storeu_ps(out + 16, _mm512_permutex2var_ps(even, _mm512_add_epi32(low, _mm512_set1_epi32(8)), odd));
   }
+  return done;
 }
 
 }  // namespace igebm::detail

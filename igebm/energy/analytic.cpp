@@ -12,6 +12,7 @@
 
 #include "igebm/base/error.h"
 #include "igebm/base/random.h"
+#include "igebm/energy/analytic_loops.h"
 
 namespace igebm::energy {
 namespace {
@@ -38,6 +39,11 @@ at::Tensor factorise(const at::Tensor& covariance, const char* who) {
   return factor;
 }
 
+std::vector<float> floats(const at::Tensor& t) {
+  const at::Tensor f = t.to(at::kFloat).contiguous();
+  return {f.const_data_ptr<float>(), f.const_data_ptr<float>() + f.numel()};
+}
+
 /// Standard normals, double (count, dimensions): row i from (seed, i).
 at::Tensor standard_normals(std::int64_t count, std::int64_t dimensions, std::uint64_t seed) {
   const at::Tensor n = at::empty({count, dimensions}, at::kFloat);
@@ -57,6 +63,14 @@ Gaussian::Gaussian(const at::Tensor& mean, const at::Tensor& covariance) : mean_
   factor_ = factorise(covariance, "Gaussian");
   precision_ = at::cholesky_inverse(factor_);
   log_z_ = 0.5 * static_cast<double>(mean.size(0)) * log_two_pi + factor_.diagonal().log().sum().item<double>();
+  constants_ = floats(at::cat({mean_, precision_.flatten()}));
+}
+
+bool Gaussian::evaluate(const float* x, std::int64_t count, std::int64_t elements, float* energy,
+                        float* gradient) const {
+  if (elements != mean_.size(0)) return false;
+  loops::gaussian(constants_.data(), constants_.data() + elements, elements, x, count, energy, gradient);
+  return true;
 }
 
 at::Tensor Gaussian::energy(const at::Tensor& x) const {
@@ -93,6 +107,17 @@ GaussianMixture::GaussianMixture(const at::Tensor& weights, const at::Tensor& me
   inverses_ = at::linalg_inv(factors_);
   weights_ = weights.to(at::kDouble) / weights.to(at::kDouble).sum();
   heights_ = weights_.log() - factors_.diagonal(0, 1, 2).log().sum(1) - 0.5 * static_cast<double>(d) * log_two_pi;
+  if (isotropic_ && d == 2) {
+    const at::Tensor precision = inverses_.select(2, 0).select(1, 0).square();
+    constants_ = floats(at::cat({heights_.unsqueeze(1), precision.unsqueeze(1), means_}, 1));
+  }
+}
+
+bool GaussianMixture::evaluate(const float* x, std::int64_t count, std::int64_t elements, float* energy,
+                               float* gradient) const {
+  if (constants_.empty() || elements != 2) return false;
+  loops::round_mixture(constants_.data(), weights_.size(0), x, count, energy, gradient);
+  return true;
 }
 
 at::Tensor GaussianMixture::whitened(const at::Tensor& x) const {
@@ -156,6 +181,13 @@ EnergyAndGradient DoubleWell::energy_and_gradient(const at::Tensor& x) const {
   return {height_ * w.square().sum(1), 4 * height_ * x * w};
 }
 
+bool DoubleWell::evaluate(const float* x, std::int64_t count, std::int64_t elements, float* energy,
+                          float* gradient) const {
+  if (elements != dimensions_) return false;
+  loops::double_well(static_cast<float>(height_), elements, x, count, energy, gradient);
+  return true;
+}
+
 double DoubleWell::log_z() const {
   // Smooth and flat at both ends, where the trapezoidal rule converges faster than any power.
   const double bound = std::sqrt(1 + std::sqrt(40 / height_));
@@ -176,6 +208,14 @@ at::Tensor Rings::energy(const at::Tensor& x) const {
   require_points(x, 2, "Rings");
   const at::Tensor radius = (x.square().sum(1) + 1e-12).sqrt().unsqueeze(1);  // differentiable at the origin too
   return -at::logsumexp((radius - at::tensor(radii_, x.options())).square() * (-0.5 / (width_ * width_)), 1);
+}
+
+bool Rings::evaluate(const float* x, std::int64_t count, std::int64_t elements, float* energy, float* gradient) const {
+  if (elements != 2) return false;
+  const std::vector<float> radii(radii_.begin(), radii_.end());
+  loops::rings(radii.data(), static_cast<std::int64_t>(radii.size()), static_cast<float>(1 / (width_ * width_)), x,
+               count, energy, gradient);
+  return true;
 }
 
 // Z = sum_k 2 pi integral_0^inf r exp(-(r - r_k)^2 / 2 w^2) dr.
@@ -204,6 +244,12 @@ EnergyAndGradient Banana::energy_and_gradient(const at::Tensor& x) const {
   const at::Tensor sheared = second - b_ * (first.square() - a_ * a_);
   return {first.square() / (2 * a_ * a_) + 0.5 * sheared.square(),
           at::stack({first / (a_ * a_) - 2 * b_ * first * sheared, sheared}, 1)};
+}
+
+bool Banana::evaluate(const float* x, std::int64_t count, std::int64_t elements, float* energy, float* gradient) const {
+  if (elements != 2) return false;
+  loops::banana(static_cast<float>(a_), static_cast<float>(b_), x, count, energy, gradient);
+  return true;
 }
 
 double Banana::log_z() const { return log_two_pi + std::log(a_); }

@@ -25,11 +25,14 @@ class Gaussian : public AnalyticEnergy {
   Gaussian(const at::Tensor& mean, const at::Tensor& covariance);
   at::Tensor energy(const at::Tensor& x) const override;
   EnergyAndGradient energy_and_gradient(const at::Tensor& x) const override;
+  bool evaluate(const float* x, std::int64_t count, std::int64_t elements, float* energy,
+                float* gradient) const override;
   double log_z() const override { return log_z_; }
   at::Tensor sample(std::int64_t count, std::uint64_t seed) const;
 
  private:
   at::Tensor mean_, precision_, factor_;  // double; factor_ factor_' is the covariance
+  std::vector<float> constants_;          // for evaluate: mean, then precision
   double log_z_;
 };
 
@@ -41,6 +44,8 @@ class GaussianMixture : public AnalyticEnergy {
   GaussianMixture(const at::Tensor& weights, const at::Tensor& means, const at::Tensor& spreads);
   at::Tensor energy(const at::Tensor& x) const override;
   EnergyAndGradient energy_and_gradient(const at::Tensor& x) const override;
+  bool evaluate(const float* x, std::int64_t count, std::int64_t elements, float* energy,
+                float* gradient) const override;
   double log_z() const override { return 0; }
   at::Tensor sample(std::int64_t count, std::uint64_t seed) const;
 
@@ -49,6 +54,7 @@ class GaussianMixture : public AnalyticEnergy {
   // Double. heights_ (K): log w_i less the Gaussian's log normaliser; factors_ (K, D, D): factor factor' = covariance.
   at::Tensor weights_, heights_, means_, factors_, inverses_;
   bool isotropic_;
+  std::vector<float> constants_;  // for evaluate: height, 1 / variance and mean of each component
 };
 
 /// E(x) = height sum_d (x_d^2 - 1)^2: 2^D wells at (+-1, ..., +-1).
@@ -57,6 +63,8 @@ class DoubleWell : public AnalyticEnergy {
   DoubleWell(std::int64_t dimensions, double height);
   at::Tensor energy(const at::Tensor& x) const override;
   EnergyAndGradient energy_and_gradient(const at::Tensor& x) const override;
+  bool evaluate(const float* x, std::int64_t count, std::int64_t elements, float* energy,
+                float* gradient) const override;
   double log_z() const override;  ///< by the trapezoidal rule in one dimension, exact to rounding
 
  private:
@@ -69,6 +77,8 @@ class Rings : public AnalyticEnergy {
  public:
   Rings(std::vector<double> radii, double width);
   at::Tensor energy(const at::Tensor& x) const override;
+  bool evaluate(const float* x, std::int64_t count, std::int64_t elements, float* energy,
+                float* gradient) const override;
   double log_z() const override;  ///< in closed form, in polar coordinates
 
  private:
@@ -82,6 +92,8 @@ class Banana : public AnalyticEnergy {
   Banana(double a, double b);
   at::Tensor energy(const at::Tensor& x) const override;
   EnergyAndGradient energy_and_gradient(const at::Tensor& x) const override;
+  bool evaluate(const float* x, std::int64_t count, std::int64_t elements, float* energy,
+                float* gradient) const override;
   double log_z() const override;  ///< log(2 pi a): a shear keeps the volume
   at::Tensor sample(std::int64_t count, std::uint64_t seed) const;
 

@@ -4,6 +4,7 @@
 #include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -41,6 +42,22 @@ EnergyAndGradient Sum::energy_and_gradient(const at::Tensor& x) const {
     sum.gradient.add_(g, weights_[i]);
   }
   return sum;
+}
+
+bool Sum::evaluate(const float* x, std::int64_t count, std::int64_t elements, float* energy, float* gradient) const {
+  for (const auto& part : parts_) {
+    if (!part->evaluate(x, 0, elements, energy, gradient)) return false;
+  }
+  std::vector<float> e(static_cast<std::size_t>(count)), g(static_cast<std::size_t>(count * elements));
+  std::fill_n(energy, count, 0.0F);
+  std::fill_n(gradient, count * elements, 0.0F);
+  for (std::size_t p = 0; p < parts_.size(); ++p) {
+    parts_[p]->evaluate(x, count, elements, e.data(), g.data());
+    const auto weight = static_cast<float>(weights_[p]);
+    for (std::size_t i = 0; i < e.size(); ++i) energy[i] += weight * e[i];
+    for (std::size_t i = 0; i < g.size(); ++i) gradient[i] += weight * g[i];
+  }
+  return true;
 }
 
 Mixture::Mixture(std::vector<EnergyPtr> parts, std::vector<double> weights) : parts_(std::move(parts)) {

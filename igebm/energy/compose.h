@@ -15,6 +15,8 @@ class Sum : public Energy {
   explicit Sum(std::vector<EnergyPtr> parts, std::vector<double> weights = {});
   at::Tensor energy(const at::Tensor& x) const override;
   EnergyAndGradient energy_and_gradient(const at::Tensor& x) const override;
+  bool evaluate(const float* x, std::int64_t count, std::int64_t elements, float* energy,
+                float* gradient) const override;
 
  private:
   std::vector<EnergyPtr> parts_;

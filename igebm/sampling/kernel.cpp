@@ -1,9 +1,10 @@
 #include "igebm/sampling/kernel.h"
 
 namespace igebm::sampling {
+namespace {
 
-StepInfo run(const Kernel& kernel, const energy::Energy& energy, Chains& chains, std::int64_t steps,
-             const OnStep& on_step) {
+StepInfo one_by_one(const Kernel& kernel, const energy::Energy& energy, Chains& chains, std::int64_t steps,
+                    const OnStep& on_step) {
   StepInfo info;
   std::int64_t non_finite = 0;
   for (std::int64_t k = 0; k < steps; ++k) {
@@ -13,6 +14,17 @@ StepInfo run(const Kernel& kernel, const energy::Energy& energy, Chains& chains,
   }
   info.non_finite = non_finite;
   return info;
+}
+
+}  // namespace
+
+StepInfo Kernel::transitions(const energy::Energy& energy, Chains& chains, std::int64_t steps) const {
+  return one_by_one(*this, energy, chains, steps, {});
+}
+
+StepInfo run(const Kernel& kernel, const energy::Energy& energy, Chains& chains, std::int64_t steps,
+             const OnStep& on_step) {
+  return on_step ? one_by_one(kernel, energy, chains, steps, on_step) : kernel.transitions(energy, chains, steps);
 }
 
 }  // namespace igebm::sampling

@@ -10,6 +10,7 @@
 
 #include "igebm/base/error.h"
 #include "igebm/base/random.h"
+#include "igebm/base/vector_math.h"
 
 namespace igebm::sampling {
 namespace {
@@ -24,10 +25,84 @@ double temperature(const LangevinOptions& o, Position p) {
   return o.temperature_start * std::pow(o.temperature_end / o.temperature_start, t);
 }
 
+/// What a step did to one chain.
 struct Sums {
-  double square = 0;
-  std::int64_t clipped = 0, non_finite = 0;
+  float square = 0, energy = 0;
+  std::int32_t clipped = 0, non_finite = 0;
 };
+
+struct Update {
+  float step, clip, sigma, low, high;
+};
+
+/// Is every number finite? x * 0 is 0 for those alone.
+IGEBM_CLONES bool all_finite(const float* x, std::int64_t count) {
+  float sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (std::int64_t i = 0; i < count; ++i) sum += x[i] * 0.0F;
+  return sum == 0.0F;
+}
+
+/// x <- clamp(x - step clip(g) + sigma n), for numbers that are finite.
+IGEBM_CLONES void update_all(const Update& u, const float* gradient, const float* noise, std::int64_t count, float* x) {
+  if (noise != nullptr) {
+    for (std::int64_t i = 0; i < count; ++i) {
+      float g = gradient[i];
+      g = g < -u.clip ? -u.clip : g;
+      g = g > u.clip ? u.clip : g;
+      float moved = x[i] - u.step * g + u.sigma * noise[i];
+      moved = moved < u.low ? u.low : moved;
+      x[i] = moved > u.high ? u.high : moved;
+    }
+  } else {
+    for (std::int64_t i = 0; i < count; ++i) {
+      float g = gradient[i];
+      g = g < -u.clip ? -u.clip : g;
+      g = g > u.clip ? u.clip : g;
+      float moved = x[i] - u.step * g;
+      moved = moved < u.low ? u.low : moved;
+      x[i] = moved > u.high ? u.high : moved;
+    }
+  }
+}
+
+/// The same for one chain, with its sums; a chain with a number that is not finite stays.
+IGEBM_CLONES Sums update(const Update& u, float energy, const float* gradient, const float* noise,
+                         std::int64_t elements, float* x) {
+  float square = 0;
+  std::int32_t clipped = 0;
+#pragma omp simd reduction(+ : square, clipped)
+  for (std::int64_t i = 0; i < elements; ++i) {
+    square += gradient[i] * gradient[i];
+    clipped += __builtin_fabsf(gradient[i]) > u.clip ? 1 : 0;
+  }
+  if (!std::isfinite(energy) || !std::isfinite(square)) return {.non_finite = 1};
+  update_all(u, gradient, noise, elements, x);
+  return {square, energy, clipped, 0};
+}
+
+IGEBM_CLONES void add_noise(float sigma, const float* noise, std::int64_t count, float* x) {
+  for (std::int64_t i = 0; i < count; ++i) x[i] += sigma * noise[i];
+}
+
+/// Summed in the chains' order, so that the figures do not depend on the number of threads.
+StepInfo summarise(const std::vector<Sums>& sums, std::int64_t elements) {
+  StepInfo info;
+  double energy = 0, square = 0;
+  std::int64_t clipped = 0;
+  for (const Sums& sum : sums) {
+    info.non_finite += sum.non_finite;
+    energy += sum.energy;
+    square += sum.square;
+    clipped += sum.clipped;
+  }
+  const auto good =
+      static_cast<double>(std::max<std::int64_t>(static_cast<std::int64_t>(sums.size()) - info.non_finite, 1));
+  info.energy = energy / good;
+  info.gradient_norm = std::sqrt(square / good);
+  info.clipped_share = static_cast<double>(clipped) / std::max(1.0, good * static_cast<double>(elements));
+  return info;
+}
 
 }  // namespace
 
@@ -51,23 +126,26 @@ StepInfo Langevin::transition(const energy::Energy& energy, Chains& chains, Posi
   const std::int64_t count = chains.size();
   const std::int64_t elements = count > 0 ? chains.x.numel() / count : 0;
   chains.x = chains.x.contiguous();
+  if (chains.x.scalar_type() == at::kFloat && energy.evaluate(nullptr, 0, elements, nullptr, nullptr))
+    return fused(energy, chains, position, 1);
   const auto sigma = static_cast<float>(options_.noise * std::sqrt(temperature(options_, position)));
   const std::int64_t* stream = chains.stream.const_data_ptr<std::int64_t>();
   std::int64_t* steps = chains.steps.data_ptr<std::int64_t>();
   float* x = chains.x.data_ptr<float>();
   const std::int64_t grain = std::max<std::int64_t>(1, 8192 / std::max<std::int64_t>(elements, 1));
-
-  const auto noise = [&](std::int64_t chain, std::span<float> out) {
-    random_normal({seed_, Purpose::langevin_noise, static_cast<std::uint64_t>(stream[chain]),
-                   static_cast<std::uint32_t>(steps[chain])},
-                  out);
+  const auto noise = [&](std::int64_t begin, std::int64_t end, std::vector<float>& out) {
+    const auto rows = static_cast<std::size_t>(end - begin);
+    out.resize(rows * static_cast<std::size_t>(elements));
+    random_normal_rows(seed_, Purpose::langevin_noise, {stream + begin, rows}, {steps + begin, rows}, elements,
+                       out.data());
   };
   if (options_.noise_first && sigma > 0) {
     at::parallel_for(0, count, grain, [&](std::int64_t begin, std::int64_t end) {
-      std::vector<float> n(static_cast<std::size_t>(elements));
-      for (std::int64_t c = begin; c < end; ++c) {
-        noise(c, n);
-        for (std::int64_t i = 0; i < elements; ++i) x[c * elements + i] += sigma * n[static_cast<std::size_t>(i)];
+      std::vector<float> n;
+      for (std::int64_t c = begin; c < end; c += grain) {
+        const std::int64_t until = std::min(end, c + grain);
+        noise(c, until, n);
+        add_noise(sigma, n.data(), (until - c) * elements, x + c * elements);
       }
     });
   }
@@ -76,53 +154,94 @@ StepInfo Langevin::transition(const energy::Energy& energy, Chains& chains, Posi
   const at::Tensor energies = e.to(at::kFloat).contiguous(), g = gradient.to(at::kFloat).contiguous();
   const float* pe = energies.const_data_ptr<float>();
   const float* pg = g.const_data_ptr<float>();
-  const auto step = static_cast<float>(options_.step_size), clip = static_cast<float>(options_.gradient_clip);
-  const auto low = static_cast<float>(options_.low), high = static_cast<float>(options_.high);
+  const Update u{static_cast<float>(options_.step_size), static_cast<float>(options_.gradient_clip), sigma,
+                 static_cast<float>(options_.low), static_cast<float>(options_.high)};
   const bool noise_here = !options_.noise_first && sigma > 0;
   std::vector<Sums> sums(static_cast<std::size_t>(count));
-
   at::parallel_for(0, count, grain, [&](std::int64_t begin, std::int64_t end) {
-    std::vector<float> n(static_cast<std::size_t>(elements), 0.0F);
-    for (std::int64_t c = begin; c < end; ++c) {
-      const float* gc = pg + c * elements;
-      float* xc = x + c * elements;
-      Sums& sum = sums[static_cast<std::size_t>(c)];
-      float square = 0;
-      std::int64_t clipped = 0;
-      for (std::int64_t i = 0; i < elements; ++i) {
-        square += gc[i] * gc[i];
-        clipped += std::fabs(gc[i]) > clip ? 1 : 0;
+    std::vector<float> n;
+    for (std::int64_t c = begin; c < end; c += grain) {
+      const std::int64_t until = std::min(end, c + grain);
+      if (noise_here) noise(c, until, n);
+      for (std::int64_t i = c; i < until; ++i) {
+        sums[static_cast<std::size_t>(i)] =
+            update(u, pe[i], pg + i * elements, noise_here ? n.data() + (i - c) * elements : nullptr, elements,
+                   x + i * elements);
+        ++steps[i];
       }
-      sum = {square, clipped, 0};
-      if (std::isfinite(pe[c]) && std::isfinite(square)) {
-        if (noise_here) noise(c, n);
-        for (std::int64_t i = 0; i < elements; ++i) {
-          const float bounded = std::min(std::max(gc[i], -clip), clip);
-          const float moved = xc[i] - step * bounded + sigma * n[static_cast<std::size_t>(i)];
-          xc[i] = std::min(std::max(moved, low), high);
-        }
-      } else {
-        sum = {0, 0, 1};
-      }
-      ++steps[c];
     }
   });
+  return summarise(sums, elements);
+}
 
-  // Summed in the chains' order, so that the figures do not depend on the number of threads.
-  StepInfo info;
-  double energy_sum = 0, square_sum = 0;
-  std::int64_t clipped = 0;
-  for (std::int64_t c = 0; c < count; ++c) {
-    const Sums& sum = sums[static_cast<std::size_t>(c)];
-    info.non_finite += sum.non_finite;
-    if (sum.non_finite == 0) energy_sum += pe[c];
-    square_sum += sum.square;
-    clipped += sum.clipped;
+StepInfo Langevin::transitions(const energy::Energy& energy, Chains& chains, std::int64_t steps) const {
+  const std::int64_t elements = chains.size() > 0 ? chains.x.numel() / chains.size() : 0;
+  if (steps == 0 || chains.x.scalar_type() != at::kFloat || !energy.evaluate(nullptr, 0, elements, nullptr, nullptr))
+    return Kernel::transitions(energy, chains, steps);
+  return fused(energy, chains, {0, steps}, steps);
+}
+
+StepInfo Langevin::fused(const energy::Energy& energy, Chains& chains, Position first, std::int64_t steps) const {
+  const std::int64_t count = chains.size(), elements = count > 0 ? chains.x.numel() / count : 0;
+  chains.x = chains.x.contiguous();
+  float* x = chains.x.data_ptr<float>();
+  const std::int64_t* stream = chains.stream.const_data_ptr<std::int64_t>();
+  std::int64_t* moved = chains.steps.data_ptr<std::int64_t>();
+  std::vector<float> sigmas;
+  for (std::int64_t k = 0; k < steps; ++k)
+    sigmas.push_back(
+        static_cast<float>(options_.noise * std::sqrt(temperature(options_, {first.step + k, first.total}))));
+  Update u{static_cast<float>(options_.step_size), static_cast<float>(options_.gradient_clip), 0,
+           static_cast<float>(options_.low), static_cast<float>(options_.high)};
+  const std::int64_t block = std::clamp<std::int64_t>(4096 / std::max<std::int64_t>(elements, 1), 1, 1024);
+  const std::int64_t blocks = (count + block - 1) / block;
+  std::vector<Sums> sums(static_cast<std::size_t>(count));
+  std::vector<std::int64_t> stopped(static_cast<std::size_t>(blocks), 0);  // non-finite steps before the last
+  const auto one = [&](std::int64_t b, std::vector<float>& memory) {
+    const std::int64_t begin = b * block, rows = std::min(block, count - begin);
+    const auto size = static_cast<std::size_t>(rows);
+    memory.resize(static_cast<std::size_t>(block * (2 * elements + 1)));
+    float *gradient = memory.data(), *noise = gradient + block * elements, *energies = noise + block * elements;
+    float* at = x + begin * elements;
+    Update mine = u;
+    for (std::int64_t k = 0; k < steps; ++k) {
+      mine.sigma = sigmas[static_cast<std::size_t>(k)];
+      if (mine.sigma > 0) {
+        random_normal_rows(seed_, Purpose::langevin_noise, {stream + begin, size}, {moved + begin, size}, elements,
+                           noise);
+        if (options_.noise_first) add_noise(mine.sigma, noise, rows * elements, at);
+      }
+      energy.evaluate(at, rows, elements, energies, gradient);
+      const bool noise_here = mine.sigma > 0 && !options_.noise_first;
+      if (k + 1 < steps && all_finite(energies, rows) && all_finite(gradient, rows * elements)) {
+        update_all(mine, gradient, noise_here ? noise : nullptr, rows * elements, at);
+        for (std::int64_t i = 0; i < rows; ++i) ++moved[begin + i];
+        continue;
+      }
+      for (std::int64_t i = 0; i < rows; ++i) {
+        const Sums sum = update(mine, energies[i], gradient + i * elements, noise_here ? noise + i * elements : nullptr,
+                                elements, at + i * elements);
+        ++moved[begin + i];
+        if (k + 1 == steps) {
+          sums[static_cast<std::size_t>(begin + i)] = sum;
+        } else {
+          stopped[static_cast<std::size_t>(b)] += sum.non_finite;
+        }
+      }
+    }
+  };
+  // Threads cost some microseconds: only where there is work for longer.
+  if (blocks > 1 && count * elements * steps > 200000) {
+    at::parallel_for(0, blocks, 1, [&](std::int64_t begin, std::int64_t end) {
+      std::vector<float> memory;
+      for (std::int64_t b = begin; b < end; ++b) one(b, memory);
+    });
+  } else {
+    std::vector<float> memory;
+    for (std::int64_t b = 0; b < blocks; ++b) one(b, memory);
   }
-  const auto good = static_cast<double>(std::max<std::int64_t>(count - info.non_finite, 1));
-  info.energy = energy_sum / good;
-  info.gradient_norm = std::sqrt(square_sum / good);
-  info.clipped_share = static_cast<double>(clipped) / std::max(1.0, good * static_cast<double>(elements));
+  StepInfo info = summarise(sums, elements);
+  for (const std::int64_t s : stopped) info.non_finite += s;
   return info;
 }
 

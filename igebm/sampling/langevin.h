@@ -26,8 +26,12 @@ class Langevin : public Kernel {
   /// Throws UserError naming the option that is out of range.
   Langevin(const LangevinOptions& options, std::uint64_t seed);
   StepInfo transition(const energy::Energy& energy, Chains& chains, Position position) const override;
+  /// An energy that needs no tensors (Energy::evaluate) is moved block by block of chains, all steps within the cache.
+  StepInfo transitions(const energy::Energy& energy, Chains& chains, std::int64_t steps) const override;
 
  private:
+  StepInfo fused(const energy::Energy& energy, Chains& chains, Position first, std::int64_t steps) const;
+
   LangevinOptions options_;
   std::uint64_t seed_;
 };

@@ -194,3 +194,25 @@ TEST(Random, OneUniformIsUniform) {
 
 }  // namespace
 }  // namespace igebm
+
+namespace igebm {
+namespace {
+
+TEST(Random, RowsAreTheNormalsOfTheirStreamsAndSteps) {
+  std::vector<std::int64_t> streams, steps;
+  for (std::int64_t i = 0; i < 37; ++i) streams.push_back((i * i) << (i % 3 * 16)), steps.push_back(7 * i % 11);
+  for (const std::int64_t elements : {1, 2, 3, 4, 5, 8, 12, 16, 30, 32, 63, 64, 70, 128, 784}) {
+    std::vector<float> rows(37 * static_cast<std::size_t>(elements)), row(static_cast<std::size_t>(elements));
+    random_normal_rows(5, Purpose::langevin_noise, streams, steps, elements, rows.data());
+    for (std::size_t r = 0; r < 37; ++r) {
+      random_normal(
+          {5, Purpose::langevin_noise, static_cast<std::uint64_t>(streams[r]), static_cast<std::uint32_t>(steps[r])},
+          row);
+      for (std::size_t i = 0; i < row.size(); ++i)
+        ASSERT_EQ(rows[r * row.size() + i], row[i]) << elements << " " << r << " " << i;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace igebm

@@ -8,6 +8,7 @@
 
 #include "igebm/base/error.h"
 #include "igebm/energy/analytic.h"
+#include "igebm/energy/compose.h"
 #include "igebm/sampling/flow.h"
 #include "igebm/sampling/sampler.h"
 
@@ -144,6 +145,86 @@ TEST(Sampler, FlowsFirstThenMixes) {
   run(Flow({4, "euler"}), standard, by_hand, 4);
   run(Langevin({.step_size = 0.1, .noise = -1}, 9), standard, by_hand, 6);
   EXPECT_TRUE(at::equal(chains.x, by_hand.x));
+}
+
+}  // namespace
+}  // namespace igebm::sampling
+
+namespace igebm::sampling {
+namespace {
+
+/// The same energy without its loop over plain floats.
+class Plain : public energy::Energy {
+ public:
+  explicit Plain(energy::EnergyPtr whole) : whole_(std::move(whole)) {}
+  at::Tensor energy(const at::Tensor& x) const override { return whole_->energy(x); }
+  energy::EnergyAndGradient energy_and_gradient(const at::Tensor& x) const override {
+    return whole_->energy_and_gradient(x);
+  }
+
+ private:
+  energy::EnergyPtr whole_;
+};
+
+TEST(Fused, MovesChainsAsTheGenericLoopDoes) {
+  const at::Tensor means = at::tensor({0.0, 1.0, -1.0, 0.5, 0.3, -0.7}).reshape({3, 2});
+  const at::Tensor factor = at::tensor({1.0, 0.2, 0.0, 0.5, 0.7, 0.0, 0.1, -0.3, 0.9}).reshape({3, 3});
+  const auto gaussian = std::make_shared<energy::Gaussian>(at::ones({3}), at::matmul(factor, factor.t()));
+  const std::vector<std::pair<std::int64_t, energy::EnergyPtr>> energies = {
+      {2, std::make_shared<energy::Gaussian>(at::ones({2}), 0.5 * at::eye(2) + 0.2)},
+      {3, gaussian},
+      {2, std::make_shared<energy::GaussianMixture>(at::ones({3}), means, at::tensor({0.5, 0.3, 0.8}))},
+      {2, std::make_shared<energy::DoubleWell>(2, 1.5)},
+      {70, std::make_shared<energy::DoubleWell>(70, 1.5)},
+      {2, std::make_shared<energy::Rings>(std::vector<double>{0.5, 1.5}, 0.2)},
+      {2, std::make_shared<energy::Banana>(1.2, 0.8)},
+      {3, std::make_shared<energy::Sum>(
+              std::vector<energy::EnergyPtr>{gaussian, std::make_shared<energy::DoubleWell>(3, 0.3)},
+              std::vector<double>{0.7, 2.0})},
+  };
+  for (std::size_t i = 0; i < energies.size(); ++i) {
+    const auto& [dimensions, e] = energies[i];
+    ASSERT_TRUE(e->evaluate(nullptr, 0, dimensions, nullptr, nullptr)) << i;
+    EXPECT_FALSE(e->evaluate(nullptr, 0, dimensions + 1, nullptr, nullptr)) << i;
+    for (const bool noise_first : {false, true}) {
+      const Langevin kernel({.step_size = 0.01,
+                             .noise = 0.1,
+                             .gradient_clip = 2,
+                             .low = -3,
+                             .high = 3,
+                             .temperature_start = 1,
+                             .temperature_end = 0.1,
+                             .noise_first = noise_first},
+                            3);
+      // 101 chains end within a block of sixteen.
+      Chains fused = start(101, 7, {dimensions}), plain = start(101, 7, {dimensions});
+      const StepInfo a = run(kernel, *e, fused, 6), b = run(kernel, Plain(e), plain, 6);
+      EXPECT_TRUE(at::allclose(fused.x, plain.x, 1e-3, 1e-4)) << i << " " << (fused.x - plain.x).abs().max();
+      EXPECT_TRUE(at::equal(fused.steps, plain.steps));
+      EXPECT_NEAR(a.energy, b.energy, 1e-3 * (1 + std::abs(b.energy)));
+      EXPECT_NEAR(a.gradient_norm, b.gradient_norm, 1e-3 * (1 + b.gradient_norm));
+      EXPECT_NEAR(a.clipped_share, b.clipped_share, 0.02);
+      Chains watched = start(101, 7, {dimensions});
+      run(kernel, *e, watched, 6, [](Position, const StepInfo&, const Chains&) {});
+      EXPECT_TRUE(at::allclose(fused.x, watched.x, 1e-5, 1e-5)) << i;
+      Chains alone = start(1, 7 + 50, {dimensions});
+      run(kernel, *e, alone, 6);
+      EXPECT_TRUE(at::allclose(alone.x[0], fused.x[50], 1e-5, 1e-5)) << i;
+    }
+  }
+}
+
+TEST(Fused, ChainsThatAreNotFiniteStayAndAreCounted) {
+  const energy::DoubleWell e(2, 1.0);
+  Chains chains = start(40, 0, {2});
+  chains.x[3][0] = std::numeric_limits<float>::quiet_NaN();
+  chains.x[17][1] = std::numeric_limits<float>::infinity();
+  const at::Tensor before = chains.x.clone();
+  const StepInfo info = run(Langevin({.step_size = 0.01, .noise = 0.1}, 3), e, chains, 5);
+  EXPECT_EQ(info.non_finite, 2 * 5);
+  EXPECT_TRUE(std::isnan(chains.x[3][0].item<float>()) && chains.x[3][1].item<float>() == before[3][1].item<float>());
+  EXPECT_TRUE(std::isinf(chains.x[17][1].item<float>()));
+  EXPECT_NE(chains.x[4][0].item<float>(), before[4][0].item<float>());
 }
 
 }  // namespace
