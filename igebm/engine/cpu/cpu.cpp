@@ -38,6 +38,12 @@ Memory allocate(std::size_t floats) {
 struct Choices {
   int samples = 0;             ///< in a sub-batch
   std::vector<char> winograd;  ///< of each convolution
+  std::map<int, int> chunks;   ///< by a picture's height: as many samples go through the steps at that height together
+
+  int chunk(const Step& s) const {
+    const auto found = s.height * s.width == 1 ? chunks.end() : chunks.find(s.height);
+    return found == chunks.end() ? samples : std::min(samples, found->second);
+  }
 };
 
 /// Everything made of the weights.
@@ -101,10 +107,22 @@ class Worker {
       }
     }
     const auto all = [&](const std::vector<Step>& steps) {
-      for (const Step& s : steps) {
-        const double start = timed ? seconds() : 0;
-        run(s, k, w, choices, count);
-        if (timed) timed(s, seconds() - start);
+      if (timed) {
+        for (const Step& s : steps) {
+          const double start = seconds();
+          for (int n = 0; n < count; n += choices.chunk(s))
+            run(s, k, w, choices, n, std::min(choices.chunk(s), count - n));
+          timed(s, seconds() - start);
+        }
+        return;
+      }
+      // Steps of one chunk size follow one another for a few samples, whose values are then still in the cache.
+      for (std::size_t begin = 0, end = 0; begin < steps.size(); begin = end) {
+        const int chunk = choices.chunk(steps[begin]);
+        while (end < steps.size() && choices.chunk(steps[end]) == chunk) ++end;
+        for (int n = 0; n < count; n += chunk) {
+          for (std::size_t i = begin; i < end; ++i) run(steps[i], k, w, choices, n, std::min(chunk, count - n));
+        }
       }
     };
     all(plan_.forward);
@@ -113,13 +131,14 @@ class Worker {
     if (gradient != nullptr) all(plan_.backward);
   }
 
-  void run(const Step& s, const Kernels& k, const Weights& w, const Choices& choices, int count) {
+  /// A step for `count` samples from `first` on.
+  void run(const Step& s, const Kernels& k, const Weights& w, const Choices& choices, int first, int count) {
     Extent extent{count, s.height, s.width, s.lanes};
     // Features of many samples are for a convolution one row of pixels.
     const bool features = s.kind == Step::Kind::convolution && s.height * s.width == 1;
     if (features) extent = {1, 1, count, s.lanes};
     const Convolution* c = s.convolution < 0 ? nullptr : &plan_.convolutions[static_cast<std::size_t>(s.convolution)];
-    const auto view = [&](Ref r) { return this->view(r, features); };
+    const auto view = [&](Ref r) { return this->view(r, features, first); };
     const auto result = [&](Ref r) {
       View v = view(r);
       if (c != nullptr && c->out_step > 1 && r) {
@@ -135,7 +154,9 @@ class Worker {
       const auto i = static_cast<std::size_t>(index);
       const bool labelled = !plan_.vectors[i].by_label.empty();
       data = labelled ? vectors_.get() + vector_starts_[i] : w.vectors[i].get();
-      if (labelled) (features ? by_pixel : by_sample) = plan_.vectors[i].lanes;
+      if (!labelled) return;
+      (features ? by_pixel : by_sample) = plan_.vectors[i].lanes;
+      data += std::ptrdiff_t{1} * first * plan_.vectors[i].lanes;
     };
     vector(s.bias, e.bias, e.bias_sample, e.bias_pixel);
     vector(s.gain, e.gain, e.gain_sample, e.gain_pixel);
@@ -148,10 +169,12 @@ class Worker {
     e.slope = s.slope;
     switch (s.kind) {
       case Step::Kind::load:
-        k.load(x_, plan_.input_channels, plan_.input_zoom, plan_.input_scale, plan_.input_shift, extent, e.out);
+        k.load(x_ + first * plan_.elements, plan_.input_channels, plan_.input_zoom, plan_.input_scale,
+               plan_.input_shift, extent, e.out);
         break;
       case Step::Kind::store:
-        k.store(view(s.in), plan_.input_channels, plan_.input_zoom, plan_.input_scale, extent, gradient_);
+        k.store(view(s.in), plan_.input_channels, plan_.input_zoom, plan_.input_scale, extent,
+                gradient_ + first * plan_.elements);
         break;
       case Step::Kind::convolution: {
         const auto index = static_cast<std::size_t>(s.convolution);
@@ -186,7 +209,7 @@ class Worker {
       case Step::Kind::group_norm_gradient: {
         const Norm& norm = plan_.norms[static_cast<std::size_t>(s.norm)];
         const float* parameters = w.norms[static_cast<std::size_t>(s.norm)].get();
-        float* statistics = at({norm.statistics, 0});
+        float* statistics = at({norm.statistics, 0}) + std::ptrdiff_t{1} * first * s.lanes;
         const GroupNorm g{
             view(s.in),           norm.groups,   norm.group.data(), parameters,
             parameters + s.lanes, norm.elements, statistics,        statistics + std::ptrdiff_t{samples_} * s.lanes};
@@ -205,13 +228,14 @@ class Worker {
     return memory_.get() + starts_[static_cast<std::size_t>(plan_.slot[static_cast<std::size_t>(r.buffer)])] + r.lane;
   }
 
-  View view(Ref r, bool features) {
+  View view(Ref r, bool features, int first) {
     if (!r) return {};
     const Buffer& b = plan_.buffers[static_cast<std::size_t>(r.buffer)];
-    if (features) return {at(r), 0, 0, b.lanes};
-    if (b.rows() == 1) return {at(r), b.lanes, 0, 0};
+    float* start = at(r) + first * b.size();
+    if (features) return {start, 0, 0, b.lanes};
+    if (b.single()) return {start, b.lanes, 0, 0};
     const std::ptrdiff_t row = std::ptrdiff_t{1} * b.columns() * b.lanes;
-    return {at(r) + row + b.lanes, b.size(), row, b.lanes};
+    return {b.border ? start + row + b.lanes : start, b.size(), row, b.lanes};
   }
 
   const Plan& plan_;
@@ -305,6 +329,8 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
   std::string choices() const override {
     if (choices_.samples == 0) return "";
     nlohmann::ordered_json json = {{"kernels", kernels_.name}, {"samples", choices_.samples}};
+    auto& chunks = json["chunks"] = nlohmann::ordered_json::object();
+    for (const auto& [height, chunk] : choices_.chunks) chunks[std::to_string(height)] = chunk;
     auto& algorithms = json["algorithms"] = nlohmann::ordered_json::object();
     for (std::size_t i = 0; i < plan_.convolutions.size(); ++i) {
       if (plan_.convolutions[i].can_winograd)
@@ -467,7 +493,7 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
   Choices measure(const float* x, const std::int64_t* labels, std::int64_t count, int threads) {
     const auto most = static_cast<int>(std::max<std::int64_t>(1, (count + threads - 1) / threads));
     const std::size_t convolutions = plan_.convolutions.size();
-    Choices choices{1, std::vector<char>(convolutions, 0)}, winograd = choices;
+    Choices choices{1, std::vector<char>(convolutions, 0), {}}, winograd = choices;
     for (std::size_t i = 0; i < convolutions; ++i) winograd.winograd[i] = plan_.convolutions[i].can_winograd ? 1 : 0;
     std::vector<float> e(static_cast<std::size_t>(count)), g(static_cast<std::size_t>(count * plan_.elements));
     {
@@ -485,10 +511,10 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
             for (const int way : {0, 1}) {
               const double start = seconds();
               if (way == 0) {
-                worker.run(s, kernels_, weights_, choices, samples);
+                worker.run(s, kernels_, weights_, choices, 0, samples);
               } else {
                 std::swap(weights_.packed, other.packed);
-                worker.run(s, kernels_, weights_, winograd, samples);
+                worker.run(s, kernels_, weights_, winograd, 0, samples);
                 std::swap(weights_.packed, other.packed);
               }
               best[way] = std::min(best[way], seconds() - start);
@@ -499,18 +525,47 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
       }
     }
     pack_all(choices.winograd, weights_.packed);
+    // Larger sub-batches share the weights, smaller chunks of them stay in the cache: the samples first, then the
+    // chunks from the largest pictures on.
+    // All threads at once: they share the last cache.
+    const int workers = static_cast<int>(std::min<std::int64_t>(threads, count));
+    const auto time = [&](const Choices& tried) {
+      make_workers(workers, tried.samples);
+      double best = 1e30;
+      for (int repeat = 0; repeat < 4; ++repeat) {
+        const double start = seconds();
+#pragma omp parallel for schedule(static, 1) num_threads(workers)
+        for (int t = 0; t < workers; ++t) {
+          const std::int64_t begin = std::min<std::int64_t>(count - tried.samples, std::int64_t{t} * tried.samples);
+          workers_[static_cast<std::size_t>(t)]->run(kernels_, weights_, tried, x + begin * plan_.elements,
+                                                     labels == nullptr ? nullptr : labels + begin, tried.samples,
+                                                     e.data() + begin, g.data() + begin * plan_.elements);
+        }
+        if (repeat > 0) best = std::min(best, (seconds() - start) / tried.samples);
+      }
+      return best;
+    };
     double best = 1e30;
     for (const int samples : {1, 2, 4, 8, 16, 32, 64, 128, 256}) {
       if (samples > most) break;
-      Worker worker(plan_, samples);
-      double time = 1e30;
-      for (int repeat = 0; repeat < 3; ++repeat) {
-        const double start = seconds();
-        worker.run(kernels_, weights_, choices, x, labels, samples, e.data(), g.data());
-        if (repeat > 0) time = std::min(time, (seconds() - start) / samples);
+      Choices tried = choices;
+      tried.samples = samples;
+      const double seconds = time(tried);
+      if (seconds < 0.97 * best) best = seconds, choices.samples = samples;
+      if (seconds > 1.3 * best) break;
+    }
+    std::map<int, int, std::greater<>> heights;
+    for (const Step& s : plan_.forward) {
+      if (s.height * s.width > 1) heights[s.height] = 0;
+    }
+    for (const auto& [height, unused] : heights) {
+      for (const int chunk : {1, 2, 4, 8, 16, 32, 64, 128}) {
+        if (chunk >= choices.samples) break;
+        Choices tried = choices;
+        tried.chunks[height] = chunk;
+        const double seconds = time(tried);
+        if (seconds < 0.97 * best) best = seconds, choices = tried;
       }
-      if (time < 0.98 * best) best = time, choices.samples = samples;
-      if (time > 1.3 * best) break;
     }
     return choices;
   }
@@ -519,13 +574,15 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
     try {
       const auto json = nlohmann::json::parse(text);
       if (json.at("kernels") != kernels_.name) return;  // another processor: measure here
-      Choices taken{json.at("samples").get<int>(), std::vector<char>(plan_.convolutions.size(), 0)};
+      Choices taken{json.at("samples").get<int>(), std::vector<char>(plan_.convolutions.size(), 0), {}};
+      for (const auto& [height, chunk] : json.at("chunks").items())
+        taken.chunks[std::stoi(height)] = std::max(1, chunk.get<int>());
       for (std::size_t i = 0; i < plan_.convolutions.size(); ++i) {
         const Convolution& c = plan_.convolutions[i];
         if (c.can_winograd) taken.winograd[i] = json.at("algorithms").at(c.key()) == "winograd" ? 1 : 0;
       }
       if (taken.samples >= 1 && taken.samples <= 4096) choices_ = std::move(taken);
-    } catch (const nlohmann::json::exception&) {
+    } catch (const std::exception&) {
       return;  // of another network or version: measure
     }
   }

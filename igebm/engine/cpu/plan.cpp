@@ -382,7 +382,7 @@ class Planner {
       sum = s.out = new_place(v);
       plan_.backward.push_back(s);
     }
-    if (sum && v.height * v.width > 1 && plan_.buffers[static_cast<std::size_t>(sum.buffer)].size() == v.lanes) {
+    if (sum && v.height * v.width > 1 && plan_.buffers[static_cast<std::size_t>(sum.buffer)].single()) {
       Step s = step(Step::Kind::pointwise, v);  // one value for every pixel: convolutions read a picture
       s.in = sum;
       sum = s.out = new_place(v);
@@ -518,6 +518,15 @@ class Planner {
 
   /// Buffers of one size whose times of use do not meet share their memory.
   void share_memory() {
+    for (const auto* steps : {&plan_.forward, &plan_.backward}) {
+      for (const Step& s : *steps) {
+        if (s.convolution < 0) continue;
+        for (const auto& tap : plan_.convolutions[static_cast<std::size_t>(s.convolution)].taps) {
+          Buffer& in = plan_.buffers[static_cast<std::size_t>(s.in.buffer)];
+          if ((tap.dy != 0 || tap.dx != 0) && !in.single()) in.border = true;
+        }
+      }
+    }
     const std::size_t count = plan_.buffers.size();
     std::vector<int> first(count, -1), last(count, -1);
     int time = 0;
@@ -545,7 +554,8 @@ class Planner {
       for (std::size_t s = 0; !buffer.kept && s < plan_.slots.size(); ++s) {
         const Buffer& slot = plan_.slots[s];
         if (!slot.kept && slot.height == buffer.height && slot.width == buffer.width && slot.lanes == buffer.lanes &&
-            free_from[s] < first[b] && (best < 0 || free_from[s] > free_from[static_cast<std::size_t>(best)])) {
+            slot.border == buffer.border && free_from[s] < first[b] &&
+            (best < 0 || free_from[s] > free_from[static_cast<std::size_t>(best)])) {
           best = static_cast<int>(s);  // the one used last: the likeliest to be in the cache still
         }
       }

@@ -18,13 +18,15 @@ struct Ref {
   explicit operator bool() const { return buffer >= 0; }
 };
 
-/// Values of one kind, for every sample of a sub-batch: with a border for convolutions unless 1 x 1.
+/// Values of one kind, for every sample of a sub-batch.
 struct Buffer {
   int height = 1, width = 1, lanes = 0;
-  bool kept = false;  ///< its memory is shared with no other buffer: lanes that no step writes stay as they were
+  bool kept = false;    ///< its memory is shared with no other buffer: lanes that no step writes stay as they were
+  bool border = false;  ///< of zeros, around whole Winograd tiles: where a convolution reads beyond the edge
 
-  int rows() const { return height * width == 1 ? 1 : (height + 3) / 4 * 4 + 2; }
-  int columns() const { return height * width == 1 ? 1 : (width + 3) / 4 * 4 + 2; }
+  int rows() const { return border ? (height + 3) / 4 * 4 + 2 : height; }
+  int columns() const { return border ? (width + 3) / 4 * 4 + 2 : width; }
+  bool single() const { return height * width == 1; }
   std::ptrdiff_t size() const { return std::ptrdiff_t{1} * rows() * columns() * lanes; }
 };
 
