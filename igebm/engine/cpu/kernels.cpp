@@ -16,8 +16,12 @@ extern const Kernels table;
 
 const Kernels& kernels(const char* limit) {
   const std::string_view most = limit;
-  if (__builtin_cpu_supports("x86-64-v4") != 0 && (most.empty() || most == "v4")) return v4::table;
-  if (__builtin_cpu_supports("x86-64-v3") != 0 && most != "v2") return v3::table;
+  const bool has_v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
+  const bool has_v4 = has_v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+                      __builtin_cpu_supports("avx512cd");
+  if (has_v4 && (most.empty() || most == "v4")) return v4::table;
+  if (has_v3 && most != "v2") return v3::table;
   return v2::table;
 }
 #else

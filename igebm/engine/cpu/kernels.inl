@@ -1,6 +1,8 @@
 // The loops of kernels.h, compiled once for each instruction set: the includer defines IGEBM_ISA (a name) and
-// IGEBM_LANES (floats in a vector register). Nothing of a library is used here: an inline function compiled for AVX-512
-// must not become the one copy that other files share.
+// IGEBM_LANES (floats in a vector register). Of the library only <utility>'s index_sequence is used, which yields no
+// code: an inline function compiled for AVX-512 must not become the one copy that other files share.
+#include <utility>
+
 #include "igebm/engine/cpu/kernels.h"
 
 #if IGEBM_LANES == 16
@@ -208,15 +210,20 @@ void direct(const DirectConvolution& conv, const Extent& extent, const Epilogue&
   }
 }
 
+template <int by, std::size_t... lane>
+IGEBM_INLINE V rotated(V v, std::index_sequence<lane...>) {
+  return __builtin_shufflevector(v, v, static_cast<int>((lane + by) % W)...);
+}
+
 /// By halves: a chain of log2 W additions.
+template <int half = W / 2>
 IGEBM_INLINE float sum_of_lanes(V v) {
-#pragma GCC unroll 4
-  for (int half = W / 2; half > 0; half /= 2) {
-    I from{};
-    for (int l = 0; l < W; ++l) from[l] = (l + half) % W;
-    v += __builtin_shuffle(v, from);
+  v += rotated<half>(v, std::make_index_sequence<W>());
+  if constexpr (half > 1) {
+    return sum_of_lanes<half / 2>(v);
+  } else {
+    return v[0];
   }
-  return v[0];
 }
 
 template <int outputs, int pixels>
