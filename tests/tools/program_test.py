@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import resource
 import signal
 import subprocess
 import sys
@@ -193,6 +194,26 @@ class Program(unittest.TestCase):
         weights = run / "checkpoints/000005/average.safetensors"
         weights.write_bytes(weights.read_bytes()[:-10])
         self.refused(["average.safetensors", "truncated"], "sample", run, "--out", self.folder / "x.npz")
+
+    def test_a_full_disk_is_said_and_the_last_good_checkpoint_stays(self):
+        whole, run = self.folder / "whole", self.folder / "run"
+        self.works("train", self.recipe, "--out", whole)
+        self.works("train", self.recipe, "--out", run, "--set", "phase.train.steps=40")
+        before = sorted(os.listdir(run / "checkpoints"))
+        limit = (run / "checkpoints/000040/state.safetensors").stat().st_size - 1
+
+        def no_room():  # a write beyond the limit fails, as one on a full disk does
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        more = ["train", "--resume", run, "--set", "phase.train.steps=400"]
+        (run / "samples.png").unlink()
+        full = igebm(*more, preexec_fn=no_room)
+        self.assertEqual(full.returncode, 2, full.stderr)
+        self.assertEqual(full.stderr.count("\n"), 1, full.stderr)
+        self.assertIn("state.safetensors: cannot be written", full.stderr)
+        self.assertEqual(sorted(os.listdir(run / "checkpoints")), before)
+        self.works("train", "--resume", run)
+        self.same(whole, run)
 
     def test_nothing_is_lost_where_nothing_can_be_written(self):
         self.refused("cannot be made", "train", self.recipe, "--out", "/proc/igebm-run")
