@@ -29,6 +29,7 @@ Loss EnergyMatching::loss(const Step& step) {
                   {noise.data_ptr<float>() + i * elements, static_cast<std::size_t>(elements)});
     random_uniform({step.seed, Purpose::flow_time, stream, 0}, {time.data_ptr<float>() + i, 1});
   }
+  time *= options_.time_end;
   if (options_.transport) noise = noise.index_select(0, pair_by_transport(noise, step.data));
   const at::Tensor loss =
       energy_matching([&](const at::Tensor& x) { return nn::evaluate(step.graph, step.weights, x, step.labels); },

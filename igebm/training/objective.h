@@ -66,9 +66,12 @@ at::Tensor contrastive_divergence(const at::Tensor& positive, const at::Tensor& 
 
 /// Energy matching's first phase (Balcerak et al. 2025):
 ///   L = mean |-dE/dx((1 - t) x0 + t x1) - (x1 - x0)|^2 over elements,
-/// x1 data, x0 standard normal noise paired to the data by minibatch optimal transport, t uniform in (0, 1).
+/// x1 data, x0 standard normal noise paired to the data by minibatch optimal transport, t uniform in (0, time_end).
+/// At t = 1 it asks for a slope through the data, at odds with an equilibrium there: beside contrastive divergence,
+/// which shapes the energy around the data, stop before (the paper's second phase).
 struct EnergyMatchingOptions {
   double weight = 1;
+  double time_end = 1;    ///< in (0, 1]
   bool transport = true;  ///< pair noise and data by optimal transport, else at random
 };
 

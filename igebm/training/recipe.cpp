@@ -54,6 +54,7 @@ void describe(Fields& f, OptimizerOptions& o) {
 
 void describe(Fields& f, EnergyMatchingOptions& o) {
   f.field("weight", o.weight, positive, "of this term in the loss");
+  f.field("time_end", o.time_end, Range{0, 1, true}, "of the way from noise (0) to data (1) that it looks at");
   f.field("transport", o.transport, "pair noise and data by minibatch optimal transport");
 }
 
