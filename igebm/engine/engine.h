@@ -28,6 +28,13 @@ class Prepared {
   virtual ~Prepared() = default;
   /// Takes new effective weights without rebuilding. Energies given out before see them too.
   virtual void refresh(const nn::Tensors& effective_weights) = 0;
+  /// Adds sum_i c_i dE(x_i)/d(weight) to `into`, by the weights' names, with c_i = coefficients[i] + slopes[i] E(x_i);
+  /// coefficients (N), slopes (N) or undefined. Returns the energies (N). What contrastive divergence and energy
+  /// matching need of a training step.
+  virtual at::Tensor parameter_gradient(const at::Tensor& x, const at::Tensor& labels, const at::Tensor& coefficients,
+                                        const at::Tensor& slopes, nn::Tensors& into) = 0;
+  /// Is that done without autograd?
+  virtual bool derives_parameters() const { return false; }
   /// The energy under `labels` (N) int64; undefined labels if the network has none. x must then have N rows.
   virtual energy::EnergyPtr given(const at::Tensor& labels) = 0;
   /// What runs: "autograd", or the CPU engine and the algorithms it chose.

@@ -1,6 +1,7 @@
 #include "igebm/engine/reference.h"
 
 #include <ATen/ATen.h>
+#include <torch/csrc/autograd/autograd.h>
 
 namespace igebm::engine {
 namespace {
@@ -37,6 +38,10 @@ class Reference : public Prepared {
       network_->weights[name] = w.dim() == 4 ? w.contiguous(at::MemoryFormat::ChannelsLast) : w;
     }
   }
+  at::Tensor parameter_gradient(const at::Tensor& x, const at::Tensor& labels, const at::Tensor& coefficients,
+                                const at::Tensor& slopes, nn::Tensors& into) override {
+    return engine::parameter_gradient(network_->graph, network_->weights, x, labels, coefficients, slopes, into);
+  }
   energy::EnergyPtr given(const at::Tensor& labels) override {
     return std::make_shared<ReferenceEnergy>(network_, labels);
   }
@@ -48,6 +53,34 @@ class Reference : public Prepared {
 };
 
 }  // namespace
+
+at::Tensor parameter_gradient(const nn::Graph& graph, const nn::Tensors& weights, const at::Tensor& x,
+                              const at::Tensor& labels, const at::Tensor& coefficients, const at::Tensor& slopes,
+                              nn::Tensors& into) {
+  const at::AutoGradMode enable(true);
+  nn::Tensors leaves;
+  std::vector<at::Tensor> inputs;
+  for (const auto& [name, w] : weights) inputs.push_back(leaves[name] = w.detach().requires_grad_());
+  const at::Tensor e = nn::evaluate(graph, leaves, x.detach(), labels);
+  at::Tensor c = coefficients;
+  if (slopes.defined()) c = c + slopes * e.detach();
+  const auto gradients = torch::autograd::grad({e}, inputs, {c}, {}, false, /*allow_unused=*/true);
+  std::size_t i = 0;
+  for (const auto& [name, w] : weights) {
+    const at::Tensor& g = gradients[i++];
+    if (g.defined()) add_to(into, name, g);
+  }
+  return e.detach();
+}
+
+void add_to(nn::Tensors& into, const std::string& name, const at::Tensor& gradient) {
+  at::Tensor& sum = into[name];
+  if (sum.defined()) {
+    sum.add_(gradient);
+  } else {
+    sum = gradient.contiguous();
+  }
+}
 
 std::shared_ptr<Prepared> reference(const nn::Graph& graph, const nn::Tensors& effective_weights, std::string why) {
   return std::make_shared<Reference>(graph, effective_weights, std::move(why));

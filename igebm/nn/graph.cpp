@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -83,6 +84,10 @@ void for_each_field(Node& n, const Visit& visit) {
 int Graph::add(Node node) {
   nodes.push_back(std::move(node));
   return static_cast<int>(nodes.size()) - 1;
+}
+
+bool is_smooth(const Graph& graph) {
+  return std::none_of(graph.nodes.begin(), graph.nodes.end(), [](const Node& n) { return n.op == Op::leaky_relu; });
 }
 
 const char* name(Op op) { return to_name(op_names, op); }

@@ -82,6 +82,9 @@ Graph graph_from_json(const std::string& text);
 /// The shape (without N) of every node's value. Throws UserError where shapes do not fit together.
 std::vector<std::vector<std::int64_t>> shapes(const Graph& graph);
 
+/// Is E(x) differentiable as often as one likes?
+bool is_smooth(const Graph& graph);
+
 const char* name(Op op);
 
 }  // namespace igebm::nn

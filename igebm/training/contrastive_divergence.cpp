@@ -36,7 +36,14 @@ Loss ContrastiveDivergence::loss(const Step& step) {
   // Data and samples in one batch: one pass through the network each way.
   const std::int64_t count = step.data.size(0);
   const at::Tensor labels = step.labels.defined() ? at::cat({step.labels, chains.labels}) : at::Tensor();
-  const at::Tensor energies = nn::evaluate(step.graph, step.weights, at::cat({step.data, chains.x}), labels);
+  // dL/dE_i = +-1 / N + 2 energy_l2 E_i / N
+  const double each = options_.weight / static_cast<double>(count);
+  at::Tensor coefficients = at::full({2 * count}, each);
+  coefficients.slice(0, count).neg_();
+  const at::Tensor slopes =
+      options_.energy_l2 == 0 ? at::Tensor() : at::full({2 * count}, 2 * options_.energy_l2 * each);
+  const at::Tensor energies =
+      step.frozen.parameter_gradient(at::cat({step.data, chains.x}), labels, coefficients, slopes, out.gradients);
   const at::Tensor positive = energies.slice(0, 0, count), negative = energies.slice(0, count);
   out.value = options_.weight * contrastive_divergence(positive, negative, options_.energy_l2);
   out.metrics = {{"energy/data", positive.mean().item<double>()},

@@ -31,10 +31,31 @@ Loss EnergyMatching::loss(const Step& step) {
   }
   time *= options_.time_end;
   if (options_.transport) noise = noise.index_select(0, pair_by_transport(noise, step.data));
+  if (step.frozen.derives_parameters() && nn::is_smooth(step.graph)) return by_difference(step, noise, time);
   const at::Tensor loss =
       energy_matching([&](const at::Tensor& x) { return nn::evaluate(step.graph, step.weights, x, step.labels); },
                       noise, step.data, time);
-  return {options_.weight * loss, {{"loss/energy_matching", loss.item<double>()}}, 0};
+  return {options_.weight * loss, {}, {{"loss/energy_matching", loss.item<double>()}}};
+}
+
+Loss EnergyMatching::by_difference(const Step& step, const at::Tensor& noise, const at::Tensor& time) const {
+  const std::int64_t count = step.data.size(0);
+  std::vector<std::int64_t> column(static_cast<std::size_t>(step.data.dim()), 1);
+  column[0] = count;
+  const at::Tensor velocity = step.data - noise;
+  const at::Tensor x = noise + time.reshape(column) * velocity;
+  const at::Tensor residual = step.frozen.given(step.labels)->energy_and_gradient(x).gradient + velocity;
+  const at::Tensor squares = residual.flatten(1).square();
+  const at::Tensor length = matching_step / squares.mean(1).sqrt().clamp_min(1e-12);  // s of each
+  const at::Tensor shift = length.reshape(column) * residual;
+  const at::Tensor ahead = options_.weight / static_cast<double>(residual.numel()) / length;  // 2 / (N D) / (2 s)
+  Loss loss;
+  const at::Tensor labels = step.labels.defined() ? at::cat({step.labels, step.labels}) : at::Tensor();
+  step.frozen.parameter_gradient(at::cat({x + shift, x - shift}), labels, at::cat({ahead, -ahead}), {}, loss.gradients);
+  const at::Tensor value = squares.mean();
+  loss.value = options_.weight * value;
+  loss.metrics = {{"loss/energy_matching", value.item<double>()}};
+  return loss;
 }
 
 }  // namespace igebm::training

@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "igebm/base/error.h"
+#include "igebm/engine/reference.h"
 #include "igebm/io/files.h"
 #include "igebm/io/picture.h"
 #include "igebm/io/tensorboard.h"
@@ -97,6 +98,9 @@ struct Trainer::State {
     const at::Tensor labels = network.graph().classes > 0 ? at::zeros({count}, at::kLong) : at::Tensor();
     const auto chains = sampling::start_chains(recipe.sampling.start, data.shape(), count, 0, labels, seed());
     frozen->given(labels)->energy_and_gradient(chains.x);
+    nn::Tensors unused;
+    const at::Tensor both = labels.defined() ? at::cat({labels, labels}) : labels;
+    frozen->parameter_gradient(at::cat({chains.x, chains.x}), both, at::ones({2 * count}), {}, unused);
     if (!frozen->choices().empty()) io::write_atomically(run / "engine.json", frozen->choices() + "\n");
     observer.message("engine: " + frozen->description());
   }
@@ -204,24 +208,29 @@ struct Trainer::State {
     frozen->refresh(weights);
     const Step now{network.graph(), weights, *frozen, batch.x, labelled ? batch.labels : at::Tensor(),
                    attempt_seed(),  step};
-    at::Tensor total;
+    at::Tensor total;  // of what autograd derives
+    double value = 0;
+    nn::Tensors by_engine;
     Metrics record;
     for (const auto& [_, objective] : objectives) {
       Loss loss = objective->loss(now);
       if (loss.non_finite > 0) return fmt::format("{} chains are not finite", loss.non_finite);
-      for (const auto& [name, value] : loss.metrics) {
-        if (name.starts_with("energy/") && std::fabs(value) > recipe.watchdog.energy_limit) {
-          return fmt::format("{} is {:.3g}, beyond watchdog.energy_limit", name, value);
-        }
+      for (const auto& [name, figure] : loss.metrics) {
+        if (name.starts_with("energy/") && std::fabs(figure) > recipe.watchdog.energy_limit)
+          return fmt::format("{} is {:.3g}, beyond watchdog.energy_limit", name, figure);
       }
-      total = total.defined() ? total + loss.value : loss.value;
+      value += loss.value.item<double>();
+      if (loss.gradients.empty()) total = total.defined() ? total + loss.value : loss.value;
+      for (const auto& [name, g] : loss.gradients) engine::add_to(by_engine, name, g);
       record.insert(record.end(), loss.metrics.begin(), loss.metrics.end());
     }
-    const double value = total.item<double>();
     if (!std::isfinite(value)) return "the loss is not finite";
     std::vector<at::Tensor> leaves;
     for (const auto& [_, t] : network.parameters()) leaves.push_back(t);
-    auto gradients = torch::autograd::grad({total}, leaves, {}, false, false, /*allow_unused=*/true);
+    std::vector<at::Tensor> outputs, pulls;
+    if (total.defined()) outputs = {total}, pulls = {at::ones_like(total)};
+    for (const auto& [name, g] : by_engine) outputs.push_back(weights.at(name)), pulls.push_back(g);
+    auto gradients = torch::autograd::grad(outputs, leaves, pulls, false, false, /*allow_unused=*/true);
     for (std::size_t i = 0; i < leaves.size(); ++i) {
       if (!gradients[i].defined()) gradients[i] = at::zeros_like(leaves[i]);
     }

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <set>
 
 #include "igebm/base/error.h"
@@ -176,6 +177,43 @@ TEST(Engine, WhatItDoesNotKnowIsLeftToAutogradAndSaid) {
       << prepared->description();
   EXPECT_EQ(prepared->given({})->energy_and_gradient(at::ones({2, 1, 8, 8})).gradient.size(0), 2);
   EXPECT_THROW(prepare(graph, network.effective_weights(), {.engine = "quick"}), UserError);
+}
+
+TEST(Engine, ParameterGradientsAreThoseOfAutogradInDouble) {
+  for (const Case& c : cases()) {
+    nn::Network network(c.graph, 1);
+    const nn::Tensors weights = random_weights(network);
+    const auto exact = prepare(c.graph, in_double(weights), {.engine = "reference"});
+    for (const char* level : {"v2", "v3", "v4"}) {
+      if (std::string(cpu::kernels(level).name) != level) continue;
+      const auto fast = prepare(c.graph, weights, {.instructions = level});
+      for (const std::int64_t count : {1, 5, 18}) {
+        const at::Tensor x = inputs(c.graph, count), labels = some_labels(c.graph, count);
+        const at::Tensor coefficients = at::randn({count}),
+                         slopes = count == 5 ? at::Tensor() : 0.1 * at::randn({count});
+        nn::Tensors want, got;
+        const at::Tensor energies =
+            exact->parameter_gradient(x.to(at::kDouble), labels, coefficients.to(at::kDouble),
+                                      slopes.defined() ? slopes.to(at::kDouble) : at::Tensor(), want);
+        EXPECT_LT(relative(fast->parameter_gradient(x, labels, coefficients, slopes, got), energies), 1e-4) << c.name;
+        double difference = 0, size = 0;
+        for (const auto& [name, g] : want) size += g.square().sum().item<double>();
+        ASSERT_EQ(got.size(), want.size()) << c.name;
+        for (const auto& [name, g] : want) {
+          ASSERT_EQ(got.at(name).sizes(), g.sizes()) << c.name << " " << name;
+          // A bias before its own channel's norm has the gradient 0, and what rounding leaves of it.
+          EXPECT_LT((got.at(name) - g).norm().item<double>(), 1e-3 * g.norm().item<double>() + 1e-5 * std::sqrt(size))
+              << c.name << " " << name << " " << level;
+          difference += (got.at(name) - g).square().sum().item<double>();
+        }
+        EXPECT_LT(std::sqrt(difference / size), 1e-4) << c.name << " " << level << " " << count;
+        nn::Tensors twice = want;
+        for (auto& [name, g] : twice) g = got.at(name).clone();
+        fast->parameter_gradient(x, labels, coefficients, slopes, twice);
+        for (const auto& [name, g] : twice) EXPECT_TRUE(at::equal(g, 2 * got.at(name))) << c.name << " " << name;
+      }
+    }
+  }
 }
 
 TEST(Engine, LabelsOutOfRangeAreRefused) {

@@ -206,6 +206,52 @@ TEST(Objectives, ParameterGradientsAgreeWithFiniteDifferences) {
   }
 }
 
+// The fast engine's gradients of both objectives against autograd's exact ones: same data, noise and chains.
+TEST(Objectives, GradientsByTheEngineAreAutograds) {
+  const nn::Graph graph = nn::unet({.channels = 8, .deep_channels = 8, .deep_blocks = 1, .groups = 4}, {1, 8, 8}, 3);
+  at::manual_seed(6);
+  nn::Tensors weights;
+  const nn::Network network(graph, 2);
+  for (const auto& [name, p] : network.parameters())
+    weights[name] = (p.detach() + 0.1 * at::randn_like(p)).requires_grad_();
+  const at::Tensor data = at::randn({6, 1, 8, 8}), labels = at::tensor({0, 2, 1, 1, 2, 0}, at::kLong);
+  ContrastiveDivergenceOptions divergence;
+  divergence.steps = 1;
+  divergence.langevin.step_size = 0.01;
+  divergence.replay.size = 6;
+  for (const bool matching : {true, false}) {
+    const auto gradients = [&](const char* engine) {
+      const auto frozen = engine::prepare(graph, weights, {.engine = engine});
+      std::unique_ptr<Objective> objective;
+      if (matching) objective = std::make_unique<EnergyMatching>(EnergyMatchingOptions{.weight = 0.7});
+      if (!matching)
+        objective = std::make_unique<ContrastiveDivergence>(divergence, std::vector<std::int64_t>{1, 8, 8});
+      Loss loss = objective->loss({graph, weights, *frozen, data, labels, 3, 4});
+      EXPECT_EQ(loss.gradients.empty(), matching && std::string(engine) == "reference");
+      if (!loss.gradients.empty()) return std::pair(loss.value.item<double>(), loss.gradients);
+      std::vector<at::Tensor> leaves;
+      for (const auto& [_, w] : weights) leaves.push_back(w);
+      const auto found = torch::autograd::grad({loss.value}, leaves, {}, false, false, true);
+      nn::Tensors by_name;
+      std::size_t i = 0;
+      for (const auto& [name, w] : weights) {
+        if (found[i].defined()) by_name[name] = found[i];
+        ++i;
+      }
+      return std::pair(loss.value.item<double>(), by_name);
+    };
+    const auto [value, fast] = gradients("fast");
+    const auto [exact_value, exact] = gradients("reference");
+    EXPECT_NEAR(value, exact_value, 1e-5 * std::fabs(exact_value));
+    double difference = 0, size = 0;
+    for (const auto& [name, g] : exact) {
+      difference += (fast.at(name) - g).square().sum().item<double>();
+      size += g.square().sum().item<double>();
+    }
+    EXPECT_LT(std::sqrt(difference / size), matching ? 1e-3 : 1e-4) << (matching ? "matching" : "divergence");
+  }
+}
+
 TEST(Average, FollowsTheWeights) {
   nn::Tensors p = {{"a", at::zeros({1})}};
   Average average(p);

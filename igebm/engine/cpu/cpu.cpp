@@ -4,299 +4,20 @@
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
-#include <sys/mman.h>
 
 #include <algorithm>
-#include <chrono>
-#include <cstdlib>
-#include <functional>
 #include <map>
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <utility>
 
 #include "igebm/base/error.h"
-#include "igebm/engine/cpu/plan.h"
+#include "igebm/engine/cpu/parameters.h"
+#include "igebm/engine/reference.h"
 
 namespace igebm::engine {
 namespace cpu {
 namespace {
-
-struct Free {
-  void operator()(float* p) const { std::free(p); }
-};
-using Memory = std::unique_ptr<float[], Free>;
-
-Memory allocate(std::size_t floats) {
-  // Large pages where there is enough to fill some: weights and pictures are walked through by far strides.
-  constexpr std::size_t line = 64, large_page = std::size_t{2} << 20;
-  const std::size_t unit = floats * sizeof(float) >= large_page ? large_page : line;
-  const std::size_t bytes = std::max(unit, (floats * sizeof(float) + unit - 1) / unit * unit);
-  auto* p = static_cast<float*>(std::aligned_alloc(unit, bytes));
-  if (p == nullptr) throw std::bad_alloc();
-#ifdef MADV_HUGEPAGE
-  if (unit == large_page) madvise(p, bytes, MADV_HUGEPAGE);  // a wish: nothing is lost where it is not granted
-#endif
-  std::fill_n(p, floats, 0.0F);
-  return Memory(p);
-}
-
-/// How the plan is carried out: measured once, then kept (Prepared::choices).
-struct Choices {
-  int samples = 0;             ///< in a sub-batch
-  std::vector<char> winograd;  ///< of each convolution
-  std::map<int, int> chunks;   ///< by a picture's height: as many samples go through the steps at that height together
-
-  int chunk(const Step& s) const {
-    const auto found = s.height * s.width == 1 ? chunks.end() : chunks.find(s.height);
-    return found == chunks.end() ? samples : std::min(samples, found->second);
-  }
-};
-
-/// Everything made of the weights.
-struct Weights {
-  std::vector<Memory> packed;   ///< of each convolution, for its algorithm
-  std::vector<Memory> vectors;  ///< of each Vector: the fixed part
-  std::vector<Memory> labels;   ///< of each Vector by label: (classes, lanes)
-  std::vector<Memory> norms;    ///< of each Norm: weight and bias
-};
-
-double seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
-
-/// Tiles of a Winograd block: as many as let both sides of the products stay in the second-level cache.
-int tiles(const Convolution& c) { return std::clamp(4096 / (c.read + c.lanes) / 14 * 14, 14, 112); }
-
-/// A thread's memory and its run through the plan.
-class Worker {
- public:
-  Worker(const Plan& plan, int samples) : plan_(plan), samples_(samples) {
-    std::size_t size = 0;
-    for (const Buffer& slot : plan.slots) {
-      starts_.push_back(size);
-      // A few lines between the buffers keep equal places of different buffers out of one set of the cache.
-      size +=
-          static_cast<std::size_t>(slot.size()) * static_cast<std::size_t>(samples) + 16 * (starts_.size() % 8 * 5 + 3);
-    }
-    memory_ = allocate(size);
-    std::size_t work = 0, vectors = 0;
-    for (const Convolution& c : plan.convolutions) {
-      if (c.can_winograd) work = std::max(work, winograd_work(c.read, c.lanes, tiles(c)));
-    }
-    work_ = allocate(work);
-    for (const Vector& v : plan.vectors) {
-      vector_starts_.push_back(vectors);
-      if (!v.by_label.empty()) vectors += static_cast<std::size_t>(v.lanes * samples);
-    }
-    vectors_ = allocate(vectors);
-    float* ones = at({plan.ones, 0});
-    for (int n = 0; n < samples; ++n) ones[n * lane_block] = 1;
-    for (const Convolution& c : plan.convolutions) {
-      std::vector<std::ptrdiff_t> offsets(c.taps.size());
-      offsets_.push_back(std::move(offsets));
-    }
-  }
-
-  int samples() const { return samples_; }
-
-  /// Energies of `count` <= samples inputs, and gradients unless null.
-  /// timed, if given, is told of every step and its seconds.
-  void run(const Kernels& k, const Weights& w, const Choices& choices, const float* x, const std::int64_t* labels,
-           int count, float* energies, float* gradient, const std::function<void(const Step&, double)>& timed = {}) {
-    x_ = x;
-    gradient_ = gradient;
-    for (std::size_t v = 0; v < plan_.vectors.size(); ++v) {
-      if (plan_.vectors[v].by_label.empty()) continue;
-      const int lanes = plan_.vectors[v].lanes;
-      for (int n = 0; n < count; ++n) {
-        const float *fixed = w.vectors[v].get(), *by_label = w.labels[v].get() + labels[n] * lanes;
-        float* to = vectors_.get() + vector_starts_[v] + n * lanes;
-        for (int c = 0; c < lanes; ++c) to[c] = fixed[c] + by_label[c];
-      }
-    }
-    const auto all = [&](const std::vector<Step>& steps) {
-      if (timed) {
-        for (const Step& s : steps) {
-          const double start = seconds();
-          for (int n = 0; n < count; n += choices.chunk(s))
-            run(s, k, w, choices, n, std::min(choices.chunk(s), count - n));
-          timed(s, seconds() - start);
-        }
-        return;
-      }
-      // Steps of one chunk size follow one another for a few samples, whose values are then still in the cache.
-      for (std::size_t begin = 0, end = 0; begin < steps.size(); begin = end) {
-        const int chunk = choices.chunk(steps[begin]);
-        while (end < steps.size() && choices.chunk(steps[end]) == chunk) ++end;
-        for (int n = 0; n < count; n += chunk) {
-          for (std::size_t i = begin; i < end; ++i) run(steps[i], k, w, choices, n, std::min(chunk, count - n));
-        }
-      }
-    };
-    all(plan_.forward);
-    const float* e = at({plan_.energy, 0});
-    for (int n = 0; n < count; ++n) energies[n] = e[n * lane_block];
-    if (gradient != nullptr) all(plan_.backward);
-  }
-
-  /// A step for `count` samples from `first` on.
-  void run(const Step& s, const Kernels& k, const Weights& w, const Choices& choices, int first, int count) {
-    Extent extent{count, s.height, s.width, s.lanes};
-    // Features of many samples are for a convolution one row of pixels.
-    const bool features = s.kind == Step::Kind::convolution && s.height * s.width == 1;
-    if (features) extent = {1, 1, count, s.lanes};
-    const Convolution* c = s.convolution < 0 ? nullptr : &plan_.convolutions[static_cast<std::size_t>(s.convolution)];
-    const auto view = [&](Ref r) { return this->view(r, features, first); };
-    const auto result = [&](Ref r) {
-      View v = view(r);
-      if (c != nullptr && c->out_step > 1 && r) {
-        v.data += c->out_y * v.row + c->out_x * v.pixel;
-        v.row *= c->out_step;
-        v.pixel *= c->out_step;
-      }
-      return v;
-    };
-    Epilogue e;
-    const auto vector = [&](int index, const float*& data, std::ptrdiff_t& by_sample, std::ptrdiff_t& by_pixel) {
-      if (index < 0) return;
-      const auto i = static_cast<std::size_t>(index);
-      const bool labelled = !plan_.vectors[i].by_label.empty();
-      data = labelled ? vectors_.get() + vector_starts_[i] : w.vectors[i].get();
-      if (!labelled) return;
-      (features ? by_pixel : by_sample) = plan_.vectors[i].lanes;
-      data += std::ptrdiff_t{1} * first * plan_.vectors[i].lanes;
-    };
-    vector(s.bias, e.bias, e.bias_sample, e.bias_pixel);
-    vector(s.gain, e.gain, e.gain_sample, e.gain_pixel);
-    e.add = result(s.add);
-    e.multiply = result(s.multiply);
-    e.out = result(s.out);
-    e.activated = result(s.activated);
-    e.derivative = result(s.derivative);
-    e.activation = s.activation;
-    e.slope = s.slope;
-    switch (s.kind) {
-      case Step::Kind::load:
-        k.load(x_ + first * plan_.elements, plan_.input_channels, plan_.input_zoom, plan_.input_scale,
-               plan_.input_shift, extent, e.out);
-        break;
-      case Step::Kind::store:
-        k.store(view(s.in), plan_.input_channels, plan_.input_zoom, plan_.input_scale, extent,
-                gradient_ + first * plan_.elements);
-        break;
-      case Step::Kind::convolution: {
-        const auto index = static_cast<std::size_t>(s.convolution);
-        const View in = view(s.in);
-        if (choices.winograd[index] != 0) {
-          k.winograd({in, c->read, w.packed[index].get(), work_.get(), tiles(*c)}, extent, e);
-          break;
-        }
-        auto& offsets = offsets_[index];
-        for (std::size_t t = 0; t < c->taps.size(); ++t)
-          offsets[t] = features ? 0 : c->taps[t].dy * in.row + c->taps[t].dx * in.pixel;
-        const View stepped{in.data, in.sample, in.row * c->step, in.pixel * c->step};
-        const DirectConvolution conv{stepped, static_cast<int>(c->taps.size()), c->read, offsets.data(),
-                                     w.packed[index].get()};
-        if (c->few > 0) {
-          k.direct_few(conv, c->few, extent, e);
-        } else {
-          k.direct(conv, extent, e);
-        }
-        break;
-      }
-      case Step::Kind::pointwise:
-        k.pointwise(view(s.in), s.scale, s.zoom_y, extent, e);
-        break;
-      case Step::Kind::pool:
-        k.pool(view(s.in), s.scale, s.zoom_y, s.zoom_x, extent, e);
-        break;
-      case Step::Kind::inner:
-        k.inner(view(s.in), view(s.other), s.scale, extent, e.out);
-        break;
-      case Step::Kind::group_norm:
-      case Step::Kind::group_norm_gradient: {
-        const Norm& norm = plan_.norms[static_cast<std::size_t>(s.norm)];
-        const float* parameters = w.norms[static_cast<std::size_t>(s.norm)].get();
-        float* statistics = at({norm.statistics, 0}) + std::ptrdiff_t{1} * first * s.lanes;
-        const GroupNorm g{
-            view(s.in),           norm.groups,   norm.group.data(), parameters,
-            parameters + s.lanes, norm.elements, statistics,        statistics + std::ptrdiff_t{samples_} * s.lanes};
-        if (s.kind == Step::Kind::group_norm) {
-          k.group_norm(g, extent, e);
-        } else {
-          k.group_norm_gradient(g, view(s.other), extent, e);
-        }
-        break;
-      }
-    }
-  }
-
- private:
-  float* at(Ref r) {
-    return memory_.get() + starts_[static_cast<std::size_t>(plan_.slot[static_cast<std::size_t>(r.buffer)])] + r.lane;
-  }
-
-  View view(Ref r, bool features, int first) {
-    if (!r) return {};
-    const Buffer& b = plan_.buffers[static_cast<std::size_t>(r.buffer)];
-    float* start = at(r) + first * b.size();
-    if (features) return {start, 0, 0, b.lanes};
-    if (b.single()) return {start, b.lanes, 0, 0};
-    const std::ptrdiff_t row = std::ptrdiff_t{1} * b.columns() * b.lanes;
-    return {b.border ? start + row + b.lanes : start, b.size(), row, b.lanes};
-  }
-
-  const Plan& plan_;
-  int samples_;
-  std::vector<std::size_t> starts_, vector_starts_;
-  std::vector<std::vector<std::ptrdiff_t>> offsets_;
-  Memory memory_, work_, vectors_;
-  const float* x_ = nullptr;
-  float* gradient_ = nullptr;
-};
-
-Memory pack(const Kernels& k, const Convolution& c, const at::Tensor& weight, bool winograd) {
-  const at::Tensor w = weight.to(at::kFloat).contiguous();
-  const float* from = w.const_data_ptr<float>();
-  const auto taps = static_cast<int>(c.taps.size());
-  const auto size = static_cast<std::size_t>(taps) * static_cast<std::size_t>(c.read) *
-                    static_cast<std::size_t>(c.few > 0 ? c.few : c.lanes);
-  Memory plain = allocate(size);
-  for (int t = 0; t < taps; ++t) {
-    for (int o = 0; o < c.layer_outputs; ++o) {
-      for (int i = 0; i < c.layer_inputs; ++i) {
-        const Convolution::Tap& tap = c.taps[static_cast<std::size_t>(t)];
-        const float value = from[((o * c.layer_inputs + i) * c.kernel + tap.ky) * c.kernel + tap.kx];
-        const int lane = c.lane_of_input[static_cast<std::size_t>(i)];
-        const int read = c.gradient ? o : lane, written = c.gradient ? lane : o;
-        const std::ptrdiff_t to = c.few > 0 ? (std::ptrdiff_t{1} * written * taps + t) * c.read + read
-                                            : (std::ptrdiff_t{1} * t * c.read + read) * c.lanes + written;
-        plain[static_cast<std::size_t>(to)] = value;
-      }
-    }
-  }
-  if (c.few > 0) return plain;
-  Memory packed = allocate(winograd ? size * 4 : size);
-  if (winograd) {
-    k.pack_winograd(plain.get(), c.read, c.lanes, packed.get());
-  } else {
-    k.pack_direct(plain.get(), taps, c.read, c.lanes, packed.get());
-  }
-  return packed;
-}
-
-/// A vector of lanes from a parameter (channels), or rows of lanes from (rows, channels).
-Memory spread(const at::Tensor& values, int lanes, const std::vector<int>& lane_of_channel) {
-  const at::Tensor v = values.to(at::kFloat).contiguous();
-  const auto channels = static_cast<std::int64_t>(lane_of_channel.size());
-  const std::int64_t rows = v.numel() / channels;
-  Memory out = allocate(static_cast<std::size_t>(rows * lanes));
-  for (std::int64_t r = 0; r < rows; ++r) {
-    for (std::int64_t c = 0; c < channels; ++c)
-      out[static_cast<std::size_t>(r * lanes + lane_of_channel[static_cast<std::size_t>(c)])] =
-          v.const_data_ptr<float>()[r * channels + c];
-  }
-  return out;
-}
 
 /// What was measured in this process, by network and kernels.
 std::mutex measured_mutex;
@@ -309,6 +30,9 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
  public:
   Engine(const nn::Graph& graph, Plan plan, const nn::Tensors& weights, const Options& options)
       : graph_(graph), plan_(std::move(plan)), kernels_(kernels(options.instructions.c_str())) {
+    std::string why;
+    if (auto plan_for_parameters = make_plan(graph, Wanted::parameter_gradients, why))
+      parameters_ = std::make_unique<ParameterPass>(std::move(*plan_for_parameters), plan_, kernels_);
     if (!options.choices.empty()) take_choices(options.choices);
     refresh(weights);
   }
@@ -318,7 +42,7 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
       const at::Tensor w = t.detach();
       tensors_[name] = w.dim() == 4 ? w.contiguous(at::MemoryFormat::ChannelsLast) : w;
     }
-    packed_ = false;  // when next needed: a refresh may be followed by another
+    packed_ = shared_ = false;  // when next needed: a refresh may be followed by another
   }
 
   energy::EnergyPtr given(const at::Tensor& labels) override;
@@ -335,7 +59,8 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
 
   std::string choices() const override {
     if (choices_.samples == 0) return "";
-    nlohmann::ordered_json json = {{"kernels", kernels_.name}, {"samples", choices_.samples}};
+    nlohmann::ordered_json json = {
+        {"kernels", kernels_.name}, {"samples", choices_.samples}, {"training_samples", choices_.training_samples}};
     auto& chunks = json["chunks"] = nlohmann::ordered_json::object();
     for (const auto& [height, chunk] : choices_.chunks) chunks[std::to_string(height)] = chunk;
     auto& algorithms = json["algorithms"] = nlohmann::ordered_json::object();
@@ -380,18 +105,9 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
 
   void evaluate(const at::Tensor& x, const at::Tensor& labels, at::Tensor& energies, at::Tensor* gradient) {
     const auto count = x.size(0);
-    if (graph_.classes > 0 && (!labels.defined() || labels.dim() != 1 || labels.size(0) != count)) {
-      throw UserError(
-          fmt::format("network: expected one label in [0, {}) for each of {} inputs", graph_.classes, count));
-    }
-    const at::Tensor in = x.detach().contiguous(),
-                     chosen = graph_.classes > 0 ? labels.to(at::kLong).contiguous() : labels;
+    const at::Tensor in = x.detach().contiguous(), chosen = checked(labels, count);
     const float* px = in.const_data_ptr<float>();
     const std::int64_t* pl = graph_.classes > 0 ? chosen.const_data_ptr<std::int64_t>() : nullptr;
-    for (std::int64_t i = 0; pl != nullptr && i < count; ++i) {
-      if (pl[i] < 0 || pl[i] >= graph_.classes)
-        throw UserError(fmt::format("network: expected labels in [0, {}), got {}", graph_.classes, pl[i]));
-    }
     energies = at::empty({count});
     if (gradient != nullptr) *gradient = at::empty_like(in);
     if (count == 0) return;
@@ -413,8 +129,53 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
     }
   }
 
+  bool derives_parameters() const override { return parameters_ != nullptr; }
+
+  at::Tensor parameter_gradient(const at::Tensor& x, const at::Tensor& labels, const at::Tensor& coefficients,
+                                const at::Tensor& slopes, nn::Tensors& into) override {
+    const auto count = x.size(0);
+    const int threads = at::get_num_threads();
+    if (!takes(x) || count == 0 || !parameters_)
+      return engine::parameter_gradient(graph_, tensors_, x, labels, coefficients, slopes, into);
+    const at::Tensor in = x.detach().contiguous(), chosen = checked(labels, count),
+                     c = coefficients.to(at::kFloat).contiguous(),
+                     s = slopes.defined() ? slopes.to(at::kFloat).contiguous() : at::Tensor();
+    const float* px = in.const_data_ptr<float>();
+    const std::int64_t* pl = graph_.classes > 0 ? chosen.const_data_ptr<std::int64_t>() : nullptr;
+    prepare(px, pl, count, threads);
+    if (!shared_) {
+      parameters_->take(weights_, tensors_, choices_);
+      shared_ = true;
+    }
+    at::Tensor energies = at::empty({count});
+    const std::scoped_lock lock(measured_mutex);  // what it measures serves all engines of this network
+    static std::map<std::string, int> kept;
+    int& samples = kept[measured_key(threads)];
+    if (choices_.training_samples == 0) choices_.training_samples = samples;
+    parameters_->run(choices_, px, pl, count, c.const_data_ptr<float>(),
+                     s.defined() ? s.const_data_ptr<float>() : nullptr, threads, energies.data_ptr<float>(), into);
+    samples = choices_.training_samples;
+    return energies;
+  }
+
  private:
   static int thread();
+
+  /// Labels as they are read; throws UserError where there is not one in range for each input.
+  at::Tensor checked(const at::Tensor& labels, std::int64_t count) const {
+    if (graph_.classes == 0) return labels;
+    if (!labels.defined() || labels.dim() != 1 || labels.size(0) != count) {
+      throw UserError(
+          fmt::format("network: expected one label in [0, {}) for each of {} inputs", graph_.classes, count));
+    }
+    const at::Tensor chosen = labels.to(at::kLong).contiguous();
+    const auto* label = chosen.const_data_ptr<std::int64_t>();
+    for (std::int64_t i = 0; i < count; ++i) {
+      if (label[i] < 0 || label[i] >= graph_.classes)
+        throw UserError(fmt::format("network: expected labels in [0, {}), got {}", graph_.classes, label[i]));
+    }
+    return chosen;
+  }
 
   std::string describe(const Step& s) const {
     const std::string size = fmt::format("{} x {}, {} lanes", s.height, s.width, s.lanes);
@@ -442,6 +203,10 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
         return "group norm', " + size;
       case Step::Kind::inner:
         return "inner, " + size;
+      case Step::Kind::weight_gradient:
+        return "weights', " + size;
+      case Step::Kind::lane_sums:
+        return "sums, " + size;
     }
     return {};
   }
@@ -452,12 +217,14 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
     return 2.0 * c.layer_inputs * c.layer_outputs * static_cast<double>(c.taps.size()) * s.height * s.width;
   }
 
+  std::string measured_key(int threads) const { return nn::to_json(graph_) + kernels_.name + std::to_string(threads); }
+
   void make_workers(int threads, int samples) {
     if (!workers_.empty() && workers_[0]->samples() != samples) workers_.clear();
     while (static_cast<int>(workers_.size()) < threads) workers_.push_back(std::make_unique<Worker>(plan_, samples));
   }
 
-  void pack_all(const std::vector<char>& winograd, std::vector<Memory>& packed) const {
+  void pack_all(const std::vector<char>& winograd, std::vector<std::shared_ptr<float[]>>& packed) const {
     packed.resize(plan_.convolutions.size());
     at::parallel_for(0, static_cast<std::int64_t>(packed.size()), 1, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t k = begin; k < end; ++k) {
@@ -471,23 +238,10 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
   /// Weights packed, and algorithms chosen if they are not.
   void prepare(const float* x, const std::int64_t* labels, std::int64_t count, int threads) {
     if (packed_) return;
-    weights_.vectors.clear();
-    weights_.labels.clear();
-    weights_.norms.clear();
-    for (const Vector& v : plan_.vectors) {
-      weights_.vectors.push_back(v.fixed.empty() ? allocate(static_cast<std::size_t>(v.lanes))
-                                                 : spread(tensors_.at(v.fixed), v.lanes, v.lane_of_channel));
-      weights_.labels.push_back(v.by_label.empty() ? nullptr
-                                                   : spread(tensors_.at(v.by_label), v.lanes, v.lane_of_channel));
-    }
-    for (const Norm& n : plan_.norms) {
-      const auto lanes = static_cast<int>(n.group.size());
-      const at::Tensor both = at::stack({tensors_.at(n.name + ".weight"), tensors_.at(n.name + ".bias")});
-      weights_.norms.push_back(spread(both, lanes, n.lane_of_channel));
-    }
+    weights_.take_vectors(plan_, tensors_);
     if (choices_.samples == 0) {
       const std::scoped_lock lock(measured_mutex);
-      const std::string key = nn::to_json(graph_) + kernels_.name + std::to_string(threads);
+      const std::string key = measured_key(threads);
       const auto found = measured().find(key);
       choices_ = found != measured().end() ? found->second : measure(x, labels, count, threads);
       measured()[key] = choices_;
@@ -591,6 +345,7 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
         const Convolution& c = plan_.convolutions[i];
         if (c.can_winograd) taken.winograd[i] = json.at("algorithms").at(c.key()) == "winograd" ? 1 : 0;
       }
+      taken.training_samples = std::clamp(json.value("training_samples", 0), 0, 4096);
       if (taken.samples >= 1 && taken.samples <= 4096) choices_ = std::move(taken);
     } catch (const std::exception&) {
       return;  // of another network or version: measure
@@ -603,7 +358,8 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
   nn::Tensors tensors_;
   Weights weights_;
   Choices choices_;
-  bool packed_ = false;
+  bool packed_ = false, shared_ = false;
+  std::unique_ptr<ParameterPass> parameters_;  // null: by autograd
   std::vector<std::unique_ptr<Worker>> workers_;
 };
 
@@ -647,7 +403,7 @@ energy::EnergyPtr Engine::given(const at::Tensor& labels) {
 
 std::shared_ptr<Prepared> cpu_engine(const nn::Graph& graph, const nn::Tensors& effective_weights,
                                      const Options& options, std::string& why) {
-  auto plan = cpu::make_plan(graph, why);
+  auto plan = cpu::make_plan(graph, cpu::Wanted::input_gradient, why);
   if (!plan) return nullptr;
   return std::make_shared<cpu::Engine>(graph, std::move(*plan), effective_weights, options);
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 /// The CPU engine's inner loops, over float32 pictures of a few samples. Plain pointers and no library, so that the
 /// same source is compiled for several instruction sets (kernels.inl) and the best one is taken when the program runs.
@@ -68,6 +69,9 @@ struct GroupNorm {
   int elements = 0;  ///< of a group: channels * height * width
   float* mean = nullptr;
   float* scale = nullptr;  ///< (samples, lanes) each: mean and 1 / standard deviation, kept for the gradient
+  /// For group_norm_gradient: what coefficients[n] dE/d(weight) and dE/d(bias) are added to; null: nothing.
+  const float* coefficients = nullptr;
+  float *weight_sums = nullptr, *bias_sums = nullptr;
 };
 
 struct Kernels {
@@ -80,6 +84,14 @@ struct Kernels {
   void (*pack_winograd)(const float* weights, int channels, int outputs, float* packed);
 
   void (*direct)(const DirectConvolution&, const Extent&, const Epilogue&);
+  /// sums (taps, channels, lanes) += coefficients[n] * sum over pixels of in(n, y, x at offsets[t] + c) * gradient(n,
+  /// y, x): the gradient of a convolution's weights. by_pixel: coefficients[x] instead, of a row of features.
+  void (*weight_gradient)(const DirectConvolution&, const View& gradient, const Extent&, const float* coefficients,
+                          bool by_pixel, float* sums);
+  /// sums(row n) += coefficients[n] * sum over pixels of in (times factor, if given); rows[n]: a vector of lanes each,
+  /// all the first where rows is null.
+  void (*lane_sums)(const View& in, const View& factor, const Extent&, const float* coefficients,
+                    const std::int64_t* rows, float* sums);
   /// For at most 4 outputs, weights (outputs, taps, channels) as they are, channels a multiple of 16.
   void (*direct_few)(const DirectConvolution&, int outputs, const Extent&, const Epilogue&);
   void (*winograd)(const WinogradConvolution&, const Extent&, const Epilogue&);

@@ -274,6 +274,71 @@ void direct_few(const DirectConvolution& conv, int outputs, const Extent& extent
   if (outputs == 4) few<4>(conv, extent, epilogue);
 }
 
+constexpr int max_channels = W == 16 ? 8 : 4;  // of a block of weights' gradients: registers, again
+
+template <int channels, int vectors>
+void weight_block(const DirectConvolution& conv, const float* in, const float* gradient, const View& g,
+                  const Extent& extent, const float* coefficients, bool by_pixel, float* to) {
+  V sums[channels][vectors] = {};
+  for (int y = 0; y < extent.height; ++y) {
+    const float *p = in + y * conv.in.row, *q = gradient + y * g.row;
+    for (int x = 0; x < extent.width; ++x, p += conv.in.pixel, q += g.pixel) {
+      V right[vectors];
+#pragma GCC unroll 4
+      for (int j = 0; j < vectors; ++j) right[j] = load(q + j * W);
+      if (by_pixel) {
+#pragma GCC unroll 4
+        for (int j = 0; j < vectors; ++j) right[j] *= coefficients[x];
+      }
+#pragma GCC unroll 8
+      for (int m = 0; m < channels; ++m) {
+        const V left = all(p[m]);
+#pragma GCC unroll 4
+        for (int j = 0; j < vectors; ++j) sums[m][j] += left * right[j];
+      }
+    }
+  }
+  const float factor = by_pixel ? 1.0F : *coefficients;
+#pragma GCC unroll 8
+  for (int m = 0; m < channels; ++m) {
+#pragma GCC unroll 4
+    for (int j = 0; j < vectors; ++j) {
+      float* here = to + static_cast<std::ptrdiff_t>(m) * extent.lanes + j * W;
+      store(here, load(here) + factor * sums[m][j]);
+    }
+  }
+}
+
+template <int vectors>
+void weight_panel(const DirectConvolution& conv, const float* in, const float* gradient, const View& g,
+                  const Extent& extent, const float* coefficients, bool by_pixel, float* sums) {
+  for (int t = 0; t < conv.taps; ++t) {
+    for (int c = 0; c < conv.channels; c += max_channels) {
+      const int here = conv.channels - c < max_channels ? conv.channels - c : max_channels;
+      float* to = sums + (static_cast<std::ptrdiff_t>(t) * conv.channels + c) * extent.lanes;
+      with_rows_from<max_channels>(
+          here, [&]<int channels>() __attribute__((always_inline)) {
+            weight_block<channels, vectors>(conv, in + conv.offsets[t] + c, gradient, g, extent, coefficients, by_pixel,
+                                            to);
+          });
+    }
+  }
+}
+
+void weight_gradient(const DirectConvolution& conv, const View& gradient, const Extent& extent,
+                     const float* coefficients, bool by_pixel, float* sums) {
+  for (int n = 0; n < extent.samples; ++n) {
+    const float *in = conv.in.data + n * conv.in.sample, *g = gradient.data + n * gradient.sample;
+    for (int c = 0; c < extent.lanes; c += panel) {
+      if (c + panel <= extent.lanes) {
+        weight_panel<panel_vectors>(conv, in, g + c, gradient, extent, coefficients + n, by_pixel, sums + c);
+      } else {
+        weight_panel<1>(conv, in, g + c, gradient, extent, coefficients + n, by_pixel, sums + c);
+      }
+    }
+  }
+}
+
 // Winograd's F(4x4, 3x3) at the points 0, 1, -1, 2, -2 and infinity.
 IGEBM_INLINE void input_transform(const V (&d)[6], V (&o)[6]) {
   const V a = d[4] - 4.0F * d[2], b = d[3] - 4.0F * d[1], c = d[4] - d[2], e = 2.0F * (d[3] - d[1]);
@@ -429,6 +494,25 @@ IGEBM_INLINE void share_in_groups(const GroupNorm& norm, int lanes, const float*
   for (int c = 0; c < lanes; ++c) shared[c] = norm.group[c] >= 0 ? totals[norm.group[c]] * factor : 0.0F;
 }
 
+void lane_sums(const View& in, const View& factor, const Extent& extent, const float* coefficients,
+               const std::int64_t* rows, float* sums) {
+  for (int n = 0; n < extent.samples; ++n) {
+    const float* p = in.data + n * in.sample;
+    const float* q = factor.data == nullptr ? nullptr : factor.data + n * factor.sample;
+    float* to = rows == nullptr ? sums : sums + rows[n] * extent.lanes;
+    for (int c = 0; c < extent.lanes; c += W) {
+      V sum{};
+      for (int y = 0; y < extent.height; ++y) {
+        for (int x = 0; x < extent.width; ++x) {
+          const V v = load(p + y * in.row + x * in.pixel + c);
+          sum += q == nullptr ? v : v * load(q + y * factor.row + x * factor.pixel + c);
+        }
+      }
+      store(to + c, load(to + c) + coefficients[n] * sum);
+    }
+  }
+}
+
 void group_norm(const GroupNorm& norm, const Extent& extent, const Epilogue& epilogue) {
   alignas(64) float sums[max_lanes], squares[max_lanes], factor[max_lanes], offset[max_lanes];
   const float share = 1.0F / static_cast<float>(norm.elements);
@@ -482,6 +566,12 @@ void group_norm_gradient(const GroupNorm& norm, const View& gradient, const Exte
         [&](int y, int x, int c)
             __attribute__((always_inline)) { return g_at(y, x, c) * (x_at(y, x, c) - load(mean + c)); },
         products);
+    if (norm.coefficients != nullptr) {
+      for (int c = 0; c < extent.lanes; ++c) {
+        norm.bias_sums[c] += norm.coefficients[n] * sums[c];
+        norm.weight_sums[c] += norm.coefficients[n] * products[c] * scale[c];
+      }
+    }
     for (int c = 0; c < extent.lanes; ++c) {
       sums[c] *= norm.weight[c];
       products[c] *= norm.weight[c] * scale[c];
@@ -600,6 +690,8 @@ const Kernels table = {IGEBM_STRING(IGEBM_ISA),
                        pack_direct,
                        pack_winograd,
                        direct,
+                       weight_gradient,
+                       lane_sums,
                        direct_few,
                        winograd,
                        pointwise,

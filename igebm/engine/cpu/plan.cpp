@@ -31,7 +31,11 @@ struct Value {
 
 class Planner {
  public:
-  explicit Planner(const nn::Graph& graph) : graph_(graph), shapes_(nn::shapes(graph)), values_(graph.nodes.size()) {
+  Planner(const nn::Graph& graph, Wanted wanted)
+      : graph_(graph),
+        shapes_(nn::shapes(graph)),
+        values_(graph.nodes.size()),
+        for_parameters_(wanted == Wanted::parameter_gradients) {
     consumers_.resize(graph.nodes.size());
     for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
       for (const int input : graph.nodes[i].inputs)
@@ -48,7 +52,7 @@ class Planner {
     contributions_.resize(graph_.nodes.size());
     contributions_[static_cast<std::size_t>(last)].refs.push_back({plan_.ones, 0});
     for (int i = last; i >= 0; --i) backward(i);
-    if (!stored_) throw Unknown{"an energy that does not depend on its input"};
+    if (!stored_ && !for_parameters_) throw Unknown{"an energy that does not depend on its input"};
     share_memory();
     return std::move(plan_);
   }
@@ -95,6 +99,21 @@ class Planner {
     return static_cast<int>(plan_.vectors.size()) - 1;
   }
 
+  int new_sink(const std::string& name, const Value& v, std::int64_t labels = 0) {
+    plan_.sinks.push_back(
+        {name, static_cast<int>(std::max<std::int64_t>(1, labels)), v.lanes, labels > 0, v.lane_of_channel});
+    return static_cast<int>(plan_.sinks.size()) - 1;
+  }
+
+  /// The gradient of a vector that is added to value v (or multiplied with `factor`), from dE/dv = g.
+  void sum_lanes(const std::string& name, const Value& v, Ref g, Ref factor = {}, std::int64_t labels = 0) {
+    Step s = step(Step::Kind::lane_sums, v);
+    s.in = g;
+    s.other = factor;
+    s.sink = new_sink(name, v, labels);
+    plan_.backward.push_back(s);
+  }
+
   static bool is_activation(const Node& n) { return n.op == Op::leaky_relu || n.op == Op::silu; }
 
   /// Folds what follows node i into the step that makes its value, places the result and appends the step.
@@ -107,7 +126,7 @@ class Planner {
           (s.bias < 0 || plan_.vectors[static_cast<std::size_t>(s.bias)].by_label.empty())) {
         const std::string fixed = s.bias < 0 ? "" : plan_.vectors[static_cast<std::size_t>(s.bias)].fixed;
         s.bias = new_vector(fixed, n.name + ".weight", value(i));
-      } else if (n.op == Op::label_gain && stage == 0) {
+      } else if (n.op == Op::label_gain && stage == 0 && !for_parameters_) {  // its gradient needs what it multiplies
         s.gain = new_vector("", n.name + ".weight", value(i));
         stage = 1;
       } else if (n.op == Op::add && stage < 2) {
@@ -157,7 +176,7 @@ class Planner {
         value(i) = v;
         Step s = step(Step::Kind::convolution, v);
         s.in = stored(n);
-        s.convolution = forward_convolution(n, input(n), v);
+        s.convolution = convolution_of_[i] = forward_convolution(n, input(n), v);
         if (n.bias) s.bias = new_vector(n.name + ".bias", "", v);
         finish(i, s);
         return;
@@ -394,6 +413,7 @@ class Planner {
   void backward(int i) {
     const Node& n = node(i);
     if (i == loaded_) {
+      if (for_parameters_) return;
       const Ref g = gradient(i);
       if (!g) return;
       Step s = step(Step::Kind::store, value(i));
@@ -409,16 +429,27 @@ class Planner {
     switch (n.op) {
       case Op::conv2d:
       case Op::linear:
+        if (for_parameters_) {
+          Step s = step(Step::Kind::weight_gradient, v);
+          s.in = stored(n);
+          s.other = g;
+          s.convolution = convolution_of_.at(i);
+          plan_.backward.push_back(s);
+          if (n.bias) sum_lanes(n.name + ".bias", v, g);
+        }
         give(n.inputs[0], convolution_gradient(n, g, v, input(n)));
         break;
+      case Op::label_bias:
+        if (for_parameters_) sum_lanes(n.name + ".weight", v, g, {}, n.classes);
+        [[fallthrough]];
       case Op::leaky_relu:
       case Op::silu:
-      case Op::label_bias:
       case Op::squeeze:
       case Op::flatten:
         give(n.inputs[0], g);  // an activation's derivative is in g already
         break;
       case Op::label_gain: {
+        if (for_parameters_) sum_lanes(n.name + ".weight", v, g, stored(n), n.classes);
         Step s = step(Step::Kind::pointwise, v);
         s.in = g;
         s.gain = new_vector("", n.name + ".weight", v);
@@ -430,6 +461,10 @@ class Planner {
         s.in = input(n).at;
         s.other = g;
         s.norm = norm_of_.at(i);
+        if (for_parameters_) {
+          s.sink = new_sink(n.name + ".weight", v);
+          new_sink(n.name + ".bias", v);
+        }
         give(n.inputs[0], {s});
         break;
       }
@@ -574,17 +609,18 @@ class Planner {
   std::vector<Value> values_;
   std::vector<std::vector<int>> consumers_;
   std::vector<Contributions> contributions_;
-  std::map<int, int> norm_of_;
+  std::map<int, int> norm_of_, convolution_of_;  // of a node
   Plan plan_;
   int loaded_ = 0;
   bool stored_ = false;
+  bool for_parameters_;
 };
 
 }  // namespace
 
-std::optional<Plan> make_plan(const nn::Graph& graph, std::string& why) {
+std::optional<Plan> make_plan(const nn::Graph& graph, Wanted wanted, std::string& why) {
   try {
-    return Planner(graph).make();
+    return Planner(graph, wanted).make();
   } catch (const Unknown& unknown) {
     why = unknown.why;
     return std::nullopt;

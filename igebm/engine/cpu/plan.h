@@ -64,13 +64,33 @@ struct Vector {
   std::vector<int> lane_of_channel;
 };
 
+/// A parameter vector's gradient: rows of lanes, one for each label or one in all.
+struct Sink {
+  std::string name;  ///< of the parameter
+  int rows = 1, lanes = 0;
+  bool by_label = false;
+  std::vector<int> lane_of_channel;
+};
+
 struct Step {
-  enum class Kind { load, convolution, pointwise, pool, group_norm, group_norm_gradient, inner, store };
+  enum class Kind {
+    load,
+    convolution,
+    pointwise,
+    pool,
+    group_norm,
+    group_norm_gradient,
+    inner,
+    store,
+    weight_gradient,  ///< of `convolution`, from its input `in` and dE/d(its result) `other`
+    lane_sums,        ///< of `in`, times `other` if given, into `sink`
+  };
   Kind kind = Kind::pointwise;
   Ref in, other;  ///< other: group_norm_gradient's gradient, inner's second factor
   float scale = 1;
   int zoom_y = 1, zoom_x = 1;
   int convolution = -1, norm = -1;
+  int sink = -1;                         ///< of lane_sums; group_norm_gradient: the weight's, the bias' is the next
   int height = 1, width = 1, lanes = 0;  ///< of the result
   int bias = -1, gain = -1;              ///< vectors
   Ref add, multiply, out, activated, derivative;
@@ -85,6 +105,7 @@ struct Plan {
   std::vector<Convolution> convolutions;
   std::vector<Norm> norms;
   std::vector<Vector> vectors;
+  std::vector<Sink> sinks;
   std::vector<Step> forward, backward;
   int ones = -1, energy = -1;  ///< buffers, 1 x 1: 1 in lane 0; E in lane 0
   int input_channels = 0, input_zoom = 1;
@@ -93,7 +114,12 @@ struct Plan {
   double operations = 0;      ///< of the convolutions, a sample: 2 for each multiplication of the direct algorithm
 };
 
+enum class Wanted {
+  input_gradient,       ///< dE/dx
+  parameter_gradients,  ///< dE/d(weights), for every sample weighted by a number
+};
+
 /// Empty, with `why` telling the operation, where the network has something that the engine does not know.
-std::optional<Plan> make_plan(const nn::Graph& graph, std::string& why);
+std::optional<Plan> make_plan(const nn::Graph& graph, Wanted wanted, std::string& why);
 
 }  // namespace igebm::engine::cpu

@@ -1,0 +1,120 @@
+#include "igebm/engine/cpu/parameters.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <tuple>
+
+#include "igebm/engine/reference.h"
+
+namespace igebm::engine::cpu {
+
+ParameterPass::ParameterPass(Plan plan, const Plan& sampling, const Kernels& kernels)
+    : plan_(std::move(plan)), kernels_(kernels) {
+  std::map<std::tuple<std::string, int, int>, int> at;
+  const auto key = [](const Convolution& c) { return std::tuple(c.key(), c.out_y, c.out_x); };
+  for (std::size_t i = 0; i < sampling.convolutions.size(); ++i)
+    at[key(sampling.convolutions[i])] = static_cast<int>(i);
+  for (const Convolution& c : plan_.convolutions) {
+    const auto found = at.find(key(c));
+    shared_.push_back(found == at.end() ? -1 : found->second);
+  }
+}
+
+void ParameterPass::take(const Weights& weights, const nn::Tensors& tensors, const Choices& choices) {
+  tensors_ = tensors;
+  weights_.packed.assign(plan_.convolutions.size(), nullptr);
+  choices_.winograd.assign(plan_.convolutions.size(), 0);
+  for (std::size_t i = 0; i < plan_.convolutions.size(); ++i) {
+    const Convolution& c = plan_.convolutions[i];
+    if (shared_[i] < 0) {
+      weights_.packed[i] = pack(kernels_, c, tensors_.at(c.name + ".weight"), false);
+    } else {
+      weights_.packed[i] = weights.packed[static_cast<std::size_t>(shared_[i])];
+      choices_.winograd[i] = choices.winograd[static_cast<std::size_t>(shared_[i])];
+    }
+  }
+  weights_.take_vectors(plan_, tensors_);
+}
+
+void ParameterPass::run(Choices& choices, const float* x, const std::int64_t* labels, std::int64_t count,
+                        const float* coefficients, const float* slopes, int threads, float* energies,
+                        nn::Tensors& into) {
+  threads = static_cast<int>(std::min<std::int64_t>(threads, count));
+  while (static_cast<int>(sums_.size()) < threads) sums_.push_back(std::make_unique<Gradients>(plan_));
+  if (choices.training_samples == 0) {
+    double best = 1e30;
+    for (int samples = 1; samples <= (count + threads - 1) / threads && samples <= 64; samples *= 2) {
+      double least = 1e30;
+      for (int repeat = 0; repeat < 3; ++repeat)
+        least = std::min(least, pass(x, labels, count, coefficients, slopes, threads, samples, energies));
+      if (least < 0.97 * best) best = least, choices.training_samples = samples;
+      if (least > 1.3 * best) break;
+    }
+  }
+  for (int t = 0; t < threads; ++t) sums_[static_cast<std::size_t>(t)]->clear(plan_);
+  pass(x, labels, count, coefficients, slopes, threads, choices.training_samples, energies);
+  collect(tensors_, threads, into);
+}
+
+double ParameterPass::pass(const float* x, const std::int64_t* labels, std::int64_t count, const float* coefficients,
+                           const float* slopes, int threads, int samples, float* energies) {
+  if (!workers_.empty() && workers_[0]->samples() != samples) workers_.clear();
+  while (static_cast<int>(workers_.size()) < threads) workers_.push_back(std::make_unique<Worker>(plan_, samples));
+  choices_.samples = samples;
+  const double start = seconds();
+#pragma omp parallel for schedule(static, 1) num_threads(threads)
+  for (int t = 0; t < threads; ++t) {
+    const auto thread = static_cast<std::size_t>(t);
+    const std::int64_t end = count * (t + 1) / threads;
+    for (std::int64_t i = count * t / threads; i < end; i += samples) {
+      const Worker::Pull pull{coefficients + i, slopes == nullptr ? nullptr : slopes + i, sums_[thread].get()};
+      workers_[thread]->run(
+          kernels_, weights_, choices_, x + i * plan_.elements, labels == nullptr ? nullptr : labels + i,
+          static_cast<int>(std::min<std::int64_t>(samples, end - i)), energies + i, nullptr, {}, &pull);
+    }
+  }
+  return seconds() - start;
+}
+
+void ParameterPass::collect(const nn::Tensors& tensors, int threads, nn::Tensors& into) {
+  const auto total = [&](const auto& of, std::ptrdiff_t place) {
+    float sum = 0;
+    for (int t = 0; t < threads; ++t) sum += of(*sums_[static_cast<std::size_t>(t)])[place];
+    return sum;
+  };
+  for (std::size_t i = 0; i < plan_.convolutions.size(); ++i) {
+    const Convolution& c = plan_.convolutions[i];
+    if (c.gradient) continue;
+    const std::string name = c.name + ".weight";
+    at::Tensor gradient = at::empty(tensors.at(name).sizes());
+    float* to = gradient.data_ptr<float>();
+    const auto sums = [i](const Gradients& g) { return g.convolutions[i].get(); };
+    for (std::size_t t = 0; t < c.taps.size(); ++t) {
+      for (int in = 0; in < c.layer_inputs; ++in) {
+        const std::ptrdiff_t row =
+            (std::ptrdiff_t{1} * static_cast<int>(t) * c.read + c.lane_of_input[static_cast<std::size_t>(in)]) *
+            c.lanes;
+        for (int out = 0; out < c.layer_outputs; ++out)
+          to[((std::ptrdiff_t{1} * out * c.layer_inputs + in) * c.kernel + c.taps[t].ky) * c.kernel + c.taps[t].kx] =
+              total(sums, row + out);
+      }
+    }
+    add_to(into, name, gradient);
+  }
+  for (std::size_t i = 0; i < plan_.sinks.size(); ++i) {
+    const Sink& s = plan_.sinks[i];
+    at::Tensor gradient = at::empty(tensors.at(s.name).sizes());
+    float* to = gradient.data_ptr<float>();
+    const auto sums = [i](const Gradients& g) { return g.vectors[i].get(); };
+    const std::size_t channels = s.lane_of_channel.size();
+    for (int row = 0; row < s.rows; ++row) {
+      for (std::size_t c = 0; c < channels; ++c)
+        to[static_cast<std::size_t>(row) * channels + c] =
+            total(sums, std::ptrdiff_t{1} * row * s.lanes + s.lane_of_channel[c]);
+    }
+    add_to(into, s.name, gradient);
+  }
+}
+
+}  // namespace igebm::engine::cpu

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <vector>
+
+#include "igebm/engine/cpu/worker.h"
+
+namespace igebm::engine::cpu {
+
+/// The parameters' gradient of a prepared network: sum_i c_i dE(x_i)/d(weight). The samples are parted among the
+/// threads in a fixed way and the threads' sums added in order: equal bit for bit for the same number of threads.
+class ParameterPass {
+ public:
+  /// sampling: the plan whose packed weights and algorithms serve here too.
+  ParameterPass(Plan plan, const Plan& sampling, const Kernels& kernels);
+
+  /// New weights; of `weights` those packed for the sampling plan are shared.
+  void take(const Weights& weights, const nn::Tensors& tensors, const Choices& choices);
+
+  /// `count` inputs, coefficients and slopes (null: none) of each; energies are filled. choices.training_samples is
+  /// measured where it is 0.
+  void run(Choices& choices, const float* x, const std::int64_t* labels, std::int64_t count, const float* coefficients,
+           const float* slopes, int threads, float* energies, nn::Tensors& into);
+
+ private:
+  double pass(const float* x, const std::int64_t* labels, std::int64_t count, const float* coefficients,
+              const float* slopes, int threads, int samples, float* energies);
+  void collect(const nn::Tensors& tensors, int threads, nn::Tensors& into);
+
+  Plan plan_;
+  const Kernels& kernels_;
+  std::vector<int> shared_;  // of each convolution: the sampling plan's, -1 for none
+  Weights weights_;
+  Choices choices_;
+  nn::Tensors tensors_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+  std::vector<std::unique_ptr<Gradients>> sums_;  // of each thread
+};
+
+}  // namespace igebm::engine::cpu

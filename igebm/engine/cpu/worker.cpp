@@ -1,0 +1,315 @@
+#include "igebm/engine/cpu/worker.h"
+
+#include <ATen/ATen.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <new>
+
+namespace igebm::engine::cpu {
+namespace {
+
+/// Tiles of a Winograd block: as many as let both sides of the products stay in the second-level cache.
+int tiles(const Convolution& c) { return std::clamp(4096 / (c.read + c.lanes) / 14 * 14, 14, 112); }
+
+std::size_t weights_of(const Convolution& c) {
+  return c.taps.size() * static_cast<std::size_t>(c.read) * static_cast<std::size_t>(c.lanes);
+}
+
+}  // namespace
+
+void Free::operator()(float* p) const { std::free(p); }
+
+Memory allocate(std::size_t floats) {
+  // Large pages where there is enough to fill some: weights and pictures are walked through by far strides.
+  constexpr std::size_t line = 64, large_page = std::size_t{2} << 20;
+  const std::size_t unit = floats * sizeof(float) >= large_page ? large_page : line;
+  const std::size_t bytes = std::max(unit, (floats * sizeof(float) + unit - 1) / unit * unit);
+  auto* p = static_cast<float*>(std::aligned_alloc(unit, bytes));
+  if (p == nullptr) throw std::bad_alloc();
+#ifdef MADV_HUGEPAGE
+  if (unit == large_page) madvise(p, bytes, MADV_HUGEPAGE);  // a wish: nothing is lost where it is not granted
+#endif
+  std::fill_n(p, floats, 0.0F);
+  return Memory(p);
+}
+
+double seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+Gradients::Gradients(const Plan& plan) {
+  for (const Convolution& c : plan.convolutions) convolutions.push_back(c.gradient ? nullptr : allocate(weights_of(c)));
+  for (const Sink& s : plan.sinks)
+    vectors.push_back(allocate(static_cast<std::size_t>(s.rows) * static_cast<std::size_t>(s.lanes)));
+}
+
+void Gradients::clear(const Plan& plan) {
+  for (std::size_t i = 0; i < convolutions.size(); ++i) {
+    if (convolutions[i]) std::fill_n(convolutions[i].get(), weights_of(plan.convolutions[i]), 0.0F);
+  }
+  for (std::size_t i = 0; i < vectors.size(); ++i)
+    std::fill_n(vectors[i].get(), plan.sinks[i].rows * plan.sinks[i].lanes, 0.0F);
+}
+
+Worker::Worker(const Plan& plan, int samples) : plan_(plan), samples_(samples) {
+  std::size_t size = 0;
+  for (const Buffer& slot : plan.slots) {
+    starts_.push_back(size);
+    // A few lines between the buffers keep equal places of different buffers out of one set of the cache.
+    size +=
+        static_cast<std::size_t>(slot.size()) * static_cast<std::size_t>(samples) + 16 * (starts_.size() % 8 * 5 + 3);
+  }
+  memory_ = allocate(size);
+  std::size_t work = 0, vectors = 0;
+  for (const Convolution& c : plan.convolutions) {
+    if (c.can_winograd) work = std::max(work, winograd_work(c.read, c.lanes, tiles(c)));
+  }
+  work_ = allocate(work);
+  for (const Vector& v : plan.vectors) {
+    vector_starts_.push_back(vectors);
+    if (!v.by_label.empty()) vectors += static_cast<std::size_t>(v.lanes * samples);
+  }
+  vectors_ = allocate(vectors);
+  float* ones = at({plan.ones, 0});
+  for (int n = 0; n < samples; ++n) ones[n * lane_block] = 1;
+  for (const Convolution& c : plan.convolutions) {
+    std::vector<std::ptrdiff_t> offsets(c.taps.size());
+    offsets_.push_back(std::move(offsets));
+  }
+}
+
+void Worker::run(const Kernels& k, const Weights& w, const Choices& choices, const float* x, const std::int64_t* labels,
+                 int count, float* energies, float* gradient, const std::function<void(const Step&, double)>& timed,
+                 const Pull* pull) {
+  x_ = x;
+  labels_ = labels;
+  gradient_ = gradient;
+  for (std::size_t v = 0; v < plan_.vectors.size(); ++v) {
+    if (plan_.vectors[v].by_label.empty()) continue;
+    const int lanes = plan_.vectors[v].lanes;
+    for (int n = 0; n < count; ++n) {
+      const float *fixed = w.vectors[v].get(), *by_label = w.labels[v].get() + labels[n] * lanes;
+      float* to = vectors_.get() + vector_starts_[v] + n * lanes;
+      for (int c = 0; c < lanes; ++c) to[c] = fixed[c] + by_label[c];
+    }
+  }
+  const auto all = [&](const std::vector<Step>& steps) {
+    if (timed) {
+      for (const Step& s : steps) {
+        const double start = seconds();
+        for (int n = 0; n < count; n += choices.chunk(s))
+          run(s, k, w, choices, n, std::min(choices.chunk(s), count - n));
+        timed(s, seconds() - start);
+      }
+      return;
+    }
+    // Steps of one chunk size follow one another for a few samples, whose values are then still in the cache.
+    for (std::size_t begin = 0, end = 0; begin < steps.size(); begin = end) {
+      const int chunk = choices.chunk(steps[begin]);
+      while (end < steps.size() && choices.chunk(steps[end]) == chunk) ++end;
+      for (int n = 0; n < count; n += chunk) {
+        for (std::size_t i = begin; i < end; ++i) run(steps[i], k, w, choices, n, std::min(chunk, count - n));
+      }
+    }
+  };
+  all(plan_.forward);
+  const float* e = at({plan_.energy, 0});
+  for (int n = 0; n < count; ++n) energies[n] = e[n * lane_block];
+  if (pull != nullptr) {
+    coefficients_.resize(static_cast<std::size_t>(count));
+    for (int n = 0; n < count; ++n)
+      coefficients_[static_cast<std::size_t>(n)] =
+          pull->coefficients[n] + (pull->slopes == nullptr ? 0.0F : pull->slopes[n] * energies[n]);
+    into_ = pull->into;
+  }
+  if (gradient != nullptr || pull != nullptr) all(plan_.backward);
+}
+
+void Worker::run(const Step& s, const Kernels& k, const Weights& w, const Choices& choices, int first, int count) {
+  Extent extent{count, s.height, s.width, s.lanes};
+  // Features of many samples are for a convolution one row of pixels.
+  const bool features =
+      (s.kind == Step::Kind::convolution || s.kind == Step::Kind::weight_gradient) && s.height * s.width == 1;
+  if (features) extent = {1, 1, count, s.lanes};
+  const Convolution* c = s.convolution < 0 ? nullptr : &plan_.convolutions[static_cast<std::size_t>(s.convolution)];
+  const auto view = [&](Ref r) { return this->view(r, features, first); };
+  const auto result = [&](Ref r) {
+    View v = view(r);
+    if (c != nullptr && c->out_step > 1 && r) {
+      v.data += c->out_y * v.row + c->out_x * v.pixel;
+      v.row *= c->out_step;
+      v.pixel *= c->out_step;
+    }
+    return v;
+  };
+  Epilogue e;
+  const auto vector = [&](int index, const float*& data, std::ptrdiff_t& by_sample, std::ptrdiff_t& by_pixel) {
+    if (index < 0) return;
+    const auto i = static_cast<std::size_t>(index);
+    const bool labelled = !plan_.vectors[i].by_label.empty();
+    data = labelled ? vectors_.get() + vector_starts_[i] : w.vectors[i].get();
+    if (!labelled) return;
+    (features ? by_pixel : by_sample) = plan_.vectors[i].lanes;
+    data += std::ptrdiff_t{1} * first * plan_.vectors[i].lanes;
+  };
+  vector(s.bias, e.bias, e.bias_sample, e.bias_pixel);
+  vector(s.gain, e.gain, e.gain_sample, e.gain_pixel);
+  e.add = result(s.add);
+  e.multiply = result(s.multiply);
+  e.out = result(s.out);
+  e.activated = result(s.activated);
+  e.derivative = result(s.derivative);
+  e.activation = s.activation;
+  e.slope = s.slope;
+  const auto direct = [&](const View& in, const float* weights) -> DirectConvolution {
+    auto& offsets = offsets_[static_cast<std::size_t>(s.convolution)];
+    for (std::size_t t = 0; t < c->taps.size(); ++t)
+      offsets[t] = features ? 0 : c->taps[t].dy * in.row + c->taps[t].dx * in.pixel;
+    return {{in.data, in.sample, in.row * c->step, in.pixel * c->step},
+            static_cast<int>(c->taps.size()),
+            c->read,
+            offsets.data(),
+            weights};
+  };
+  const auto sink = [&](int index) { return into_->vectors[static_cast<std::size_t>(index)].get(); };
+  switch (s.kind) {
+    case Step::Kind::load:
+      k.load(x_ + first * plan_.elements, plan_.input_channels, plan_.input_zoom, plan_.input_scale, plan_.input_shift,
+             extent, e.out);
+      break;
+    case Step::Kind::store:
+      k.store(view(s.in), plan_.input_channels, plan_.input_zoom, plan_.input_scale, extent,
+              gradient_ + first * plan_.elements);
+      break;
+    case Step::Kind::convolution: {
+      const auto index = static_cast<std::size_t>(s.convolution);
+      const View in = view(s.in);
+      if (choices.winograd[index] != 0) {
+        k.winograd({in, c->read, w.packed[index].get(), work_.get(), tiles(*c)}, extent, e);
+        break;
+      }
+      const DirectConvolution conv = direct(in, w.packed[index].get());
+      if (c->few > 0) {
+        k.direct_few(conv, c->few, extent, e);
+      } else {
+        k.direct(conv, extent, e);
+      }
+      break;
+    }
+    case Step::Kind::weight_gradient:
+      k.weight_gradient(direct(view(s.in), nullptr), view(s.other), extent, coefficients_.data() + first, features,
+                        into_->convolutions[static_cast<std::size_t>(s.convolution)].get());
+      break;
+    case Step::Kind::lane_sums: {
+      const bool by_label = plan_.sinks[static_cast<std::size_t>(s.sink)].by_label;
+      k.lane_sums(view(s.in), view(s.other), extent, coefficients_.data() + first, by_label ? labels_ + first : nullptr,
+                  sink(s.sink));
+      break;
+    }
+    case Step::Kind::pointwise:
+      k.pointwise(view(s.in), s.scale, s.zoom_y, extent, e);
+      break;
+    case Step::Kind::pool:
+      k.pool(view(s.in), s.scale, s.zoom_y, s.zoom_x, extent, e);
+      break;
+    case Step::Kind::inner:
+      k.inner(view(s.in), view(s.other), s.scale, extent, e.out);
+      break;
+    case Step::Kind::group_norm:
+    case Step::Kind::group_norm_gradient: {
+      const Norm& norm = plan_.norms[static_cast<std::size_t>(s.norm)];
+      const float* parameters = w.norms[static_cast<std::size_t>(s.norm)].get();
+      float* statistics = at({norm.statistics, 0}) + std::ptrdiff_t{1} * first * s.lanes;
+      GroupNorm g{
+          view(s.in),           norm.groups,   norm.group.data(), parameters,
+          parameters + s.lanes, norm.elements, statistics,        statistics + std::ptrdiff_t{samples_} * s.lanes};
+      if (s.sink >= 0) {
+        g.coefficients = coefficients_.data() + first;
+        g.weight_sums = sink(s.sink);
+        g.bias_sums = sink(s.sink + 1);
+      }
+      if (s.kind == Step::Kind::group_norm) {
+        k.group_norm(g, extent, e);
+      } else {
+        k.group_norm_gradient(g, view(s.other), extent, e);
+      }
+      break;
+    }
+  }
+}
+
+float* Worker::at(Ref r) {
+  return memory_.get() + starts_[static_cast<std::size_t>(plan_.slot[static_cast<std::size_t>(r.buffer)])] + r.lane;
+}
+
+View Worker::view(Ref r, bool features, int first) {
+  if (!r) return {};
+  const Buffer& b = plan_.buffers[static_cast<std::size_t>(r.buffer)];
+  float* start = at(r) + first * b.size();
+  if (features) return {start, 0, 0, b.lanes};
+  if (b.single()) return {start, b.lanes, 0, 0};
+  const std::ptrdiff_t row = std::ptrdiff_t{1} * b.columns() * b.lanes;
+  return {b.border ? start + row + b.lanes : start, b.size(), row, b.lanes};
+}
+
+void Weights::take_vectors(const Plan& plan, const nn::Tensors& tensors) {
+  vectors.clear();
+  labels.clear();
+  norms.clear();
+  for (const Vector& v : plan.vectors) {
+    vectors.push_back(v.fixed.empty() ? allocate(static_cast<std::size_t>(v.lanes))
+                                      : spread(tensors.at(v.fixed), v.lanes, v.lane_of_channel));
+    labels.push_back(v.by_label.empty() ? nullptr : spread(tensors.at(v.by_label), v.lanes, v.lane_of_channel));
+  }
+  for (const Norm& n : plan.norms) {
+    const at::Tensor both = at::stack({tensors.at(n.name + ".weight"), tensors.at(n.name + ".bias")});
+    norms.push_back(spread(both, static_cast<int>(n.group.size()), n.lane_of_channel));
+  }
+}
+
+Memory pack(const Kernels& k, const Convolution& c, const at::Tensor& weight, bool winograd) {
+  const at::Tensor w = weight.to(at::kFloat).contiguous();
+  const float* from = w.const_data_ptr<float>();
+  const auto taps = static_cast<int>(c.taps.size());
+  const auto size = static_cast<std::size_t>(taps) * static_cast<std::size_t>(c.read) *
+                    static_cast<std::size_t>(c.few > 0 ? c.few : c.lanes);
+  Memory plain = allocate(size);
+  for (int t = 0; t < taps; ++t) {
+    for (int o = 0; o < c.layer_outputs; ++o) {
+      for (int i = 0; i < c.layer_inputs; ++i) {
+        const Convolution::Tap& tap = c.taps[static_cast<std::size_t>(t)];
+        const float value = from[((o * c.layer_inputs + i) * c.kernel + tap.ky) * c.kernel + tap.kx];
+        const int lane = c.lane_of_input[static_cast<std::size_t>(i)];
+        const int read = c.gradient ? o : lane, written = c.gradient ? lane : o;
+        const std::ptrdiff_t to = c.few > 0 ? (std::ptrdiff_t{1} * written * taps + t) * c.read + read
+                                            : (std::ptrdiff_t{1} * t * c.read + read) * c.lanes + written;
+        plain[static_cast<std::size_t>(to)] = value;
+      }
+    }
+  }
+  if (c.few > 0) return plain;
+  Memory packed = allocate(winograd ? size * 4 : size);
+  if (winograd) {
+    k.pack_winograd(plain.get(), c.read, c.lanes, packed.get());
+  } else {
+    k.pack_direct(plain.get(), taps, c.read, c.lanes, packed.get());
+  }
+  return packed;
+}
+
+/// A vector of lanes from a parameter (channels), or rows of lanes from (rows, channels).
+Memory spread(const at::Tensor& values, int lanes, const std::vector<int>& lane_of_channel) {
+  const at::Tensor v = values.to(at::kFloat).contiguous();
+  const auto channels = static_cast<std::int64_t>(lane_of_channel.size());
+  const std::int64_t rows = v.numel() / channels;
+  Memory out = allocate(static_cast<std::size_t>(rows * lanes));
+  for (std::int64_t r = 0; r < rows; ++r) {
+    for (std::int64_t c = 0; c < channels; ++c)
+      out[static_cast<std::size_t>(r * lanes + lane_of_channel[static_cast<std::size_t>(c)])] =
+          v.const_data_ptr<float>()[r * channels + c];
+  }
+  return out;
+}
+
+}  // namespace igebm::engine::cpu

@@ -1,0 +1,103 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "igebm/engine/cpu/plan.h"
+#include "igebm/nn/network.h"
+
+/// A plan carried out by one thread.
+namespace igebm::engine::cpu {
+
+struct Free {
+  void operator()(float* p) const;
+};
+using Memory = std::unique_ptr<float[], Free>;
+
+/// Aligned, zero.
+Memory allocate(std::size_t floats);
+
+double seconds();  ///< of a steady clock
+
+/// How the plan is carried out: measured once, then kept (Prepared::choices).
+struct Choices {
+  int samples = 0;             ///< in a sub-batch
+  std::vector<char> winograd;  ///< of each convolution
+  std::map<int, int> chunks;   ///< by a picture's height: as many samples go through the steps at that height together
+  int training_samples = 0;    ///< in a sub-batch of the parameters' gradient; 0: not measured yet
+
+  int chunk(const Step& s) const {
+    const auto found = s.height * s.width == 1 ? chunks.end() : chunks.find(s.height);
+    return found == chunks.end() ? samples : std::min(samples, found->second);
+  }
+};
+
+/// Everything made of the weights.
+struct Weights {
+  std::vector<std::shared_ptr<float[]>> packed;  ///< of each convolution, for its algorithm
+  std::vector<Memory> vectors;                   ///< of each Vector: the fixed part
+  std::vector<Memory> labels;                    ///< of each Vector by label: (classes, lanes)
+  std::vector<Memory> norms;                     ///< of each Norm: weight and bias
+
+  /// Everything but `packed`.
+  void take_vectors(const Plan& plan, const nn::Tensors& tensors);
+};
+
+/// What a parameter gradient is added to, one for each thread: sum_i c_i dE(x_i)/d(weight).
+struct Gradients {
+  std::vector<Memory> convolutions;  ///< of each Convolution: (taps, lanes read, lanes written)
+  std::vector<Memory> vectors;       ///< of each Sink: (rows, lanes)
+  explicit Gradients(const Plan& plan);
+  void clear(const Plan& plan);
+};
+
+/// A thread's memory and its run through the plan.
+class Worker {
+ public:
+  Worker(const Plan& plan, int samples);
+  int samples() const { return samples_; }
+
+  /// What the parameters' gradient needs beside the input's.
+  struct Pull {
+    const float* coefficients = nullptr;  ///< c_i = coefficients[i] + slopes[i] E(x_i)
+    const float* slopes = nullptr;
+    Gradients* into = nullptr;
+  };
+
+  /// Energies of `count` <= samples inputs, and gradients unless null; with `pull`, of a plan made for it, also the
+  /// parameters' gradient. timed, if given, is told of every step and its seconds.
+  void run(const Kernels& k, const Weights& w, const Choices& choices, const float* x, const std::int64_t* labels,
+           int count, float* energies, float* gradient, const std::function<void(const Step&, double)>& timed = {},
+           const Pull* pull = nullptr);
+
+  /// A step for `count` samples from `first` on.
+  void run(const Step& s, const Kernels& k, const Weights& w, const Choices& choices, int first, int count);
+
+ private:
+  float* at(Ref r);
+  View view(Ref r, bool features, int first);
+
+  const Plan& plan_;
+  int samples_;
+  std::vector<std::size_t> starts_, vector_starts_;
+  std::vector<std::vector<std::ptrdiff_t>> offsets_;
+  Memory memory_, work_, vectors_;
+  std::vector<float> coefficients_;  // c_i of this run
+  const float* x_ = nullptr;
+  const std::int64_t* labels_ = nullptr;
+  float* gradient_ = nullptr;
+  Gradients* into_ = nullptr;
+};
+
+/// A layer's weights as its algorithm reads them.
+Memory pack(const Kernels& k, const Convolution& c, const at::Tensor& weight, bool winograd);
+
+/// A vector of lanes from a parameter (channels), or rows of lanes from (rows, channels).
+Memory spread(const at::Tensor& values, int lanes, const std::vector<int>& lane_of_channel);
+
+}  // namespace igebm::engine::cpu
