@@ -1,8 +1,10 @@
 #include "igebm/energy/compose.h"
 
 #include <ATen/ATen.h>
+#include <ATen/ExpandUtils.h>
 #include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -88,6 +90,21 @@ EnergyAndGradient Mixture::energy_and_gradient(const at::Tensor& x) const {
   for (std::size_t i = 0; i < parts_.size(); ++i)
     gradient += responsibility.select(1, static_cast<std::int64_t>(i)).reshape(column) * gradients[i];
   return {-at::logsumexp(all, 1), gradient};
+}
+
+Masked::Masked(EnergyPtr part, const at::Tensor& free, const at::Tensor& fixed)
+    : part_(std::move(part)), free_(free.to(at::kBool)), fixed_(fixed) {
+  if (!at::is_expandable_to(free_.sizes(), fixed_.sizes()) && !at::is_expandable_to(fixed_.sizes(), free_.sizes()))
+    throw UserError(fmt::format("Masked: a mask of {} and values of {} do not broadcast", fmt::join(free_.sizes(), "x"),
+                                fmt::join(fixed_.sizes(), "x")));
+}
+
+at::Tensor Masked::energy(const at::Tensor& x) const { return part_->energy(at::where(free_, x, fixed_)); }
+
+EnergyAndGradient Masked::energy_and_gradient(const at::Tensor& x) const {
+  const at::NoGradGuard no_grad;
+  auto [e, g] = part_->energy_and_gradient(at::where(free_, x, fixed_));
+  return {e, at::where(free_, g, 0)};
 }
 
 EnergyPtr negation(EnergyPtr part) {

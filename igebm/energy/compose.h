@@ -35,6 +35,20 @@ class Mixture : public Energy {
   std::vector<double> log_weights_;
 };
 
+/// E(x) = E'(x where free, else fixed): the density conditioned on some elements, as for inpainting. The gradient is 0
+/// where they are fixed.
+class Masked : public Energy {
+ public:
+  /// free and fixed broadcast over the batch: free is 1 (or true) where x counts and 0 where `fixed` does.
+  Masked(EnergyPtr part, const at::Tensor& free, const at::Tensor& fixed);
+  at::Tensor energy(const at::Tensor& x) const override;
+  EnergyAndGradient energy_and_gradient(const at::Tensor& x) const override;
+
+ private:
+  EnergyPtr part_;
+  at::Tensor free_, fixed_;  // bool
+};
+
 EnergyPtr negation(EnergyPtr part);                      ///< -E
 EnergyPtr tempered(EnergyPtr part, double temperature);  ///< E / T; throws UserError unless T > 0
 

@@ -7,15 +7,30 @@
 
 namespace igebm::training {
 
+namespace {
+
+/// A number for each of the batch, to multiply pictures or points by.
+at::Tensor column(const at::Tensor& each, const at::Tensor& like) {
+  std::vector<std::int64_t> shape(static_cast<std::size_t>(like.dim()), 1);
+  shape[0] = like.size(0);
+  return each.reshape(shape);
+}
+
+/// c(t) (x1 - x0)
+at::Tensor velocity(const at::Tensor& noise, const at::Tensor& data, const at::Tensor& time, double equilibrium) {
+  if (equilibrium >= 1) return data - noise;
+  return column(((1 - time) / (1 - equilibrium)).clamp_max(1), data) * (data - noise);
+}
+
+}  // namespace
+
 at::Tensor energy_matching(const std::function<at::Tensor(const at::Tensor&)>& energy, const at::Tensor& noise,
-                           const at::Tensor& data, const at::Tensor& time) {
-  std::vector<std::int64_t> column(static_cast<std::size_t>(data.dim()), 1);
-  column[0] = data.size(0);
-  const at::Tensor t = time.reshape(column);
+                           const at::Tensor& data, const at::Tensor& time, double equilibrium) {
+  const at::Tensor t = column(time, data);
   const at::Tensor x = ((1 - t) * noise + t * data).detach().requires_grad_();
   const at::Tensor gradient =
       torch::autograd::grad({energy(x).sum()}, {x}, {}, /*retain_graph=*/true, /*create_graph=*/true)[0];
-  return (gradient + (data - noise)).square().mean();
+  return (gradient + velocity(noise, data, time, equilibrium)).square().mean();
 }
 
 Loss EnergyMatching::loss(const Step& step) {
@@ -34,20 +49,17 @@ Loss EnergyMatching::loss(const Step& step) {
   if (step.frozen.derives_parameters() && nn::is_smooth(step.graph)) return by_difference(step, noise, time);
   const at::Tensor loss =
       energy_matching([&](const at::Tensor& x) { return nn::evaluate(step.graph, step.weights, x, step.labels); },
-                      noise, step.data, time);
+                      noise, step.data, time, options_.equilibrium);
   return {options_.weight * loss, {}, {{"loss/energy_matching", loss.item<double>()}}};
 }
 
 Loss EnergyMatching::by_difference(const Step& step, const at::Tensor& noise, const at::Tensor& time) const {
-  const std::int64_t count = step.data.size(0);
-  std::vector<std::int64_t> column(static_cast<std::size_t>(step.data.dim()), 1);
-  column[0] = count;
-  const at::Tensor velocity = step.data - noise;
-  const at::Tensor x = noise + time.reshape(column) * velocity;
-  const at::Tensor residual = step.frozen.given(step.labels)->energy_and_gradient(x).gradient + velocity;
+  const at::Tensor x = noise + column(time, noise) * (step.data - noise);
+  const at::Tensor residual = step.frozen.given(step.labels)->energy_and_gradient(x).gradient +
+                              velocity(noise, step.data, time, options_.equilibrium);
   const at::Tensor squares = residual.flatten(1).square();
   const at::Tensor length = matching_step / squares.mean(1).sqrt().clamp_min(1e-12);  // s of each
-  const at::Tensor shift = length.reshape(column) * residual;
+  const at::Tensor shift = column(length, residual) * residual;
   const at::Tensor ahead = options_.weight / static_cast<double>(residual.numel()) / length;  // 2 / (N D) / (2 s)
   Loss loss;
   const at::Tensor labels = step.labels.defined() ? at::cat({step.labels, step.labels}) : at::Tensor();

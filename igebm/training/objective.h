@@ -67,20 +67,23 @@ class ContrastiveDivergence : public Objective {
 at::Tensor contrastive_divergence(const at::Tensor& positive, const at::Tensor& negative, double energy_l2);
 
 /// Energy matching's first phase (Balcerak et al. 2025):
-///   L = mean |-dE/dx((1 - t) x0 + t x1) - (x1 - x0)|^2 over elements,
+///   L = mean |-dE/dx((1 - t) x0 + t x1) - c(t) (x1 - x0)|^2 over elements, c = 1,
 /// x1 data, x0 standard normal noise paired to the data by minibatch optimal transport, t uniform in (0, time_end).
 /// At t = 1 it asks for a slope through the data, at odds with an equilibrium there: beside contrastive divergence,
-/// which shapes the energy around the data, stop before (the paper's second phase).
+/// which shapes the energy around the data, stop before (the paper's second phase). Or let it vanish there, as
+/// equilibrium matching does (Wang & Du 2025, truncated decay): c(t) = min(1, (1 - t) / (1 - equilibrium)) makes the
+/// data minima of E, where descent and Langevin dynamics may stay as long as they like.
 struct EnergyMatchingOptions {
   double weight = 1;
-  double time_end = 1;    ///< in (0, 1]
-  bool transport = true;  ///< pair noise and data by optimal transport, else at random
+  double time_end = 1;     ///< in (0, 1]
+  double equilibrium = 1;  ///< in [0, 1], where c begins to fall; 1: never
+  bool transport = true;   ///< pair noise and data by optimal transport, else at random
 };
 
-/// The gradient of L in the parameters is, with r = dE/dx + x1 - x0 of N * D elements, 2 / (N D) times the derivative
-/// of d E(x + s r) / d theta in s at 0. Where the fast engine knows the network and E is smooth it is taken as the
-/// central difference over s = +-matching_step / rms(r): two gradients of plain energies instead of a gradient of a
-/// gradient.
+/// The gradient of L in the parameters is, with r = dE/dx + c (x1 - x0) of N * D elements, 2 / (N D) times the
+/// derivative of d E(x + s r) / d theta in s at 0. Where the fast engine knows the network and E is smooth it is taken
+/// as the central difference over s = +-matching_step / rms(r): two gradients of plain energies instead of a gradient
+/// of a gradient.
 constexpr double matching_step = 0.004;
 
 class EnergyMatching : public Objective {
@@ -97,6 +100,6 @@ class EnergyMatching : public Objective {
 
 /// The loss alone. energy: (N, ...) -> (N), differentiable twice; time (N).
 at::Tensor energy_matching(const std::function<at::Tensor(const at::Tensor&)>& energy, const at::Tensor& noise,
-                           const at::Tensor& data, const at::Tensor& time);
+                           const at::Tensor& data, const at::Tensor& time, double equilibrium = 1);
 
 }  // namespace igebm::training

@@ -55,6 +55,8 @@ void describe(Fields& f, OptimizerOptions& o) {
 void describe(Fields& f, EnergyMatchingOptions& o) {
   f.field("weight", o.weight, positive, "of this term in the loss");
   f.field("time_end", o.time_end, Range{0, 1, true}, "of the way from noise (0) to data (1) that it looks at");
+  f.field("equilibrium", o.equilibrium, share,
+          "from this time on the slope falls to 0 at the data, which so become minima; 1: never");
   f.field("transport", o.transport, "pair noise and data by minibatch optimal transport");
 }
 

@@ -188,6 +188,20 @@ TEST(Compose, GradientsAreThePartsOwn) {
   EXPECT_TRUE(at::allclose(negation(part)->energy_and_gradient(x).gradient, -ones));
 }
 
+TEST(Compose, MasksConditionOnWhatIsFixed) {
+  // x2 given x1 = 1 under a Gaussian of correlation 0.6: mean 0.6, variance 1 - 0.36.
+  const auto joint = std::make_shared<Gaussian>(at::zeros({2}, at::kDouble),
+                                                at::tensor({1.0, 0.6, 0.6, 1.0}, at::kDouble).view({2, 2}));
+  const Masked given(joint, at::tensor({0, 1}), at::tensor({1.0, -7.0}, at::kDouble));
+  const at::Tensor x = points(30, 2);
+  expect_gradient(given, x);
+  const auto [e, g] = given.energy_and_gradient(x);
+  EXPECT_TRUE(at::allclose(g.select(1, 1), (x.select(1, 1) - 0.6) / 0.64));
+  EXPECT_EQ(g.select(1, 0).abs().max().item<double>(), 0);
+  EXPECT_TRUE(at::allclose(e, given.energy(x)));
+  EXPECT_THROW(Masked(joint, at::ones({3}), at::zeros({2})), UserError);
+}
+
 TEST(Compose, GradientsAgreeWithFiniteDifferences) {
   const auto a = std::make_shared<Banana>(1.0, 0.5);
   const auto b = std::make_shared<DoubleWell>(2, 1.0);

@@ -167,6 +167,14 @@ TEST(Objectives, EnergyMatchingIsItsFormula) {
   const double loss =
       energy_matching([](const at::Tensor& z) { return 0.5 * z.square().sum(1); }, noise, data, time).item<double>();
   EXPECT_NEAR(loss, (x + data - noise).square().mean().item<double>(), 1e-12);
+  // With equilibrium 0.4 the velocity counts 1 at t = 0.4 and 0 at t = 1, linearly between.
+  const at::Tensor late = at::tensor({0.0, 0.4, 0.55, 0.7, 1.0}, at::kDouble),
+                   c = at::tensor({1.0, 1.0, 0.75, 0.5, 0.0}, at::kDouble);
+  const at::Tensor l = late.unsqueeze(1), y = (1 - l) * noise + l * data;
+  const double falling =
+      energy_matching([](const at::Tensor& z) { return 0.5 * z.square().sum(1); }, noise, data, late, 0.4)
+          .item<double>();
+  EXPECT_NEAR(falling, (y + c.unsqueeze(1) * (data - noise)).square().mean().item<double>(), 1e-12);
 }
 
 TEST(Objectives, ParameterGradientsAgreeWithFiniteDifferences) {
