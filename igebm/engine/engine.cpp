@@ -10,7 +10,7 @@ namespace igebm::engine {
 
 std::shared_ptr<Prepared> prepare(const nn::Graph& graph, const nn::Tensors& effective_weights,
                                   const Options& options) {
-  if (options.engine == "reference") return reference(graph, effective_weights);
+  if (options.engine == "reference" || graph.outputs > 0) return reference(graph, effective_weights);
   if (options.engine != "fast")
     throw UserError(fmt::format("engine: expected \"fast\" or \"reference\", got \"{}\"", options.engine));
   std::string why;

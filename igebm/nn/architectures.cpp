@@ -157,4 +157,26 @@ Graph mlp(const MlpOptions& options, const std::vector<std::int64_t>& input_shap
   return b.graph;
 }
 
+Graph classifier(const ClassifierOptions& options, const std::vector<std::int64_t>& input_shape, std::int64_t outputs) {
+  require_image(input_shape, "classifier");
+  if (outputs < 2)
+    throw UserError(fmt::format("network.kind: a classifier takes data of at least 2 classes, got {}", outputs));
+  Builder b(input_shape, 0);
+  b.graph.outputs = outputs;
+  int x = b.input();
+  std::int64_t width = input_shape[0], height = input_shape[1], breadth = input_shape[2];
+  for (std::size_t i = 0; i < options.channels.size(); ++i) {
+    x = b.conv(x, fmt::format("conv{}", i + 1), width, options.channels[i], 4, Norm::none, Init::he, 2);
+    x = b.simple(Op::silu, x);
+    width = options.channels[i], height /= 2, breadth /= 2;
+  }
+  if (height < 1 || breadth < 1) {
+    throw UserError(fmt::format("network.channels: {} convolutions halve a picture of {}x{} away",
+                                options.channels.size(), input_shape[1], input_shape[2]));
+  }
+  x = b.linear(b.simple(Op::flatten, x), "features", width * height * breadth, options.features);
+  b.linear(b.simple(Op::silu, x), "head", options.features, outputs);
+  return b.graph;
+}
+
 }  // namespace igebm::nn

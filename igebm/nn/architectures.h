@@ -37,4 +37,12 @@ struct MlpOptions {
 };
 Graph mlp(const MlpOptions&, const std::vector<std::int64_t>& input_shape, std::int64_t classes);
 
+/// A classifier: convolutions 4x4 of stride 2 with SiLU, a linear layer to `features` with SiLU, and a linear head to
+/// one logit for each of `outputs` classes. The features are what distances between pictures are measured in.
+struct ClassifierOptions {
+  std::vector<std::int64_t> channels = {32, 64, 128};  ///< of the convolutions; each halves the picture
+  std::int64_t features = 64;
+};
+Graph classifier(const ClassifierOptions&, const std::vector<std::int64_t>& input_shape, std::int64_t outputs);
+
 }  // namespace igebm::nn

@@ -96,6 +96,7 @@ std::string to_json(const Graph& graph) {
   nlohmann::ordered_json json;
   json["input_shape"] = graph.input_shape;
   json["classes"] = graph.classes;
+  if (graph.outputs > 0) json["outputs"] = graph.outputs;
   json["nodes"] = nlohmann::ordered_json::array();
   for (Node n : graph.nodes) {
     nlohmann::ordered_json j;
@@ -118,6 +119,7 @@ Graph graph_from_json(const std::string& text) {
     Graph graph;
     graph.input_shape = json.at("input_shape").get<std::vector<std::int64_t>>();
     graph.classes = json.at("classes").get<std::int64_t>();
+    graph.outputs = json.value("outputs", std::int64_t{0});
     for (auto j : json.at("nodes")) {
       Node n;
       n.op = from_name(op_names, j.at("op").get<std::string>(), "operation");
@@ -239,8 +241,12 @@ std::vector<std::vector<std::int64_t>> shapes(const Graph& graph) {
     }
     all.push_back(std::move(out));
   }
-  if (!all.back().empty())
-    misfit(graph.nodes.back(), graph.nodes.size() - 1, "the last node must be an energy, one number");
+  const Shape result = graph.outputs > 0 ? Shape{graph.outputs} : Shape{};
+  if (all.back() != result) {
+    misfit(graph.nodes.back(), graph.nodes.size() - 1,
+           graph.outputs > 0 ? fmt::format("the last node must be {} logits", graph.outputs)
+                             : "the last node must be an energy, one number");
+  }
   return all;
 }
 

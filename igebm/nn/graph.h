@@ -66,11 +66,12 @@ struct Node {
   Init init = Init::he;
 };
 
-/// The last node's value is the energy, (N).
+/// The last node's value is the energy, (N); of a classifier (outputs > 0) the classes' logits, (N, outputs).
 struct Graph {
   std::vector<std::int64_t> input_shape;  ///< (C, H, W) or (D)
   std::vector<Node> nodes;
   std::int64_t classes = 0;  ///< 0: unconditional
+  std::int64_t outputs = 0;  ///< of a classifier; 0: an energy
 
   int add(Node node);  ///< appends and returns its index
 };

@@ -39,8 +39,8 @@ class Network {
   Tensors parameters_, buffers_;
 };
 
-/// E(x) of `graph` with `weights` (effective ones). labels: (N) int64, undefined if graph.classes == 0.
-/// Differentiable in x and weights, twice.
+/// E(x) of `graph`, or a classifier's logits, with `weights` (effective ones). labels: (N) int64, undefined if
+/// graph.classes == 0. Differentiable in x and weights, twice.
 at::Tensor evaluate(const Graph& graph, const Tensors& weights, const at::Tensor& x, const at::Tensor& labels = {});
 
 }  // namespace igebm::nn

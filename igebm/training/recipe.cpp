@@ -77,6 +77,10 @@ void describe(Fields& f, ContrastiveDivergenceOptions& o) {
   if (o.replay.compact && o.start.low >= o.start.high) f.problem("start_low", "start_low must be below start_high");
 }
 
+void describe(Fields& f, ClassificationOptions& o) {
+  f.field("label_smoothing", o.label_smoothing, Range{0, 1, false, true}, "of the targets, towards all classes alike");
+}
+
 void describe(Fields& f, PhaseOptions& o) {
   f.field("steps", o.steps, count_from_one, "training steps");
   f.field("batch", o.batch, count_from_one, "data a step; contrastive divergence takes as many chains");
@@ -87,8 +91,11 @@ void describe(Fields& f, PhaseOptions& o) {
   f.optional_section("energy_matching", o.has_energy_matching, [&](Fields& g) { describe(g, o.energy_matching); });
   f.optional_section("contrastive_divergence", o.has_contrastive_divergence,
                      [&](Fields& g) { describe(g, o.contrastive_divergence); });
-  if (!o.has_energy_matching && !o.has_contrastive_divergence) {
-    f.problem("steps", "a phase needs a section energy_matching or contrastive_divergence, or both");
+  f.optional_section("classification", o.has_classification, [&](Fields& g) { describe(g, o.classification); });
+  if (!o.has_energy_matching && !o.has_contrastive_divergence && !o.has_classification) {
+    f.problem("steps",
+              "a phase needs a section energy_matching or contrastive_divergence, or both; a classifier's: "
+              "classification");
   }
   if (o.has_contrastive_divergence && o.batch > o.contrastive_divergence.replay.size) {
     f.problem("batch", "more chains a batch than the buffer holds");
@@ -96,7 +103,7 @@ void describe(Fields& f, PhaseOptions& o) {
 }
 
 void describe(Fields& f, NetworkOptions& o) {
-  f.field("kind", o.kind, {"residual", "unet", "mlp"}, "");
+  f.field("kind", o.kind, {"residual", "unet", "mlp", "classifier"}, "");
   f.field("labels", o.labels, "condition on the data's labels");
   if (o.kind == "residual") {
     f.field("stem", o.residual.stem, count_from_one, "channels of the first convolution");
@@ -110,6 +117,10 @@ void describe(Fields& f, NetworkOptions& o) {
     f.field("blocks", o.unet.blocks, count_from_one, "residual blocks of the first level, on each side");
     f.field("deep_blocks", o.unet.deep_blocks, count_from_one, "of the second level");
     f.field("groups", o.unet.groups, count_from_zero, "of group norm; 0: none");
+  } else if (o.kind == "classifier") {
+    f.field("channels", o.classifier.channels, count_from_one, "of the convolutions, each of which halves the picture");
+    f.field("features", o.classifier.features, count_from_one, "that distances between pictures are measured in");
+    if (o.labels) f.problem("labels", "a classifier tells the labels; it is not conditional on them");
   } else {
     f.field("widths", o.mlp.widths, count_from_one, "of the hidden layers");
   }
@@ -140,7 +151,13 @@ void describe(Fields& f, Recipe& r) {
     for (std::size_t i = 0; i < r.phase_order.size(); ++i) {
       PhaseOptions phase = i < given.size() ? given[i] : PhaseOptions{};
       phase.name = r.phase_order[i];
-      g.section(phase.name.c_str(), [&](Fields& h) { describe(h, phase); });
+      g.section(phase.name.c_str(), [&](Fields& h) {
+        describe(h, phase);
+        if (phase.has_classification != (r.network.kind == "classifier") ||
+            (phase.has_classification && (phase.has_energy_matching || phase.has_contrastive_divergence))) {
+          h.problem("classification", "network.kind = \"classifier\" and this section go together, and with no other");
+        }
+      });
       r.phases.push_back(phase);
     }
   });
@@ -176,6 +193,7 @@ nn::Graph build_graph(const NetworkOptions& o, const std::vector<std::int64_t>& 
   const std::int64_t conditions = o.labels ? classes : 0;
   if (o.labels && classes == 0) throw UserError("network.labels: the data have no labels");
   if (o.kind == "unet") return nn::unet(o.unet, input_shape, conditions);
+  if (o.kind == "classifier") return nn::classifier(o.classifier, input_shape, classes);
   if (o.kind == "mlp") return nn::mlp(o.mlp, input_shape, conditions);
   return nn::residual(o.residual, input_shape, conditions);
 }

@@ -8,6 +8,7 @@
 #include "igebm/engine/engine.h"
 #include "igebm/io/recipe.h"
 #include "igebm/nn/architectures.h"
+#include "igebm/training/classification.h"
 #include "igebm/training/objective.h"
 #include "igebm/training/optimizer.h"
 
@@ -15,11 +16,12 @@
 namespace igebm::training {
 
 struct NetworkOptions {
-  std::string kind = "residual";  ///< "residual", "unet" or "mlp"; its own options stand in the same section
+  std::string kind = "residual";  ///< "residual", "unet", "mlp" or "classifier"; its own options stand in the section
   bool labels = false;            ///< conditional on the data's labels
   nn::ResidualOptions residual;
   nn::UNetOptions unet;
   nn::MlpOptions mlp;
+  nn::ClassifierOptions classifier;
 };
 
 /// A stretch of training with one loss (a sum of objectives) and one optimiser.
@@ -33,6 +35,8 @@ struct PhaseOptions {
   bool has_energy_matching = false, has_contrastive_divergence = false;
   EnergyMatchingOptions energy_matching;
   ContrastiveDivergenceOptions contrastive_divergence;
+  bool has_classification = false;  ///< for a classifier, and then alone
+  ClassificationOptions classification;
 };
 
 struct WatchdogOptions {

@@ -29,6 +29,12 @@ std::pair<std::size_t, std::int64_t> place(const Recipe& recipe, std::int64_t st
   return {phase, step};
 }
 
+/// Pictures held out are not mirrored.
+data::Options as_they_are(data::Options options) {
+  options.flip = false;
+  return options;
+}
+
 }  // namespace
 
 struct Trainer::State {
@@ -52,7 +58,7 @@ struct Trainer::State {
         run(std::move(folder)),
         observer(o),
         data(train, r.data, seed()),
-        validation(held_out, r.data, seed()),
+        validation(held_out, as_they_are(r.data), seed()),
         network(build_graph(r.network, data.shape(), train.classes), seed()),
         adam(network.parameters()),
         average(network.parameters()) {
@@ -64,6 +70,7 @@ struct Trainer::State {
   /// After a rollback the chains and the noise are new; the weights at the start are not.
   std::uint64_t attempt_seed() const { return seed() + (static_cast<std::uint64_t>(rollbacks) << 32); }
   const PhaseOptions& phase() const { return recipe.phases[place(recipe, step).first]; }
+  bool classifies() const { return network.graph().outputs > 0; }
 
   void make_objectives() {
     objectives.clear();
@@ -74,6 +81,8 @@ struct Trainer::State {
       objectives.emplace_back("contrastive_divergence",
                               std::make_unique<ContrastiveDivergence>(p.contrastive_divergence, data.shape()));
     }
+    if (p.has_classification)
+      objectives.emplace_back("classification", std::make_unique<Classification>(p.classification));
   }
 
   void enter_phase() {
@@ -89,11 +98,13 @@ struct Trainer::State {
                                  p.has_energy_matching && p.has_contrastive_divergence
                                      ? "energy matching and contrastive divergence"
                                  : p.has_energy_matching ? "energy matching"
+                                 : p.has_classification  ? "classification"
                                                          : "contrastive divergence"));
   }
 
   /// The engine's algorithms are measured before the first step and kept with the run: a resume repeats them.
   void choose_algorithms() {
+    if (classifies()) return;
     const std::int64_t count = phase().batch;
     const at::Tensor labels = network.graph().classes > 0 ? at::zeros({count}, at::kLong) : at::Tensor();
     const auto chains = sampling::start_chains(recipe.sampling.start, data.shape(), count, 0, labels, seed());
@@ -114,7 +125,12 @@ struct Trainer::State {
     c.metrics_bytes = static_cast<std::int64_t>(fs::file_size(run / "metrics.jsonl"));
     c.threads = at::get_num_threads();
     c.engine = frozen->description();
-    c.network = {network.graph(), network.parameters(), network.buffers(), {{"step", std::to_string(step)}}};
+    c.network = {network.graph(),
+                 network.parameters(),
+                 network.buffers(),
+                 {{"step", std::to_string(step)},
+                  {"low", fmt::format("{}", recipe.data.low)},
+                  {"high", fmt::format("{}", recipe.data.high)}}};
     c.average = average.weights();
     c.state["optimizer"] = adam.state();
     c.state["average"] = {{"step", at::scalar_tensor(average.step(), at::kLong)}};
@@ -200,7 +216,7 @@ struct Trainer::State {
     const auto [index, within] = place(recipe, step);
     const PhaseOptions& p = recipe.phases[index];
     const data::Batch batch = data.at(step, p.batch);
-    const bool labelled = network.graph().classes > 0;
+    const bool labelled = network.graph().classes > 0 || classifies();
 
     network.advance_spectral_norm();
     const at::AutoGradMode enable(true);
@@ -251,6 +267,18 @@ struct Trainer::State {
       observer.metrics(step, record);
     }
     return {};
+  }
+
+  /// A classifier's share of right answers on the pictures held out, with the average of weights.
+  void record_accuracy() {
+    const data::Batch held_out = validation.first(validation.size());
+    if (held_out.x.size(0) == 0) return;
+    const double share =
+        accuracy(network.graph(), network.effective_weights(average.weights()), held_out.x, held_out.labels);
+    write_metrics({{"step", step}, {"accuracy/validation", share}});
+    events->scalars(step, {{"accuracy/validation", share}});
+    observer.message(
+        fmt::format("step {}: {:.2f} % of {} pictures held out are right", step, 100 * share, held_out.x.size(0)));
   }
 
   void picture(const fs::path& path, std::int64_t count) {
@@ -381,14 +409,17 @@ bool Trainer::train(const std::function<bool()>& stop) {
                             ? s.recipe.phases[place(s.recipe, s.step - 1).first].name
                             : "",
                         s.step, total);
-    if (s.recipe.output.samples_every > 0 && s.step % s.recipe.output.samples_every == 0) {
+    if (s.recipe.output.samples_every > 0 && s.step % s.recipe.output.samples_every == 0 && !s.classifies()) {
       s.picture(s.run / "samples" / fmt::format("{:06}.png", s.step), s.recipe.output.samples);
     }
     const bool phase_ends = s.step < total && place(s.recipe, s.step).second == 0;
     if (phase_ends) s.enter_phase();
-    if (s.step % s.recipe.output.checkpoint_every == 0 || phase_ends || s.step == total) s.save(true);
+    if (s.step % s.recipe.output.checkpoint_every == 0 || phase_ends || s.step == total) {
+      if (s.classifies()) s.record_accuracy();
+      s.save(true);
+    }
   }
-  if (!fs::exists(s.run / "samples.png")) s.picture(s.run / "samples.png", 100);
+  if (!fs::exists(s.run / "samples.png") && !s.classifies()) s.picture(s.run / "samples.png", 100);
   return true;
 }
 
@@ -400,6 +431,7 @@ engine::Options engine_options(const Recipe& recipe, const fs::path& run) {
 sampling::Chains draw(const Recipe& recipe, const nn::Graph& graph, engine::Prepared& frozen, std::int64_t count,
                       std::int64_t first_stream, const at::Tensor& labels, std::uint64_t seed, at::Tensor* energies,
                       const sampling::OnStep& on_step, std::int64_t batch) {
+  if (graph.outputs > 0) throw UserError("this model is a classifier, which draws no samples");
   const at::NoGradGuard no_grad;
   at::Tensor all_labels = labels;
   if (graph.classes > 0 && !labels.defined()) all_labels = at::arange(count, at::kLong).remainder(graph.classes);
