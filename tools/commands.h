@@ -11,6 +11,7 @@ namespace igebm::tools {
 void add_train(CLI::App& app);
 void add_sample(CLI::App& app);
 void add_info(CLI::App& app);
+void add_evaluate(CLI::App& app);
 void add_bench(CLI::App& app);
 
 /// Progress with rate and time left: one line rewritten on a terminal, a plain line now and then otherwise.

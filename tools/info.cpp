@@ -24,11 +24,12 @@ void describe_graph(const nn::Graph& graph) {
 void describe_recipe(const training::Recipe& recipe) {
   fmt::print("data: {}\nengine: {}, seed {}\n", recipe.data.name, recipe.engine, recipe.seed);
   for (const auto& phase : recipe.phases) {
-    fmt::print("phase {}: {} steps of {}{}{}\n", phase.name, phase.steps, phase.batch,
+    fmt::print("phase {}: {} steps of {}{}{}{}\n", phase.name, phase.steps, phase.batch,
                phase.has_energy_matching ? ", energy matching" : "",
                phase.has_contrastive_divergence
                    ? fmt::format(", contrastive divergence with {} Langevin steps", phase.contrastive_divergence.steps)
-                   : "");
+                   : "",
+               phase.has_classification ? ", classification" : "");
   }
   fmt::print("sampling: {} flow and {} Langevin steps\n", recipe.sampling.flow.steps, recipe.sampling.steps);
 }

@@ -30,7 +30,11 @@ void train(const Arguments& a) {
   }();
   const bool finished = trainer.train(interrupted);
   const std::string run = trainer.run().string();
-  if (finished) {
+  if (finished && !std::filesystem::exists(trainer.run() / "samples.png")) {
+    console->message(fmt::format(
+        "finished at step {}: a classifier\nits features measure samples with: igebm evaluate RUN --features {}",
+        trainer.step(), run));
+  } else if (finished) {
     console->message(
         fmt::format("finished at step {}: {}/samples.png\nmore samples: igebm sample {} --count 100 --out samples.png",
                     trainer.step(), run, run));

@@ -1,0 +1,128 @@
+#include "igebm/evaluation/metrics.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "igebm/base/error.h"
+#include "igebm/base/random.h"
+
+namespace igebm::evaluation {
+namespace {
+
+at::Tensor checked(const at::Tensor& features, const char* what) {
+  if (features.dim() != 2 || features.size(0) < 2)
+    throw UserError(fmt::format("{}: expected at least 2 rows of features, got {}", what, features.size(0)));
+  const at::Tensor x = features.to(at::kDouble);
+  if (!x.isfinite().all().item<bool>()) throw UserError(fmt::format("{}: features that are not finite", what));
+  return x;
+}
+
+void same_width(std::int64_t a, std::int64_t b, const char* what) {
+  if (a != b) throw UserError(fmt::format("{}: {} features against {}", what, a, b));
+}
+
+/// R with R R' = covariance, one column for each direction in which the features vary. Eigenvalues that are rounding
+/// noise are left out: their roots would not be small.
+at::Tensor root(const at::Tensor& covariance) {
+  const auto [values, vectors] = at::linalg_eigh(covariance);
+  const double noise = static_cast<double>(covariance.size(0)) * std::numeric_limits<double>::epsilon() *
+                       std::max(values.max().item<double>(), 0.0);
+  const at::Tensor kept = values.gt(noise).nonzero().squeeze(1);
+  return vectors.index_select(1, kept) * values.index_select(0, kept).sqrt();
+}
+
+Estimate estimate(const std::vector<double>& values) {
+  const auto count = static_cast<double>(values.size());
+  const double mean = std::accumulate(values.begin(), values.end(), 0.0) / count;
+  double squares = 0;
+  for (const double v : values) squares += (v - mean) * (v - mean);
+  return {mean, std::sqrt(squares / count)};
+}
+
+/// k(x, y) = (x.y / D + 1)^3 of all pairs of rows.
+at::Tensor kernel(const at::Tensor& x, const at::Tensor& y) {
+  return at::matmul(x, y.t()).div_(static_cast<double>(x.size(1))).add_(1).pow_(3);
+}
+
+double discrepancy(const at::Tensor& a, const at::Tensor& b) {
+  const auto within = [](const at::Tensor& x) {
+    const at::Tensor k = kernel(x, x);
+    const auto n = static_cast<double>(x.size(0));
+    return (k.sum() - k.trace()).item<double>() / (n * (n - 1));
+  };
+  return within(a) + within(b) - 2 * kernel(a, b).mean().item<double>();
+}
+
+}  // namespace
+
+Moments moments(const at::Tensor& features) {
+  const at::Tensor x = checked(features, "moments");
+  const at::Tensor mean = x.mean(0), centred = x - mean;
+  return {mean, at::matmul(centred.t(), centred) / static_cast<double>(x.size(0) - 1)};
+}
+
+double frechet_distance(const Moments& a, const Moments& b) {
+  same_width(a.mean.size(0), b.mean.size(0), "Frechet distance");
+  const double shift = (a.mean - b.mean).square().sum().item<double>();
+  // The eigenvalues of A B are the squares of the singular values of R_a' R_b: no square root of rounding noise.
+  const at::Tensor product = at::matmul(root(a.covariance).t(), root(b.covariance));
+  const double cross = product.numel() > 0 ? at::linalg_svdvals(product).sum().item<double>() : 0;
+  return shift + (a.covariance.trace() + b.covariance.trace()).item<double>() - 2 * cross;
+}
+
+double kernel_distance(const at::Tensor& a, const at::Tensor& b) {
+  same_width(a.size(1), b.size(1), "kernel distance");
+  return discrepancy(checked(a, "kernel distance"), checked(b, "kernel distance"));
+}
+
+Estimate kernel_distance(const at::Tensor& a, const at::Tensor& b, const KernelDistanceOptions& options) {
+  const at::Tensor x = checked(a, "kernel distance"), y = checked(b, "kernel distance");
+  same_width(x.size(1), y.size(1), "kernel distance");
+  const std::int64_t size = options.subset_size;
+  if (options.subsets < 1 || size < 2 || size > x.size(0) || size > y.size(0)) {
+    throw UserError(fmt::format("kernel distance: {} subsets of {} from {} and {} features", options.subsets, size,
+                                x.size(0), y.size(0)));
+  }
+  std::vector<double> values;
+  for (std::int64_t i = 0; i < options.subsets; ++i) {
+    const auto stream = static_cast<std::uint64_t>(2 * i);
+    values.push_back(discrepancy(x.index_select(0, choose(x.size(0), size, options.seed, stream)),
+                                 y.index_select(0, choose(y.size(0), size, options.seed, stream + 1))));
+  }
+  return estimate(values);
+}
+
+Estimate inception_score(const at::Tensor& probabilities, std::int64_t splits) {
+  const at::Tensor p = checked(probabilities, "Inception score");
+  const std::int64_t n = p.size(0);
+  if (splits < 1 || n < splits)
+    throw UserError(fmt::format("Inception score: {} samples in {} parts; expected at least one each", n, splits));
+  std::vector<double> values;
+  for (std::int64_t i = 0; i < splits; ++i) {
+    const at::Tensor part = p.slice(0, i * n / splits, (i + 1) * n / splits), all = part.mean(0, /*keepdim=*/true);
+    // 0 log 0 = 0.
+    values.push_back(std::exp((at::xlogy(part, part) - at::xlogy(part, all)).sum(1).mean().item<double>()));
+  }
+  return estimate(values);
+}
+
+at::Tensor choose(std::int64_t total, std::int64_t count, std::uint64_t seed, std::uint64_t stream) {
+  std::vector<std::int64_t> all(static_cast<std::size_t>(total));
+  std::iota(all.begin(), all.end(), 0);
+  std::vector<std::uint32_t> words(static_cast<std::size_t>(count));
+  random_bits({seed, Purpose::evaluation, stream, 0}, words);
+  for (std::int64_t i = 0; i < count; ++i) {  // the first steps of Fisher and Yates' shuffle
+    const auto left = static_cast<std::uint64_t>(total - i);
+    const auto j = static_cast<std::int64_t>((words[static_cast<std::size_t>(i)] * left) >> 32);
+    std::swap(all[static_cast<std::size_t>(i)], all[static_cast<std::size_t>(i + j)]);
+  }
+  all.resize(static_cast<std::size_t>(count));
+  return at::tensor(all, at::kLong);
+}
+
+}  // namespace igebm::evaluation

@@ -1,0 +1,246 @@
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "igebm/base/error.h"
+#include "igebm/evaluation/quality.h"
+#include "igebm/io/npz.h"
+#include "igebm/training/trainer.h"
+#include "tools/commands.h"
+
+namespace igebm::tools {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Arguments {
+  std::string what, features, data, data_path, against = "test";
+  std::vector<std::string> metrics = {"frechet"}, set;
+  std::int64_t count = 1000, steps = -1, seed = -1;
+  bool raw = false, json = false;
+};
+
+/// Samples and where they are from.
+struct Samples {
+  at::Tensor x;  ///< pictures float (N, C, H, W) in [0, 1], or points float (N, D)
+  std::string from;
+  data::Options data;
+  std::uint64_t seed = 0;
+};
+
+/// Ready samples: `images` or `points` of an npz file.
+Samples read_samples(const Arguments& a) {
+  if (a.data.empty()) throw UserError(fmt::format("evaluate: {}: expected --data NAME, what it imitates", a.what));
+  Samples s;
+  s.data.name = a.data;
+  s.data.path = a.data_path;
+  s.data.validation = 0;
+  s.seed = static_cast<std::uint64_t>(std::max<std::int64_t>(a.seed, 0));
+  const auto arrays = io::read_npz(a.what);
+  const auto found = arrays.contains("images") ? arrays.find("images") : arrays.find("points");
+  if (found == arrays.end()) throw UserError(fmt::format("{}: holds neither \"images\" nor \"points\"", a.what));
+  s.x = found->second;
+  const bool pictures = found->first == "images";
+  if (s.x.dim() != (pictures ? 4 : 2) || (!s.x.is_floating_point() && !(pictures && s.x.scalar_type() == at::kByte)))
+    throw UserError(fmt::format("{}: {}: expected {}", a.what, found->first,
+                                pictures ? "(N, C, H, W), float in [0, 1] or uint8" : "(N, D), float"));
+  if (s.x.scalar_type() == at::kByte) s.x = s.x.to(at::kFloat).div_(255);
+  s.x = s.x.to(at::kFloat);
+  if (!s.x.isfinite().all().item<bool>())
+    throw UserError(fmt::format("{}: {}: holds numbers that are not finite", a.what, found->first));
+  if (pictures && (s.x.min().item<double>() < 0 || s.x.max().item<double>() > 1))
+    throw UserError(fmt::format("{}: images: expected values in [0, 1], got {:.3g} to {:.3g}", a.what,
+                                s.x.min().item<double>(), s.x.max().item<double>()));
+  s.from = a.what;
+  return s;
+}
+
+Samples draw_samples(const Arguments& a, training::Recipe recipe, const training::Model& model, const fs::path& run,
+                     Observer& observer) {
+  if (a.steps >= 0) recipe.sampling.steps = a.steps;
+  nn::Network network(model.graph, 0);
+  for (auto& [name, t] : network.buffers()) t.copy_(model.buffers.at(name));
+  const auto frozen =
+      engine::prepare(model.graph, network.effective_weights(model.parameters), training::engine_options(recipe, run));
+  constexpr std::int64_t batch = 250;
+  const std::int64_t total = recipe.sampling.flow.steps + recipe.sampling.steps;
+  const std::int64_t batches = (a.count + batch - 1) / batch;
+  std::int64_t done = 0;
+  const auto on_step = [&](sampling::Position, const sampling::StepInfo&, const sampling::Chains&) {
+    if (interrupted()) throw UserError("evaluate: interrupted");
+    observer.progress("sampling", ++done, batches * total);
+  };
+  Samples s;
+  s.seed = static_cast<std::uint64_t>(a.seed >= 0 ? a.seed : recipe.seed);
+  const auto chains =
+      training::draw(recipe, model.graph, *frozen, a.count, std::int64_t{1} << 41, {}, s.seed, nullptr, on_step, batch);
+  s.x = chains.x.dim() == 4 ? training::to_unit(chains.x, recipe.data) : chains.x;
+  const auto step = model.metadata.find("step");
+  s.from = fmt::format("{} (step {}, {}; {} flow and {} Langevin steps, seed {})", a.what,
+                       step == model.metadata.end() ? "?" : step->second,
+                       a.raw ? "weights as trained" : "average of weights", recipe.sampling.flow.steps,
+                       recipe.sampling.steps, s.seed);
+  s.data = recipe.data;
+  return s;
+}
+
+/// What --features says, or the usual place.
+evaluation::FeaturesPtr find_features(const Arguments& a, const Samples& s) {
+  if (!a.features.empty()) return evaluation::load_features(a.features);
+  if (s.x.dim() == 2) return evaluation::coordinates();
+  const fs::path usual = fs::path("runs") / ("classifier-" + s.data.name);
+  if (fs::exists(usual / "checkpoints")) return evaluation::load_features(usual);
+  throw UserError(
+      fmt::format("evaluate: expected --features FILE, as there is no {}; a classifier is trained by: igebm "
+                  "train recipes/classifier-fashion-mnist.toml",
+                  usual.string()));
+}
+
+double right_share(const evaluation::Extracted& extracted, const at::Tensor& labels) {
+  return extracted.probabilities.argmax(1).eq(labels).to(at::kDouble).mean().item<double>();
+}
+
+nlohmann::ordered_json to_json(const evaluation::Quality& q) {
+  nlohmann::ordered_json json = {{"count", q.count}};
+  if (q.frechet) json["frechet"] = *q.frechet;
+  if (q.kid) json["kid"] = {{"mean", q.kid->mean}, {"deviation", q.kid->deviation}, {"subset_size", q.subset_size}};
+  if (q.inception) json["inception"] = {{"mean", q.inception->mean}, {"deviation", q.inception->deviation}};
+  if (!q.class_shares.empty()) json["class_shares"] = q.class_shares;
+  return json;
+}
+
+void print_figures(const evaluation::Quality& q, const evaluation::Quality& real,
+                   const std::vector<std::string>& class_names) {
+  fmt::print("{:<18}{:>22}{:>22}\n", "", "samples", "real against real");
+  fmt::print("{:<18}{:>22}{:>22}\n", "count", q.count, real.count);
+  const auto estimate = [](const evaluation::Estimate& e) {
+    return fmt::format("{:.4g} +- {:.2g}", e.mean, e.deviation);
+  };
+  if (q.frechet) fmt::print("{:<18}{:>22.4f}{:>22.4f}\n", "Frechet distance", *q.frechet, *real.frechet);
+  if (q.kid) fmt::print("{:<18}{:>22}{:>22}\n", "KID", estimate(*q.kid), estimate(*real.kid));
+  if (q.inception)
+    fmt::print("{:<18}{:>22}{:>22}\n", "Inception score", estimate(*q.inception), estimate(*real.inception));
+  for (std::size_t k = 0; k < q.class_shares.size(); ++k) {
+    const std::string name = k < class_names.size() ? class_names[k] : fmt::format("class {}", k);
+    if (q.class_shares.size() <= 20)
+      fmt::print("{:<18}{:>20.1f} %{:>20.1f} %\n", name, 100 * q.class_shares[k], 100 * real.class_shares[k]);
+  }
+}
+
+/// A classifier's run: how often it is right.
+void evaluate_classifier(const Arguments& a, const training::Recipe& recipe) {
+  const auto set = data::load(recipe.data, a.against == "test" ? data::Split::test : data::Split::train,
+                              static_cast<std::uint64_t>(recipe.seed));
+  const double share =
+      right_share(evaluation::extract_all(*evaluation::classifier_features(a.what), set.x), set.labels);
+  if (a.json) {
+    fmt::print("{}\n",
+               nlohmann::ordered_json{
+                   {"classifier", a.what}, {"accuracy", share}, {"count", set.x.size(0)}, {"split", a.against}}
+                   .dump());
+  } else {
+    fmt::print("{}: {:.2f} % of {} {} pictures of {} are right\n", a.what, 100 * share, set.x.size(0), a.against,
+               recipe.data.name);
+  }
+}
+
+void evaluate(const Arguments& a) {
+  const at::NoGradGuard no_grad;
+  const auto console = a.json ? std::make_unique<Observer>() : make_console();
+  catch_interrupts();
+  Samples samples;
+  if (fs::path(a.what).extension() == ".npz") {
+    samples = read_samples(a);
+  } else {
+    if (!a.data.empty()) throw UserError("evaluate: --data goes with SAMPLES.npz; a run knows its data");
+    const fs::path run = fs::exists(fs::path(a.what) / "checkpoint.json")
+                             ? fs::canonical(a.what).parent_path().parent_path()
+                             : fs::path(a.what);
+    if (!fs::exists(run / "recipe.toml")) throw UserError(fmt::format("{}: not a run (no recipe.toml in it)", a.what));
+    const auto recipe = training::read_recipe((run / "recipe.toml").string(), a.set);
+    const auto model = training::load_model(a.what, a.raw);
+    if (model.graph.outputs > 0) return evaluate_classifier(a, recipe);
+    samples.data = recipe.data;
+    samples.x = at::empty(model.graph.input_shape).unsqueeze(0);
+    find_features(a, samples);  // what is missing is said before the work
+    samples = draw_samples(a, recipe, model, run, *console);
+  }
+  const auto features = find_features(a, samples);
+  const bool against_test = a.against == "test";
+  const auto split = [&](bool test) {
+    return data::load(samples.data, test ? data::Split::test : data::Split::train, samples.seed);
+  };
+  const data::Dataset reference = split(against_test), others = split(!against_test);
+  if (reference.x.sizes().slice(1) != samples.x.sizes().slice(1))
+    throw UserError(fmt::format("evaluate: samples and {} are of different shapes", samples.data.name));
+  const std::int64_t floor_count = std::min(samples.x.size(0), others.x.size(0));
+  const at::Tensor chosen = evaluation::choose(others.x.size(0), floor_count, samples.seed, ~std::uint64_t{0});
+
+  const evaluation::QualityOptions options = {.metrics = a.metrics, .seed = samples.seed};
+  const auto against = evaluation::extract_all(*features, reference.x);
+  const auto quality = evaluation::measure(evaluation::extract_all(*features, samples.x), against, options);
+  const auto floor =
+      evaluation::measure(evaluation::extract_all(*features, others.x.index_select(0, chosen)), against, options);
+  const std::string known =
+      against.probabilities.defined() && against.probabilities.size(1) == reference.classes
+          ? fmt::format(", which tell {:.1f} % of these right", 100 * right_share(against, reference.labels))
+          : "";
+  if (a.json) {
+    nlohmann::ordered_json json = {{"samples", samples.from},
+                                   {"data", samples.data.name},
+                                   {"against", {{"split", a.against}, {"count", reference.x.size(0)}}},
+                                   {"features", features->description()},
+                                   {"feature_count", against.features.size(1)},
+                                   {"seed", samples.seed},
+                                   {"quality", to_json(quality)},
+                                   {"real", to_json(floor)},
+                                   {"warnings", quality.warnings}};
+    if (!known.empty()) json["features_accuracy"] = right_share(against, reference.labels);
+    fmt::print("{}\n", json.dump());
+    return;
+  }
+  fmt::print("samples: {}\nagainst: {} {} pictures of {}\nfeatures: {}{}\n", samples.from, reference.x.size(0),
+             a.against, samples.data.name, features->description(), known);
+  print_figures(quality, floor, reference.class_names);
+  for (const auto& warning : quality.warnings) fmt::print("warning: {}\n", warning);
+}
+
+}  // namespace
+
+void add_evaluate(CLI::App& app) {
+  auto* command =
+      app.add_subcommand("evaluate", "measure the quality of samples, beside that of as many real pictures");
+  auto a = std::make_shared<Arguments>();
+  command->add_option("RUN", a->what, "a run's folder, one of its checkpoints, or SAMPLES.npz with --data")->required();
+  command->add_option("--metric", a->metrics, "frechet, kid or inception; may be given often")
+      ->capture_default_str()
+      ->take_all()
+      ->allow_extra_args(false)
+      ->check(CLI::IsMember({"frechet", "kid", "inception"}));
+  command->add_option("--features", a->features,
+                      "what pictures are compared by: a classifier's run or .safetensors (default: "
+                      "runs/classifier-<data>; points: themselves)");
+  command->add_option("--count", a->count, "samples drawn from a run")
+      ->capture_default_str()
+      ->check(CLI::Range(std::int64_t{2}, std::int64_t{10000000}));
+  command->add_option("--steps", a->steps, "Langevin steps (default: the recipe's)")
+      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1000000}));
+  command->add_option("--seed", a->seed, "default: the recipe's")->check(CLI::NonNegativeNumber);
+  command->add_option("--against", a->against, "the split that samples are compared with: test or train")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"test", "train"}));
+  command->add_option("--data", a->data, "the data set that SAMPLES.npz imitate");
+  command->add_option("--data-path", a->data_path, "its folder, where it is not in the usual one");
+  command->add_flag("--raw", a->raw, "the weights as trained instead of their average");
+  command->add_option("--set", a->set, "section.key=value, instead of the recipe's; may be given often")
+      ->take_all()
+      ->allow_extra_args(false);
+  command->add_flag("--json", a->json, "print one JSON object");
+  command->callback([a] { evaluate(*a); });
+}
+
+}  // namespace igebm::tools
