@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "igebm/base/error.h"
+#include "igebm/evaluation/judge.h"
 #include "igebm/evaluation/quality.h"
 #include "igebm/io/npz.h"
 #include "igebm/training/trainer.h"
@@ -21,7 +22,7 @@ struct Arguments {
   std::string what, features, data, data_path, against = "test";
   std::vector<std::string> metrics = {"frechet"}, set;
   std::int64_t count = 1000, steps = -1, seed = -1;
-  bool raw = false, json = false;
+  bool raw = false, best = false, json = false;
 };
 
 /// Samples and where they are from.
@@ -29,7 +30,7 @@ struct Samples {
   at::Tensor x;  ///< pictures float (N, C, H, W) in [0, 1], or points float (N, D)
   std::string from;
   data::Options data;
-  std::uint64_t seed = 0;
+  std::uint64_t seed = 0, data_seed = 0;
 };
 
 /// Ready samples: `images` or `points` of an npz file.
@@ -85,19 +86,8 @@ Samples draw_samples(const Arguments& a, training::Recipe recipe, const training
                        a.raw ? "weights as trained" : "average of weights", recipe.sampling.flow.steps,
                        recipe.sampling.steps, s.seed);
   s.data = recipe.data;
+  s.data_seed = static_cast<std::uint64_t>(recipe.seed);
   return s;
-}
-
-/// What --features says, or the usual place.
-evaluation::FeaturesPtr find_features(const Arguments& a, const Samples& s) {
-  if (!a.features.empty()) return evaluation::load_features(a.features);
-  if (s.x.dim() == 2) return evaluation::coordinates();
-  const fs::path usual = fs::path("runs") / ("classifier-" + s.data.name);
-  if (fs::exists(usual / "checkpoints")) return evaluation::load_features(usual);
-  throw UserError(
-      fmt::format("evaluate: expected --features FILE, as there is no {}; a classifier is trained by: igebm "
-                  "train recipes/classifier-fashion-mnist.toml",
-                  usual.string()));
 }
 
 double right_share(const evaluation::Extracted& extracted, const at::Tensor& labels) {
@@ -152,9 +142,19 @@ void evaluate(const Arguments& a) {
   const at::NoGradGuard no_grad;
   const auto console = a.json ? std::make_unique<Observer>() : make_console();
   catch_interrupts();
+  // What does not fit is said before the work.
+  const auto load_features = [&](const data::Options& data, const std::vector<std::int64_t>& shape) {
+    auto features = evaluation::features_or_usual(a.features, data, shape.size() == 3);
+    const auto one = features->extract(at::zeros(shape).unsqueeze(0));
+    if (std::count(a.metrics.begin(), a.metrics.end(), "inception") > 0 && !one.probabilities.defined())
+      throw UserError("evaluate: --metric inception: these features tell no classes, which the score is made of");
+    return features;
+  };
   Samples samples;
+  evaluation::FeaturesPtr features;
   if (fs::path(a.what).extension() == ".npz") {
     samples = read_samples(a);
+    features = load_features(samples.data, samples.x.sizes().slice(1).vec());
   } else {
     if (!a.data.empty()) throw UserError("evaluate: --data goes with SAMPLES.npz; a run knows its data");
     const fs::path run = fs::exists(fs::path(a.what) / "checkpoint.json")
@@ -162,17 +162,14 @@ void evaluate(const Arguments& a) {
                              : fs::path(a.what);
     if (!fs::exists(run / "recipe.toml")) throw UserError(fmt::format("{}: not a run (no recipe.toml in it)", a.what));
     const auto recipe = training::read_recipe((run / "recipe.toml").string(), a.set);
-    const auto model = training::load_model(a.what, a.raw);
+    const auto model = training::load_model(a.best ? training::find_best(run) : a.what, a.raw);
     if (model.graph.outputs > 0) return evaluate_classifier(a, recipe);
-    samples.data = recipe.data;
-    samples.x = at::empty(model.graph.input_shape).unsqueeze(0);
-    find_features(a, samples);  // what is missing is said before the work
+    features = load_features(recipe.data, model.graph.input_shape);
     samples = draw_samples(a, recipe, model, run, *console);
   }
-  const auto features = find_features(a, samples);
   const bool against_test = a.against == "test";
   const auto split = [&](bool test) {
-    return data::load(samples.data, test ? data::Split::test : data::Split::train, samples.seed);
+    return data::load(samples.data, test ? data::Split::test : data::Split::train, samples.data_seed);
   };
   const data::Dataset reference = split(against_test), others = split(!against_test);
   if (reference.x.sizes().slice(1) != samples.x.sizes().slice(1))
@@ -180,11 +177,17 @@ void evaluate(const Arguments& a) {
   const std::int64_t floor_count = std::min(samples.x.size(0), others.x.size(0));
   const at::Tensor chosen = evaluation::choose(others.x.size(0), floor_count, samples.seed, ~std::uint64_t{0});
 
+  const auto extract = [&](const char* whose, const at::Tensor& pictures) {
+    return evaluation::extract_all(*features, pictures, 250, [&](std::int64_t done, std::int64_t total) {
+      if (interrupted()) throw UserError("evaluate: interrupted");
+      if (done < total) console->progress(whose, done, total);
+    });
+  };
   const evaluation::QualityOptions options = {.metrics = a.metrics, .seed = samples.seed};
-  const auto against = evaluation::extract_all(*features, reference.x);
-  const auto quality = evaluation::measure(evaluation::extract_all(*features, samples.x), against, options);
+  const auto against = extract("features of the data", reference.x);
+  const auto quality = evaluation::measure(extract("features of samples", samples.x), against, options);
   const auto floor =
-      evaluation::measure(evaluation::extract_all(*features, others.x.index_select(0, chosen)), against, options);
+      evaluation::measure(extract("features of real pictures", others.x.index_select(0, chosen)), against, options);
   const std::string known =
       against.probabilities.defined() && against.probabilities.size(1) == reference.classes
           ? fmt::format(", which tell {:.1f} % of these right", 100 * right_share(against, reference.labels))
@@ -203,8 +206,8 @@ void evaluate(const Arguments& a) {
     fmt::print("{}\n", json.dump());
     return;
   }
-  fmt::print("samples: {}\nagainst: {} {} pictures of {}\nfeatures: {}{}\n", samples.from, reference.x.size(0),
-             a.against, samples.data.name, features->description(), known);
+  fmt::print("samples: {}\nagainst: {} {} {} of {}\nfeatures: {}{}\n", samples.from, reference.x.size(0), a.against,
+             samples.x.dim() == 4 ? "pictures" : "points", samples.data.name, features->description(), known);
   print_figures(quality, floor, reference.class_names);
   for (const auto& warning : quality.warnings) fmt::print("warning: {}\n", warning);
 }
@@ -222,8 +225,8 @@ void add_evaluate(CLI::App& app) {
       ->allow_extra_args(false)
       ->check(CLI::IsMember({"frechet", "kid", "inception"}));
   command->add_option("--features", a->features,
-                      "what pictures are compared by: a classifier's run or .safetensors (default: "
-                      "runs/classifier-<data>; points: themselves)");
+                      "what pictures are compared by: a classifier's run or .safetensors, a CIFAR ResNet's .npz, or a "
+                      "TorchScript .pt such as Inception's (default: runs/classifier-<data>; points: themselves)");
   command->add_option("--count", a->count, "samples drawn from a run")
       ->capture_default_str()
       ->check(CLI::Range(std::int64_t{2}, std::int64_t{10000000}));
@@ -235,6 +238,7 @@ void add_evaluate(CLI::App& app) {
       ->check(CLI::IsMember({"test", "train"}));
   command->add_option("--data", a->data, "the data set that SAMPLES.npz imitate");
   command->add_option("--data-path", a->data_path, "its folder, where it is not in the usual one");
+  command->add_flag("--best", a->best, "the checkpoint that the recipe's [evaluate] found best, instead of the newest");
   command->add_flag("--raw", a->raw, "the weights as trained instead of their average");
   command->add_option("--set", a->set, "section.key=value, instead of the recipe's; may be given often")
       ->take_all()

@@ -31,6 +31,7 @@ void describe_recipe(const training::Recipe& recipe) {
                    : "",
                phase.has_classification ? ", classification" : "");
   }
+  if (recipe.network.kind == "classifier") return;
   fmt::print("sampling: {} flow and {} Langevin steps\n", recipe.sampling.flow.steps, recipe.sampling.steps);
 }
 
@@ -61,6 +62,10 @@ void info(const std::string& what) {
                newest.step == recipe.total_steps() ? " (finished)" : "", newest.rollbacks);
     for (const auto& folder : folders) fmt::print(" {}", folder.filename().string());
     fmt::print("\n");
+    if (newest.best) {
+      fmt::print("best: step {}, {} {:.4g} of {} samples (checkpoints/best; igebm sample {} --best)\n",
+                 newest.best->step, recipe.evaluate.metric, newest.best->value, recipe.evaluate.count, what);
+    }
     describe_graph(newest.network.graph);
     return;
   }

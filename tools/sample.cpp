@@ -17,7 +17,7 @@ namespace {
 struct Arguments {
   std::string run, out = "samples.png";
   std::int64_t count = 100, steps = -1, label = -1, seed = -1;
-  bool raw = false;
+  bool raw = false, best = false;
   std::vector<std::string> set;
 };
 
@@ -32,7 +32,7 @@ void sample(const Arguments& a) {
   if (!fs::exists(run / "recipe.toml")) throw UserError(fmt::format("{}: not a run (no recipe.toml in it)", a.run));
   auto recipe = training::read_recipe((run / "recipe.toml").string(), a.set);
   if (a.steps >= 0) recipe.sampling.steps = a.steps;
-  const auto model = training::load_model(a.run, a.raw);
+  const auto model = training::load_model(a.best ? training::find_best(run) : a.run, a.raw);
   nn::Network network(model.graph, 0);
   for (auto& [name, t] : network.buffers()) t.copy_(model.buffers.at(name));
   const at::NoGradGuard no_grad;
@@ -102,6 +102,7 @@ void add_sample(CLI::App& app) {
   command->add_option("--seed", a->seed, "default: the recipe's")->check(CLI::NonNegativeNumber);
   command->add_option("--out", a->out, "FILE.png (a grid), FILE.npz (arrays) or FILE.gif (the sampling as it goes)")
       ->capture_default_str();
+  command->add_flag("--best", a->best, "the checkpoint that the recipe's [evaluate] found best, instead of the newest");
   command->add_flag("--raw", a->raw, "the weights as trained instead of their average");
   command->add_option("--set", a->set, "section.key=value, instead of the recipe's; may be given often")
       ->take_all()

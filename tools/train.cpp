@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "igebm/base/error.h"
+#include "igebm/evaluation/judge.h"
 #include "igebm/training/trainer.h"
 #include "tools/commands.h"
 
@@ -22,11 +23,11 @@ void train(const Arguments& a) {
   const auto console = make_console();
   catch_interrupts();
   auto trainer = [&] {
-    if (!a.resume.empty()) return training::Trainer::resume(a.resume, a.set, *console);
+    if (!a.resume.empty()) return training::Trainer::resume(a.resume, a.set, *console, evaluation::judge);
     const auto recipe = training::read_recipe(a.recipe, a.set);
     const std::filesystem::path out =
         a.out.empty() ? "runs" / std::filesystem::path(a.recipe).stem() : std::filesystem::path(a.out);
-    return training::Trainer::begin(recipe, out, *console);
+    return training::Trainer::begin(recipe, out, *console, evaluation::judge);
   }();
   const bool finished = trainer.train(interrupted);
   const std::string run = trainer.run().string();

@@ -32,7 +32,8 @@ FeaturesPtr load_features(const std::filesystem::path& path) {
       path.string()));
 }
 
-Extracted extract_all(const Features& features, const at::Tensor& pictures, std::int64_t batch) {
+Extracted extract_all(const Features& features, const at::Tensor& pictures, std::int64_t batch,
+                      const Progress& progress) {
   const at::NoGradGuard no_grad;
   std::vector<at::Tensor> values, probabilities;
   for (std::int64_t begin = 0; begin < pictures.size(0); begin += batch) {
@@ -45,6 +46,7 @@ Extracted extract_all(const Features& features, const at::Tensor& pictures, std:
     const Extracted part = features.extract(x);
     values.push_back(part.features);
     if (part.probabilities.defined()) probabilities.push_back(part.probabilities);
+    if (progress) progress(begin + x.size(0), pictures.size(0));
   }
   if (values.empty()) throw UserError("features: no pictures");
   return {at::cat(values), probabilities.empty() ? at::Tensor() : at::cat(probabilities)};

@@ -14,12 +14,10 @@
 namespace igebm::evaluation {
 namespace {
 
-at::Tensor checked(const at::Tensor& features, const char* what) {
+void check(const at::Tensor& features, const char* what) {
   if (features.dim() != 2 || features.size(0) < 2)
     throw UserError(fmt::format("{}: expected at least 2 rows of features, got {}", what, features.size(0)));
-  const at::Tensor x = features.to(at::kDouble);
-  if (!x.isfinite().all().item<bool>()) throw UserError(fmt::format("{}: features that are not finite", what));
-  return x;
+  if (!features.isfinite().all().item<bool>()) throw UserError(fmt::format("{}: features that are not finite", what));
 }
 
 void same_width(std::int64_t a, std::int64_t b, const char* what) {
@@ -61,9 +59,14 @@ double discrepancy(const at::Tensor& a, const at::Tensor& b) {
 }  // namespace
 
 Moments moments(const at::Tensor& features) {
-  const at::Tensor x = checked(features, "moments");
-  const at::Tensor mean = x.mean(0), centred = x - mean;
-  return {mean, at::matmul(centred.t(), centred) / static_cast<double>(x.size(0) - 1)};
+  check(features, "moments");
+  const at::Tensor mean = features.mean(0, /*keepdim=*/false, at::kDouble);
+  at::Tensor sum = at::zeros({features.size(1), features.size(1)}, at::kDouble);
+  for (const at::Tensor& part : features.split(4096)) {  // all at once, 50,000 x 2,048 would take gigabytes
+    const at::Tensor centred = part.to(at::kDouble) - mean;
+    sum.addmm_(centred.t(), centred);
+  }
+  return {mean, sum / static_cast<double>(features.size(0) - 1)};
 }
 
 double frechet_distance(const Moments& a, const Moments& b) {
@@ -76,29 +79,32 @@ double frechet_distance(const Moments& a, const Moments& b) {
 }
 
 double kernel_distance(const at::Tensor& a, const at::Tensor& b) {
+  check(a, "kernel distance"), check(b, "kernel distance");
   same_width(a.size(1), b.size(1), "kernel distance");
-  return discrepancy(checked(a, "kernel distance"), checked(b, "kernel distance"));
+  return discrepancy(a.to(at::kDouble), b.to(at::kDouble));
 }
 
 Estimate kernel_distance(const at::Tensor& a, const at::Tensor& b, const KernelDistanceOptions& options) {
-  const at::Tensor x = checked(a, "kernel distance"), y = checked(b, "kernel distance");
-  same_width(x.size(1), y.size(1), "kernel distance");
+  check(a, "kernel distance"), check(b, "kernel distance");
+  same_width(a.size(1), b.size(1), "kernel distance");
   const std::int64_t size = options.subset_size;
-  if (options.subsets < 1 || size < 2 || size > x.size(0) || size > y.size(0)) {
+  if (options.subsets < 1 || size < 2 || size > a.size(0) || size > b.size(0)) {
     throw UserError(fmt::format("kernel distance: {} subsets of {} from {} and {} features", options.subsets, size,
-                                x.size(0), y.size(0)));
+                                a.size(0), b.size(0)));
   }
   std::vector<double> values;
   for (std::int64_t i = 0; i < options.subsets; ++i) {
     const auto stream = static_cast<std::uint64_t>(2 * i);
-    values.push_back(discrepancy(x.index_select(0, choose(x.size(0), size, options.seed, stream)),
-                                 y.index_select(0, choose(y.size(0), size, options.seed, stream + 1))));
+    const at::Tensor x = a.index_select(0, choose(a.size(0), size, options.seed, stream)),
+                     y = b.index_select(0, choose(b.size(0), size, options.seed, stream + 1));
+    values.push_back(discrepancy(x.to(at::kDouble), y.to(at::kDouble)));
   }
   return estimate(values);
 }
 
 Estimate inception_score(const at::Tensor& probabilities, std::int64_t splits) {
-  const at::Tensor p = checked(probabilities, "Inception score");
+  check(probabilities, "Inception score");
+  const at::Tensor p = probabilities.to(at::kDouble);
   const std::int64_t n = p.size(0);
   if (splits < 1 || n < splits)
     throw UserError(fmt::format("Inception score: {} samples in {} parts; expected at least one each", n, splits));

@@ -69,6 +69,47 @@ std::string checksum(const fs::path& path) {
   return fmt::format("{:08x}", crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()));
 }
 
+/// checkpoints/<name>, whole or as it was before.
+void write_checkpoint(const fs::path& run, const Checkpoint& c, const std::string& name) {
+  const fs::path all = run / "checkpoints";
+  const fs::path folder = all / name, temporary = all / ("saving-" + name);
+  std::error_code error;
+  fs::remove_all(temporary, error);
+  fs::create_directories(temporary, error);
+  if (error) throw UserError(fmt::format("{}: cannot be made: {}", temporary.string(), error.message()));
+  try {
+    write_model(temporary / "network.safetensors", c.network, c.network.parameters);
+    if (!c.average.empty()) write_model(temporary / "average.safetensors", c.network, c.average);
+    nn::Tensors state;
+    for (const auto& [part, tensors] : c.state) {
+      for (const auto& [key, t] : tensors) state[part + "." + key] = t;
+    }
+    io::write_safetensors(temporary / "state.safetensors", state, {{"format", "igebm-state"}});
+    nlohmann::ordered_json json = {
+        {"format", "igebm-checkpoint"}, {"version", version},       {"step", c.step},
+        {"regular", c.regular},         {"rollbacks", c.rollbacks}, {"metrics_bytes", c.metrics_bytes},
+        {"threads", c.threads},         {"engine", c.engine}};
+    if (c.best) json["best"] = {{"step", c.best->step}, {"value", c.best->value}};
+    for (const char* file : {"network.safetensors", "average.safetensors", "state.safetensors"}) {
+      if (fs::exists(temporary / file)) json["crc32"][file] = checksum(temporary / file);
+    }
+    io::write_atomically(temporary / "checkpoint.json", json.dump(2) + "\n");
+    // What stands in its place, the same state saved before or the best one before, goes when this one is whole.
+    const fs::path old = all / ("replaced-" + name);
+    fs::remove_all(old);
+    if (fs::exists(folder)) fs::rename(folder, old);
+    fs::rename(temporary, folder);
+    fs::remove_all(old);
+    io::sync_folder(all);
+  } catch (const fs::filesystem_error& e) {
+    fs::remove_all(temporary, error);
+    throw UserError(fmt::format("{}: cannot be saved: {}", folder.string(), e.code().message()));
+  } catch (...) {
+    fs::remove_all(temporary, error);
+    throw;
+  }
+}
+
 bool is_step(const std::string& name) {
   return !name.empty() && name.find_first_not_of("0123456789") == std::string::npos;
 }
@@ -87,47 +128,23 @@ std::vector<fs::path> list_checkpoints(const fs::path& run) {
 }
 
 void save_checkpoint(const fs::path& run, const Checkpoint& c, std::int64_t keep) {
-  const fs::path all = run / "checkpoints";
-  const fs::path folder = all / fmt::format("{:06}", c.step),
-                 temporary = all / ("saving-" + folder.filename().string());
-  std::error_code error;
-  fs::remove_all(temporary, error);
-  fs::create_directories(temporary, error);
-  if (error) throw UserError(fmt::format("{}: cannot be made: {}", temporary.string(), error.message()));
-  try {
-    write_model(temporary / "network.safetensors", c.network, c.network.parameters);
-    if (!c.average.empty()) write_model(temporary / "average.safetensors", c.network, c.average);
-    nn::Tensors state;
-    for (const auto& [part, tensors] : c.state) {
-      for (const auto& [name, t] : tensors) state[part + "." + name] = t;
-    }
-    io::write_safetensors(temporary / "state.safetensors", state, {{"format", "igebm-state"}});
-    nlohmann::ordered_json json = {
-        {"format", "igebm-checkpoint"}, {"version", version},       {"step", c.step},
-        {"regular", c.regular},         {"rollbacks", c.rollbacks}, {"metrics_bytes", c.metrics_bytes},
-        {"threads", c.threads},         {"engine", c.engine}};
-    for (const char* file : {"network.safetensors", "average.safetensors", "state.safetensors"}) {
-      if (fs::exists(temporary / file)) json["crc32"][file] = checksum(temporary / file);
-    }
-    io::write_atomically(temporary / "checkpoint.json", json.dump(2) + "\n");
-    // A second save of the same step holds the same state: put it in the first one's place.
-    const fs::path old = all / ("replaced-" + folder.filename().string());
-    fs::remove_all(old);
-    if (fs::exists(folder)) fs::rename(folder, old);
-    fs::rename(temporary, folder);
-    fs::remove_all(old);
-    io::sync_folder(all);
-  } catch (const fs::filesystem_error& e) {
-    fs::remove_all(temporary, error);
-    throw UserError(fmt::format("{}: cannot be saved: {}", folder.string(), e.code().message()));
-  } catch (...) {
-    fs::remove_all(temporary, error);
-    throw;
-  }
+  write_checkpoint(run, c, fmt::format("{:06}", c.step));
   if (keep > 0) {
+    std::error_code error;
     auto folders = list_checkpoints(run);
     for (std::size_t i = 0; i + static_cast<std::size_t>(keep) < folders.size(); ++i) fs::remove_all(folders[i], error);
   }
+}
+
+void save_best(const fs::path& run, const Checkpoint& c) { write_checkpoint(run, c, "best"); }
+
+fs::path find_best(const fs::path& run) {
+  fs::path best = run / "checkpoints" / "best";
+  if (!fs::exists(best / "checkpoint.json")) {
+    throw UserError(fmt::format("{}: no best checkpoint; a run keeps one where its recipe has evaluate.every above 0",
+                                run.string()));
+  }
+  return best;
 }
 
 Checkpoint load_checkpoint(const fs::path& folder) {
@@ -149,6 +166,7 @@ Checkpoint load_checkpoint(const fs::path& folder) {
     c.metrics_bytes = json.at("metrics_bytes");
     c.threads = json.at("threads");
     c.engine = json.at("engine");
+    if (json.contains("best")) c.best = {json["best"].at("step"), json["best"].at("value")};
     for (const auto& [file, sum] : json.at("crc32").items()) {
       if (checksum(folder / file) != sum.get<std::string>()) {
         throw UserError(

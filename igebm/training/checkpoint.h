@@ -19,13 +19,20 @@ struct Model {
   std::map<std::string, std::string> metadata;  ///< "format": "igebm", "version", "graph", "step", "recipe"
 };
 
+/// The best figure of quality so far.
+struct Best {
+  std::int64_t step = 0;
+  double value = 0;
+};
+
 struct Checkpoint {
   std::int64_t step = 0;           ///< training steps done
   bool regular = true;             ///< at the recipe's interval; false: saved because of an interruption
   std::int64_t rollbacks = 0;      ///< by the watchdog until then
   std::int64_t metrics_bytes = 0;  ///< length of metrics.jsonl then
   std::int64_t threads = 0;
-  std::string engine;                        ///< description of the engine that sampled
+  std::string engine;  ///< description of the engine that sampled
+  std::optional<Best> best;
   Model network;                             ///< network.safetensors: parameters as trained
   nn::Tensors average;                       ///< average.safetensors: their average, if there is one
   std::map<std::string, nn::Tensors> state;  ///< state.safetensors: "optimizer", "<objective>", …, tensors by name
@@ -34,6 +41,12 @@ struct Checkpoint {
 /// Writes checkpoint and removes what exceeds the newest `keep` (0: removes none). Disk full: UserError, and what
 /// was there is left as it was.
 void save_checkpoint(const std::filesystem::path& run, const Checkpoint& checkpoint, std::int64_t keep);
+
+/// The same as checkpoints/best, in place of the one before; nothing else removes it.
+void save_best(const std::filesystem::path& run, const Checkpoint& checkpoint);
+
+/// checkpoints/best, or throws UserError.
+std::filesystem::path find_best(const std::filesystem::path& run);
 
 /// Throws UserError naming the file that is missing, truncated, changed, foreign or from a newer version.
 Checkpoint load_checkpoint(const std::filesystem::path& folder);

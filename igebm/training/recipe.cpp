@@ -168,6 +168,14 @@ void describe(Fields& f, Recipe& r) {
     describe(g, r.sampling.langevin);
     if (r.sampling.langevin.low >= r.sampling.langevin.high) g.problem("low", "low must be below high");
   });
+  f.section("evaluate", [&](Fields& g) {
+    g.field("every", r.evaluate.every, count_from_zero, "training steps between figures of quality; 0: none");
+    g.field("metric", r.evaluate.metric, {"frechet", "kid", "inception"}, "by which checkpoints/best is kept");
+    g.field("features", r.evaluate.features, {}, "a file or run, as for igebm evaluate; empty: the usual ones");
+    g.field("count", r.evaluate.count, Range{2, 1e9}, "samples drawn for a figure");
+    if (r.evaluate.every > 0 && r.network.kind == "classifier")
+      g.problem("every", "a classifier draws no samples to evaluate");
+  });
   f.section("watchdog", [&](Fields& g) {
     g.field("energy_limit", r.watchdog.energy_limit, positive, "of the mean |E| of data or samples");
     g.field("rollbacks", r.watchdog.rollbacks, count_from_zero, "to the last good checkpoint, before training stops");

@@ -53,6 +53,14 @@ struct OutputOptions {
   std::int64_t samples = 64;
 };
 
+/// Quality of samples during training, by which the best checkpoint is kept as checkpoints/best.
+struct EvaluateOptions {
+  std::int64_t every = 0;          ///< training steps between figures; 0: none
+  std::string metric = "frechet";  ///< "frechet", "kid" (less is better) or "inception" (more is)
+  std::string features;            ///< as `igebm evaluate --features`; empty: the usual ones
+  std::int64_t count = 500;        ///< samples drawn for a figure
+};
+
 struct Recipe {
   std::int64_t seed = 0;
   std::int64_t threads = 0;  ///< 0: one per core
@@ -64,6 +72,7 @@ struct Recipe {
   sampling::SamplerOptions sampling;
   WatchdogOptions watchdog;
   OutputOptions output;
+  EvaluateOptions evaluate;
 
   std::int64_t total_steps() const;
 };

@@ -21,6 +21,7 @@ namespace {
 
 namespace fs = std::filesystem;
 constexpr std::int64_t picture_streams = std::int64_t{1} << 40;  // far from the training's chains
+constexpr std::int64_t quality_streams = std::int64_t{3} << 40;
 
 /// Where step `step` falls: the phase's index, and the step within it.
 std::pair<std::size_t, std::int64_t> place(const Recipe& recipe, std::int64_t step) {
@@ -52,6 +53,8 @@ struct Trainer::State {
   std::int64_t rolled_back_to = -1;  // by the last rollback
   std::ofstream metrics;
   std::optional<io::EventFile> events;  // for TensorBoard
+  Judge judge;
+  std::optional<Best> best;
 
   State(const Recipe& r, fs::path folder, Observer& o, const data::Dataset& train, const data::Dataset& held_out)
       : recipe(r),
@@ -125,6 +128,7 @@ struct Trainer::State {
     c.metrics_bytes = static_cast<std::int64_t>(fs::file_size(run / "metrics.jsonl"));
     c.threads = at::get_num_threads();
     c.engine = frozen->description();
+    c.best = best;
     c.network = {network.graph(),
                  network.parameters(),
                  network.buffers(),
@@ -146,6 +150,7 @@ struct Trainer::State {
   void restore(const Checkpoint& c) {
     const at::NoGradGuard no_grad;
     step = saved_step = c.step;
+    best = c.best;
     const auto copy = [](const nn::Tensors& from, nn::Tensors& to) {
       for (auto& [name, t] : to) t.copy_(from.at(name));
     };
@@ -191,7 +196,9 @@ struct Trainer::State {
       // Diverged twice from the same checkpoint: its weights were broken already, unless there is none before it.
       const bool broken = c.step == rolled_back_to && folders.size() > 1;
       if (c.regular && c.step <= from && !broken) {
+        const auto best_so_far = best;
         restore(c);
+        best = best_so_far;  // its checkpoint was good all the same
         ++rollbacks;
         rolled_back_to = c.step;
         make_objectives();  // fresh buffers: the old chains may sit where the energy broke
@@ -289,6 +296,33 @@ struct Trainer::State {
     observer.picture(step, path.string());
   }
 
+  void make_judge(const MakeJudge& make) {
+    if (recipe.evaluate.every == 0) return;
+    if (!make) throw UserError("evaluate.every: this program cannot evaluate during training; set it to 0");
+    judge = make(recipe);
+  }
+
+  /// A figure of samples drawn with the average of weights; the checkpoint is kept if it is the best so far.
+  void evaluate() {
+    const at::NoGradGuard no_grad;
+    const auto prepared = engine::prepare(network.graph(), network.effective_weights(average.weights()),
+                                          {.engine = recipe.engine, .choices = frozen->choices()});
+    const at::Tensor x =
+        draw(recipe, network.graph(), *prepared, recipe.evaluate.count, quality_streams, {}, seed(), nullptr).x;
+    if (!x.isfinite().all().item<bool>()) return;
+    const double value = judge(x.dim() == 4 ? to_unit(x, recipe.data) : x);
+    const std::string name = "quality/" + recipe.evaluate.metric;
+    write_metrics({{"step", step}, {name, value}});
+    events->scalars(step, {{name, value}});
+    const bool better = !best || (recipe.evaluate.metric == "inception" ? value > best->value : value < best->value);
+    if (better) {
+      best = {step, value};
+      save_best(run, checkpoint(true));
+    }
+    observer.message(fmt::format("step {}: {} {:.4g} of {} samples{}", step, name, value, recipe.evaluate.count,
+                                 better ? ", the best so far" : ""));
+  }
+
   void write_samples(const fs::path& path, const nn::Tensors& weights, std::int64_t count) {
     fs::create_directories(path.parent_path());
     const auto prepared =
@@ -328,7 +362,7 @@ std::pair<data::Dataset, data::Dataset> load_data(const Recipe& recipe) {
 
 }  // namespace
 
-Trainer Trainer::begin(const Recipe& recipe, const fs::path& run, Observer& observer) {
+Trainer Trainer::begin(const Recipe& recipe, const fs::path& run, Observer& observer, const MakeJudge& make_judge) {
   if (fs::exists(run) && !fs::is_empty(run)) {
     throw UserError(fmt::format("{}: holds something already; resume it with --resume {}, or choose another --out",
                                 run.string(), run.string()));
@@ -336,6 +370,7 @@ Trainer Trainer::begin(const Recipe& recipe, const fs::path& run, Observer& obse
   use_threads(recipe);
   const auto [train, validation] = load_data(recipe);
   auto state = std::make_unique<State>(recipe, run, observer, train, validation);
+  state->make_judge(make_judge);
   std::error_code error;
   fs::create_directories(run, error);
   if (error) throw UserError(fmt::format("{}: cannot be made: {}", run.string(), error.message()));
@@ -348,7 +383,8 @@ Trainer Trainer::begin(const Recipe& recipe, const fs::path& run, Observer& obse
   return Trainer(std::move(state));
 }
 
-Trainer Trainer::resume(const fs::path& from, const std::vector<std::string>& assignments, Observer& observer) {
+Trainer Trainer::resume(const fs::path& from, const std::vector<std::string>& assignments, Observer& observer,
+                        const MakeJudge& make_judge) {
   const bool is_checkpoint = fs::exists(from / "checkpoint.json");
   const fs::path run = is_checkpoint ? fs::canonical(from).parent_path().parent_path() : from;
   if (!fs::exists(run / "recipe.toml"))
@@ -384,8 +420,20 @@ Trainer Trainer::resume(const fs::path& from, const std::vector<std::string>& as
   for (const auto& later : folders) {
     if (std::stoll(later.filename()) > checkpoint.step) fs::remove_all(later);
   }
+  state->make_judge(make_judge);
+  // Gone on with as it was, a run comes to a later best again; otherwise it has no place in what follows.
+  const fs::path best = run / "checkpoints" / "best";
+  if ((is_checkpoint || !assignments.empty()) && fs::exists(best / "checkpoint.json") &&
+      load_checkpoint(best).step > checkpoint.step) {
+    fs::remove_all(best);
+    checkpoint.best.reset();
+  }
   state->rollbacks = checkpoint.rollbacks;
   state->restore(checkpoint);
+  // The best one is kept before a phase's end, the others after it.
+  if (fs::canonical(folder).filename() == "best" && state->step < recipe.total_steps() &&
+      place(recipe, state->step).second == 0)
+    state->enter_phase();
   state->open_metrics(checkpoint.metrics_bytes);
   state->choose_algorithms();
   observer.message(fmt::format("resuming {} at step {}", run.string(), checkpoint.step));
@@ -412,6 +460,7 @@ bool Trainer::train(const std::function<bool()>& stop) {
     if (s.recipe.output.samples_every > 0 && s.step % s.recipe.output.samples_every == 0 && !s.classifies()) {
       s.picture(s.run / "samples" / fmt::format("{:06}.png", s.step), s.recipe.output.samples);
     }
+    if (s.recipe.evaluate.every > 0 && (s.step % s.recipe.evaluate.every == 0 || s.step == total)) s.evaluate();
     const bool phase_ends = s.step < total && place(s.recipe, s.step).second == 0;
     if (phase_ends) s.enter_phase();
     if (s.step % s.recipe.output.checkpoint_every == 0 || phase_ends || s.step == total) {

@@ -10,16 +10,22 @@
 
 namespace igebm::training {
 
+/// A figure of quality of samples, pictures (N, C, H, W) in [0, 1] or points (N, D).
+using Judge = std::function<double(const at::Tensor& samples)>;
+/// The judge that a recipe's section [evaluate] asks for: evaluation::judge, which this room does not know.
+using MakeJudge = std::function<Judge(const Recipe& recipe)>;
+
 /// Trains a recipe in a run's folder: takes steps, keeps checkpoints and metrics.jsonl, draws samples, and goes back
 /// to the last good checkpoint when the energies leave their bounds. Everything is a function of the recipe and of
 /// what a checkpoint holds: stopped anywhere and resumed, it arrives at the same bits.
 class Trainer {
  public:
   /// A new run. Throws UserError if `run` holds anything, or if the recipe cannot be built.
-  static Trainer begin(const Recipe& recipe, const std::filesystem::path& run, Observer& observer);
+  static Trainer begin(const Recipe& recipe, const std::filesystem::path& run, Observer& observer,
+                       const MakeJudge& make_judge = {});
   /// Goes on from `from`: a run's folder (its newest checkpoint) or one of its checkpoints (later ones are dropped).
   static Trainer resume(const std::filesystem::path& from, const std::vector<std::string>& assignments,
-                        Observer& observer);
+                        Observer& observer, const MakeJudge& make_judge = {});
 
   Trainer(Trainer&&) noexcept;
   ~Trainer();

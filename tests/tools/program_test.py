@@ -65,6 +65,24 @@ steps = 2
 step_size = 0.01
 """
 
+CLASSIFIER = """
+[data]
+name = "mnist"
+path = "{path}"
+dequantize = false
+validation = 0.2
+[network]
+kind = "classifier"
+channels = [4, 8]
+features = 3
+[train]
+metrics_every = 5
+[phase.train]
+steps = 20
+batch = 8
+[phase.train.classification]
+"""
+
 
 def igebm(*arguments, **options):
     return subprocess.run([PROGRAM, *map(str, arguments)], capture_output=True, text=True, **options)
@@ -85,9 +103,9 @@ class Program(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         return done.stdout
 
-    def refused(self, expected, *arguments):
+    def refused(self, expected, *arguments, **options):
         """One line on standard error that says what and where, status 2."""
-        done = igebm(*arguments)
+        done = igebm(*arguments, **options)
         self.assertEqual(done.returncode, 2, (arguments, done.stdout, done.stderr))
         self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
         for text in [expected] if isinstance(expected, str) else expected:
@@ -155,6 +173,95 @@ class Program(unittest.TestCase):
         self.works("sample", run, "--count", 5, "--label", 3, "--seed", 2, "--steps", 4, "--out", self.folder / "again.npz")
         self.assertEqual((self.folder / "c.npz").read_bytes(), (self.folder / "again.npz").read_bytes())
         self.refused("expected 0 to 9", "sample", run, "--label", 10)
+
+    def evaluated(self):
+        """A run of pictures, and a classifier of them."""
+        run, classifier = self.folder / "run", self.folder / "classifier"
+        self.works("train", self.images(), "--out", run)
+        recipe = self.folder / "classifier.toml"
+        recipe.write_text(CLASSIFIER.format(path=self.folder))
+        self.assertIn("igebm evaluate RUN --features", self.works("train", recipe, "--out", classifier))
+        return run, classifier
+
+    def test_evaluate(self):
+        run, classifier = self.evaluated()
+        self.assertIn("of 20 test pictures of mnist are right", self.works("evaluate", classifier))
+        accuracy = json.loads(self.works("evaluate", classifier, "--json"))["accuracy"]
+        records = [json.loads(line) for line in (classifier / "metrics.jsonl").read_text().splitlines()]
+        self.assertIn("accuracy/validation", records[-1])
+        metrics = ["--metric", "frechet", "--metric", "kid", "--metric", "inception"]
+        arguments = ["evaluate", run, "--features", classifier, "--count", 12, "--steps", 1, *metrics]
+        out = self.works(*arguments)
+        for text in ("samples", "real against real", "20 test pictures of mnist", "3 flow and 1 Langevin", "seed 0"):
+            self.assertIn(text, out)
+        told = json.loads(self.works(*arguments, "--json"))
+        self.assertEqual(told, json.loads(self.works(*arguments, "--json")))
+        self.assertEqual((told["quality"]["count"], told["real"]["count"], told["feature_count"]), (12, 12, 3))
+        self.assertEqual(told["features_accuracy"], accuracy)
+        self.assertAlmostEqual(sum(told["quality"]["class_shares"]), 1)
+        # The same samples from a file, and features from a file: the same figures.
+        samples = self.folder / "samples.npz"
+        self.works("sample", run, "--count", 12, "--steps", 1, "--out", samples)
+        weights = classifier / "checkpoints/000020/average.safetensors"
+        file = json.loads(self.works("evaluate", samples, "--data", "mnist", "--data-path", self.folder, "--features", weights, *metrics, "--json"))
+        for figure in ("frechet", "kid", "inception", "class_shares"):
+            self.assertEqual(file["quality"][figure], told["quality"][figure], figure)
+        self.assertNotEqual(json.loads(self.works(*arguments, "--seed", 5, "--json"))["quality"]["frechet"], told["quality"]["frechet"])
+        self.assertIn("lacks full rank", self.works("evaluate", run, "--features", classifier, "--count", 3, "--steps", 1))
+        self.assertIn("20 train pictures", self.works(*arguments, "--against", "train"))
+        # Points are their own features.
+        self.works("train", self.recipe, "--out", self.folder / "moons", "--set", "phase.train.steps=5")
+        self.assertIn("coordinates", self.works("evaluate", self.folder / "moons", "--count", 50))
+
+    def test_bad_evaluations_are_one_clear_line(self):
+        run, classifier = self.evaluated()
+        samples = self.folder / "samples.npz"
+        self.works("sample", run, "--count", 4, "--steps", 0, "--out", samples)
+        points = self.folder / "points.npz"
+        self.works("train", self.recipe, "--out", self.folder / "moons", "--set", "phase.train.steps=5")
+        self.works("sample", self.folder / "moons", "--count", 4, "--out", points)
+        few = ["--count", 4, "--steps", 0]
+        self.refused(["--features", "classifier-fashion-mnist.toml"], "evaluate", run, *few, cwd=self.folder)
+        self.refused("no such features", "evaluate", run, "--features", self.folder / "absent", *few)
+        self.refused("not a classifier", "evaluate", run, "--features", run, *few)
+        self.refused("fid", "evaluate", run, "--metric", "fid")
+        self.refused("--count", "evaluate", run, "--count", 1)
+        self.refused("not a run", "evaluate", self.folder / "absent")
+        self.refused("--data NAME", "evaluate", samples)
+        self.refused("knows its data", "evaluate", run, "--data", "mnist")
+        self.refused("unknown data set", "evaluate", samples, "--data", "mnits", "--features", classifier)
+        self.refused("no classes", "evaluate", points, "--data", "two-moons", "--metric", "inception")
+        self.refused("expects pictures of (1, 8, 8), got (2)", "evaluate", points, "--data", "mnist", "--data-path", self.folder, "--features", classifier)
+        self.refused("different shapes", "evaluate", samples, "--data", "two-moons", "--features", classifier)
+        self.refused("no best checkpoint", "evaluate", run, "--features", classifier, "--best", *few)
+        self.refused("draws no samples", "sample", classifier, "--out", self.folder / "x.png")
+        cut = self.folder / "cut.npz"
+        cut.write_bytes(samples.read_bytes()[:-60])
+        self.refused(["cut.npz", "truncated"], "evaluate", cut, "--data", "mnist")
+        weights = classifier / "checkpoints/000020/average.safetensors"
+        cut = self.folder / "cut.safetensors"
+        cut.write_bytes(weights.read_bytes()[:-60])
+        self.refused(["cut.safetensors", "truncated"], "evaluate", run, "--features", cut, *few)
+        self.refused("go together", "train", self.images(), "--set", "phase.train.classification.label_smoothing=0.1")
+
+    def test_the_best_checkpoint_is_kept_and_sampled(self):
+        run, classifier = self.evaluated()
+        best = self.folder / "best"
+        out = self.works("train", self.images(), "--out", best, "--set", "evaluate.every=1", "--set", "evaluate.count=8",
+                         "--set", f"evaluate.features={classifier}")
+        self.assertIn("the best so far", out)
+        figures = {}
+        for line in (best / "metrics.jsonl").read_text().splitlines():
+            record = json.loads(line)
+            if "quality/frechet" in record:
+                figures[record["step"]] = record["quality/frechet"]
+        self.assertEqual(sorted(figures), [1, 2, 3])
+        self.assertIn(f"best: step {min(figures, key=figures.get)}, frechet", self.works("info", best))
+        self.works("sample", best, "--best", "--count", 2, "--out", self.folder / "a.npz")
+        self.works("sample", best / "checkpoints/best", "--count", 2, "--out", self.folder / "b.npz")
+        self.assertEqual((self.folder / "a.npz").read_bytes(), (self.folder / "b.npz").read_bytes())
+        self.refused("no such features", "train", self.images(), "--out", self.folder / "none", "--set", "evaluate.every=1", "--set", "evaluate.features=absent")
+        self.assertFalse((self.folder / "none").exists())
 
     def test_help_and_version(self):
         self.assertIn("train", self.works("--help"))

@@ -1,0 +1,39 @@
+#include "igebm/evaluation/judge.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "igebm/base/error.h"
+#include "igebm/evaluation/quality.h"
+
+namespace igebm::evaluation {
+
+FeaturesPtr features_or_usual(const std::string& path, const data::Options& data, bool pictures) {
+  namespace fs = std::filesystem;
+  if (!path.empty()) return load_features(path);
+  if (!pictures) return coordinates();
+  const fs::path usual = fs::path("runs") / ("classifier-" + data.name);
+  if (fs::exists(usual / "checkpoints")) return load_features(usual);
+  throw UserError(
+      fmt::format("evaluate: no features given (--features FILE), and no {}; a classifier is trained as: "
+                  "igebm train recipes/classifier-fashion-mnist.toml",
+                  usual.string()));
+}
+
+training::Judge judge(const training::Recipe& recipe) {
+  const auto seed = static_cast<std::uint64_t>(recipe.seed);
+  const auto training = data::load(recipe.data, data::Split::train, seed);
+  const auto features = features_or_usual(recipe.evaluate.features, recipe.data, training.x.dim() == 4);
+  const std::int64_t total = training.x.size(0);
+  const at::Tensor rows = choose(total, std::min<std::int64_t>(total, 10000), seed, ~std::uint64_t{0});
+  const Extracted against = extract_all(*features, training.x.index_select(0, rows));
+  const QualityOptions options = {.metrics = {recipe.evaluate.metric}, .seed = seed};
+  return [features, against, options](const at::Tensor& samples) {
+    const Quality q = measure(extract_all(*features, samples), against, options);
+    return q.frechet ? *q.frechet : (q.kid ? q.kid : q.inception)->mean;
+  };
+}
+
+}  // namespace igebm::evaluation
