@@ -14,6 +14,7 @@ Loss Classification::loss(const Step& step) {
   const at::Tensor logits = nn::evaluate(step.graph, step.weights, step.data);
   const at::Tensor right = logits.detach().argmax(1).eq(step.labels).to(at::kDouble).mean();
   return {at::cross_entropy_loss(logits, step.labels, {}, at::Reduction::Mean, -100, options_.label_smoothing),
+          {},
           {{"accuracy/batch", right.item<double>()}}};
 }
 
