@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "igebm/base/philox.h"
 #include "igebm/base/random_v4.h"
 #include "igebm/base/vector_math.h"
 
@@ -148,15 +149,8 @@ void fill(const RandomPlace& place, std::span<T> out, const BlockFunction& block
 }  // namespace
 
 PhiloxCounter philox(PhiloxCounter c, PhiloxKey key) {
-  for (int round = 0; round < 10; ++round) {
-    const std::uint64_t p0 = static_cast<std::uint64_t>(multiplier_0) * c[0],
-                        p1 = static_cast<std::uint64_t>(multiplier_1) * c[2];
-    c = {static_cast<std::uint32_t>(p1 >> 32) ^ c[1] ^ key[0], static_cast<std::uint32_t>(p1),
-         static_cast<std::uint32_t>(p0 >> 32) ^ c[3] ^ key[1], static_cast<std::uint32_t>(p0)};
-    key[0] += weyl_0;
-    key[1] += weyl_1;
-  }
-  return c;
+  const PhiloxWords w = philox_words({c[0], c[1], c[2], c[3]}, key[0], key[1]);
+  return {w.a, w.b, w.c, w.d};
 }
 
 PhiloxKey philox_key(std::uint64_t seed, Purpose purpose) {

@@ -8,6 +8,8 @@
 #include <set>
 #include <vector>
 
+#include "igebm/base/philox.h"
+
 namespace igebm {
 namespace {
 
@@ -26,6 +28,28 @@ TEST(Random, BulkBitsAreThePublishedGenerator) {
   const PhiloxKey key = philox_key(7, Purpose::chain_start);
   for (std::uint32_t i = 0; i < bits.size(); ++i) {
     ASSERT_EQ(bits[i], philox({i / 4, 42, 0x56789abc, 0x1234}, key)[i % 4]) << i;
+  }
+}
+
+// What CUDA kernels draw: the same words, and normals equal to rounding (2e-6 where the radius is largest).
+TEST(Philox, OneCounterAtATimeIsTheSame) {
+  const PhiloxKey key = philox_key(9, Purpose::langevin_noise);
+  const std::int64_t stream = (std::int64_t{5} << 32) + 17, step = 123456;
+  const RandomPlace place{9, Purpose::langevin_noise, static_cast<std::uint64_t>(stream),
+                          static_cast<std::uint32_t>(step)};
+  std::vector<std::uint32_t> bits(1 << 18);
+  std::vector<float> uniform(bits.size()), normal(bits.size());
+  random_bits(place, bits);
+  random_uniform(place, uniform);
+  random_normal(place, normal);
+  for (std::uint32_t i = 0; i < bits.size(); i += 4) {
+    const PhiloxWords w = philox_at(i / 4, stream, step, key[0], key[1]);
+    ASSERT_TRUE(w.a == bits[i] && w.b == bits[i + 1] && w.c == bits[i + 2] && w.d == bits[i + 3]) << i;
+    ASSERT_EQ(philox_uniform(w.c), uniform[i + 2]);
+    float n[4];
+    philox_normals(w.a, w.b, n[0], n[1]);
+    philox_normals(w.c, w.d, n[2], n[3]);
+    for (std::uint32_t k = 0; k < 4; ++k) ASSERT_NEAR(n[k], normal[i + k], 1e-6 * (1 + std::abs(n[k])));
   }
 }
 
