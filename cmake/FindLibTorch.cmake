@@ -1,4 +1,5 @@
-# LibTorch from a torch wheel: target LibTorch::LibTorch.
+# LibTorch from a torch wheel: target LibTorch::LibTorch. LibTorch_HAS_CUDA: a CUDA wheel, with the CUDA runtime's library
+# and headers at hand, from the nvidia wheels beside it or from a toolkit.
 #
 # torch's own package file asks a CUDA wheel for a whole toolkit and overrides CMAKE_CUDA_ARCHITECTURES;
 # headers and libraries are all that is needed. Looked for in LIBTORCH_ROOT, then in .venv of the source
@@ -19,6 +20,18 @@ endforeach()
 foreach(_lib torch_cuda c10_cuda)
   find_library(LibTorch_${_lib}_LIBRARY ${_lib} HINTS ${_torch_hints} PATH_SUFFIXES lib NO_DEFAULT_PATH)
 endforeach()
+set(LibTorch_HAS_CUDA FALSE)
+if(LibTorch_torch_cuda_LIBRARY AND LibTorch_c10_cuda_LIBRARY)
+  get_filename_component(_torch_lib ${LibTorch_torch_cuda_LIBRARY} DIRECTORY)
+  file(GLOB _nvidia ${_torch_lib}/../../nvidia/cu1? ${_torch_lib}/../../nvidia/cuda_runtime)
+  file(GLOB _toolkits /usr/local/cuda /usr/local/cuda-1?.*)
+  set(_cuda_hints ${_nvidia} ${CUDAToolkit_ROOT} $ENV{CUDA_HOME} ${_toolkits})
+  find_library(LibTorch_cudart_LIBRARY NAMES cudart libcudart.so.13 libcudart.so.12 HINTS ${_cuda_hints} PATH_SUFFIXES lib lib64)
+  find_path(LibTorch_CUDA_INCLUDE_DIR cuda_runtime_api.h HINTS ${_cuda_hints} PATH_SUFFIXES include)
+  if(LibTorch_cudart_LIBRARY AND LibTorch_CUDA_INCLUDE_DIR)
+    set(LibTorch_HAS_CUDA TRUE)
+  endif()
+endif()
 include(FindPackageHandleStandardArgs)
 find_package_handle_standard_args(LibTorch REQUIRED_VARS LibTorch_torch_cpu_LIBRARY LibTorch_c10_LIBRARY LibTorch_INCLUDE_DIR
   REASON_FAILURE_MESSAGE "run scripts/setup, or give -DLIBTORCH_ROOT=<site-packages>/torch")
@@ -30,7 +43,12 @@ if(LibTorch_FOUND AND NOT TARGET LibTorch::LibTorch)
   target_link_libraries(LibTorch::LibTorch INTERFACE
     -Wl,--no-as-needed ${LibTorch_torch_LIBRARY} ${LibTorch_torch_cpu_LIBRARY} ${LibTorch_c10_LIBRARY} -Wl,--as-needed)
   if(LibTorch_torch_cuda_LIBRARY)
-    target_link_libraries(LibTorch::LibTorch INTERFACE
+    # --allow-shlib-undefined: what torch_cuda itself needs (cuDNN, cuBLAS, ...) the loader finds by torch's own paths.
+    target_link_libraries(LibTorch::LibTorch INTERFACE -Wl,--allow-shlib-undefined
       -Wl,--no-as-needed ${LibTorch_torch_cuda_LIBRARY} ${LibTorch_c10_cuda_LIBRARY} -Wl,--as-needed)
+  endif()
+  if(LibTorch_HAS_CUDA)
+    target_include_directories(LibTorch::LibTorch SYSTEM INTERFACE ${LibTorch_CUDA_INCLUDE_DIR})
+    target_link_libraries(LibTorch::LibTorch INTERFACE ${LibTorch_cudart_LIBRARY})
   endif()
 endif()

@@ -3,10 +3,12 @@ add_library(igebm_options INTERFACE)
 target_link_libraries(igebm_options INTERFACE Igebm3rdParty::FMT Igebm3rdParty::NLOHMANN_JSON)
 # gcc 12 warns of overflows in std::string's own concatenation (gcc bug 105651): those two warnings are off.
 # Options are aggregates of which callers name a few fields: no warning for the rest.
-target_compile_options(igebm_options INTERFACE -Wall -Wextra -Werror -Wshadow -Wnon-virtual-dtor -Wno-restrict
-  -Wno-stringop-overflow -Wno-missing-field-initializers -fopenmp)
+target_compile_options(igebm_options INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Werror;-Wshadow;\
+-Wnon-virtual-dtor;-Wno-restrict;-Wno-stringop-overflow;-Wno-missing-field-initializers;-fopenmp>"
+  "$<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings;-Xcompiler=-Wall,-Wextra,-Wno-missing-field-initializers>")
 if(IGEBM_SANITIZE)
-  target_compile_options(igebm_options INTERFACE -fsanitize=${IGEBM_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
+  target_compile_options(igebm_options INTERFACE
+    "$<$<COMPILE_LANGUAGE:CXX>:-fsanitize=${IGEBM_SANITIZE};-fno-omit-frame-pointer;-fno-sanitize-recover=undefined>")
   target_link_options(igebm_options INTERFACE -fsanitize=${IGEBM_SANITIZE})
 endif()
 
@@ -22,7 +24,7 @@ function(igebm_use_torch_pch target)
   target_precompile_headers(${target} REUSE_FROM igebm_torch_pch)
   # Programs too, or the compiled headers would not fit them.
   set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
-  target_compile_options(${target} PRIVATE -fPIC)
+  target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-fPIC> $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-fPIC>)
 endfunction()
 
 add_library(igebm INTERFACE)
@@ -31,9 +33,9 @@ set(IGEBM_ROOMS "" CACHE INTERNAL "")
 
 function(igebm_room room)
   cmake_parse_arguments(ARG "" "" "DEPENDS;LINKS;WITHOUT" ${ARGN})
-  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/igebm/${room}/*.cpp)
-  foreach(folder ${ARG_WITHOUT})  # of two sibling folders, the one for what this machine lacks or has
-    list(FILTER sources EXCLUDE REGEX "/${folder}/")
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/igebm/${room}/*.cpp ${PROJECT_SOURCE_DIR}/igebm/${room}/*.cu)
+  foreach(folder ${ARG_WITHOUT} ${IGEBM_CUDA_WITHOUT})  # of two sibling folders, the one for what this machine lacks or has
+    list(FILTER sources EXCLUDE REGEX "/igebm/${room}/(.*/)?${folder}/[^/]*$")
   endforeach()
   # gcc 12 warns of its own AVX-512 intrinsics (gcc bug 105593): those warnings are off for them.
   # *_v2.cpp, *_v3.cpp and *_v4.cpp are compiled for that level of x86-64; which of them runs is decided at run time.

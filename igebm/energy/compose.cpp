@@ -23,7 +23,15 @@ std::vector<double> one_each(std::vector<double> weights, std::size_t parts, con
   return weights;
 }
 
+Recordings* if_all(const std::vector<EnergyPtr>& parts, Recordings& own) {
+  const bool all = std::all_of(parts.begin(), parts.end(), [](const auto& p) { return p->recordings() != nullptr; });
+  return all ? &own : nullptr;
+}
+
 }  // namespace
+
+Recordings* Sum::recordings() const { return if_all(parts_, recordings_); }
+Recordings* Mixture::recordings() const { return if_all(parts_, recordings_); }
 
 Sum::Sum(std::vector<EnergyPtr> parts, std::vector<double> weights)
     : parts_(std::move(parts)), weights_(one_each(std::move(weights), parts_.size(), "Sum")) {}

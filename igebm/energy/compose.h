@@ -17,10 +17,12 @@ class Sum : public Energy {
   EnergyAndGradient energy_and_gradient(const at::Tensor& x) const override;
   bool evaluate(const float* x, std::int64_t count, std::int64_t elements, float* energy,
                 float* gradient) const override;
+  Recordings* recordings() const override;
 
  private:
   std::vector<EnergyPtr> parts_;
   std::vector<double> weights_;
+  mutable Recordings recordings_;  // after the parts, whose memory they use
 };
 
 /// E = -log sum_i w_i exp(-E_i): the mixture of the densities, "or". Weights are used as given.
@@ -29,10 +31,12 @@ class Mixture : public Energy {
   explicit Mixture(std::vector<EnergyPtr> parts, std::vector<double> weights = {});
   at::Tensor energy(const at::Tensor& x) const override;
   EnergyAndGradient energy_and_gradient(const at::Tensor& x) const override;
+  Recordings* recordings() const override;
 
  private:
   std::vector<EnergyPtr> parts_;
   std::vector<double> log_weights_;
+  mutable Recordings recordings_;  // after the parts, whose memory they use
 };
 
 /// E(x) = E'(x where free, else fixed): the density conditioned on some elements, as for inpainting. The gradient is 0

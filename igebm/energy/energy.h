@@ -2,9 +2,14 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <map>
 #include <memory>
+#include <string>
 
 namespace igebm::energy {
+
+/// Recorded sequences of device operations, by names of those who made them (sampling's CUDA graphs).
+using Recordings = std::map<std::string, std::shared_ptr<void>>;
 
 struct EnergyAndGradient {
   at::Tensor energy;    ///< (N)
@@ -31,6 +36,11 @@ class Energy {
                         float* /*gradient*/) const {
     return false;
   }
+
+  /// Where recordings that hold this energy's operations are kept. Not null: energy_and_gradient never waits for the
+  /// device, and for inputs of one shape always does the same operations on the same memory, as long as this map lives;
+  /// weights may change in place. Null: must not be recorded.
+  virtual Recordings* recordings() const { return nullptr; }
 };
 
 using EnergyPtr = std::shared_ptr<const Energy>;

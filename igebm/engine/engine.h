@@ -1,5 +1,7 @@
 #pragma once
 
+#include <c10/core/Device.h>
+
 #include <memory>
 #include <string>
 #include <vector>
@@ -14,6 +16,9 @@ struct Options {
   std::string engine = "fast";    ///< "fast": hand-derived gradients where known, else autograd; "reference": autograd
   std::string choices = {};       ///< from Prepared::choices() of the same network: nothing is measured then
   std::string instructions = {};  ///< at most this x86-64 level, "v2", "v3" or "v4"; empty: what the processor has
+  c10::Device device = c10::Device(c10::DeviceType::CPU);  ///< where energies are computed (base/device.h)
+  std::string precision =
+      "auto";  ///< of convolutions on a CUDA device: "bf16" ("auto" too) or "f32"; the CPU's are f32
 };
 
 /// A step of a prepared network, of one input.
@@ -37,7 +42,7 @@ class Prepared {
   virtual bool derives_parameters() const { return false; }
   /// The energy under `labels` (N) int64; undefined labels if the network has none. x must then have N rows.
   virtual energy::EnergyPtr given(const at::Tensor& labels) = 0;
-  /// What runs: "autograd", or the CPU engine and the algorithms it chose.
+  /// What runs: "autograd", the CPU engine and the algorithms it chose, or the device.
   virtual std::string description() const = 0;
   /// The algorithms chosen by measuring, made at the first use and kept: JSON, empty before that or if there are none.
   virtual std::string choices() const { return {}; }

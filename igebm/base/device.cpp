@@ -1,0 +1,24 @@
+#include "igebm/base/device.h"
+
+#include <fmt/format.h>
+
+#include "igebm/base/error.h"
+
+namespace igebm {
+
+c10::Device find_device(const std::string& name) {
+  if (name == "cpu" || (name == "auto" && cuda_devices() == 0)) return c10::Device(c10::DeviceType::CPU);
+  if (name == "cuda" || name == "auto") return find_device("cuda:0");
+  const std::string number = name.starts_with("cuda:") ? name.substr(5) : "";
+  if (number.empty() || number.size() > 2 || number.find_first_not_of("0123456789") != std::string::npos)
+    throw UserError(fmt::format("device: expected \"cpu\", \"cuda\", \"cuda:1\" or \"auto\", got \"{}\"", name));
+  if (!built_with_cuda())
+    throw UserError("device: this igebm was built without CUDA; use \"cpu\", or see docs/cuda.md");
+  const int index = std::stoi(number), count = cuda_devices();
+  if (count == 0) throw UserError("device: no CUDA device found; use \"cpu\" or \"auto\"");
+  if (index >= count)
+    throw UserError(fmt::format("device: no \"{}\": {} CUDA devices here, from cuda:0 on", name, count));
+  return {c10::DeviceType::CUDA, static_cast<c10::DeviceIndex>(index)};
+}
+
+}  // namespace igebm

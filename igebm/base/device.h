@@ -1,0 +1,24 @@
+#pragma once
+
+#include <c10/core/Device.h>
+
+#include <string>
+
+/// Where tensors live. base/cuda/ is compiled where there is a CUDA compiler and a LibTorch with CUDA, else
+/// base/no_cuda/.
+namespace igebm {
+
+/// Was this program built with CUDA? It may still find no device.
+bool built_with_cuda();
+
+/// Devices that can be used now; 0 without CUDA.
+int cuda_devices();
+
+/// "cpu", "cuda" (the first device), "cuda:1", …, or "auto": the first CUDA device if there is one, else the CPU.
+/// Throws UserError for any other name, for a device that is not there, and for CUDA in a build without it.
+c10::Device find_device(const std::string& name);
+
+/// "cpu", or "cuda:0 (the card's name)".
+std::string device_name(c10::Device device);
+
+}  // namespace igebm

@@ -1,0 +1,586 @@
+#include "igebm/engine/tensors.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <mutex>
+#include <utility>
+
+#include "igebm/base/device.h"
+#include "igebm/base/error.h"
+#include "igebm/engine/fused.h"
+#include "igebm/engine/reference.h"
+
+namespace igebm::engine {
+namespace {
+
+using fused::Activation;
+using nn::Node;
+using nn::Op;
+
+/// A node, the head, and the elementwise nodes behind it that are done in the same pass (fused::Epilogue).
+struct Step {
+  int head = -1;   // -1: the value of `input` as it is
+  int input = -1;  // the head's first input, or the value itself
+  int value = -1;  // the node whose value this step makes: the last of those it covers
+  std::string bias, label_bias, label_gain;
+  int add = -1;  // the other summand
+  Activation activation = Activation::none;
+  double slope = 0;
+
+  bool elementwise() const {
+    return !bias.empty() || !label_bias.empty() || !label_gain.empty() || add >= 0 || activation != Activation::none;
+  }
+  /// May the value after a leaky ReLU stand for the one before it in the gradient?
+  bool keeps_after() const { return activation == Activation::leaky_relu && slope > 0; }
+};
+
+/// The graph as steps, in an order in which every value is there when it is needed.
+class Steps {
+ public:
+  explicit Steps(const nn::Graph& graph) : graph_(graph), users_(graph.nodes.size()), made_(graph.nodes.size(), false) {
+    for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
+      for (const int input : graph.nodes[i].inputs)
+        users_[static_cast<std::size_t>(input)].push_back(static_cast<int>(i));
+    }
+    std::vector<bool> covered(graph.nodes.size(), false);
+    for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
+      const Node& n = graph.nodes[i];
+      if (n.op == Op::input) made_[i] = true;
+      if (n.op == Op::input || covered[i]) continue;
+      Step s;
+      s.input = n.inputs[0];
+      s.value = static_cast<int>(i);
+      int stage = 0;
+      if (!take(n, s.input, s, stage)) {
+        s.head = static_cast<int>(i);
+        if (n.bias && n.op != Op::group_norm) s.bias = n.name + ".bias";
+      }
+      for (int next = only_user(s.value); next >= 0; next = only_user(s.value)) {
+        if (!take(node(next), s.value, s, stage)) break;
+        s.value = next;
+        covered[static_cast<std::size_t>(next)] = true;
+      }
+      made_[static_cast<std::size_t>(s.value)] = true;
+      steps.push_back(std::move(s));
+    }
+  }
+
+  std::vector<Step> steps;
+
+ private:
+  const Node& node(int i) const { return graph_.nodes[static_cast<std::size_t>(i)]; }
+
+  int only_user(int i) const {
+    const auto& users = users_[static_cast<std::size_t>(i)];
+    return users.size() == 1 ? users[0] : -1;
+  }
+
+  /// Adds an elementwise node on the value of node `on` to the step, if it comes in the epilogue's order.
+  bool take(const Node& n, int on, Step& s, int& stage) const {
+    const auto at_stage = [&](int wanted) {
+      if (stage >= wanted) return false;
+      stage = wanted;
+      return true;
+    };
+    switch (n.op) {
+      case Op::label_bias:
+        if (!at_stage(1)) return false;
+        s.label_bias = n.name + ".weight";
+        return true;
+      case Op::label_gain:
+        if (!at_stage(2)) return false;
+        s.label_gain = n.name + ".weight";
+        return true;
+      case Op::add: {
+        const int other = n.inputs[0] == on ? n.inputs[1] : n.inputs[0];
+        if (other == on || !made_[static_cast<std::size_t>(other)] || !at_stage(3)) return false;
+        s.add = other;
+        return true;
+      }
+      case Op::leaky_relu:
+      case Op::silu:
+        if (!at_stage(4)) return false;
+        s.activation = n.op == Op::silu ? Activation::silu : Activation::leaky_relu;
+        s.slope = n.slope;
+        return true;
+      default:
+        return false;
+    }
+  }
+
+  const nn::Graph& graph_;
+  std::vector<std::vector<int>> users_;
+  std::vector<bool> made_;
+};
+
+at::Tensor like_channels(const at::Tensor& rows, std::int64_t dims) {  // (C) or (N, C) beside (N, C, ...)
+  at::Tensor out = rows.dim() == 1 ? rows.unsqueeze(0) : rows;
+  while (out.dim() < dims) out = out.unsqueeze(-1);
+  return out;
+}
+
+at::Tensor activate(Activation activation, double slope, const at::Tensor& z) {
+  if (activation == Activation::none) return z;
+  return activation == Activation::silu ? at::silu(z) : at::leaky_relu(z, slope);
+}
+
+void finish(const fused::Epilogue& e, const at::Tensor& a, at::Tensor& z, at::Tensor& y) {
+  if (fused::epilogue(e, a, z, y)) return;
+  z = a;
+  if (e.bias.defined()) z = z + like_channels(e.bias, a.dim());
+  if (e.label_bias.defined()) z = z + like_channels(e.label_bias, a.dim());
+  if (e.label_gain.defined()) z = z * (1 + like_channels(e.label_gain, a.dim()));
+  if (e.add.defined()) z = z + e.add;
+  z = z.to(a.scalar_type());
+  y = activate(e.activation, e.slope, z);
+}
+
+at::Tensor activation_backward(Activation activation, double slope, const at::Tensor& z, const at::Tensor& first,
+                               const at::Tensor& second) {
+  at::Tensor out;
+  if (fused::activation_gradient(activation, slope, z, first, second, out)) return out;
+  out = (second.defined() ? first + second : first).to(z.scalar_type());
+  return activation == Activation::silu ? at::silu_backward(out, z)
+                                        : at::leaky_relu_backward(out, z, slope, /*self_is_result=*/false);
+}
+
+void norm_forward(const fused::GroupNorm& n, const at::Tensor& x, at::Tensor& y, at::Tensor& mean,
+                  at::Tensor& reciprocal) {
+  if (fused::group_norm(n, x, y, mean, reciprocal)) return;
+  std::tie(y, mean, reciprocal) = at::native_group_norm(x.to(n.weight.scalar_type()).contiguous(), n.weight, n.bias,
+                                                        x.size(0), x.size(1), x.size(2) * x.size(3), n.groups, 1e-5);
+  y = y.to(x.scalar_type());
+  if (n.silu) y = at::silu(y);
+}
+
+at::Tensor norm_backward(const fused::GroupNorm& n, const at::Tensor& x, const at::Tensor& mean,
+                         const at::Tensor& reciprocal, const at::Tensor& first, const at::Tensor& second) {
+  at::Tensor out;
+  if (fused::group_norm_gradient(n, x, mean, reciprocal, first, second, out)) return out;
+  const at::Tensor exact = x.to(n.weight.scalar_type()).contiguous();
+  out = (second.defined() ? first + second : first).to(n.weight.scalar_type());
+  if (n.silu) {
+    const auto rows = [&](const at::Tensor& t) {
+      return like_channels(t.repeat_interleave(x.size(1) / n.groups, 1), 4);
+    };
+    const at::Tensor z =
+        (exact - rows(mean)) * rows(reciprocal) * like_channels(n.weight, 4) + like_channels(n.bias, 4);
+    out = at::silu_backward(out, z);
+  }
+  return std::get<0>(at::native_group_norm_backward(out.contiguous(), exact, mean, reciprocal, n.weight, x.size(0),
+                                                    x.size(1), x.size(2) * x.size(3), n.groups, {true, false, false}))
+      .to(x.scalar_type());
+}
+
+/// What the gradient needs of a step beside the values.
+struct Kept {
+  at::Tensor input;             // of a convolution, in its type
+  at::Tensor before;            // the value before the activation, or after it (Step::keeps_after)
+  at::Tensor mean, reciprocal;  // of a group norm
+};
+
+/// Gradients of a value from its users, added up as late as possible: two are added in the pass that takes them.
+class Sums {
+ public:
+  explicit Sums(std::size_t count) : terms_(count) {}
+  void add(int node, const at::Tensor& gradient) {
+    auto& [first, second] = terms_[static_cast<std::size_t>(node)];
+    if (!first.defined()) {
+      first = gradient;
+    } else if (!second.defined()) {
+      second = gradient;
+    } else {
+      first = first + second;
+      second = gradient;
+    }
+  }
+  const std::pair<at::Tensor, at::Tensor>& terms(int node) const { return terms_[static_cast<std::size_t>(node)]; }
+  at::Tensor total(int node) const {
+    const auto& [first, second] = terms(node);
+    return second.defined() ? first + second : first;
+  }
+
+ private:
+  std::vector<std::pair<at::Tensor, at::Tensor>> terms_;
+};
+
+/// cuDNN chooses its algorithms by measuring them, here alone: the setting is the whole program's.
+class MeasureConvolutions {
+ public:
+  MeasureConvolutions() { at::globalContext().setBenchmarkCuDNN(true); }
+  ~MeasureConvolutions() { at::globalContext().setBenchmarkCuDNN(before_); }
+  MeasureConvolutions(const MeasureConvolutions&) = delete;
+  MeasureConvolutions& operator=(const MeasureConvolutions&) = delete;
+
+ private:
+  bool before_ = at::globalContext().benchmarkCuDNN();
+};
+
+/// Labels where recorded operations read them, and those recordings. Lent to one energy at a time.
+struct Slot {
+  at::Tensor labels;
+  energy::Recordings recordings;
+};
+
+class TensorEngine : public Prepared, public std::enable_shared_from_this<TensorEngine> {
+ public:
+  TensorEngine(const nn::Graph& graph, const nn::Tensors& weights, at::Device device, at::ScalarType compute)
+      : graph_(graph),
+        steps_(Steps(graph_).steps),
+        device_(device),
+        compute_(compute),
+        exact_(compute == at::kDouble ? at::kDouble : at::kFloat) {
+    const at::NoGradGuard no_grad;
+    for (const Node& n : graph_.nodes) {
+      if (n.op == Op::conv2d || (n.op == Op::linear && n.out > 1)) packed_[n.name + ".weight"] = at::Tensor();
+    }
+    for (const auto& [name, w] : weights) {
+      exact_weights_[name] = at::empty(w.sizes(), w.options().device(device_).dtype(exact_).requires_grad(false));
+      const auto found = packed_.find(name);
+      if (found == packed_.end()) continue;
+      found->second = at::empty_like(exact_weights_[name], at::TensorOptions().dtype(compute_),
+                                     w.dim() == 4 ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous);
+    }
+    refresh(weights);
+  }
+
+  // In place: recordings hold the addresses.
+  void refresh(const nn::Tensors& weights) override {
+    const at::NoGradGuard no_grad;
+    std::vector<at::Tensor> to, from, packed, exact;
+    for (const auto& [name, w] : weights) {
+      to.push_back(exact_weights_.at(name));
+      from.push_back(w.detach());
+      const auto found = packed_.find(name);
+      if (found == packed_.end()) continue;
+      packed.push_back(found->second);
+      exact.push_back(to.back());
+    }
+    if (!to.empty()) at::_foreach_copy_(to, from);
+    if (!packed.empty()) at::_foreach_copy_(packed, exact);
+  }
+
+  at::Tensor parameter_gradient(const at::Tensor& x, const at::Tensor& labels, const at::Tensor& coefficients,
+                                const at::Tensor& slopes, nn::Tensors& into) override {
+    return engine::parameter_gradient(graph_, exact_weights_, x, labels, coefficients, slopes, into);
+  }
+
+  energy::EnergyPtr given(const at::Tensor& labels) override;
+
+  std::string description() const override {
+    return fmt::format("tensors on {}: {} convolutions, gradients by hand", device_name(device_),
+                       compute_ == at::kBFloat16 ? "bf16"
+                       : compute_ == at::kDouble ? "f64"
+                                                 : "f32");
+  }
+
+  double operations() const override {
+    const auto shapes = nn::shapes(graph_);
+    double sum = 0;
+    for (std::size_t i = 0; i < graph_.nodes.size(); ++i) {
+      const Node& n = graph_.nodes[i];
+      if (n.op != Op::conv2d && n.op != Op::linear) continue;
+      double each = 2.0 * static_cast<double>(n.in);
+      if (n.op == Op::conv2d) each *= static_cast<double>(n.k * n.k);
+      for (const auto d : shapes[i]) each *= static_cast<double>(d);
+      sum += 2 * each;
+    }
+    return sum;
+  }
+
+  bool takes(const at::Tensor& x) const { return x.device() == device_ && x.scalar_type() == exact_; }
+
+  at::Tensor reference(const at::Tensor& x, const at::Tensor& labels) const {
+    nn::Tensors weights = exact_weights_;
+    for (auto& [name, w] : weights) w = w.to(x.options());
+    return nn::evaluate(graph_, weights, x, labels);
+  }
+
+  void evaluate(const at::Tensor& x, const at::Tensor& labels, at::Tensor& energies, at::Tensor* gradient) const {
+    const at::NoGradGuard no_grad;
+    const MeasureConvolutions measure;
+    if (graph_.classes > 0 && (!labels.defined() || labels.dim() != 1 || labels.size(0) != x.size(0))) {
+      throw UserError(
+          fmt::format("network: expected one label in [0, {}) for each of {} inputs", graph_.classes, x.size(0)));
+    }
+    std::vector<at::Tensor> values(graph_.nodes.size());
+    std::vector<Kept> kept(steps_.size());
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      if (graph_.nodes[i].op == Op::input) values[i] = x.detach();
+    }
+    for (std::size_t i = 0; i < steps_.size(); ++i) forward(steps_[i], labels, values, kept[i]);
+    energies = values.back().to(exact_);
+    if (gradient == nullptr) return;
+    Sums sums(values.size());
+    sums.add(static_cast<int>(values.size()) - 1, at::ones_like(energies));
+    for (std::size_t i = steps_.size(); i-- > 0;) backward(steps_[i], labels, values, kept[i], sums);
+    *gradient = at::zeros_like(x, at::MemoryFormat::Contiguous);
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      if (graph_.nodes[i].op == Op::input && sums.total(static_cast<int>(i)).defined())
+        gradient->copy_(sums.total(static_cast<int>(i)));
+    }
+  }
+
+ private:
+  const Node& head(const Step& s) const { return graph_.nodes[static_cast<std::size_t>(s.head)]; }
+  const at::Tensor& exact(const std::string& name) const { return exact_weights_.at(name); }
+  at::Tensor by_label(const std::string& name, const at::Tensor& labels) const {
+    return name.empty() ? at::Tensor() : exact(name).index_select(0, labels);
+  }
+  const at::Tensor& layer(const Node& n) const {  // a layer to one number is exact
+    const auto found = packed_.find(n.name + ".weight");
+    return found == packed_.end() ? exact(n.name + ".weight") : found->second;
+  }
+  bool silu_in_norm(const Step& s) const {
+    return s.activation == Activation::silu && s.label_bias.empty() && s.label_gain.empty() && s.add < 0;
+  }
+  fused::GroupNorm norm(const Step& s) const {
+    const Node& n = head(s);
+    return {n.groups, exact(n.name + ".weight"), exact(n.name + ".bias"), silu_in_norm(s)};
+  }
+
+  void forward(const Step& s, const at::Tensor& labels, std::vector<at::Tensor>& values, Kept& kept) const {
+    const at::Tensor& in = values[static_cast<std::size_t>(s.input)];
+    at::Tensor& out = values[static_cast<std::size_t>(s.value)];
+    if (s.head >= 0 && head(s).op == Op::group_norm) {
+      at::Tensor y;
+      norm_forward(norm(s), in, y, kept.mean, kept.reciprocal);
+      out = y;
+      if (silu_in_norm(s)) return;
+    } else {
+      out = s.head < 0 ? in : operate(head(s), in, values, kept);
+    }
+    if (!s.elementwise()) return;
+    fused::Epilogue e{.label_bias = by_label(s.label_bias, labels),
+                      .label_gain = by_label(s.label_gain, labels),
+                      .activation = s.activation,
+                      .slope = s.slope};
+    if (!s.bias.empty()) e.bias = exact(s.bias);
+    if (s.add >= 0) e.add = values[static_cast<std::size_t>(s.add)];
+    at::Tensor z, y;
+    finish(e, out, z, y);
+    out = y;
+    if (s.activation != Activation::none) kept.before = s.keeps_after() ? y : z;
+  }
+
+  at::Tensor operate(const Node& n, const at::Tensor& in, const std::vector<at::Tensor>& values, Kept& kept) const {
+    const auto second = [&]() -> const at::Tensor& { return values[static_cast<std::size_t>(n.inputs[1])]; };
+    const auto but_first = [](const at::Tensor& t) {
+      std::vector<std::int64_t> dims;
+      for (std::int64_t d = 1; d < t.dim(); ++d) dims.push_back(d);
+      return dims;
+    };
+    switch (n.op) {
+      case Op::conv2d:
+        kept.input = in.to(compute_).contiguous(at::MemoryFormat::ChannelsLast);
+        return at::conv2d(kept.input, layer(n), {}, n.stride, n.padding);
+      case Op::linear:
+        return at::linear(in.to(layer(n).scalar_type()), layer(n));
+      case Op::affine:
+        return in * n.scale + n.shift;
+      case Op::avg_pool:
+        return at::avg_pool2d(in, n.k);
+      case Op::upsample:
+        return at::upsample_nearest2d(in, {in.size(2) * n.k, in.size(3) * n.k});
+      case Op::unshuffle:
+        return at::pixel_unshuffle(in, n.k);
+      case Op::add:
+        return in + second();
+      case Op::concat:
+        return at::cat({in, second()}, 1);
+      case Op::sum_pool:
+        return at::sum(in, {2, 3}, /*keepdim=*/false, exact_);
+      case Op::mean_pool:
+        return at::mean(in, {2, 3}, /*keepdim=*/false, exact_);
+      case Op::flatten:
+        return in.flatten(1);
+      case Op::inner:
+        return (in.to(exact_) * second().to(exact_)).sum(but_first(in));
+      case Op::half_square:
+        return 0.5 * in.to(exact_).square().sum(but_first(in));
+      case Op::squeeze:
+        return in.squeeze(1);
+      case Op::label_bias:
+      case Op::label_gain:
+      case Op::leaky_relu:
+      case Op::silu:
+      case Op::group_norm:
+      case Op::input:
+        break;
+    }
+    throw std::logic_error(fmt::format("tensor engine: {} is no head of a step", nn::name(n.op)));
+  }
+
+  void backward(const Step& s, const at::Tensor& labels, const std::vector<at::Tensor>& values, const Kept& kept,
+                Sums& sums) const {
+    const auto& [first, other] = sums.terms(s.value);
+    if (!first.defined()) return;  // the energy does not depend on it
+    const at::Tensor& in = values[static_cast<std::size_t>(s.input)];
+    const bool is_norm = s.head >= 0 && head(s).op == Op::group_norm;
+    if (is_norm && silu_in_norm(s)) {
+      sums.add(s.input, norm_backward(norm(s), in, kept.mean, kept.reciprocal, first, other));
+      return;
+    }
+    at::Tensor g = s.activation == Activation::none
+                       ? sums.total(s.value)
+                       : activation_backward(s.activation, s.slope, kept.before, first, other);
+    if (s.add >= 0) sums.add(s.add, g);
+    if (!s.label_gain.empty())
+      g = (g * (1 + like_channels(by_label(s.label_gain, labels), g.dim()))).to(g.scalar_type());
+    if (is_norm) {
+      sums.add(s.input, norm_backward(norm(s), in, kept.mean, kept.reciprocal, g, {}));
+    } else if (s.head < 0) {
+      sums.add(s.input, g);
+    } else {
+      differentiate(head(s), in, g, values, kept, sums);
+    }
+  }
+
+  void differentiate(const Node& n, const at::Tensor& in, const at::Tensor& g, const std::vector<at::Tensor>& values,
+                     const Kept& kept, Sums& sums) const {
+    const auto give = [&](const at::Tensor& gradient) { sums.add(n.inputs[0], gradient); };
+    const auto over = [&](const at::Tensor& rows) {  // (N) or (N, C) spread over `in`
+      at::Tensor out = rows;
+      while (out.dim() < in.dim()) out = out.unsqueeze(-1);
+      return out;
+    };
+    switch (n.op) {
+      case Op::conv2d: {
+        const std::array<std::int64_t, 2> stride{n.stride, n.stride}, padding{n.padding, n.padding}, one{1, 1},
+            none{0, 0};
+        give(std::get<0>(at::convolution_backward(g.to(compute_).contiguous(at::MemoryFormat::ChannelsLast), kept.input,
+                                                  layer(n), at::OptionalIntArrayRef(), stride, padding, one,
+                                                  /*transposed=*/false, none, 1, {true, false, false})));
+        break;
+      }
+      case Op::linear:
+        give(at::matmul(g.to(layer(n).scalar_type()), layer(n)));
+        break;
+      case Op::affine:
+        give(g * n.scale);
+        break;
+      case Op::avg_pool:
+        give(at::avg_pool2d_backward(g.to(in.scalar_type()), in, {n.k, n.k}, {n.k, n.k}, {0, 0}, false, true,
+                                     std::nullopt));
+        break;
+      case Op::upsample:
+        give(at::upsample_nearest2d_backward(g.to(in.scalar_type()), {in.size(2) * n.k, in.size(3) * n.k}, in.sizes()));
+        break;
+      case Op::unshuffle:
+        give(at::pixel_shuffle(g, n.k));
+        break;
+      case Op::add:
+        give(g);
+        sums.add(n.inputs[1], g);
+        break;
+      case Op::concat:
+        give(g.narrow(1, 0, in.size(1)));
+        sums.add(n.inputs[1], g.narrow(1, in.size(1), g.size(1) - in.size(1)));
+        break;
+      case Op::sum_pool:
+        give(over(g.to(in.scalar_type())).expand(in.sizes()));
+        break;
+      case Op::mean_pool:
+        give(over((g / (in.size(2) * in.size(3))).to(in.scalar_type())).expand(in.sizes()));
+        break;
+      case Op::flatten:
+        give(g.reshape(in.sizes()));
+        break;
+      case Op::inner:
+        give(over(g) * values[static_cast<std::size_t>(n.inputs[1])].to(exact_));
+        sums.add(n.inputs[1], over(g) * in.to(exact_));
+        break;
+      case Op::half_square:
+        give(over(g) * in.to(exact_));
+        break;
+      case Op::squeeze:
+        give(g.unsqueeze(1));
+        break;
+      default:
+        break;  // operate() would have refused it
+    }
+  }
+
+  friend class TensorEnergy;
+
+  nn::Graph graph_;
+  std::vector<Step> steps_;
+  at::Device device_;
+  at::ScalarType compute_, exact_;
+  nn::Tensors exact_weights_, packed_;
+  std::vector<std::unique_ptr<Slot>> free_slots_;
+  std::mutex slots_mutex_;
+};
+
+class TensorEnergy : public energy::Energy {
+ public:
+  TensorEnergy(std::shared_ptr<TensorEngine> engine, std::unique_ptr<Slot> slot)
+      : engine_(std::move(engine)), slot_(std::move(slot)) {}
+
+  ~TensorEnergy() override {
+    const std::scoped_lock lock(engine_->slots_mutex_);
+    engine_->free_slots_.push_back(std::move(slot_));
+  }
+
+  at::Tensor energy(const at::Tensor& x) const override {
+    if (!engine_->takes(x) || (at::GradMode::is_enabled() && x.requires_grad()))
+      return engine_->reference(x, slot_->labels);
+    at::Tensor energies;
+    engine_->evaluate(x, slot_->labels, energies, nullptr);
+    return energies;
+  }
+
+  energy::EnergyAndGradient energy_and_gradient(const at::Tensor& x) const override {
+    if (!engine_->takes(x)) return Energy::energy_and_gradient(x);
+    energy::EnergyAndGradient result;
+    engine_->evaluate(x, slot_->labels, result.energy, &result.gradient);
+    return result;
+  }
+
+  energy::Recordings* recordings() const override { return &slot_->recordings; }
+
+ private:
+  std::shared_ptr<TensorEngine> engine_;
+  std::unique_ptr<Slot> slot_;
+};
+
+energy::EnergyPtr TensorEngine::given(const at::Tensor& labels) {
+  const bool labelled = graph_.classes > 0 && labels.defined();
+  if (labelled && labels.numel() > 0) {
+    const auto low = labels.min().item<std::int64_t>(), high = labels.max().item<std::int64_t>();
+    if (low < 0 || high >= graph_.classes)
+      throw UserError(fmt::format("network: expected labels in [0, {}), got {}", graph_.classes, low < 0 ? low : high));
+  }
+  const auto fits = [&](const Slot& free) {
+    return labelled ? free.labels.defined() && free.labels.sizes() == labels.sizes() : !free.labels.defined();
+  };
+  std::unique_ptr<Slot> slot;
+  {
+    const std::scoped_lock lock(slots_mutex_);
+    const auto found =
+        std::find_if(free_slots_.begin(), free_slots_.end(), [&](const auto& free) { return fits(*free); });
+    if (found != free_slots_.end()) {
+      slot = std::move(*found);
+      free_slots_.erase(found);
+    }
+  }
+  if (!slot) {
+    slot = std::make_unique<Slot>();
+    if (labelled) slot->labels = at::empty(labels.sizes(), at::TensorOptions().dtype(at::kLong).device(device_));
+  }
+  if (labelled) slot->labels.copy_(labels);
+  return std::make_shared<TensorEnergy>(shared_from_this(), std::move(slot));
+}
+
+}  // namespace
+
+std::shared_ptr<Prepared> tensor_engine(const nn::Graph& graph, const nn::Tensors& effective_weights, at::Device device,
+                                        at::ScalarType compute) {
+  return std::make_shared<TensorEngine>(graph, effective_weights, device, compute);
+}
+
+}  // namespace igebm::engine

@@ -1,0 +1,226 @@
+#include "igebm/engine/tensors.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "igebm/base/device.h"
+#include "igebm/base/error.h"
+#include "igebm/energy/compose.h"
+#include "igebm/nn/architectures.h"
+
+namespace igebm::engine {
+namespace {
+
+struct Case {
+  std::string name;
+  nn::Graph graph;
+};
+
+/// Networks of every kind with sizes drawn at random.
+std::vector<Case> random_networks(int count) {
+  std::mt19937 random(7);
+  const auto between = [&](std::int64_t low, std::int64_t high) {
+    return std::uniform_int_distribution<std::int64_t>(low, high)(random);
+  };
+  std::vector<Case> cases;
+  for (int i = 0; i < count; ++i) {
+    const std::int64_t classes = i % 2 == 0 ? 0 : between(2, 5), channels = between(1, 3);
+    nn::ResidualOptions residual;
+    residual.stem = between(1, 9);
+    residual.stem_kernel = between(3, 4);
+    residual.blocks = fmt::format("{}d {} {}", between(1, 9), residual.stem, between(1, 9));
+    residual.activation = i % 3 == 0 ? "silu" : "leaky_relu";
+    cases.push_back({fmt::format("residual {}", i), nn::residual(residual, {channels, 8, 12}, classes)});
+    nn::UNetOptions unet;
+    unet.groups = between(0, 2);
+    unet.channels = 2 * between(1, 4);
+    unet.deep_channels = 2 * between(1, 4);
+    unet.blocks = between(1, 2);
+    unet.deep_blocks = between(1, 2);
+    cases.push_back({fmt::format("unet {}", i), nn::unet(unet, {channels, 8, 12}, classes)});
+    cases.push_back(
+        {fmt::format("mlp {}", i), nn::mlp({.widths = {between(1, 9), between(1, 9)}}, {channels}, classes)});
+  }
+  return cases;
+}
+
+/// Every operation, in orders that no builder makes: label gain after an activation, a value with four users, a sum of
+/// a value with itself, group norm without an activation behind it, concatenation of pictures of two types.
+Case odd() {
+  using nn::Op;
+  nn::Graph g;
+  g.input_shape = {2, 8, 8};
+  g.classes = 3;
+  const int x = g.add({.op = Op::input});
+  const int a = g.add({.op = Op::affine, .inputs = {x}, .scale = 1.5, .shift = -0.25});
+  const int c =
+      g.add({.op = Op::conv2d, .inputs = {a}, .name = "c", .in = 2, .out = 4, .k = 3, .padding = 1, .bias = true});
+  const int act = g.add({.op = Op::silu, .inputs = {c}});
+  const int gain = g.add({.op = Op::label_gain, .inputs = {act}, .name = "gain", .in = 4, .classes = 3});
+  const int bias = g.add({.op = Op::label_bias, .inputs = {gain}, .name = "bias", .in = 4, .classes = 3});
+  const int norm = g.add({.op = Op::group_norm, .inputs = {bias}, .name = "norm", .in = 4, .groups = 2});
+  const int leaky = g.add({.op = Op::leaky_relu, .inputs = {norm}, .slope = 0.1});
+  const int twice = g.add({.op = Op::add, .inputs = {leaky, leaky}});
+  const int three = g.add({.op = Op::add, .inputs = {twice, leaky}});
+  const int pool = g.add({.op = Op::avg_pool, .inputs = {three}, .k = 2});
+  const int up = g.add({.op = Op::upsample, .inputs = {pool}, .k = 2});
+  const int joined = g.add({.op = Op::concat, .inputs = {up, a}});
+  const int squeezed = g.add({.op = Op::unshuffle, .inputs = {joined}, .k = 2});
+  const int last =
+      g.add({.op = Op::conv2d, .inputs = {squeezed}, .name = "last", .in = 24, .out = 4, .k = 2, .stride = 2});
+  const int product = g.add({.op = Op::inner, .inputs = {leaky, three}});
+  const int square = g.add({.op = Op::half_square, .inputs = {last}});
+  const int flat = g.add({.op = Op::flatten, .inputs = {last}});
+  const int layer = g.add({.op = Op::linear, .inputs = {flat}, .name = "layer", .in = 16, .out = 5, .bias = true});
+  const int head = g.add(
+      {.op = Op::linear, .inputs = {g.add({.op = Op::silu, .inputs = {layer}})}, .name = "head", .in = 5, .out = 1});
+  const int means = g.add({.op = Op::linear,
+                           .inputs = {g.add({.op = Op::mean_pool, .inputs = {act}})},
+                           .name = "means",
+                           .in = 4,
+                           .out = 1,
+                           .bias = true});
+  const int sums = g.add(
+      {.op = Op::linear, .inputs = {g.add({.op = Op::sum_pool, .inputs = {bias}})}, .name = "sums", .in = 4, .out = 1});
+  int e = g.add({.op = Op::add, .inputs = {product, square}});
+  for (const int more : {head, means, sums})
+    e = g.add({.op = Op::add, .inputs = {e, g.add({.op = Op::squeeze, .inputs = {more}})}});
+  return {"odd", g};
+}
+
+std::vector<Case> cases() {
+  auto all = random_networks(6);
+  all.push_back(odd());
+  return all;
+}
+
+nn::Tensors random_weights(const nn::Graph& graph) {
+  nn::Network network(graph, 1);
+  at::manual_seed(1);
+  nn::Tensors weights;
+  for (const auto& [name, p] : network.parameters()) {
+    const double fan_in = p.dim() > 1 ? static_cast<double>(p.numel() / p.size(0)) : 10.0;
+    weights[name] = at::randn(p.sizes(), at::kDouble) * (p.dim() > 1 ? 1 / std::sqrt(fan_in) : 0.3);
+    if (name.find("norm") != std::string::npos && name.ends_with("weight")) weights[name] += 1;
+  }
+  return weights;
+}
+
+at::Tensor inputs(const nn::Graph& graph, std::int64_t count) {
+  std::vector<std::int64_t> shape = graph.input_shape;
+  shape.insert(shape.begin(), count);
+  return at::randn(shape, at::kDouble);
+}
+
+at::Tensor some_labels(const nn::Graph& graph, std::int64_t count) {
+  return graph.classes > 0 ? at::randint(graph.classes, {count}, at::kLong) : at::Tensor();
+}
+
+double relative(const at::Tensor& a, const at::Tensor& b) {
+  const at::Tensor want = b.cpu().to(at::kDouble);
+  return (a.cpu().to(at::kDouble) - want).norm().item<double>() / want.norm().item<double>();
+}
+
+void compare(at::Device device, at::ScalarType compute, double tolerance) {
+  for (const Case& c : cases()) {
+    const nn::Tensors weights = random_weights(c.graph);
+    const auto exact = prepare(c.graph, weights, {.engine = "reference"});
+    const auto engine = tensor_engine(c.graph, weights, device, compute);
+    for (const std::int64_t count : {1, 5}) {
+      const at::Tensor x = inputs(c.graph, count), labels = some_labels(c.graph, count);
+      const auto want = exact->given(labels)->energy_and_gradient(x);
+      const auto energy = engine->given(labels);
+      const at::Tensor mine = x.to(device, compute == at::kDouble ? at::kDouble : at::kFloat);
+      const auto got = energy->energy_and_gradient(mine);
+      const double scale = 1 + want.energy.abs().max().item<double>();
+      EXPECT_LT((got.energy.cpu() - want.energy).abs().max().item<double>() / scale, tolerance)
+          << c.name << ' ' << count;
+      EXPECT_LT(relative(got.gradient, want.gradient), tolerance) << c.name << ' ' << count;
+      EXPECT_EQ(got.gradient.sizes(), x.sizes());
+      EXPECT_EQ(got.gradient.scalar_type(), mine.scalar_type());
+      EXPECT_TRUE(got.gradient.is_contiguous());
+      const at::NoGradGuard no_grad;
+      EXPECT_TRUE(at::equal(energy->energy(mine), got.energy)) << c.name;
+    }
+  }
+}
+
+TEST(TensorEngine, InDoubleItIsAutogradToRounding) { compare(at::kCPU, at::kDouble, 1e-12); }
+TEST(TensorEngine, InFloat) { compare(at::kCPU, at::kFloat, 1e-4); }
+// Eight bits a factor, and slopes of leaky ReLUs that fall on the other side: one decimal of so small a network.
+TEST(TensorEngine, InBfloat16) { compare(at::kCPU, at::kBFloat16, 0.1); }
+
+TEST(TensorEngine, OnACudaDevice) {
+  if (cuda_devices() == 0) GTEST_SKIP() << "no CUDA device";
+  compare(at::Device("cuda:0"), at::kDouble, 1e-12);
+  compare(at::Device("cuda:0"), at::kFloat, 5e-3);  // convolutions in TF32
+  compare(at::Device("cuda:0"), at::kBFloat16, 0.1);
+}
+
+TEST(TensorEngine, RefreshChangesTheWeightsInPlace) {
+  for (const Case& c : cases()) {
+    const nn::Tensors first = random_weights(c.graph);
+    nn::Tensors second;
+    for (const auto& [name, w] : first) second[name] = w * 0.9;
+    const auto engine = tensor_engine(c.graph, first, at::kCPU, at::kDouble);
+    const at::Tensor x = inputs(c.graph, 3), labels = some_labels(c.graph, 3);
+    const auto energy = engine->given(labels);
+    const at::Tensor before = energy->energy_and_gradient(x).gradient;
+    const auto* recordings = energy->recordings();
+    engine->refresh(second);
+    const at::Tensor after = energy->energy_and_gradient(x).gradient;
+    EXPECT_EQ(energy->recordings(), recordings);
+    EXPECT_LT(
+        relative(after,
+                 prepare(c.graph, second, {.engine = "reference"})->given(labels)->energy_and_gradient(x).gradient),
+        1e-12);
+    EXPECT_GT(relative(after, before), 0.01) << c.name;
+  }
+}
+
+// What a recording refers to is lent again once its energy is gone, and never to two energies at once.
+TEST(TensorEngine, RecordingsOutliveAnEnergyAndAreNotShared) {
+  const Case c = odd();
+  const auto engine = tensor_engine(c.graph, random_weights(c.graph), at::kCPU, at::kDouble);
+  const at::Tensor ones = at::ones({4}, at::kLong), x = inputs(c.graph, 4);
+  const at::Tensor expected = engine->given(0 * ones)->energy_and_gradient(x).gradient;
+  auto a = engine->given(ones), b = engine->given(2 * ones);
+  auto* of_a = a->recordings();
+  EXPECT_NE(of_a, b->recordings());
+  EXPECT_GT(relative(a->energy_and_gradient(x).gradient, b->energy_and_gradient(x).gradient), 1e-3);
+  (*of_a)["kept"] = std::make_shared<int>(1);
+  a.reset();
+  EXPECT_NE(engine->given(at::ones({3}, at::kLong))->recordings(), of_a);
+  a = engine->given(0 * ones);
+  EXPECT_EQ(a->recordings(), of_a);
+  EXPECT_EQ(a->recordings()->count("kept"), 1U);
+  EXPECT_TRUE(at::equal(a->energy_and_gradient(x).gradient, expected));
+  EXPECT_NE(energy::Sum({a, b}).recordings(), nullptr);
+  EXPECT_EQ(
+      energy::Sum({a, prepare(c.graph, random_weights(c.graph), {.engine = "reference"})->given(ones)}).recordings(),
+      nullptr);
+}
+
+TEST(TensorEngine, LabelsOutOfRangeAreRefused) {
+  const Case c = odd();
+  const auto engine = tensor_engine(c.graph, random_weights(c.graph), at::kCPU, at::kDouble);
+  const at::Tensor x = inputs(c.graph, 2);
+  EXPECT_THROW(engine->given({})->energy_and_gradient(x), UserError);
+  EXPECT_THROW(engine->given(at::tensor({0, 3}, at::kLong)), UserError);
+  EXPECT_THROW(engine->given(at::tensor({0, -1}, at::kLong)), UserError);
+  EXPECT_THROW(engine->given(at::tensor({0}, at::kLong))->energy_and_gradient(x), UserError);
+}
+
+TEST(TensorEngine, OperationsAreCountedAsByTheCpuEngine) {
+  const nn::Graph graph = nn::unet({}, {1, 28, 28}, 0);
+  const nn::Tensors weights = nn::Network(graph, 1).effective_weights();
+  const double count = prepare(graph, weights, {})->operations();
+  EXPECT_NEAR(tensor_engine(graph, weights, at::kCPU, at::kFloat)->operations() / count, 1, 1e-9);
+}
+
+}  // namespace
+}  // namespace igebm::engine
