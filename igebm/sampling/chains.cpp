@@ -25,6 +25,10 @@ Chains Chains::select(const at::Tensor& rows) const {
   return each(*this, [&](const at::Tensor& t) { return t.index_select(0, rows); });
 }
 
+Chains Chains::to(c10::Device device) const {
+  return each(*this, [&](const at::Tensor& t) { return t.to(device); });
+}
+
 void Chains::put(const at::Tensor& rows, const Chains& from) const {
   x.index_copy_(0, rows, from.x);
   if (labels.defined()) labels.index_copy_(0, rows, from.labels);

@@ -18,6 +18,7 @@ struct Chains {
   std::int64_t size() const { return stream.defined() ? stream.size(0) : 0; }
   Chains slice(std::int64_t begin, std::int64_t end) const;    ///< views
   Chains select(const at::Tensor& rows) const;                 ///< copies
+  Chains to(c10::Device device) const;                         ///< itself where it is there already
   void put(const at::Tensor& rows, const Chains& from) const;  ///< overwrites rows
   static Chains join(const std::vector<Chains>& parts);
 };

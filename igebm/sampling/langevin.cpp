@@ -11,6 +11,7 @@
 #include "igebm/base/error.h"
 #include "igebm/base/random.h"
 #include "igebm/base/vector_math.h"
+#include "igebm/sampling/on_device.h"
 
 namespace igebm::sampling {
 namespace {
@@ -122,7 +123,16 @@ Langevin::Langevin(const LangevinOptions& options, std::uint64_t seed) : options
   if (options_.noise < 0) options_.noise = std::sqrt(2 * options_.step_size);
 }
 
+StepInfo Langevin::on_device(const energy::Energy& energy, Chains& chains, Position first, std::int64_t steps) const {
+  DeviceLangevin langevin{
+      options_.step_size, options_.gradient_clip, options_.low, options_.high, {}, options_.noise_first, seed_};
+  for (std::int64_t k = 0; k < steps; ++k)
+    langevin.sigmas.push_back(options_.noise * std::sqrt(temperature(options_, {first.step + k, first.total})));
+  return langevin_on_device(langevin, energy, chains);
+}
+
 StepInfo Langevin::transition(const energy::Energy& energy, Chains& chains, Position position) const {
+  if (chains.x.is_cuda()) return on_device(energy, chains, position, 1);
   const std::int64_t count = chains.size();
   const std::int64_t elements = count > 0 ? chains.x.numel() / count : 0;
   chains.x = chains.x.contiguous();
@@ -175,6 +185,7 @@ StepInfo Langevin::transition(const energy::Energy& energy, Chains& chains, Posi
 }
 
 StepInfo Langevin::transitions(const energy::Energy& energy, Chains& chains, std::int64_t steps) const {
+  if (chains.x.is_cuda()) return on_device(energy, chains, {0, steps}, steps);
   const std::int64_t elements = chains.size() > 0 ? chains.x.numel() / chains.size() : 0;
   if (steps == 0 || chains.x.scalar_type() != at::kFloat || !energy.evaluate(nullptr, 0, elements, nullptr, nullptr))
     return Kernel::transitions(energy, chains, steps);

@@ -30,6 +30,7 @@ class Langevin : public Kernel {
   StepInfo transitions(const energy::Energy& energy, Chains& chains, std::int64_t steps) const override;
 
  private:
+  StepInfo on_device(const energy::Energy& energy, Chains& chains, Position first, std::int64_t steps) const;
   StepInfo fused(const energy::Energy& energy, Chains& chains, Position first, std::int64_t steps) const;
 
   LangevinOptions options_;

@@ -1,0 +1,193 @@
+#include "igebm/sampling/on_device.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/cuda/CUDAGraph.h>
+#include <c10/cuda/CUDAException.h>
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "igebm/base/random.h"
+#include "igebm/sampling/cuda/update.h"
+
+namespace igebm::sampling {
+namespace {
+
+constexpr std::int64_t longest = 64;  // steps of a recording
+
+at::Tensor words(std::int64_t count, const at::Tensor& beside) {
+  return at::zeros({count}, beside.options().dtype(at::kInt));
+}
+
+template <typename T>
+T* address(const at::Tensor& t) {
+  return static_cast<T*>(t.mutable_data_ptr());
+}
+
+/// Where steps find their chains, options and noise levels, always at the same addresses, and recordings of them.
+class Device {
+ public:
+  explicit Device(const Chains& chains)
+      : x_(at::empty(chains.x.sizes(), chains.x.options().dtype(at::kFloat))),
+        stream_(at::empty_like(chains.stream)),
+        steps_(at::empty_like(chains.steps)),
+        sums_(words(chains.size() * static_cast<std::int64_t>(sizeof(cuda::ChainSums) / 4), x_)),
+        settings_(words(sizeof(cuda::Settings) / 4, x_)),
+        sigmas_(at::zeros({longest}, x_.options())) {}
+
+  StepInfo run(const DeviceLangevin& l, const energy::Energy& energy, Chains& chains, bool record) {
+    x_.copy_(chains.x);
+    stream_.copy_(chains.stream);
+    steps_.copy_(chains.steps);
+    sums_.zero_();
+    set(l);
+    const std::vector<float> sigmas(l.sigmas.begin(), l.sigmas.end());
+    at::Tensor all;  // on the device, once one is needed
+    const auto total = static_cast<std::int64_t>(sigmas.size());
+    for (std::int64_t first = 0; first < total; first += longest) {
+      const std::int64_t count = std::min(longest, total - first);
+      const std::vector<float> part(sigmas.begin() + first, sigmas.begin() + first + count);
+      if (!std::equal(part.begin(), part.end(), there_.begin(), there_.begin() + std::min(count, held_))) {
+        if (!all.defined()) all = at::tensor(sigmas).to(x_.device());
+        sigmas_.narrow(0, 0, count).copy_(all.narrow(0, first, count));
+        std::copy(part.begin(), part.end(), there_.begin());
+        held_ = count;
+      }
+      if (record) {
+        recording(energy, count, l.noise_first).replay();
+      } else {
+        for (std::int64_t k = 0; k < count; ++k) step(energy, k, l.noise_first);
+      }
+    }
+    chains.x.copy_(x_);
+    chains.steps.copy_(steps_);
+    return summarise(chains.size());
+  }
+
+ private:
+  void set(const DeviceLangevin& l) {
+    const PhiloxKey key = philox_key(l.seed, Purpose::langevin_noise);
+    const cuda::Settings wanted{static_cast<float>(l.step_size),
+                                static_cast<float>(l.gradient_clip),
+                                static_cast<float>(l.low),
+                                static_cast<float>(l.high),
+                                key[0],
+                                key[1]};
+    if (is_set_ && std::memcmp(&wanted, &set_, sizeof(wanted)) == 0) return;
+    const at::Tensor host = at::empty({settings_.numel()}, at::kInt);
+    std::memcpy(host.mutable_data_ptr(), &wanted, sizeof(wanted));
+    settings_.copy_(host);
+    set_ = wanted;
+    is_set_ = true;
+  }
+
+  void step(const energy::Energy& energy, std::int64_t k, bool noise_first) const {
+    const auto count = x_.size(0);
+    void* stream = c10::cuda::getCurrentCUDAStream().stream();
+    cuda::UpdateArguments u{.x = address<float>(x_),
+                            .gradient = nullptr,
+                            .energy = nullptr,
+                            .stream = address<std::int64_t>(stream_),
+                            .steps = address<std::int64_t>(steps_),
+                            .sums = address<cuda::ChainSums>(sums_),
+                            .settings = address<cuda::Settings>(settings_),
+                            .sigma = address<float>(sigmas_) + k,
+                            .chains = static_cast<std::uint32_t>(count),
+                            .elements = static_cast<std::uint32_t>(x_.numel() / count)};
+    if (noise_first) {
+      cuda::add_noise(u, stream);
+      C10_CUDA_KERNEL_LAUNCH_CHECK();
+      u.sigma = nullptr;
+    }
+    const auto [e, g] = energy.energy_and_gradient(x_);
+    const at::Tensor energies = e.to(at::kFloat).contiguous(), gradient = g.to(at::kFloat).contiguous();
+    u.energy = energies.const_data_ptr<float>();
+    u.gradient = gradient.const_data_ptr<float>();
+    cuda::update(u, stream);
+    C10_CUDA_KERNEL_LAUNCH_CHECK();
+  }
+
+  at::cuda::CUDAGraph& recording(const energy::Energy& energy, std::int64_t count, bool noise_first) {
+    auto& kept = graphs_[count];
+    if (kept) return *kept;
+    // On a stream of its own, after runs there in which libraries choose algorithms and take their memory.
+    auto current = c10::cuda::getCurrentCUDAStream(), side = c10::cuda::getStreamFromPool();
+    current.synchronize();
+    const c10::cuda::CUDAStreamGuard on(side);
+    for (int i = 0; i < 3; ++i) energy.energy_and_gradient(x_);
+    side.synchronize();
+    auto graph = std::make_unique<at::cuda::CUDAGraph>();
+    // Recordings are played one after the other: they share the memory in between.
+    graph->capture_begin(pool_, cudaStreamCaptureModeThreadLocal);
+    try {
+      for (std::int64_t k = 0; k < count; ++k) step(energy, k, noise_first);
+    } catch (...) {
+      abandon(*graph);
+      throw;
+    }
+    graph->capture_end();
+    pool_ = graph->pool();
+    kept = std::move(graph);
+    return *kept;
+  }
+
+  static void abandon(at::cuda::CUDAGraph& graph) {
+    try {
+      graph.capture_end();
+    } catch (...) {
+      return;  // what stopped the recording is what the caller is to hear of
+    }
+  }
+
+  /// Summed in the chains' order. The one place that waits for the device.
+  StepInfo summarise(std::int64_t count) const {
+    const at::Tensor host = sums_.cpu();
+    const auto* sums = static_cast<const cuda::ChainSums*>(host.const_data_ptr());
+    StepInfo info;
+    double energy = 0, square = 0;
+    std::int64_t clipped = 0, stopped = 0;
+    for (std::int64_t i = 0; i < count; ++i) {
+      energy += sums[i].energy;
+      square += sums[i].square;
+      clipped += sums[i].clipped;
+      stopped += sums[i].stopped;
+      info.non_finite += sums[i].stopped + sums[i].stopped_before;
+    }
+    const auto good = static_cast<double>(std::max<std::int64_t>(count - stopped, 1));
+    info.energy = energy / good;
+    info.gradient_norm = std::sqrt(square / good);
+    info.clipped_share = static_cast<double>(clipped) / (good * static_cast<double>(x_.numel() / count));
+    return info;
+  }
+
+  at::Tensor x_, stream_, steps_, sums_, settings_, sigmas_;
+  cuda::Settings set_{};  // what settings_ holds
+  bool is_set_ = false;
+  std::vector<float> there_ = std::vector<float>(longest, 0.0F);  // what sigmas_ holds in its first held_ places
+  std::int64_t held_ = 0;
+  at::cuda::MempoolId_t pool_ = {0, 0};
+  std::map<std::int64_t, std::unique_ptr<at::cuda::CUDAGraph>> graphs_;  // by steps
+};
+
+}  // namespace
+
+StepInfo langevin_on_device(const DeviceLangevin& langevin, const energy::Energy& energy, Chains& chains) {
+  if (chains.size() == 0 || langevin.sigmas.empty() || chains.x.numel() == 0) return {};
+  const at::NoGradGuard no_grad;
+  const c10::cuda::CUDAGuard on(chains.x.device());
+  chains.x = chains.x.contiguous();
+  energy::Recordings* kept = energy.recordings();
+  if (kept == nullptr) return Device(chains).run(langevin, energy, chains, false);
+  auto& device = (*kept)[fmt::format("langevin ({}) {}{}", fmt::join(chains.x.sizes().vec(), ", "),
+                                     chains.x.device().str(), langevin.noise_first ? " noise first" : "")];
+  if (!device) device = std::make_shared<Device>(chains);
+  return static_cast<Device*>(device.get())->run(langevin, energy, chains, true);
+}
+
+}  // namespace igebm::sampling

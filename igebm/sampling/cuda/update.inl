@@ -1,0 +1,86 @@
+// The kernels themselves, in what nvcc and the tests' imitation of a device (tests/device.h) both read. They are right
+// for any number of threads a block, a power of two.
+
+/// Four elements of a chain's noise at its step: random.h's element i is word i % 4 of counter i / 4.
+__device__ inline void four_normals(const Settings& s, std::uint32_t counter, std::int64_t stream, std::int64_t step,
+                                    float (&n)[4]) {
+  const PhiloxWords words = philox_at(counter, stream, step, s.key_0, s.key_1);
+  philox_normals(words.a, words.b, n[0], n[1]);
+  philox_normals(words.c, words.d, n[2], n[3]);
+}
+
+constexpr int update_threads = 256;  // at most
+
+__device__ inline void block_sums(float& square, int& clipped, float* squares, int* counts) {
+  squares[threadIdx.x] = square;
+  counts[threadIdx.x] = clipped;
+  for (unsigned half = blockDim.x / 2; half > 0; half /= 2) {
+    __syncthreads();
+    if (threadIdx.x < half) {
+      squares[threadIdx.x] += squares[threadIdx.x + half];
+      counts[threadIdx.x] += counts[threadIdx.x + half];
+    }
+  }
+  __syncthreads();
+  square = squares[0];
+  clipped = counts[0];
+}
+
+/// A block for each chain.
+__global__ void update_kernel(UpdateArguments u) {
+  __shared__ float squares[update_threads];
+  __shared__ int counts[update_threads];
+  const Settings s = *u.settings;
+  const std::uint32_t chain = blockIdx.x;
+  const auto first = static_cast<std::int64_t>(chain) * u.elements;
+  const float* gradient = u.gradient + first;
+  float* x = u.x + first;
+  float square = 0;
+  int clipped = 0;
+  for (std::uint32_t i = threadIdx.x; i < u.elements; i += blockDim.x) {
+    const float g = gradient[i];
+    square += g * g;
+    clipped += g > s.clip || g < -s.clip ? 1 : 0;
+  }
+  block_sums(square, clipped, squares, counts);
+  const float energy = u.energy[chain];
+  // 0 for finite numbers alone.
+  const bool good = (energy - energy) + (square - square) == 0.0F;
+  const float sigma = u.sigma != nullptr ? *u.sigma : 0.0F;
+  const std::int64_t stream = u.stream[chain], step = u.steps[chain];
+  for (std::uint32_t c = threadIdx.x; good && 4 * c < u.elements; c += blockDim.x) {
+    float n[4] = {0, 0, 0, 0};
+    if (sigma > 0) four_normals(s, c, stream, step, n);
+    for (std::uint32_t w = 0; w < 4 && 4 * c + w < u.elements; ++w) {
+      const std::uint32_t i = 4 * c + w;
+      float g = gradient[i];
+      g = g < -s.clip ? -s.clip : g;
+      g = g > s.clip ? s.clip : g;
+      float moved = x[i] - s.step_size * g + sigma * n[w];
+      moved = moved < s.low ? s.low : moved;
+      x[i] = moved > s.high ? s.high : moved;
+    }
+  }
+  __syncthreads();  // every thread has read its chain's step
+  if (threadIdx.x != 0) return;
+  u.steps[chain] = step + 1;
+  ChainSums& sums = u.sums[chain];
+  sums.stopped_before += sums.stopped;
+  sums.stopped = good ? 0 : 1;
+  sums.square = good ? square : 0;
+  sums.energy = good ? energy : 0;
+  sums.clipped = good ? clipped : 0;
+}
+
+__global__ void add_noise_kernel(UpdateArguments u) {
+  const Settings s = *u.settings;
+  const std::uint32_t chain = blockIdx.x;
+  const float sigma = *u.sigma;
+  if (!(sigma > 0)) return;
+  float* x = u.x + static_cast<std::int64_t>(chain) * u.elements;
+  for (std::uint32_t c = threadIdx.x; 4 * c < u.elements; c += blockDim.x) {
+    float n[4];
+    four_normals(s, c, u.stream[chain], u.steps[chain], n);
+    for (std::uint32_t w = 0; w < 4 && 4 * c + w < u.elements; ++w) x[4 * c + w] += sigma * n[w];
+  }
+}
