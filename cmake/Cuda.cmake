@@ -13,9 +13,10 @@ if(NOT IGEBM_CUDA STREQUAL "OFF" AND LibTorch_HAS_CUDA)
     endif()
     # The runtime is the one that LibTorch uses (FindLibTorch), not a second one linked statically.
     set(CMAKE_CUDA_RUNTIME_LIBRARY None)
-    set(CMAKE_CUDA_STANDARD 20)
-    set(CMAKE_CUDA_STANDARD_REQUIRED ON)
     enable_language(CUDA)
+    # Kernels keep to C++17: CMake 3.25 knows no flag for more.
+    set(CMAKE_CUDA_STANDARD 17)
+    set(CMAKE_CUDA_STANDARD_REQUIRED ON)
     set(IGEBM_HAS_CUDA TRUE)
   endif()
 endif()

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "igebm/base/device.h"
 #include "igebm/base/error.h"
 #include "igebm/energy/analytic.h"
 #include "igebm/engine/cpu/peak.h"
@@ -24,7 +25,7 @@ namespace fs = std::filesystem;
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 struct LangevinArguments {
-  std::string network = "resnet-32", size, engine = "fast", weights;
+  std::string network = "resnet-32", size, engine = "fast", weights, device = "cpu", precision = "auto";
   std::int64_t batch = 64, steps = 20, repeats = 5, threads = 0;
   bool json = false, profile = false;
 };
@@ -81,7 +82,7 @@ std::vector<std::int64_t> parse_size(const std::string& text) {
 /// Seconds a Langevin step: the best of the repeats.
 double time_steps(const energy::Energy& energy, const std::vector<std::int64_t>& shape, const LangevinArguments& a,
                   sampling::Chains& chains) {
-  chains = sampling::start_chains({.start = "uniform"}, shape, a.batch, 0, {}, 0);
+  chains = sampling::start_chains({.start = "uniform"}, shape, a.batch, 0, {}, 0).to(find_device(a.device));
   const sampling::Langevin kernel({.step_size = 0.01, .noise = 0.005, .gradient_clip = 0.03, .low = 0, .high = 1}, 0);
   sampling::run(kernel, energy, chains, 3);
   double best = 1e30;
@@ -104,6 +105,7 @@ nn::Tensors random_weights(nn::Network& network) {
 }
 
 void analytic(const LangevinArguments& a, nlohmann::ordered_json& json) {
+  if (find_device(a.device).is_cuda()) throw UserError("bench: the double well is measured on the CPU alone");
   const auto shape = parse_size(a.size.empty() ? "128" : a.size);
   if (shape.size() != 1) throw UserError("bench: --size: the double well takes a number of dimensions");
   sampling::Chains chains;
@@ -118,7 +120,9 @@ void network(const LangevinArguments& a, const Bench& bench, nlohmann::ordered_j
   const std::vector<std::int64_t> shape = a.size.empty() ? bench.shape : parse_size(a.size);
   nn::Network network(bench.build(shape), 0);
   const nn::Tensors weights = random_weights(network);
-  const auto prepared = engine::prepare(network.graph(), weights, {.engine = a.engine});
+  const c10::Device device = find_device(a.device);
+  const auto prepared =
+      engine::prepare(network.graph(), weights, {.engine = a.engine, .device = device, .precision = a.precision});
   const auto energy = prepared->given({});
   sampling::Chains chains;
   const double best = time_steps(*energy, shape, a, chains);
@@ -128,7 +132,7 @@ void network(const LangevinArguments& a, const Bench& bench, nlohmann::ordered_j
   json["description"] = prepared->description();
   json["seconds_per_step"] = best;
   json["gigaflops"] = operations / best / 1e9;
-  json["convolution_peak"] = engine::cpu::convolution_peak(at::get_num_threads()) / 1e9;
+  if (device.is_cpu()) json["convolution_peak"] = engine::cpu::convolution_peak(at::get_num_threads()) / 1e9;
   if (!prepared->choices().empty()) json["choices"] = nlohmann::ordered_json::parse(prepared->choices());
   if (a.profile) costs = prepared->profile(chains.x, {});
   if (!a.weights.empty()) {
@@ -136,9 +140,9 @@ void network(const LangevinArguments& a, const Bench& bench, nlohmann::ordered_j
     for (auto& node : plain.nodes) node.norm = nn::Norm::none;
     nn::Tensors tensors = weights;
     const auto [e, g] = energy->energy_and_gradient(chains.x);
-    tensors["check.x"] = chains.x;
-    tensors["check.energy"] = e;
-    tensors["check.gradient"] = g;
+    tensors["check.x"] = chains.x.cpu();
+    tensors["check.energy"] = e.cpu();
+    tensors["check.gradient"] = g.cpu();
     io::write_safetensors(a.weights, tensors, {{"graph", nn::to_json(plain)}});
   }
 }
@@ -152,8 +156,11 @@ void langevin(const LangevinArguments& a) {
     throw UserError(fmt::format("bench: --network {}: expected one of {}", a.network, known));
   }
   if (a.threads > 0) at::set_num_threads(static_cast<int>(a.threads));
-  nlohmann::ordered_json json = {
-      {"network", a.network}, {"batch", a.batch}, {"threads", at::get_num_threads()}, {"engine", a.engine}};
+  nlohmann::ordered_json json = {{"network", a.network},
+                                 {"batch", a.batch},
+                                 {"threads", at::get_num_threads()},
+                                 {"engine", a.engine},
+                                 {"device", a.device}};
   std::vector<engine::StepCost> costs;
   if (found == all.end()) {
     analytic(a, json);
@@ -169,9 +176,12 @@ void langevin(const LangevinArguments& a) {
              json["description"].get<std::string>());
   fmt::print("a step: {:.4g} ms (the best of {} runs of {} steps)\n", json["seconds_per_step"].get<double>() * 1e3,
              a.repeats, a.steps);
-  if (json.contains("gigaflops"))
-    fmt::print("rate: {:.0f} GF/s, counted as direct convolutions; the direct algorithm's peak here is {:.0f} GF/s\n",
-               json["gigaflops"].get<double>(), json["convolution_peak"].get<double>());
+  if (json.contains("gigaflops")) {
+    fmt::print("rate: {:.0f} GF/s, counted as direct convolutions", json["gigaflops"].get<double>());
+    if (json.contains("convolution_peak"))
+      fmt::print("; the direct algorithm's peak here is {:.0f} GF/s", json["convolution_peak"].get<double>());
+    fmt::print("\n");
+  }
   if (!a.profile) return;
   if (costs.empty()) fmt::print("no profile: this engine does not tell\n");
   double total = 0;
@@ -246,6 +256,9 @@ void add_bench(CLI::App& app) {
     c->add_option("--repeats", a->repeats, "timed runs; the best counts")->capture_default_str()->check(positive);
     c->add_option("--threads", a->threads, "default: one per core")->check(positive);
     c->add_option("--engine", a->engine, "fast or reference")->capture_default_str();
+    c->add_option("--device", a->device, "cpu, cuda or auto")->capture_default_str();
+    c->add_option("--precision", a->precision, "of convolutions on a CUDA device: auto (bf16), bf16 or f32")
+        ->capture_default_str();
     c->add_option("--weights", a->weights,
                   "also write weights, inputs, energies and gradients to this .safetensors file");
     c->add_flag("--profile", a->profile, "also say where an input's time goes, on one thread");

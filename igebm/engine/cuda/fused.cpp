@@ -30,8 +30,8 @@ at::Tensor ordered(const at::Tensor& t, const at::Tensor& like) {
 }
 
 cuda::Type type(const at::Tensor& t) { return t.scalar_type() == at::kFloat ? cuda::Type::f32 : cuda::Type::bf16; }
-std::uint32_t size(const at::Tensor& t, std::int64_t dim) { return static_cast<std::uint32_t>(t.size(dim)); }
-std::uint32_t pixels(const at::Tensor& t) { return t.dim() == 4 ? size(t, 2) * size(t, 3) : 1; }
+std::uint32_t extent(const at::Tensor& t, std::int64_t dim) { return static_cast<std::uint32_t>(t.size(dim)); }
+std::uint32_t pixels(const at::Tensor& t) { return t.dim() == 4 ? extent(t, 2) * extent(t, 3) : 1; }
 const void* read(const at::Tensor& t) { return t.defined() ? t.const_data_ptr() : nullptr; }
 const float* parameter(const at::Tensor& t) { return t.defined() ? t.const_data_ptr<float>() : nullptr; }
 
@@ -51,9 +51,9 @@ cuda::GroupNormArguments arguments(const GroupNorm& n, const at::Tensor& x, cons
           .first = nullptr,
           .second = nullptr,
           .out = nullptr,
-          .samples = size(x, 0),
+          .samples = extent(x, 0),
           .pixels = pixels(x),
-          .channels = size(x, 1),
+          .channels = extent(x, 1),
           .groups = static_cast<std::uint32_t>(n.groups),
           .silu = n.silu ? 1 : 0};
 }
@@ -76,9 +76,9 @@ bool epilogue(const Epilogue& e, const at::Tensor& a, at::Tensor& z, at::Tensor&
                   .add = read(add),
                   .z = wants_z ? z.data_ptr() : nullptr,
                   .y = y.data_ptr(),
-                  .samples = size(in, 0),
+                  .samples = extent(in, 0),
                   .pixels = pixels(in),
-                  .channels = size(in, 1),
+                  .channels = extent(in, 1),
                   .activation = kind(e.activation),
                   .slope = static_cast<float>(e.slope)},
                  stream());
