@@ -62,7 +62,7 @@ void sample(const Arguments& a) {
     console->progress("sampling", ++done, batches * total);
     const std::int64_t every = std::max<std::int64_t>(1, total / 100);
     if (ending == ".gif" && (p.step % every == 0 || p.step + 1 == p.total))
-      frames.push_back(io::grid(training::to_unit(chains.x, recipe.data)));
+      frames.push_back(io::grid(training::to_unit(chains.x.cpu(), recipe.data)));
   };
   const auto seed = static_cast<std::uint64_t>(a.seed >= 0 ? a.seed : recipe.seed);
   at::Tensor energies;

@@ -20,8 +20,8 @@ const std::string buffer_prefix = "spectral_norm.";
 
 void write_model(const fs::path& path, const Model& model, const nn::Tensors& parameters) {
   nn::Tensors tensors;
-  for (const auto& [name, t] : parameters) tensors[name] = t.detach();
-  for (const auto& [name, t] : model.buffers) tensors[buffer_prefix + name] = t;
+  for (const auto& [name, t] : parameters) tensors[name] = t.detach().cpu();
+  for (const auto& [name, t] : model.buffers) tensors[buffer_prefix + name] = t.cpu();
   auto metadata = model.metadata;
   metadata["format"] = "igebm";
   metadata["version"] = std::to_string(version);
@@ -82,7 +82,7 @@ void write_checkpoint(const fs::path& run, const Checkpoint& c, const std::strin
     if (!c.average.empty()) write_model(temporary / "average.safetensors", c.network, c.average);
     nn::Tensors state;
     for (const auto& [part, tensors] : c.state) {
-      for (const auto& [key, t] : tensors) state[part + "." + key] = t;
+      for (const auto& [key, t] : tensors) state[part + "." + key] = t.cpu();
     }
     io::write_safetensors(temporary / "state.safetensors", state, {{"format", "igebm-state"}});
     nlohmann::ordered_json json = {

@@ -17,12 +17,16 @@ ContrastiveDivergence::ContrastiveDivergence(const ContrastiveDivergenceOptions&
     : options_(options), buffer_(options.replay, options.start, shape) {}
 
 Loss ContrastiveDivergence::loss(const Step& step) {
-  auto taken = buffer_.take(step.data, step.labels, step.seed, step.step);
+  // The buffer is the host's.
+  const c10::Device device = step.data.device();
+  auto taken =
+      buffer_.take(step.data.cpu(), step.labels.defined() ? step.labels.cpu() : step.labels, step.seed, step.step);
   sampling::Chains& chains = taken.chains;
+  chains = chains.to(device);
   Loss out;
 
   if (options_.flow.steps > 0 && taken.fresh.any().item<bool>()) {
-    const at::Tensor rows = taken.fresh.nonzero().squeeze(1);
+    const at::Tensor rows = taken.fresh.nonzero().squeeze(1).to(device);
     sampling::Chains fresh = chains.select(rows);
     const auto energy = step.frozen.given(fresh.labels);
     out.non_finite += sampling::run(sampling::Flow(options_.flow), *energy, fresh, options_.flow.steps).non_finite;
@@ -38,10 +42,11 @@ Loss ContrastiveDivergence::loss(const Step& step) {
   const at::Tensor labels = step.labels.defined() ? at::cat({step.labels, chains.labels}) : at::Tensor();
   // dL/dE_i = +-1 / N + 2 energy_l2 E_i / N
   const double each = options_.weight / static_cast<double>(count);
-  at::Tensor coefficients = at::full({2 * count}, each);
+  at::Tensor coefficients = at::full({2 * count}, each, step.data.options());
   coefficients.slice(0, count).neg_();
-  const at::Tensor slopes =
-      options_.energy_l2 == 0 ? at::Tensor() : at::full({2 * count}, 2 * options_.energy_l2 * each);
+  const at::Tensor slopes = options_.energy_l2 == 0
+                                ? at::Tensor()
+                                : at::full({2 * count}, 2 * options_.energy_l2 * each, step.data.options());
   const at::Tensor energies =
       step.frozen.parameter_gradient(at::cat({step.data, chains.x}), labels, coefficients, slopes, out.gradients);
   const at::Tensor positive = energies.slice(0, 0, count), negative = energies.slice(0, count);

@@ -36,7 +36,8 @@ at::Tensor energy_matching(const std::function<at::Tensor(const at::Tensor&)>& e
 Loss EnergyMatching::loss(const Step& step) {
   const std::int64_t count = step.data.size(0);
   const auto first = static_cast<std::uint64_t>(step.step) * static_cast<std::uint64_t>(count);
-  at::Tensor noise = at::empty_like(step.data, at::MemoryFormat::Contiguous), time = at::empty({count});
+  const at::Tensor data = step.data.cpu();
+  at::Tensor noise = at::empty_like(data, at::MemoryFormat::Contiguous), time = at::empty({count});
   const std::int64_t elements = noise.numel() / count;
   for (std::int64_t i = 0; i < count; ++i) {
     const auto stream = first + static_cast<std::uint64_t>(i);
@@ -45,7 +46,9 @@ Loss EnergyMatching::loss(const Step& step) {
     random_uniform({step.seed, Purpose::flow_time, stream, 0}, {time.data_ptr<float>() + i, 1});
   }
   time *= options_.time_end;
-  if (options_.transport) noise = noise.index_select(0, pair_by_transport(noise, step.data));
+  if (options_.transport) noise = noise.index_select(0, pair_by_transport(noise, data));
+  noise = noise.to(step.data.device());
+  time = time.to(step.data.device());
   if (step.frozen.derives_parameters() && nn::is_smooth(step.graph)) return by_difference(step, noise, time);
   const at::Tensor loss =
       energy_matching([&](const at::Tensor& x) { return nn::evaluate(step.graph, step.weights, x, step.labels); },

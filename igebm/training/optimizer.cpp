@@ -35,8 +35,11 @@ double learning_rate(const OptimizerOptions& o, std::int64_t step, std::int64_t 
   return o.learning_rate * warm * (o.final_share + (1 - o.final_share) * 0.5 * (1 + std::cos(std::numbers::pi * x)));
 }
 
-Adam::Adam(const nn::Tensors& parameters)
-    : m_(at::zeros({total_size(parameters)})), v_(at::zeros({total_size(parameters)})) {}
+Adam::Adam(const nn::Tensors& parameters) {
+  const c10::Device device = parameters.empty() ? c10::Device(c10::kCPU) : parameters.begin()->second.device();
+  m_ = at::zeros({total_size(parameters)}, device);
+  v_ = at::zeros({total_size(parameters)}, device);
+}
 
 double Adam::update(const OptimizerOptions& o, double rate, nn::Tensors& parameters,
                     const std::vector<at::Tensor>& gradients) {

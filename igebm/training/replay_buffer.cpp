@@ -77,7 +77,7 @@ ReplayBuffer::Taken ReplayBuffer::take(const at::Tensor& data, const at::Tensor&
 }
 
 void ReplayBuffer::put(const Taken& taken) {
-  sampling::Chains packed = taken.chains;
+  sampling::Chains packed = taken.chains.to(c10::kCPU);
   packed.x = pack(packed.x);
   if (!packed.labels.defined()) packed.labels = at::zeros({packed.size()}, at::kLong);
   chains_.put(taken.rows, packed);

@@ -10,6 +10,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "igebm/base/device.h"
 #include "igebm/base/error.h"
 #include "igebm/engine/reference.h"
 #include "igebm/io/files.h"
@@ -36,6 +37,12 @@ data::Options as_they_are(data::Options options) {
   return options;
 }
 
+nn::Network on_device(nn::Network network, c10::Device device) {
+  for (auto& [_, p] : network.parameters()) p = p.detach().to(device).set_requires_grad(true);
+  for (auto& [_, b] : network.buffers()) b = b.to(device);
+  return network;
+}
+
 }  // namespace
 
 struct Trainer::State {
@@ -43,6 +50,7 @@ struct Trainer::State {
   fs::path run;
   Observer& observer;
   data::Batches data, validation;
+  c10::Device device;
   nn::Network network;
   Adam adam;
   Average average;
@@ -62,7 +70,8 @@ struct Trainer::State {
         observer(o),
         data(train, r.data, seed()),
         validation(held_out, as_they_are(r.data), seed()),
-        network(build_graph(r.network, data.shape(), train.classes), seed()),
+        device(find_device(r.device)),
+        network(on_device(nn::Network(build_graph(r.network, data.shape(), train.classes), seed()), device)),
         adam(network.parameters()),
         average(network.parameters()) {
     at::NoGradGuard no_grad;
@@ -110,11 +119,12 @@ struct Trainer::State {
     if (classifies()) return;
     const std::int64_t count = phase().batch;
     const at::Tensor labels = network.graph().classes > 0 ? at::zeros({count}, at::kLong) : at::Tensor();
-    const auto chains = sampling::start_chains(recipe.sampling.start, data.shape(), count, 0, labels, seed());
-    frozen->given(labels)->energy_and_gradient(chains.x);
+    const auto chains =
+        sampling::start_chains(recipe.sampling.start, data.shape(), count, 0, labels, seed()).to(device);
+    frozen->given(chains.labels)->energy_and_gradient(chains.x);
     nn::Tensors unused;
-    const at::Tensor both = labels.defined() ? at::cat({labels, labels}) : labels;
-    frozen->parameter_gradient(at::cat({chains.x, chains.x}), both, at::ones({2 * count}), {}, unused);
+    const at::Tensor both = labels.defined() ? at::cat({chains.labels, chains.labels}) : labels;
+    frozen->parameter_gradient(at::cat({chains.x, chains.x}), both, at::ones({2 * count}, device), {}, unused);
     if (!frozen->choices().empty()) io::write_atomically(run / "engine.json", frozen->choices() + "\n");
     observer.message("engine: " + frozen->description());
   }
@@ -229,8 +239,9 @@ struct Trainer::State {
     const at::AutoGradMode enable(true);
     const nn::Tensors weights = network.effective_weights();
     frozen->refresh(weights);
-    const Step now{network.graph(), weights, *frozen, batch.x, labelled ? batch.labels : at::Tensor(),
-                   attempt_seed(),  step};
+    const Step now{
+        network.graph(), weights, *frozen, batch.x.to(device), labelled ? batch.labels.to(device) : at::Tensor(),
+        attempt_seed(),  step};
     at::Tensor total;  // of what autograd derives
     double value = 0;
     nn::Tensors by_engine;
@@ -305,8 +316,9 @@ struct Trainer::State {
   /// A figure of samples drawn with the average of weights; the checkpoint is kept if it is the best so far.
   void evaluate() {
     const at::NoGradGuard no_grad;
-    const auto prepared = engine::prepare(network.graph(), network.effective_weights(average.weights()),
-                                          {.engine = recipe.engine, .choices = frozen->choices()});
+    engine::Options options = engine_options(recipe, run);
+    options.choices = frozen->choices();
+    const auto prepared = engine::prepare(network.graph(), network.effective_weights(average.weights()), options);
     const at::Tensor x =
         draw(recipe, network.graph(), *prepared, recipe.evaluate.count, quality_streams, {}, seed(), nullptr).x;
     if (!x.isfinite().all().item<bool>()) return;
@@ -325,8 +337,9 @@ struct Trainer::State {
 
   void write_samples(const fs::path& path, const nn::Tensors& weights, std::int64_t count) {
     fs::create_directories(path.parent_path());
-    const auto prepared =
-        engine::prepare(network.graph(), weights, {.engine = recipe.engine, .choices = frozen->choices()});
+    engine::Options options = engine_options(recipe, run);
+    options.choices = frozen->choices();
+    const auto prepared = engine::prepare(network.graph(), weights, options);
     const sampling::Chains chains =
         draw(recipe, network.graph(), *prepared, count, picture_streams, {}, seed(), nullptr);
     if (chains.x.dim() == 4) {
@@ -337,7 +350,10 @@ struct Trainer::State {
       const at::Tensor axis = at::linspace(-bound, bound, side);
       const at::Tensor points = at::stack({axis.repeat({side}), axis.flip(0).repeat_interleave(side)}, 1);
       const at::Tensor labels = network.graph().classes > 0 ? at::zeros({points.size(0)}, at::kLong) : at::Tensor();
-      const at::Tensor energies = nn::evaluate(network.graph(), weights, points, labels).reshape({side, side});
+      const at::Tensor energies =
+          nn::evaluate(network.graph(), weights, points.to(device), labels.defined() ? labels.to(device) : labels)
+              .reshape({side, side})
+              .cpu();
       io::write_png(path, io::density(energies, chains.x, bound));
     }
   }
@@ -474,7 +490,10 @@ bool Trainer::train(const std::function<bool()>& stop) {
 
 engine::Options engine_options(const Recipe& recipe, const fs::path& run) {
   const fs::path kept = run / "engine.json";
-  return {.engine = recipe.engine, .choices = fs::exists(kept) ? io::read_file(kept) : ""};
+  return {.engine = recipe.engine,
+          .choices = fs::exists(kept) ? io::read_file(kept) : "",
+          .device = find_device(recipe.device),
+          .precision = recipe.precision};
 }
 
 sampling::Chains draw(const Recipe& recipe, const nn::Graph& graph, engine::Prepared& frozen, std::int64_t count,
@@ -482,6 +501,7 @@ sampling::Chains draw(const Recipe& recipe, const nn::Graph& graph, engine::Prep
                       const sampling::OnStep& on_step, std::int64_t batch) {
   if (graph.outputs > 0) throw UserError("this model is a classifier, which draws no samples");
   const at::NoGradGuard no_grad;
+  const c10::Device device = find_device(recipe.device);
   at::Tensor all_labels = labels;
   if (graph.classes > 0 && !labels.defined()) all_labels = at::arange(count, at::kLong).remainder(graph.classes);
   std::vector<sampling::Chains> parts;
@@ -490,12 +510,13 @@ sampling::Chains draw(const Recipe& recipe, const nn::Graph& graph, engine::Prep
     const std::int64_t end = std::min(count, begin + batch);
     const at::Tensor part_labels = all_labels.defined() ? all_labels.slice(0, begin, end).contiguous() : at::Tensor();
     auto chains = sampling::start_chains(recipe.sampling.start, graph.input_shape, end - begin, first_stream + begin,
-                                         part_labels, seed);
-    const auto energy = frozen.given(graph.classes > 0 ? part_labels : at::Tensor());
+                                         part_labels, seed)
+                      .to(device);
+    const auto energy = frozen.given(graph.classes > 0 ? chains.labels : at::Tensor());
     sampling::sample(recipe.sampling, *energy, chains, seed, on_step);
     if (chains.x.dim() == 4) chains.x.clamp_(recipe.data.low, recipe.data.high);
-    if (energies != nullptr) energy_parts.push_back(energy->energy(chains.x));
-    parts.push_back(chains);
+    if (energies != nullptr) energy_parts.push_back(energy->energy(chains.x).cpu());
+    parts.push_back(chains.to(c10::kCPU));
   }
   if (energies != nullptr) *energies = at::cat(energy_parts);
   return sampling::Chains::join(parts);

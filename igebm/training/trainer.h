@@ -47,7 +47,8 @@ engine::Options engine_options(const Recipe& recipe, const std::filesystem::path
 
 /// Samples from a model, prepared as `frozen`, as the recipe says: `count` chains with streams from `first_stream`,
 /// labels cycling through the classes unless given (N). Moves `batch` chains at a time. Pictures are clamped to the
-/// data's range at the end; energies are those of what is returned.
+/// data's range at the end; energies are those of what is returned. On the recipe's device; on_step sees chains there,
+/// what is returned is on the CPU.
 sampling::Chains draw(const Recipe& recipe, const nn::Graph& graph, engine::Prepared& frozen, std::int64_t count,
                       std::int64_t first_stream, const at::Tensor& labels, std::uint64_t seed, at::Tensor* energies,
                       const sampling::OnStep& on_step = {}, std::int64_t batch = 256);

@@ -156,7 +156,7 @@ TEST(TensorEngine, InBfloat16) { compare(at::kCPU, at::kBFloat16, 0.1); }
 
 TEST(TensorEngine, OnACudaDevice) {
   if (cuda_devices() == 0) GTEST_SKIP() << "no CUDA device";
-  compare(at::Device("cuda:0"), at::kDouble, 1e-12);
+  compare(at::Device("cuda:0"), at::kDouble, 1e-10);
   compare(at::Device("cuda:0"), at::kFloat, 5e-3);  // convolutions in TF32
   compare(at::Device("cuda:0"), at::kBFloat16, 0.1);
 }

@@ -148,7 +148,7 @@ TEST_F(OnDevice, ChainsMoveAsOnTheCpu) {
         cpu.x[3][0] = std::nan("");
         moved.x[3][0].fill_(std::nan(""));
         const StepInfo a = run(Langevin(options, 11), well, cpu, 100), b = run(Langevin(options, 11), well, moved, 100);
-        EXPECT_TRUE(at::allclose(cpu.x, moved.x.cpu(), 1e-3, 1e-4, /*equal_nan=*/true));
+        EXPECT_TRUE(at::allclose(cpu.x, moved.x.cpu(), 1e-2, 1e-3, /*equal_nan=*/true));
         EXPECT_TRUE(at::equal(cpu.steps, moved.steps.cpu()));
         EXPECT_NEAR(a.energy, b.energy, 1e-3 * (1 + std::abs(a.energy)));
         EXPECT_NEAR(a.gradient_norm, b.gradient_norm, 1e-3 * (1 + a.gradient_norm));

@@ -279,6 +279,8 @@ class Program(unittest.TestCase):
         self.refused("not a run", "train", "--resume", self.folder)
         self.refused("did you mean \"steps\"", "train", self.recipe, "--set", "phase.train.stepps=3")
         self.refused(["--set phase.train.steps", "integer"], "train", self.recipe, "--set", "phase.train.steps=many")
+        self.refused("expected \"cpu\"", "train", self.recipe, "--set", "run.device=tpu")
+        self.refused("expected \"cpu\"", "bench", "langevin", "--device", "tpu")
         self.refused("section.key=value", "train", self.recipe, "--set", "nonsense")
         self.refused("fashion-mnist", "train", self.recipe, "--set", "data.name=fashion")
         self.refused("ends in .png", "sample", run, "--out", self.folder / "x.jpg")

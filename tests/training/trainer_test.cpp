@@ -6,6 +6,7 @@
 
 #include <filesystem>
 
+#include "igebm/base/device.h"
 #include "igebm/base/error.h"
 #include "igebm/io/files.h"
 #include "igebm/io/safetensors.h"
@@ -99,6 +100,27 @@ TEST_F(Training, KilledAnywhereAndResumedIsTheSameBitForBit) {
     fs::remove_all(run / "checkpoints" / "saving-000099");
     expect_same(folder / "whole", run);
   }
+}
+
+TEST_F(Training, WithoutADeviceItIsRefusedBeforeAnythingIsWritten) {
+  if (cuda_devices() > 0) GTEST_SKIP() << "there is a CUDA device";
+  Recipe recipe = small();
+  recipe.device = "cuda";
+  EXPECT_THROW(Trainer::begin(recipe, folder, silent), UserError);
+  EXPECT_FALSE(fs::exists(folder));
+}
+
+// A run on the device leaves files that the CPU goes on from, and the other way round.
+TEST_F(Training, OnADeviceAndOnTheCpuInTurn) {
+  if (cuda_devices() == 0) GTEST_SKIP() << "no CUDA device";
+  Recipe recipe = small();
+  recipe.device = "cuda";
+  Trainer::begin(recipe, folder, silent).train(stop_after(16));
+  for (const auto& [name, t] : load_model(folder).parameters)
+    EXPECT_TRUE(t.is_cpu() && t.isfinite().all().item<bool>());
+  Trainer::resume(folder, {"run.device=cpu"}, silent).train(stop_after(8));
+  EXPECT_TRUE(Trainer::resume(folder, {"run.device=cuda"}, silent).train({}));
+  EXPECT_TRUE(fs::exists(folder / "samples.png"));
 }
 
 TEST_F(Training, AFinishedRunSaysSoAndStays) {
