@@ -162,7 +162,7 @@ void evaluate(const Arguments& a) {
                              : fs::path(a.what);
     if (!fs::exists(run / "recipe.toml")) throw UserError(fmt::format("{}: not a run (no recipe.toml in it)", a.what));
     const auto recipe = training::read_recipe((run / "recipe.toml").string(), a.set);
-    const auto model = training::load_model(a.best ? training::find_best(run) : a.what, a.raw);
+    const auto model = training::load_model(a.best ? training::find_best(run) : fs::path(a.what), a.raw);
     if (model.graph.outputs > 0) return evaluate_classifier(a, recipe);
     features = load_features(recipe.data, model.graph.input_shape);
     samples = draw_samples(a, recipe, model, run, *console);

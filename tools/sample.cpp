@@ -32,7 +32,7 @@ void sample(const Arguments& a) {
   if (!fs::exists(run / "recipe.toml")) throw UserError(fmt::format("{}: not a run (no recipe.toml in it)", a.run));
   auto recipe = training::read_recipe((run / "recipe.toml").string(), a.set);
   if (a.steps >= 0) recipe.sampling.steps = a.steps;
-  const auto model = training::load_model(a.best ? training::find_best(run) : a.run, a.raw);
+  const auto model = training::load_model(a.best ? training::find_best(run) : fs::path(a.run), a.raw);
   nn::Network network(model.graph, 0);
   for (auto& [name, t] : network.buffers()) t.copy_(model.buffers.at(name));
   const at::NoGradGuard no_grad;
