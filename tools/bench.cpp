@@ -2,6 +2,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <chrono>
@@ -79,18 +80,27 @@ std::vector<std::int64_t> parse_size(const std::string& text) {
   return size;
 }
 
+std::int64_t page_faults() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return usage.ru_minflt;
+}
+
 /// Seconds a Langevin step: the best of the repeats.
 double time_steps(const energy::Energy& energy, const std::vector<std::int64_t>& shape, const LangevinArguments& a,
-                  sampling::Chains& chains) {
+                  sampling::Chains& chains, nlohmann::ordered_json& json) {
   chains = sampling::start_chains({.start = "uniform"}, shape, a.batch, 0, {}, 0).to(find_device(a.device));
   const sampling::Langevin kernel({.step_size = 0.01, .noise = 0.005, .gradient_clip = 0.03, .low = 0, .high = 1}, 0);
   sampling::run(kernel, energy, chains, 3);
   double best = 1e30;
+  const std::int64_t before = page_faults();
   for (std::int64_t r = 0; r < a.repeats; ++r) {
     const double start = now();
     sampling::run(kernel, energy, chains, a.steps);
     best = std::min(best, (now() - start) / static_cast<double>(a.steps));
   }
+  json["seconds_per_step"] = best;
+  json["page_faults_per_step"] = static_cast<double>(page_faults() - before) / static_cast<double>(a.repeats * a.steps);
   return best;
 }
 
@@ -109,10 +119,9 @@ void analytic(const LangevinArguments& a, nlohmann::ordered_json& json) {
   const auto shape = parse_size(a.size.empty() ? "128" : a.size);
   if (shape.size() != 1) throw UserError("bench: --size: the double well takes a number of dimensions");
   sampling::Chains chains;
-  const double best = time_steps(energy::DoubleWell(shape[0], 2.0), shape, a, chains);
+  time_steps(energy::DoubleWell(shape[0], 2.0), shape, a, chains, json);
   json["size"] = shape;
   json["description"] = "fused over blocks of chains";
-  json["seconds_per_step"] = best;
 }
 
 void network(const LangevinArguments& a, const Bench& bench, nlohmann::ordered_json& json,
@@ -125,12 +134,11 @@ void network(const LangevinArguments& a, const Bench& bench, nlohmann::ordered_j
       engine::prepare(network.graph(), weights, {.engine = a.engine, .device = device, .precision = a.precision});
   const auto energy = prepared->given({});
   sampling::Chains chains;
-  const double best = time_steps(*energy, shape, a, chains);
+  const double best = time_steps(*energy, shape, a, chains, json);
   // The fast engine's count serves every engine: the same mathematics.
   const double operations = engine::prepare(network.graph(), weights, {})->operations() * static_cast<double>(a.batch);
   json["size"] = shape;
   json["description"] = prepared->description();
-  json["seconds_per_step"] = best;
   json["gigaflops"] = operations / best / 1e9;
   if (device.is_cpu()) json["convolution_peak"] = engine::cpu::convolution_peak(at::get_num_threads()) / 1e9;
   if (!prepared->choices().empty()) json["choices"] = nlohmann::ordered_json::parse(prepared->choices());
@@ -174,8 +182,9 @@ void langevin(const LangevinArguments& a) {
   fmt::print("{} ({}), {} chains, {} threads\nengine: {}\n", a.network,
              found == all.end() ? "an analytic energy" : found->what, a.batch, at::get_num_threads(),
              json["description"].get<std::string>());
-  fmt::print("a step: {:.4g} ms (the best of {} runs of {} steps)\n", json["seconds_per_step"].get<double>() * 1e3,
-             a.repeats, a.steps);
+  fmt::print("a step: {:.4g} ms (the best of {} runs of {} steps), {:.2g} page faults\n",
+             json["seconds_per_step"].get<double>() * 1e3, a.repeats, a.steps,
+             json["page_faults_per_step"].get<double>());
   if (json.contains("gigaflops")) {
     fmt::print("rate: {:.0f} GF/s, counted as direct convolutions", json["gigaflops"].get<double>());
     if (json.contains("convolution_peak"))

@@ -30,6 +30,11 @@ class Energy {
   /// E(x) and dE/dx, both detached. By autograd unless a subclass knows better.
   virtual EnergyAndGradient energy_and_gradient(const at::Tensor& x) const;
 
+  /// The same into `out`, whose tensors are written again where they fit: for loops, which then allocate nothing.
+  virtual void energy_and_gradient_into(const at::Tensor& x, EnergyAndGradient& out) const {
+    out = energy_and_gradient(x);
+  }
+
   /// E and dE/dx of `count` inputs of `elements` floats each, without tensors, for loops that cost less than making
   /// one. From several threads at once. False, and nothing done, where an energy does not offer it; count = 0 asks.
   virtual bool evaluate(const float* /*x*/, std::int64_t /*count*/, std::int64_t /*elements*/, float* /*energy*/,

@@ -26,12 +26,6 @@ double temperature(const LangevinOptions& o, Position p) {
   return o.temperature_start * std::pow(o.temperature_end / o.temperature_start, t);
 }
 
-/// What a step did to one chain.
-struct Sums {
-  float square = 0, energy = 0;
-  std::int32_t clipped = 0, non_finite = 0;
-};
-
 struct Update {
   float step, clip, sigma, low, high;
 };
@@ -86,6 +80,12 @@ IGEBM_CLONES void add_noise(float sigma, const float* noise, std::int64_t count,
   for (std::int64_t i = 0; i < count; ++i) x[i] += sigma * noise[i];
 }
 
+/// Can the energy be had without tensors?
+bool is_fused(const energy::Energy& energy, const Chains& chains) {
+  const std::int64_t elements = chains.size() > 0 ? chains.x.numel() / chains.size() : 0;
+  return chains.x.scalar_type() == at::kFloat && energy.evaluate(nullptr, 0, elements, nullptr, nullptr);
+}
+
 /// Summed in the chains' order, so that the figures do not depend on the number of threads.
 StepInfo summarise(const std::vector<Sums>& sums, std::int64_t elements) {
   StepInfo info;
@@ -133,50 +133,55 @@ StepInfo Langevin::on_device(const energy::Energy& energy, Chains& chains, Posit
 
 StepInfo Langevin::transition(const energy::Energy& energy, Chains& chains, Position position) const {
   if (chains.x.is_cuda()) return on_device(energy, chains, position, 1);
+  if (is_fused(energy, chains)) return fused(energy, chains, position, 1);
+  Scratch scratch;
+  return step(energy, chains, position, scratch);
+}
+
+StepInfo Langevin::step(const energy::Energy& energy, Chains& chains, Position position, Scratch& scratch) const {
   const std::int64_t count = chains.size();
   const std::int64_t elements = count > 0 ? chains.x.numel() / count : 0;
   chains.x = chains.x.contiguous();
-  if (chains.x.scalar_type() == at::kFloat && energy.evaluate(nullptr, 0, elements, nullptr, nullptr))
-    return fused(energy, chains, position, 1);
   const auto sigma = static_cast<float>(options_.noise * std::sqrt(temperature(options_, position)));
   const std::int64_t* stream = chains.stream.const_data_ptr<std::int64_t>();
   std::int64_t* steps = chains.steps.data_ptr<std::int64_t>();
   float* x = chains.x.data_ptr<float>();
   const std::int64_t grain = std::max<std::int64_t>(1, 8192 / std::max<std::int64_t>(elements, 1));
-  const auto noise = [&](std::int64_t begin, std::int64_t end, std::vector<float>& out) {
+  // A block of chains' noise, in the part of the scratch that belongs to the block's thread.
+  const std::int64_t block = grain * elements;
+  scratch.noise.resize(static_cast<std::size_t>(at::get_num_threads() * block));
+  const auto noise = [&](std::int64_t begin, std::int64_t end) {
     const auto rows = static_cast<std::size_t>(end - begin);
-    out.resize(rows * static_cast<std::size_t>(elements));
-    random_normal_rows(seed_, Purpose::langevin_noise, {stream + begin, rows}, {steps + begin, rows}, elements,
-                       out.data());
+    float* out = scratch.noise.data() + at::get_thread_num() * block;
+    random_normal_rows(seed_, Purpose::langevin_noise, {stream + begin, rows}, {steps + begin, rows}, elements, out);
+    return out;
   };
   if (options_.noise_first && sigma > 0) {
     at::parallel_for(0, count, grain, [&](std::int64_t begin, std::int64_t end) {
-      std::vector<float> n;
       for (std::int64_t c = begin; c < end; c += grain) {
         const std::int64_t until = std::min(end, c + grain);
-        noise(c, until, n);
-        add_noise(sigma, n.data(), (until - c) * elements, x + c * elements);
+        add_noise(sigma, noise(c, until), (until - c) * elements, x + c * elements);
       }
     });
   }
 
-  const auto [e, gradient] = energy.energy_and_gradient(chains.x);
-  const at::Tensor energies = e.to(at::kFloat).contiguous(), g = gradient.to(at::kFloat).contiguous();
+  energy.energy_and_gradient_into(chains.x, scratch.result);
+  const at::Tensor energies = scratch.result.energy.to(at::kFloat).contiguous(),
+                   g = scratch.result.gradient.to(at::kFloat).contiguous();
   const float* pe = energies.const_data_ptr<float>();
   const float* pg = g.const_data_ptr<float>();
   const Update u{static_cast<float>(options_.step_size), static_cast<float>(options_.gradient_clip), sigma,
                  static_cast<float>(options_.low), static_cast<float>(options_.high)};
   const bool noise_here = !options_.noise_first && sigma > 0;
-  std::vector<Sums> sums(static_cast<std::size_t>(count));
+  std::vector<Sums>& sums = scratch.sums;
+  sums.resize(static_cast<std::size_t>(count));
   at::parallel_for(0, count, grain, [&](std::int64_t begin, std::int64_t end) {
-    std::vector<float> n;
     for (std::int64_t c = begin; c < end; c += grain) {
       const std::int64_t until = std::min(end, c + grain);
-      if (noise_here) noise(c, until, n);
+      const float* n = noise_here ? noise(c, until) : nullptr;
       for (std::int64_t i = c; i < until; ++i) {
-        sums[static_cast<std::size_t>(i)] =
-            update(u, pe[i], pg + i * elements, noise_here ? n.data() + (i - c) * elements : nullptr, elements,
-                   x + i * elements);
+        sums[static_cast<std::size_t>(i)] = update(
+            u, pe[i], pg + i * elements, noise_here ? n + (i - c) * elements : nullptr, elements, x + i * elements);
         ++steps[i];
       }
     }
@@ -186,10 +191,16 @@ StepInfo Langevin::transition(const energy::Energy& energy, Chains& chains, Posi
 
 StepInfo Langevin::transitions(const energy::Energy& energy, Chains& chains, std::int64_t steps) const {
   if (chains.x.is_cuda()) return on_device(energy, chains, {0, steps}, steps);
-  const std::int64_t elements = chains.size() > 0 ? chains.x.numel() / chains.size() : 0;
-  if (steps == 0 || chains.x.scalar_type() != at::kFloat || !energy.evaluate(nullptr, 0, elements, nullptr, nullptr))
-    return Kernel::transitions(energy, chains, steps);
-  return fused(energy, chains, {0, steps}, steps);
+  if (steps > 0 && is_fused(energy, chains)) return fused(energy, chains, {0, steps}, steps);
+  StepInfo info;
+  std::int64_t non_finite = 0;
+  Scratch scratch;
+  for (std::int64_t k = 0; k < steps; ++k) {
+    info = step(energy, chains, {k, steps}, scratch);
+    non_finite += info.non_finite;
+  }
+  info.non_finite = non_finite;
+  return info;
 }
 
 StepInfo Langevin::fused(const energy::Energy& energy, Chains& chains, Position first, std::int64_t steps) const {

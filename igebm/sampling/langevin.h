@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <vector>
 
 #include "igebm/sampling/kernel.h"
 
@@ -21,6 +22,12 @@ struct LangevinOptions {
   bool noise_first = false;  ///< as IGEBM's released code: add noise, then take the gradient there, then step and clamp
 };
 
+/// What a step did to one chain.
+struct Sums {
+  float square = 0, energy = 0;
+  std::int32_t clipped = 0, non_finite = 0;
+};
+
 class Langevin : public Kernel {
  public:
   /// Throws UserError naming the option that is out of range.
@@ -30,6 +37,13 @@ class Langevin : public Kernel {
   StepInfo transitions(const energy::Energy& energy, Chains& chains, std::int64_t steps) const override;
 
  private:
+  /// What the steps of a run write again and again.
+  struct Scratch {
+    energy::EnergyAndGradient result;
+    std::vector<float> noise;
+    std::vector<Sums> sums;
+  };
+  StepInfo step(const energy::Energy& energy, Chains& chains, Position position, Scratch& scratch) const;
   StepInfo on_device(const energy::Energy& energy, Chains& chains, Position first, std::int64_t steps) const;
   StepInfo fused(const energy::Energy& energy, Chains& chains, Position first, std::int64_t steps) const;
 

@@ -147,6 +147,22 @@ TEST(Engine, NothingDependsOnTheBatchOrTheThreads) {
   at::set_num_threads(threads);
 }
 
+TEST(Engine, ResultsAreWrittenWhereTheyWere) {
+  const Case c = cases()[4];
+  nn::Network network(c.graph, 1);
+  const auto energy = prepare(c.graph, random_weights(network), {})->given({});
+  energy::EnergyAndGradient result;
+  energy->energy_and_gradient_into(inputs(c.graph, 5), result);
+  const void *e = result.energy.data_ptr(), *g = result.gradient.data_ptr();
+  const at::Tensor x = inputs(c.graph, 5);
+  energy->energy_and_gradient_into(x, result);
+  EXPECT_EQ(result.energy.data_ptr(), e);
+  EXPECT_EQ(result.gradient.data_ptr(), g);
+  EXPECT_TRUE(at::equal(result.gradient, energy->energy_and_gradient(x).gradient));
+  energy->energy_and_gradient_into(inputs(c.graph, 6), result);
+  EXPECT_EQ(result.gradient.size(0), 6);
+}
+
 TEST(Engine, RefreshTakesNewWeightsAndEnergiesGivenOutSeeThem) {
   const nn::Graph graph = cases()[0].graph;
   nn::Network network(graph, 1);

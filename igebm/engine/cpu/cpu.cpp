@@ -105,11 +105,12 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
 
   void evaluate(const at::Tensor& x, const at::Tensor& labels, at::Tensor& energies, at::Tensor* gradient) {
     const auto count = x.size(0);
-    const at::Tensor in = x.detach().contiguous(), chosen = checked(labels, count);
+    const at::Tensor in = x.contiguous(), chosen = checked(labels, count);
     const float* px = in.const_data_ptr<float>();
     const std::int64_t* pl = graph_.classes > 0 ? chosen.const_data_ptr<std::int64_t>() : nullptr;
-    energies = at::empty({count});
-    if (gradient != nullptr) *gradient = at::empty_like(in);
+    if (!energies.defined() || energies.numel() != count) energies = at::empty({count});
+    if (gradient != nullptr && !(gradient->defined() && gradient->sizes() == in.sizes()))
+      *gradient = at::empty(in.sizes());
     if (count == 0) return;
     float* pe = energies.data_ptr<float>();
     float* pg = gradient == nullptr ? nullptr : gradient->data_ptr<float>();
@@ -387,6 +388,11 @@ class FastEnergy : public energy::Energy {
     energy::EnergyAndGradient result;
     engine_->evaluate(x, labels_, result.energy, &result.gradient);
     return result;
+  }
+
+  void energy_and_gradient_into(const at::Tensor& x, energy::EnergyAndGradient& out) const override {
+    if (!engine_->takes(x)) return Energy::energy_and_gradient_into(x, out);
+    engine_->evaluate(x, labels_, out.energy, &out.gradient);
   }
 
  private:
