@@ -26,7 +26,7 @@ namespace fs = std::filesystem;
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 struct LangevinArguments {
-  std::string network = "resnet-32", size, engine = "fast", weights, device = "cpu", precision = "auto";
+  std::string network = "resnet-32", size, engine = "fast", weights, device = "cpu", precision = "default";
   std::int64_t batch = 64, steps = 20, repeats = 5, threads = 0;
   bool json = false, profile = false;
 };
@@ -266,7 +266,8 @@ void add_bench(CLI::App& app) {
     c->add_option("--threads", a->threads, "default: one per core")->check(positive);
     c->add_option("--engine", a->engine, "fast or reference")->capture_default_str();
     c->add_option("--device", a->device, "cpu, cuda or auto")->capture_default_str();
-    c->add_option("--precision", a->precision, "of convolutions on a CUDA device: auto (bf16), bf16 or f32")
+    c->add_option("--precision", a->precision,
+                  "of convolutions: default (f32 on a CPU, bf16 on a CUDA device), auto, bf16 or f32")
         ->capture_default_str();
     c->add_option("--weights", a->weights,
                   "also write weights, inputs, energies and gradients to this .safetensors file");

@@ -25,9 +25,10 @@ std::shared_ptr<Prepared> prepare(const nn::Graph& graph, const nn::Tensors& eff
     return reference(graph, moved(effective_weights, options.device));
   if (options.engine != "fast")
     throw UserError(fmt::format("engine: expected \"fast\" or \"reference\", got \"{}\"", options.engine));
-  if (options.precision != "auto" && options.precision != "bf16" && options.precision != "f32")
-    throw UserError(
-        fmt::format("engine: precision: expected \"auto\", \"bf16\" or \"f32\", got \"{}\"", options.precision));
+  if (options.precision != "default" && options.precision != "auto" && options.precision != "bf16" &&
+      options.precision != "f32")
+    throw UserError(fmt::format("engine: precision: expected \"default\", \"auto\", \"bf16\" or \"f32\", got \"{}\"",
+                                options.precision));
   if (!options.device.is_cpu()) {
     return tensor_engine(graph, effective_weights, options.device,
                          options.precision == "f32" ? c10::ScalarType::Float : c10::ScalarType::BFloat16);

@@ -17,8 +17,10 @@ struct Options {
   std::string choices = {};       ///< from Prepared::choices() of the same network: nothing is measured then
   std::string instructions = {};  ///< at most this x86-64 level, "v2", "v3" or "v4"; empty: what the processor has
   c10::Device device = c10::Device(c10::DeviceType::CPU);  ///< where energies are computed (base/device.h)
-  std::string precision =
-      "auto";  ///< of convolutions on a CUDA device: "bf16" ("auto" too) or "f32"; the CPU's are f32
+  /// Of convolutions while sampling: "f32", "bf16" (factors in bfloat16, sums in float32), "auto" (on a CPU the faster
+  /// by measuring, layer by layer; on a CUDA device bf16), or "default" (f32 on a CPU, bf16 on a CUDA device). A CPU
+  /// without bfloat16 instructions computes in f32.
+  std::string precision = "default";
 };
 
 /// A step of a prepared network, of one input.

@@ -134,8 +134,8 @@ void describe(Fields& f, Recipe& r) {
     g.field("threads", r.threads, Range{0, 1024}, "0: one per core");
     g.field("engine", r.engine, {"fast", "reference"}, "what computes energy gradients while sampling");
     g.field("device", r.device, {}, "cpu, cuda, cuda:1, or auto: a CUDA device where there is one");
-    g.field("precision", r.precision, {"auto", "bf16", "f32"},
-            "of convolutions while sampling on a CUDA device; auto: bf16. The CPU's are f32");
+    g.field("precision", r.precision, {"default", "auto", "bf16", "f32"},
+            "of convolutions while sampling; default: f32 on a CPU, bf16 on a CUDA device; auto: the faster");
   });
   f.section("data", [&](Fields& g) { data::describe(g, r.data); });
   f.section("network", [&](Fields& g) { describe(g, r.network); });

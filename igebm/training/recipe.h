@@ -65,8 +65,8 @@ struct Recipe {
   std::int64_t seed = 0;
   std::int64_t threads = 0;  ///< 0: one per core
   std::string engine = "fast";
-  std::string device = "cpu";      ///< base/device.h
-  std::string precision = "auto";  ///< engine::Options
+  std::string device = "cpu";         ///< base/device.h
+  std::string precision = "default";  ///< engine::Options
   data::Options data;
   NetworkOptions network;
   std::vector<std::string> phase_order = {"train"};

@@ -98,7 +98,7 @@ TEST(Engine, ValuesAndGradientsAreThoseOfAutogradInDouble) {
     nn::Network network(c.graph, 1);
     const nn::Tensors weights = random_weights(network);
     const auto exact = prepare(c.graph, in_double(weights), {.engine = "reference"});
-    for (const char* level : {"v2", "v3", "v4"}) {
+    for (const char* level : {"v2", "v3", "v4", "v4-bf16"}) {
       if (std::string(cpu::kernels(level).name) != level) continue;  // not on this processor
       auto fast = prepare(c.graph, weights, {.instructions = level});
       for (const std::int64_t count : {1, 2, 7, 33}) {
@@ -145,6 +145,36 @@ TEST(Engine, NothingDependsOnTheBatchOrTheThreads) {
     }
   }
   at::set_num_threads(threads);
+}
+
+// bfloat16 has 8 bits, and Winograd's transforms enlarge their rounding: gradients to some percent (of random weights a tenth), and unbiased.
+TEST(Engine, Bfloat16IsRoundedFloat) {
+  if (cpu::kernels().winograd_bf16 == nullptr) GTEST_SKIP() << "this processor has no bfloat16 instructions";
+  for (const Case& c : cases()) {
+    nn::Network network(c.graph, 1);
+    const nn::Tensors weights = random_weights(network);
+    const auto exact = prepare(c.graph, in_double(weights), {.engine = "reference"});
+    const auto rounded = prepare(c.graph, weights, {.precision = "bf16"});
+    const at::Tensor x = inputs(c.graph, 24), labels = some_labels(c.graph, 24);
+    const auto want = exact->given(labels)->energy_and_gradient(x.to(at::kDouble));
+    const auto got = rounded->given(labels)->energy_and_gradient(x);
+    EXPECT_LT(relative(got.gradient, want.gradient), 0.2) << c.name;
+    const at::Tensor g = got.gradient.to(at::kDouble);
+    EXPECT_NEAR(((g * want.gradient).sum() / want.gradient.square().sum()).item<double>(), 1, 0.02) << c.name;
+    // Gradients of parameters stay in float32.
+    nn::Tensors a, b;
+    const at::Tensor ones = at::ones({24});
+    prepare(c.graph, weights, {.precision = "f32"})->parameter_gradient(x, labels, ones, {}, a);
+    rounded->parameter_gradient(x, labels, ones, {}, b);
+    double difference = 0, size = 0;
+    for (const auto& [name, t] : a) {
+      difference += (t - b.at(name)).square().sum().item<double>();
+      size += t.square().sum().item<double>();
+    }
+    EXPECT_LT(difference, 1e-8 * size) << c.name;
+    const auto again = prepare(c.graph, weights, {.choices = rounded->choices(), .precision = "bf16"});
+    EXPECT_TRUE(at::equal(again->given(labels)->energy_and_gradient(x).gradient, got.gradient)) << c.name;
+  }
 }
 
 TEST(Engine, ResultsAreWrittenWhereTheyWere) {

@@ -6,9 +6,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <mutex>
 #include <nlohmann/json.hpp>
+#include <string_view>
 #include <utility>
 
 #include "igebm/base/error.h"
@@ -18,6 +20,8 @@
 namespace igebm::engine {
 namespace cpu {
 namespace {
+
+constexpr std::array<std::string_view, 3> names = {"direct", "winograd", "winograd-bf16"};  // by Algorithm
 
 /// What was measured in this process, by network and kernels.
 std::mutex measured_mutex;
@@ -29,7 +33,10 @@ std::map<std::string, Choices>& measured() {
 class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
  public:
   Engine(const nn::Graph& graph, Plan plan, const nn::Tensors& weights, const Options& options)
-      : graph_(graph), plan_(std::move(plan)), kernels_(kernels(options.instructions.c_str())) {
+      : graph_(graph),
+        plan_(std::move(plan)),
+        kernels_(kernels(options.instructions.c_str())),
+        precision_(options.precision) {
     std::string why;
     if (auto plan_for_parameters = make_plan(graph, Wanted::parameter_gradients, why))
       parameters_ = std::make_unique<ParameterPass>(std::move(*plan_for_parameters), plan_, kernels_);
@@ -49,24 +56,28 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
 
   std::string description() const override {
     if (choices_.samples == 0) return fmt::format("cpu ({})", kernels_.name);
-    std::int64_t winograd = 0, candidates = 0;
+    std::int64_t winograd = 0, bf16 = 0, candidates = 0;
     for (std::size_t i = 0; i < plan_.convolutions.size(); ++i) {
-      winograd += choices_.winograd[i];
+      winograd += choices_.algorithms[i] != Algorithm::direct ? 1 : 0;
+      bf16 += choices_.algorithms[i] == Algorithm::winograd_bf16 ? 1 : 0;
       candidates += plan_.convolutions[i].few == 0 ? 1 : 0;
     }
-    return fmt::format("cpu ({}): {} of {} convolutions by Winograd", kernels_.name, winograd, candidates);
+    return fmt::format("cpu ({}): {} of {} convolutions by Winograd{}", kernels_.name, winograd, candidates,
+                       bf16 > 0 ? fmt::format(", {} of them in bfloat16", bf16) : "");
   }
 
   std::string choices() const override {
     if (choices_.samples == 0) return "";
-    nlohmann::ordered_json json = {
-        {"kernels", kernels_.name}, {"samples", choices_.samples}, {"training_samples", choices_.training_samples}};
+    nlohmann::ordered_json json = {{"kernels", kernels_.name},
+                                   {"precision", precision_},
+                                   {"samples", choices_.samples},
+                                   {"training_samples", choices_.training_samples}};
     auto& chunks = json["chunks"] = nlohmann::ordered_json::object();
     for (const auto& [height, chunk] : choices_.chunks) chunks[std::to_string(height)] = chunk;
     auto& algorithms = json["algorithms"] = nlohmann::ordered_json::object();
     for (std::size_t i = 0; i < plan_.convolutions.size(); ++i) {
       if (plan_.convolutions[i].can_winograd)
-        algorithms[plan_.convolutions[i].key()] = choices_.winograd[i] != 0 ? "winograd" : "direct";
+        algorithms[plan_.convolutions[i].key()] = names[static_cast<std::size_t>(choices_.algorithms[i])];
     }
     return json.dump();
   }
@@ -185,10 +196,8 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
         const auto i = static_cast<std::size_t>(s.convolution);
         const Convolution& c = plan_.convolutions[i];
         return fmt::format("{} of {}, {} -> {}",
-                           choices_.winograd[i] != 0 ? "winograd"
-                           : c.few > 0               ? "few"
-                                                     : "direct",
-                           c.key(), c.read, size);
+                           c.few > 0 ? "few" : names[static_cast<std::size_t>(choices_.algorithms[i])], c.key(), c.read,
+                           size);
       }
       case Step::Kind::load:
         return "load, " + size;
@@ -218,20 +227,22 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
     return 2.0 * c.layer_inputs * c.layer_outputs * static_cast<double>(c.taps.size()) * s.height * s.width;
   }
 
-  std::string measured_key(int threads) const { return nn::to_json(graph_) + kernels_.name + std::to_string(threads); }
+  std::string measured_key(int threads) const {
+    return nn::to_json(graph_) + kernels_.name + precision_ + std::to_string(threads);
+  }
 
   void make_workers(int threads, int samples) {
     if (!workers_.empty() && workers_[0]->samples() != samples) workers_.clear();
     while (static_cast<int>(workers_.size()) < threads) workers_.push_back(std::make_unique<Worker>(plan_, samples));
   }
 
-  void pack_all(const std::vector<char>& winograd, std::vector<std::shared_ptr<float[]>>& packed) const {
+  void pack_all(const Algorithms& algorithms, std::vector<std::shared_ptr<float[]>>& packed) const {
     packed.resize(plan_.convolutions.size());
     at::parallel_for(0, static_cast<std::int64_t>(packed.size()), 1, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t k = begin; k < end; ++k) {
         const auto i = static_cast<std::size_t>(k);
         const Convolution& c = plan_.convolutions[i];
-        packed[i] = pack(kernels_, c, tensors_.at(c.name + ".weight"), winograd[i] != 0);
+        packed[i] = pack(kernels_, c, tensors_.at(c.name + ".weight"), algorithms[i]);
       }
     });
   }
@@ -247,7 +258,7 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
       choices_ = found != measured().end() ? found->second : measure(x, labels, count, threads);
       measured()[key] = choices_;
     }
-    pack_all(choices_.winograd, weights_.packed);
+    pack_all(choices_.algorithms, weights_.packed);
     packed_ = true;
   }
 
@@ -255,38 +266,46 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
   Choices measure(const float* x, const std::int64_t* labels, std::int64_t count, int threads) {
     const auto most = static_cast<int>(std::max<std::int64_t>(1, (count + threads - 1) / threads));
     const std::size_t convolutions = plan_.convolutions.size();
-    Choices choices{1, std::vector<char>(convolutions, 0), {}}, winograd = choices;
-    for (std::size_t i = 0; i < convolutions; ++i) winograd.winograd[i] = plan_.convolutions[i].can_winograd ? 1 : 0;
+    Choices choices{1, Algorithms(convolutions, Algorithm::direct), {}};
+    // What is tried for each convolution that Winograd's algorithm can do; others are direct.
+    std::vector<Algorithm> ways = {Algorithm::direct, Algorithm::winograd};
+    const bool can_bf16 = kernels_.winograd_bf16 != nullptr;
+    if (can_bf16 && precision_ == "bf16") ways = {Algorithm::winograd_bf16};
+    if (can_bf16 && precision_ == "auto") ways.push_back(Algorithm::winograd_bf16);
     std::vector<float> e(static_cast<std::size_t>(count)), g(static_cast<std::size_t>(count * plan_.elements));
     {
-      Weights other;
-      pack_all(winograd.winograd, other.packed);
-      pack_all(choices.winograd, weights_.packed);
+      std::vector<Choices> all;
+      std::vector<std::vector<std::shared_ptr<float[]>>> packed(ways.size());
+      for (std::size_t w = 0; w < ways.size(); ++w) {
+        all.push_back(choices);
+        for (std::size_t i = 0; i < convolutions; ++i) {
+          if (plan_.convolutions[i].can_winograd) all[w].algorithms[i] = ways[w];
+        }
+        pack_all(all[w].algorithms, packed[w]);
+      }
+      pack_all(choices.algorithms, weights_.packed);
       const int samples = std::min(most, 4);
       Worker worker(plan_, samples);
       worker.run(kernels_, weights_, choices, x, labels, samples, e.data(), g.data());
       for (const auto* steps : {&plan_.forward, &plan_.backward}) {
         for (const Step& s : *steps) {
-          if (s.convolution < 0 || winograd.winograd[static_cast<std::size_t>(s.convolution)] == 0) continue;
-          double best[2] = {1e30, 1e30};
+          if (s.convolution < 0 || !plan_.convolutions[static_cast<std::size_t>(s.convolution)].can_winograd) continue;
+          std::vector<double> best(ways.size(), 1e30);
           for (int repeat = 0; repeat < 4; ++repeat) {
-            for (const int way : {0, 1}) {
+            for (std::size_t w = 0; w < ways.size(); ++w) {
+              std::swap(weights_.packed, packed[w]);
               const double start = seconds();
-              if (way == 0) {
-                worker.run(s, kernels_, weights_, choices, 0, samples);
-              } else {
-                std::swap(weights_.packed, other.packed);
-                worker.run(s, kernels_, weights_, winograd, 0, samples);
-                std::swap(weights_.packed, other.packed);
-              }
-              best[way] = std::min(best[way], seconds() - start);
+              worker.run(s, kernels_, weights_, all[w], 0, samples);
+              best[w] = std::min(best[w], seconds() - start);
+              std::swap(weights_.packed, packed[w]);
             }
           }
-          choices.winograd[static_cast<std::size_t>(s.convolution)] = best[1] < best[0] ? 1 : 0;
+          const auto fastest = std::min_element(best.begin(), best.end()) - best.begin();
+          choices.algorithms[static_cast<std::size_t>(s.convolution)] = ways[static_cast<std::size_t>(fastest)];
         }
       }
     }
-    pack_all(choices.winograd, weights_.packed);
+    pack_all(choices.algorithms, weights_.packed);
     // Larger sub-batches share the weights, smaller chunks of them stay in the cache: the samples first, then the
     // chunks from the largest pictures on.
     // All threads at once: they share the last cache.
@@ -338,13 +357,17 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
   void take_choices(const std::string& text) {
     try {
       const auto json = nlohmann::json::parse(text);
-      if (json.at("kernels") != kernels_.name) return;  // another processor: measure here
-      Choices taken{json.at("samples").get<int>(), std::vector<char>(plan_.convolutions.size(), 0), {}};
+      // Another processor, or another wish: measure here.
+      if (json.at("kernels") != kernels_.name || json.at("precision") != precision_) return;
+      Choices taken{json.at("samples").get<int>(), Algorithms(plan_.convolutions.size(), Algorithm::direct), {}};
       for (const auto& [height, chunk] : json.at("chunks").items())
         taken.chunks[std::stoi(height)] = std::max(1, chunk.get<int>());
       for (std::size_t i = 0; i < plan_.convolutions.size(); ++i) {
         const Convolution& c = plan_.convolutions[i];
-        if (c.can_winograd) taken.winograd[i] = json.at("algorithms").at(c.key()) == "winograd" ? 1 : 0;
+        if (!c.can_winograd) continue;
+        const auto* name = std::find(names.begin(), names.end(), json.at("algorithms").at(c.key()).get<std::string>());
+        if (name == names.end() || (name - names.begin() == 2 && kernels_.winograd_bf16 == nullptr)) return;
+        taken.algorithms[i] = static_cast<Algorithm>(name - names.begin());
       }
       taken.training_samples = std::clamp(json.value("training_samples", 0), 0, 4096);
       if (taken.samples >= 1 && taken.samples <= 4096) choices_ = std::move(taken);
@@ -356,6 +379,7 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
   nn::Graph graph_;
   Plan plan_;
   const Kernels& kernels_;
+  std::string precision_;
   nn::Tensors tensors_;
   Weights weights_;
   Choices choices_;

@@ -95,6 +95,9 @@ struct Kernels {
   /// For at most 4 outputs, weights (outputs, taps, channels) as they are, channels a multiple of 16.
   void (*direct_few)(const DirectConvolution&, int outputs, const Extent&, const Epilogue&);
   void (*winograd)(const WinogradConvolution&, const Extent&, const Epilogue&);
+  /// The same with both factors of the products rounded to bfloat16, sums in float32; null where the processor cannot.
+  void (*pack_winograd_bf16)(const float* weights, int channels, int outputs, float* packed);
+  void (*winograd_bf16)(const WinogradConvolution&, const Extent&, const Epilogue&);
 
   /// r(n, y, x) = scale * in(n, y / zoom, x / zoom).
   void (*pointwise)(const View& in, float scale, int zoom, const Extent&, const Epilogue&);
@@ -112,7 +115,7 @@ struct Kernels {
   void (*store)(const View& gradient, int channels, int zoom, float scale, const Extent&, float* x);
 };
 
-/// For this processor; `limit` ("v4", "v3", "v2", "" for the best) is for tests and comparisons.
+/// For this processor; `limit` ("v4-bf16", "v4", "v3", "v2", "" for the best) is for tests and comparisons.
 const Kernels& kernels(const char* limit = "");
 
 }  // namespace igebm::engine::cpu

@@ -127,6 +127,33 @@ IGEBM_INLINE void multiply_rows(const float* a, std::ptrdiff_t stride, const flo
   }
 }
 
+#ifdef IGEBM_BF16
+using Bf16 = unsigned short;
+
+/// The same of bfloat16 numbers, two of the depth at once: b holds them as (depth / 2, vectors * W, 2).
+template <int rows, int vectors>
+IGEBM_INLINE void multiply_rows(const Bf16* a, std::ptrdiff_t stride, const Bf16* b, int depth,
+                                V (&sums)[rows][vectors]) {
+  for (int k = 0; k < depth; k += 2) {
+    __m512bh right[vectors];
+#pragma GCC unroll 4
+    for (int j = 0; j < vectors; ++j) right[j] = (__m512bh)_mm512_load_si512(b + (k * vectors + 2 * j) * W);
+#pragma GCC unroll 16
+    for (int m = 0; m < rows; ++m) {
+      int both;
+      __builtin_memcpy(&both, a + m * stride + k, sizeof(both));
+      const auto left = (__m512bh)_mm512_set1_epi32(both);
+#pragma GCC unroll 4
+      for (int j = 0; j < vectors; ++j) sums[m][j] = (V)_mm512_dpbf16_ps((__m512)sums[m][j], left, right[j]);
+    }
+  }
+}
+
+IGEBM_INLINE void store(Bf16* p, V v) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), (__m256i)_mm512_cvtneps_pbh((__m512)v));
+}
+#endif
+
 /// Calls f with the constant `rows` in 1 .. max_rows.
 template <int rows, typename F>
 IGEBM_INLINE void with_rows_from(int count, const F& f) {
@@ -140,8 +167,8 @@ IGEBM_INLINE void with_rows_from(int count, const F& f) {
 }
 
 /// c (rows, panel) = a (rows, depth) b (depth, panel).
-template <int rows, int vectors>
-void product(const float* a, std::ptrdiff_t a_stride, const float* b, int depth, float* c, std::ptrdiff_t c_stride) {
+template <int rows, int vectors, typename T>
+void product(const T* a, std::ptrdiff_t a_stride, const T* b, int depth, float* c, std::ptrdiff_t c_stride) {
   V sums[rows][vectors] = {};
   multiply_rows<rows, vectors>(a, a_stride, b, depth, sums);
 #pragma GCC unroll 16
@@ -151,8 +178,8 @@ void product(const float* a, std::ptrdiff_t a_stride, const float* b, int depth,
   }
 }
 
-template <int vectors>
-void products(const float* a, int rows, int depth, const float* b, float* c, std::ptrdiff_t c_stride) {
+template <int vectors, typename T>
+void products(const T* a, int rows, int depth, const T* b, float* c, std::ptrdiff_t c_stride) {
   const int blocks = (rows + max_rows - 1) / max_rows;
   for (int i = 0, done = 0; i < blocks; ++i) {
     const int here = (rows - done + blocks - i - 1) / (blocks - i);
@@ -358,7 +385,9 @@ IGEBM_INLINE void output_transform(const V (&m)[6], V (&o)[4]) {
   o[3] = u + 8.0F * w + m[5];
 }
 
-void winograd(const WinogradConvolution& conv, const Extent& extent, const Epilogue& epilogue) {
+/// T: what the factors of the products are stored as.
+template <typename T>
+void winograd_of(const WinogradConvolution& conv, const Extent& extent, const Epilogue& epilogue) {
   const int down = (extent.height + 3) / 4, across = (extent.width + 3) / 4, per_sample = down * across;
   const int total = extent.samples * per_sample;
   const int blocks = (total + conv.tiles - 1) / conv.tiles;
@@ -368,7 +397,8 @@ void winograd(const WinogradConvolution& conv, const Extent& extent, const Epilo
     // 16 floats between the 36 matrices keep them out of one another's cache lines.
     const std::ptrdiff_t in_stride = static_cast<std::ptrdiff_t>(count) * channels + 16;
     const std::ptrdiff_t out_stride = static_cast<std::ptrdiff_t>(count) * outputs + 16;
-    float *in = conv.work, *out = conv.work + 36 * in_stride;
+    T* in = reinterpret_cast<T*>(conv.work);
+    float* out = conv.work + 36 * in_stride;
 
     for (int t = 0; t < count; ++t) {
       const int n = (first + t) / per_sample, y = (first + t) % per_sample / across * 4, x = (first + t) % across * 4;
@@ -384,7 +414,7 @@ void winograd(const WinogradConvolution& conv, const Extent& extent, const Epilo
 #pragma GCC unroll 6
           for (int i = 0; i < 6; ++i) rows[i][j] = result[i];
         }
-        float* to = in + static_cast<std::ptrdiff_t>(t) * channels + c;
+        T* to = in + static_cast<std::ptrdiff_t>(t) * channels + c;
 #pragma GCC unroll 6
         for (int i = 0; i < 6; ++i) {
           V result[6];
@@ -396,9 +426,9 @@ void winograd(const WinogradConvolution& conv, const Extent& extent, const Epilo
     }
 
     for (int p = 0; p < 36; ++p) {
-      const float* weights = conv.weights + static_cast<std::ptrdiff_t>(p) * channels * outputs;
+      const T* weights = reinterpret_cast<const T*>(conv.weights) + static_cast<std::ptrdiff_t>(p) * channels * outputs;
       for (int c = 0; c < outputs; c += panel) {
-        const float* b = weights + static_cast<std::ptrdiff_t>(channels) * c;
+        const T* b = weights + static_cast<std::ptrdiff_t>(channels) * c;
         if (c + panel <= outputs) {
           products<panel_vectors>(in + p * in_stride, count, channels, b, out + p * out_stride + c, outputs);
         } else {
@@ -433,6 +463,10 @@ void winograd(const WinogradConvolution& conv, const Extent& extent, const Epilo
     }
     first += count;
   }
+}
+
+void winograd(const WinogradConvolution& conv, const Extent& extent, const Epilogue& epilogue) {
+  winograd_of<float>(conv, extent, epilogue);
 }
 
 void pointwise(const View& in, float scale, int zoom, const Extent& extent, const Epilogue& epilogue) {
@@ -682,6 +716,39 @@ void pack_winograd(const float* weights, int channels, int outputs, float* packe
   }
 }
 
+#ifdef IGEBM_BF16
+void winograd_bf16(const WinogradConvolution& conv, const Extent& extent, const Epilogue& epilogue) {
+  winograd_of<Bf16>(conv, extent, epilogue);
+}
+
+void pack_winograd_bf16(const float* weights, int channels, int outputs, float* packed) {
+  // In float first, into the upper half of the memory, which is twice what is needed: read before it is written.
+  const std::ptrdiff_t matrix = static_cast<std::ptrdiff_t>(channels) * outputs, all = 36 * matrix;
+  pack_winograd(weights, channels, outputs, packed + (all + 1) / 2);
+  const float* from = packed + (all + 1) / 2;
+  Bf16* to = reinterpret_cast<Bf16*>(packed);
+  for (int p = 0; p < 36; ++p, from += matrix, to += matrix) {
+    for (int c = 0; c < outputs; c += panel) {
+      const int width = outputs - c < panel ? outputs - c : panel;
+      const std::ptrdiff_t start = static_cast<std::ptrdiff_t>(channels) * c;
+      for (int k = 0; k < channels; k += 2) {
+        for (int o = 0; o < width; ++o) {
+          for (int half = 0; half < 2; ++half) {
+            const auto bits =
+                __builtin_bit_cast(unsigned, from[start + static_cast<std::ptrdiff_t>(k + half) * width + o]);
+            to[start + static_cast<std::ptrdiff_t>(k) * width + 2 * o + half] =
+                static_cast<Bf16>((bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16);
+          }
+        }
+      }
+    }
+  }
+}
+#else
+constexpr decltype(Kernels::pack_winograd_bf16) pack_winograd_bf16 = nullptr;
+constexpr decltype(Kernels::winograd_bf16) winograd_bf16 = nullptr;
+#endif
+
 }  // namespace
 
 extern const Kernels table;
@@ -694,6 +761,8 @@ const Kernels table = {IGEBM_STRING(IGEBM_ISA),
                        lane_sums,
                        direct_few,
                        winograd,
+                       pack_winograd_bf16,
+                       winograd_bf16,
                        pointwise,
                        pool,
                        group_norm,

@@ -24,14 +24,17 @@ ParameterPass::ParameterPass(Plan plan, const Plan& sampling, const Kernels& ker
 void ParameterPass::take(const Weights& weights, const nn::Tensors& tensors, const Choices& choices) {
   tensors_ = tensors;
   weights_.packed.assign(plan_.convolutions.size(), nullptr);
-  choices_.winograd.assign(plan_.convolutions.size(), 0);
+  choices_.algorithms.assign(plan_.convolutions.size(), Algorithm::direct);
   for (std::size_t i = 0; i < plan_.convolutions.size(); ++i) {
     const Convolution& c = plan_.convolutions[i];
-    if (shared_[i] < 0) {
-      weights_.packed[i] = pack(kernels_, c, tensors_.at(c.name + ".weight"), false);
-    } else {
+    const Algorithm same =
+        shared_[i] < 0 ? Algorithm::direct : choices.algorithms[static_cast<std::size_t>(shared_[i])];
+    // Gradients of weights, and their differences above all, are for float32.
+    choices_.algorithms[i] = same == Algorithm::winograd_bf16 ? Algorithm::winograd : same;
+    if (shared_[i] >= 0 && same == choices_.algorithms[i]) {
       weights_.packed[i] = weights.packed[static_cast<std::size_t>(shared_[i])];
-      choices_.winograd[i] = choices.winograd[static_cast<std::size_t>(shared_[i])];
+    } else {
+      weights_.packed[i] = pack(kernels_, c, tensors_.at(c.name + ".weight"), choices_.algorithms[i]);
     }
   }
   weights_.take_vectors(plan_, tensors_);

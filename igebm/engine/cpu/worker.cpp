@@ -185,8 +185,9 @@ void Worker::run(const Step& s, const Kernels& k, const Weights& w, const Choice
     case Step::Kind::convolution: {
       const auto index = static_cast<std::size_t>(s.convolution);
       const View in = view(s.in);
-      if (choices.winograd[index] != 0) {
-        k.winograd({in, c->read, w.packed[index].get(), work_.get(), tiles(*c)}, extent, e);
+      if (choices.algorithms[index] != Algorithm::direct) {
+        (choices.algorithms[index] == Algorithm::winograd ? k.winograd : k.winograd_bf16)(
+            {in, c->read, w.packed[index].get(), work_.get(), tiles(*c)}, extent, e);
         break;
       }
       const DirectConvolution conv = direct(in, w.packed[index].get());
@@ -268,7 +269,7 @@ void Weights::take_vectors(const Plan& plan, const nn::Tensors& tensors) {
   }
 }
 
-Memory pack(const Kernels& k, const Convolution& c, const at::Tensor& weight, bool winograd) {
+Memory pack(const Kernels& k, const Convolution& c, const at::Tensor& weight, Algorithm algorithm) {
   const at::Tensor w = weight.to(at::kFloat).contiguous();
   const float* from = w.const_data_ptr<float>();
   const auto taps = static_cast<int>(c.taps.size());
@@ -289,9 +290,13 @@ Memory pack(const Kernels& k, const Convolution& c, const at::Tensor& weight, bo
     }
   }
   if (c.few > 0) return plain;
-  Memory packed = allocate(winograd ? size * 4 : size);
-  if (winograd) {
+  Memory packed = allocate(algorithm == Algorithm::direct     ? size
+                           : algorithm == Algorithm::winograd ? size * 4
+                                                              : size * 6 + 1);
+  if (algorithm == Algorithm::winograd) {
     k.pack_winograd(plain.get(), c.read, c.lanes, packed.get());
+  } else if (algorithm == Algorithm::winograd_bf16) {
+    k.pack_winograd_bf16(plain.get(), c.read, c.lanes, packed.get());
   } else {
     k.pack_direct(plain.get(), taps, c.read, c.lanes, packed.get());
   }

@@ -24,12 +24,15 @@ Memory allocate(std::size_t floats);
 
 double seconds();  ///< of a steady clock
 
+enum class Algorithm : std::uint8_t { direct, winograd, winograd_bf16 };
+using Algorithms = std::vector<Algorithm>;
+
 /// How the plan is carried out: measured once, then kept (Prepared::choices).
 struct Choices {
-  int samples = 0;             ///< in a sub-batch
-  std::vector<char> winograd;  ///< of each convolution
-  std::map<int, int> chunks;   ///< by a picture's height: as many samples go through the steps at that height together
-  int training_samples = 0;    ///< in a sub-batch of the parameters' gradient; 0: not measured yet
+  int samples = 0;            ///< in a sub-batch
+  Algorithms algorithms;      ///< of each convolution
+  std::map<int, int> chunks;  ///< by a picture's height: as many samples go through the steps at that height together
+  int training_samples = 0;   ///< in a sub-batch of the parameters' gradient; 0: not measured yet
 
   int chunk(const Step& s) const {
     const auto found = s.height * s.width == 1 ? chunks.end() : chunks.find(s.height);
@@ -95,7 +98,7 @@ class Worker {
 };
 
 /// A layer's weights as its algorithm reads them.
-Memory pack(const Kernels& k, const Convolution& c, const at::Tensor& weight, bool winograd);
+Memory pack(const Kernels& k, const Convolution& c, const at::Tensor& weight, Algorithm algorithm);
 
 /// A vector of lanes from a parameter (channels), or rows of lanes from (rows, channels).
 Memory spread(const at::Tensor& values, int lanes, const std::vector<int>& lane_of_channel);
