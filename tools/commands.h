@@ -1,9 +1,12 @@
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <memory>
 
 #include "igebm/base/observer.h"
+
+namespace CLI {
+class App;
+}
 
 /// One function per subcommand: it adds its options and what to do when it is chosen.
 namespace igebm::tools {
