@@ -134,6 +134,8 @@ void describe(Fields& f, Recipe& r) {
     g.field("threads", r.threads, Range{0, 1024}, "0: one per core");
     g.field("engine", r.engine, {"fast", "reference"}, "what computes energy gradients while sampling");
     g.field("device", r.device, {}, "cpu, cuda, cuda:1, or auto: a CUDA device where there is one");
+    g.field("choices", r.choices, {},
+            "another run's engine.json: its algorithms instead of measured ones, for equal bits");
     g.field("precision", r.precision, {"default", "auto", "bf16", "f32"},
             "of convolutions while sampling; default: f32 on a CPU, bf16 on a CUDA device; auto: the faster");
   });

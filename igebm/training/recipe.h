@@ -66,6 +66,7 @@ struct Recipe {
   std::int64_t threads = 0;  ///< 0: one per core
   std::string engine = "fast";
   std::string device = "cpu";         ///< base/device.h
+  std::string choices;                ///< another run's engine.json, whose algorithms to repeat; empty: measure
   std::string precision = "default";  ///< engine::Options
   data::Options data;
   NetworkOptions network;

@@ -489,9 +489,10 @@ bool Trainer::train(const std::function<bool()>& stop) {
 }
 
 engine::Options engine_options(const Recipe& recipe, const fs::path& run) {
-  const fs::path kept = run / "engine.json";
+  fs::path kept = run / "engine.json";
+  if (!fs::exists(kept)) kept = recipe.choices;
   return {.engine = recipe.engine,
-          .choices = fs::exists(kept) ? io::read_file(kept) : "",
+          .choices = kept.empty() ? "" : io::read_file(kept),
           .device = find_device(recipe.device),
           .precision = recipe.precision};
 }
