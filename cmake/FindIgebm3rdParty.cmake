@@ -1,5 +1,6 @@
 # The third-party parts beside LibTorch, all from the system's packages or from any prefix in CMAKE_PREFIX_PATH:
-# CLI11, toml++, nlohmann-json, stb (headers alone), fmt, zlib, giflib and oneDNN 2 (both optional).
+# CLI11, toml++, nlohmann-json, stb (headers alone), fmt, zlib; optional: giflib, and libcurl with OpenSSL and libarchive
+# (downloads).
 find_path(CLI11_INCLUDE_DIR CLI/CLI.hpp REQUIRED)
 find_path(TOMLPP_INCLUDE_DIR toml++/toml.h REQUIRED)
 find_path(NLOHMANN_JSON_INCLUDE_DIR nlohmann/json.hpp REQUIRED)
@@ -7,6 +8,9 @@ find_path(STB_INCLUDE_DIR stb_image_write.h PATH_SUFFIXES stb REQUIRED)
 find_path(FMT_INCLUDE_DIR fmt/format.h REQUIRED)
 find_package(ZLIB REQUIRED)
 find_package(GIF QUIET)
+find_package(CURL QUIET)
+find_package(OpenSSL QUIET COMPONENTS Crypto)
+find_package(LibArchive QUIET)
 
 foreach(part CLI11 TOMLPP NLOHMANN_JSON STB FMT)
   if(NOT TARGET Igebm3rdParty::${part})
@@ -19,6 +23,12 @@ set_property(TARGET Igebm3rdParty::FMT PROPERTY INTERFACE_COMPILE_DEFINITIONS FM
 set(IGEBM_IO_LIBRARIES $<BUILD_INTERFACE:Igebm3rdParty::TOMLPP> $<BUILD_INTERFACE:Igebm3rdParty::NLOHMANN_JSON>
   $<BUILD_INTERFACE:Igebm3rdParty::STB> $<BUILD_INTERFACE:Igebm3rdParty::FMT> ZLIB::ZLIB)
 set(IGEBM_DATA_LIBRARIES ZLIB::ZLIB)
+if(CURL_FOUND AND OPENSSL_FOUND AND LibArchive_FOUND)
+  list(APPEND IGEBM_DATA_LIBRARIES CURL::libcurl OpenSSL::Crypto LibArchive::LibArchive)
+  set(IGEBM_DATA_WITHOUT no_fetch)
+else()
+  set(IGEBM_DATA_WITHOUT fetch)
+endif()
 if(GIF_FOUND)
   list(APPEND IGEBM_IO_LIBRARIES GIF::GIF)
   set(IGEBM_IO_WITHOUT no_gif)

@@ -16,6 +16,7 @@ void add_sample(CLI::App& app);
 void add_info(CLI::App& app);
 void add_evaluate(CLI::App& app);
 void add_bench(CLI::App& app);
+void add_data(CLI::App& app);
 
 /// Progress with rate and time left: one line rewritten on a terminal, a plain line now and then otherwise.
 std::unique_ptr<Observer> make_console();

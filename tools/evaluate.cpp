@@ -127,14 +127,14 @@ void evaluate_classifier(const Arguments& a, const training::Recipe& recipe) {
   const auto set = data::load(recipe.data, a.against == "test" ? data::Split::test : data::Split::train,
                               static_cast<std::uint64_t>(recipe.seed));
   const double share =
-      right_share(evaluation::extract_all(*evaluation::classifier_features(a.what), set.x), set.labels);
+      right_share(evaluation::extract_all(*evaluation::classifier_features(a.what), set.all()), set.labels);
   if (a.json) {
-    fmt::print("{}\n",
-               nlohmann::ordered_json{
-                   {"classifier", a.what}, {"accuracy", share}, {"count", set.x.size(0)}, {"split", a.against}}
-                   .dump());
+    fmt::print(
+        "{}\n",
+        nlohmann::ordered_json{{"classifier", a.what}, {"accuracy", share}, {"count", set.size()}, {"split", a.against}}
+            .dump());
   } else {
-    fmt::print("{}: {:.2f} % of {} {} pictures of {} are right\n", a.what, 100 * share, set.x.size(0), a.against,
+    fmt::print("{}: {:.2f} % of {} {} pictures of {} are right\n", a.what, 100 * share, set.size(), a.against,
                recipe.data.name);
   }
 }
@@ -173,10 +173,10 @@ void evaluate(const Arguments& a) {
     return data::load(samples.data, test ? data::Split::test : data::Split::train, samples.data_seed);
   };
   const data::Dataset reference = split(against_test), others = split(!against_test);
-  if (reference.x.sizes().slice(1) != samples.x.sizes().slice(1))
+  if (reference.shape() != samples.x.sizes().slice(1))
     throw UserError(fmt::format("evaluate: samples and {} are of different shapes", samples.data.name));
-  const std::int64_t floor_count = std::min(samples.x.size(0), others.x.size(0));
-  const at::Tensor chosen = evaluation::choose(others.x.size(0), floor_count, samples.seed, ~std::uint64_t{0});
+  const std::int64_t floor_count = std::min(samples.x.size(0), others.size());
+  const at::Tensor chosen = evaluation::choose(others.size(), floor_count, samples.seed, ~std::uint64_t{0});
 
   const auto extract = [&](const char* whose, const at::Tensor& pictures) {
     return evaluation::extract_all(*features, pictures, 250, [&](std::int64_t done, std::int64_t total) {
@@ -185,10 +185,9 @@ void evaluate(const Arguments& a) {
     });
   };
   const evaluation::QualityOptions options = {.metrics = a.metrics, .seed = samples.seed};
-  const auto against = extract("features of the data", reference.x);
+  const auto against = extract("features of the data", reference.all());
   const auto quality = evaluation::measure(extract("features of samples", samples.x), against, options);
-  const auto floor =
-      evaluation::measure(extract("features of real pictures", others.x.index_select(0, chosen)), against, options);
+  const auto floor = evaluation::measure(extract("features of real pictures", others.take(chosen)), against, options);
   const std::string known =
       against.probabilities.defined() && against.probabilities.size(1) == reference.classes
           ? fmt::format(", which tell {:.1f} % of these right", 100 * right_share(against, reference.labels))
@@ -196,7 +195,7 @@ void evaluate(const Arguments& a) {
   if (a.json) {
     nlohmann::ordered_json json = {{"samples", samples.from},
                                    {"data", samples.data.name},
-                                   {"against", {{"split", a.against}, {"count", reference.x.size(0)}}},
+                                   {"against", {{"split", a.against}, {"count", reference.size()}}},
                                    {"features", features->description()},
                                    {"feature_count", against.features.size(1)},
                                    {"seed", samples.seed},
@@ -207,7 +206,7 @@ void evaluate(const Arguments& a) {
     fmt::print("{}\n", json.dump());
     return;
   }
-  fmt::print("samples: {}\nagainst: {} {} {} of {}\nfeatures: {}{}\n", samples.from, reference.x.size(0), a.against,
+  fmt::print("samples: {}\nagainst: {} {} {} of {}\nfeatures: {}{}\n", samples.from, reference.size(), a.against,
              samples.x.dim() == 4 ? "pictures" : "points", samples.data.name, features->description(), known);
   print_figures(quality, floor, reference.class_names);
   for (const auto& warning : quality.warnings) fmt::print("warning: {}\n", warning);

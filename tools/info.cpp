@@ -43,7 +43,7 @@ void info(const std::string& what) {
     const auto recipe = training::read_recipe(what, {});
     describe_recipe(recipe);
     const auto data = data::load(recipe.data, data::Split::train, static_cast<std::uint64_t>(recipe.seed));
-    describe_graph(training::build_graph(recipe.network, data.x.sizes().slice(1).vec(), data.classes));
+    describe_graph(training::build_graph(recipe.network, data.shape(), data.classes));
     return;
   }
   if (fs::is_regular_file(path)) {

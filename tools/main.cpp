@@ -28,6 +28,7 @@ int main(int argc, char** argv) {
   igebm::tools::add_info(app);
   igebm::tools::add_evaluate(app);
   igebm::tools::add_bench(app);
+  igebm::tools::add_data(app);
   std::set<std::string> known;
   for (const auto* command : app.get_subcommands({})) known.insert(command->get_name());
   try {

@@ -9,20 +9,26 @@
 
 #include "igebm/base/error.h"
 #include "igebm/base/random.h"
+#include "igebm/data/augment.h"
 #include "igebm/data/data.h"
+#include "igebm/data/prefetch.h"
 
 namespace igebm::data {
 
 Batches::Batches(Dataset dataset, const Options& options, std::uint64_t seed)
     : dataset_(std::move(dataset)), options_(options), seed_(seed) {
   check(options_);
+  if (dataset_.pictures) prefetcher_ = std::make_unique<Prefetcher>(dataset_.pictures);
 }
+Batches::Batches(Batches&&) noexcept = default;
+Batches::~Batches() = default;
 
-std::vector<std::int64_t> Batches::shape() const { return dataset_.x.sizes().slice(1).vec(); }
-std::int64_t Batches::size() const { return dataset_.x.size(0); }
+std::vector<std::int64_t> Batches::shape() const { return dataset_.shape(); }
+std::int64_t Batches::size() const { return dataset_.size(); }
 
 double Batches::extent() const {
-  if (dataset_.x.scalar_type() == at::kByte) return std::max(std::fabs(options_.low), std::fabs(options_.high));
+  if (dataset_.pictures || dataset_.x.scalar_type() == at::kByte)
+    return std::max(std::fabs(options_.low), std::fabs(options_.high));
   return dataset_.x.abs().max().item<double>();
 }
 
@@ -42,45 +48,61 @@ const std::vector<std::int64_t>& Batches::order(std::int64_t epoch) const {
   return cached_order_[slot];
 }
 
+Batches::Choice Batches::choose(std::int64_t step, std::int64_t batch_size) const {
+  Choice choice;
+  for (std::int64_t i = step * batch_size; i < (step + 1) * batch_size; ++i) {
+    choice.epochs.push_back(i / size());
+    choice.records.push_back(order(choice.epochs.back())[static_cast<std::size_t>(i % size())]);
+  }
+  return choice;
+}
+
 Batch Batches::at(std::int64_t step, std::int64_t batch_size) const {
   if (size() == 0) throw UserError("data: no records");
   if (step < 0 || batch_size < 1) {
     throw UserError(
         fmt::format("data: expected a step of at least 0 and a batch of at least 1, got {} and {}", step, batch_size));
   }
-  std::vector<std::int64_t> records, epochs;
-  for (std::int64_t i = step * batch_size; i < (step + 1) * batch_size; ++i) {
-    epochs.push_back(i / size());
-    records.push_back(order(epochs.back())[static_cast<std::size_t>(i % size())]);
-  }
-  return make(records, epochs);
+  const Choice choice = choose(step, batch_size);
+  const at::Tensor stored = bytes(choice.records);
+  if (prefetcher_) prefetcher_->start(choose(step + 1, batch_size).records);
+  return make(choice, stored, true);
 }
 
 Batch Batches::first(std::int64_t count) const {
-  std::vector<std::int64_t> records(static_cast<std::size_t>(std::min(count, size())));
-  std::iota(records.begin(), records.end(), 0);
-  return make(records, std::vector<std::int64_t>(records.size(), 0));
+  Choice choice;
+  choice.records.resize(static_cast<std::size_t>(std::min(count, size())));
+  std::iota(choice.records.begin(), choice.records.end(), 0);
+  choice.epochs.resize(choice.records.size());
+  return make(choice, bytes(choice.records), false);
 }
 
-Batch Batches::make(const std::vector<std::int64_t>& records, const std::vector<std::int64_t>& epochs) const {
+at::Tensor Batches::bytes(const std::vector<std::int64_t>& records) const {
+  return prefetcher_ ? prefetcher_->take(records) : dataset_.x.index_select(0, at::tensor(records, at::kLong));
+}
+
+Batch Batches::make(const Choice& choice, const at::Tensor& bytes, bool augmented) const {
   Batch batch;
-  batch.index = at::tensor(records, at::kLong);
+  batch.index = at::tensor(choice.records, at::kLong);
   if (dataset_.labels.defined()) batch.labels = dataset_.labels.index_select(0, batch.index);
-  if (dataset_.x.scalar_type() != at::kByte) {
-    batch.x = dataset_.x.index_select(0, batch.index);
-    return batch;
-  }
-  batch.x = dataset_.x.index_select(0, batch.index).to(at::kFloat);
-  const std::int64_t count = batch.x.size(0), elements = dataset_.x[0].numel(), width = batch.x.size(3);
+  if (dataset_.conditions.defined()) batch.conditions = dataset_.conditions.index_select(0, batch.index);
+  batch.x = bytes.to(at::kFloat);
+  if (bytes.scalar_type() != at::kByte) return batch;
+  const std::int64_t count = batch.x.size(0);
+  const PictureShape shape{batch.x.size(1), batch.x.size(2), batch.x.size(3)};
+  const std::int64_t elements = shape.channels * shape.height * shape.width;
   float* x = batch.x.data_ptr<float>();
-  const auto low = static_cast<float>(options_.low);
-  const auto scale = static_cast<float>((options_.high - options_.low) / (options_.dequantize ? 256 : 255));
+  const auto low = static_cast<float>(options_.low), range = static_cast<float>(options_.high - options_.low);
+  const float levels = options_.dequantize ? 256 : 255, scale = range / levels;
+  const bool recoloured = options_.brightness > 0 || options_.contrast > 0 || options_.saturation > 0;
   at::parallel_for(0, count, 4, [&](std::int64_t begin, std::int64_t end) {
     std::vector<std::uint32_t> bits(static_cast<std::size_t>(elements));
     for (std::int64_t i = begin; i < end; ++i) {
-      const auto stream = static_cast<std::uint64_t>(records[static_cast<std::size_t>(i)]);
-      const auto epoch = static_cast<std::uint32_t>(epochs[static_cast<std::size_t>(i)]);
+      const auto stream = static_cast<std::uint64_t>(choice.records[static_cast<std::size_t>(i)]);
+      const auto epoch = static_cast<std::uint32_t>(choice.epochs[static_cast<std::size_t>(i)]);
+      const RandomPlace place{seed_, Purpose::augment, stream, epoch};
       float* row = x + i * elements;
+      if (augmented && options_.crop > 0) random_crop(row, shape, options_, place);
       if (options_.dequantize) {
         // 15 bits and a half: with 8 of the pixel, exact in a float, so that no sum is rounded into the next bin.
         random_bits({seed_, Purpose::dequantize, stream, epoch}, bits);
@@ -88,9 +110,11 @@ Batch Batches::make(const std::vector<std::int64_t>& records, const std::vector<
           row[j] += (static_cast<float>(bits[static_cast<std::size_t>(j)] >> 17) + 0.5F) * 0x1p-15F;
         }
       }
+      if (augmented && recoloured) random_colour(row, shape, levels, options_, place);
       for (std::int64_t j = 0; j < elements; ++j) row[j] = low + row[j] * scale;
-      if (options_.flip && random_uniform({seed_, Purpose::augment, stream, epoch}) < 0.5) {
-        for (std::int64_t line = 0; line < elements; line += width) std::reverse(row + line, row + line + width);
+      if (augmented && options_.flip && random_uniform(place) < 0.5) {
+        for (std::int64_t line = 0; line < elements; line += shape.width)
+          std::reverse(row + line, row + line + shape.width);
       }
     }
   });

@@ -3,7 +3,9 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -11,22 +13,51 @@
 
 namespace igebm::data {
 
+/// Pictures that are made when a batch asks for them: files to decode, drawings.
+class Pictures {
+ public:
+  virtual ~Pictures() = default;
+  virtual std::int64_t size() const = 0;
+  virtual std::vector<std::int64_t> shape() const = 0;  ///< (C, H, W)
+  /// Record `record` into the C * H * W bytes at `out`. Called from many threads at once. Throws UserError.
+  virtual void read(std::int64_t record, std::uint8_t* out) const = 0;
+};
+
 /// Records as they are stored: pixels are bytes until a batch is made of them.
 struct Dataset {
-  at::Tensor x;       ///< pictures: uint8 (N, C, H, W); points: float (N, D)
+  at::Tensor x;       ///< pictures: uint8 (N, C, H, W); points: float (N, D); undefined where `pictures` has them
   at::Tensor labels;  ///< (N) int64, undefined if there are none
   std::int64_t classes = 0;
   std::vector<std::string> class_names;
+  at::Tensor conditions;                     ///< (N, F) float, undefined if there are none
+  std::vector<std::string> condition_names;  ///< of the F columns
+  std::shared_ptr<const Pictures> pictures;  ///< instead of x, where there are too many to keep
+
+  std::int64_t size() const;
+  std::vector<std::int64_t> shape() const;  ///< of one record
+  /// Records `rows` (int64) as x has them, wherever they are.
+  at::Tensor take(const at::Tensor& rows) const;
+  /// x; throws UserError where the pictures are too many to keep, with what the user can do.
+  const at::Tensor& all() const;
 };
 
 struct Options {
   std::string name = "fashion-mnist";  ///< see sets()
-  std::string path;                    ///< its folder; empty: where it is usually installed
+  std::string path;                    ///< its folder or file; empty: see places()
+  std::string variant;                 ///< of a set that has several; empty: the first that its table line names
   double low = 0, high = 1;            ///< what black and white become
   bool dequantize = true;              ///< (pixel + u) / 256 with u uniform, else pixel / 255
+  std::int64_t size = 0;               ///< pictures resized to it on their short side, centre kept; 0: as they are
+  std::int64_t channels = 0;           ///< 1: grey, 3: colour, 0: as they are (picture files: 3)
   bool flip = false;                   ///< each picture mirrored with probability 1/2
+  std::int64_t crop = 0;               ///< each picture padded by so many pixels and cut back at a random place
+  std::string crop_padding = "zero";   ///< "zero" (black) or "reflect"
+  double brightness = 0;               ///< each picture times a factor from [1 - b, 1 + b]
+  double contrast = 0;                 ///< the same, of the distance to the picture's mean grey
+  double saturation = 0;               ///< the same, of the distance to each pixel's grey
   double validation = 0.05;            ///< share of the training records held out
-  std::int64_t count = 0;              ///< of records used; 0: all (2-D sets: 20,000)
+  std::int64_t count = 0;              ///< of records used; 0: all (2-D sets, dsprites-drawn: 20,000)
+  double memory = 4;                   ///< GiB of pictures kept; more are decoded or drawn as batches ask for them
   double noise = 0.05;                 ///< of 2-D sets, standard deviation
 };
 
@@ -37,35 +68,72 @@ void describe(io::Fields& fields, Options& options);
 /// Throws UserError that names a field out of its range.
 void check(const Options& options);
 
-/// Throws UserError: unknown name (with the nearest), missing or damaged files (with what was expected where).
+/// Throws UserError: unknown name (with the nearest), missing or damaged files (with what was expected where), a split
+/// that the set does not have.
 Dataset load(const Options& options, Split split, std::uint64_t seed);
+
+/// A file to download for a set, as its publisher has it.
+struct Source {
+  const char* address;
+  const char* file;                       ///< its name in the set's folder
+  std::int64_t bytes;                     ///< 0: not known
+  const char* checksum;                   ///< hexadecimal, SHA-256 or MD5 by its length
+  std::vector<std::string> members = {};  ///< where the file is an archive: the files to take out of it
+  const char* variant = "";               ///< fetched only where it is asked for
+};
 
 /// One line in the table of known sets; adding a set is a file with a loader, and such a line in sets.cpp.
 struct Set {
   const char* name;
   const char* about;
-  /// The whole official split; validation is cut from training by load().
+  /// The whole official split; validation is cut from training by load(). options.path is where the files were found,
+  /// options.variant is one of `variants`.
   std::function<Dataset(const Options&, bool test, std::uint64_t seed)> read;
+  const char* licence = "";
+  std::vector<std::string> files = {};       ///< any of which marks the set's folder, plain or .gz; empty: needs none
+  std::vector<const char*> subfolders = {};  ///< that its archives unpack to: looked into as well
+  const char* needs = "";                    ///< the files in words
+  const char* hint = "";                     ///< how to get them, said where they are missing
+  const char* usual = "";                    ///< folder where a Debian package installs them
+  std::vector<std::string> variants = {};    ///< the first is the default
+  std::vector<Source> sources = {};          ///< what `igebm data fetch` downloads
+  const char* page = "";                     ///< its home; where downloads need a registration, the place for it
+  bool given = false;                        ///< options.path must be given
 };
 const std::vector<Set>& sets();
 
+/// Throws UserError with the nearest known name.
+const Set& find_set(const std::string& name);
+
+/// Where a set is looked for, in this order: `path` if given, else $IGEBM_DATA/NAME, then $XDG_DATA_HOME/igebm/NAME
+/// ($XDG_DATA_HOME is ~/.local/share unless set), then where a Debian package puts it.
+std::vector<std::filesystem::path> places(const Set& set, const std::string& path);
+
+/// The first of the places, or of the set's subfolders in them, that holds any of its files; empty if none does.
+std::filesystem::path find_folder(const Set& set, const std::string& path);
+
 struct Batch {
-  at::Tensor x;       ///< float (N, ...), pictures in [low, high]
-  at::Tensor labels;  ///< (N) int64 or undefined
-  at::Tensor index;   ///< (N) int64, which records
+  at::Tensor x;           ///< float (N, ...), pictures in [low, high]
+  at::Tensor labels;      ///< (N) int64 or undefined
+  at::Tensor conditions;  ///< (N, F) float or undefined
+  at::Tensor index;       ///< (N) int64, which records
 };
 
+class Prefetcher;
+
 /// Shuffled batches without state: the batch of a step is a function of (seed, step), so a resume needs nothing.
-/// Used from one thread at a time.
+/// Pictures that are not kept are read by threads in the background, a step ahead. Used from one thread at a time.
 class Batches {
  public:
   Batches(Dataset dataset, const Options& options, std::uint64_t seed);
+  Batches(Batches&&) noexcept;
+  ~Batches();
 
-  /// The `size` records of step `step` >= 0. Every epoch is a permutation of all records; a batch may reach into the
-  /// next epoch. Pixels stay inside their own level's bin. Sizes must not change between steps that are to be epochs
-  /// together.
+  /// The `size` records of step `step` >= 0, augmented. Every epoch is a permutation of all records; a batch may reach
+  /// into the next epoch. Pixels stay inside their own level's bin unless colours are changed. Sizes must not change
+  /// between steps that are to be epochs together.
   Batch at(std::int64_t step, std::int64_t size) const;
-  /// Records as they come, with dequantisation of epoch 0.
+  /// Records as they come, with dequantisation of epoch 0 and no augmentation.
   Batch first(std::int64_t count) const;
 
   std::vector<std::int64_t> shape() const;  ///< of one record
@@ -73,12 +141,18 @@ class Batches {
   double extent() const;  ///< greatest |x| of points; max(|low|, |high|) of pictures
 
  private:
-  Batch make(const std::vector<std::int64_t>& records, const std::vector<std::int64_t>& epochs) const;
+  struct Choice {
+    std::vector<std::int64_t> records, epochs;
+  };
+  Choice choose(std::int64_t step, std::int64_t size) const;
+  Batch make(const Choice& choice, const at::Tensor& bytes, bool augment) const;
+  at::Tensor bytes(const std::vector<std::int64_t>& records) const;  // as stored
   const std::vector<std::int64_t>& order(std::int64_t epoch) const;
 
   Dataset dataset_;
   Options options_;
   std::uint64_t seed_;
+  std::unique_ptr<Prefetcher> prefetcher_;
   mutable std::int64_t cached_epoch_[2] = {-1, -1};  // of the two orders at hand
   mutable std::vector<std::int64_t> cached_order_[2];
 };

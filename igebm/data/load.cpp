@@ -1,13 +1,17 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
+#include <utility>
 
 #include "igebm/base/error.h"
 #include "igebm/base/random.h"
 #include "igebm/data/data.h"
+#include "igebm/data/resize.h"
 
 namespace igebm::data {
 namespace {
@@ -18,29 +22,136 @@ std::vector<std::string> names() {
   return all;
 }
 
-const Set& find(const std::string& name) {
-  for (const Set& set : sets()) {
-    if (name == set.name) return set;
+/// The options with the place of the set's files and its variant filled in.
+Options resolve(const Set& set, Options o) {
+  if (set.variants.empty() && !o.variant.empty())
+    throw UserError(fmt::format("data.variant: {} has no variants, got \"{}\"", set.name, o.variant));
+  if (!set.variants.empty()) {
+    if (o.variant.empty()) o.variant = set.variants.front();
+    if (std::find(set.variants.begin(), set.variants.end(), o.variant) == set.variants.end())
+      throw UserError(fmt::format("data.variant: expected one of \"{}\" for {}, got \"{}\"",
+                                  fmt::join(set.variants, "\", \""), set.name, o.variant));
   }
-  const std::string near = io::nearest(name, names());
-  throw UserError(fmt::format("data.name: unknown data set \"{}\"{}", name,
-                              near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near)));
+  if (set.given && o.path.empty())
+    throw UserError(fmt::format("data.path: expected {}, as data.name is \"{}\"", set.needs, set.name));
+  if (set.files.empty()) return o;
+  const auto folder = find_folder(set, o.path);
+  if (folder.empty()) {
+    std::vector<std::string> tried;
+    for (const auto& place : places(set, o.path)) tried.push_back(place.string());
+    throw UserError(fmt::format("{}: no {} there; needed: {}; {}, or give their folder as data.path",
+                                fmt::join(tried, ", "), set.name, set.needs, set.hint));
+  }
+  o.path = folder.string();
+  return o;
+}
+
+class Selected : public Pictures {
+ public:
+  Selected(std::shared_ptr<const Pictures> of, std::vector<std::int64_t> records)
+      : of_(std::move(of)), records_(std::move(records)) {}
+  std::int64_t size() const override { return static_cast<std::int64_t>(records_.size()); }
+  std::vector<std::int64_t> shape() const override { return of_->shape(); }
+  void read(std::int64_t record, std::uint8_t* out) const override {
+    of_->read(records_[static_cast<std::size_t>(record)], out);
+  }
+
+ private:
+  std::shared_ptr<const Pictures> of_;
+  std::vector<std::int64_t> records_;
+};
+
+class Fitted : public Pictures {
+ public:
+  Fitted(std::shared_ptr<const Pictures> of, std::vector<std::int64_t> shape)
+      : of_(std::move(of)), shape_(std::move(shape)) {}
+  std::int64_t size() const override { return of_->size(); }
+  std::vector<std::int64_t> shape() const override { return shape_; }
+  void read(std::int64_t record, std::uint8_t* out) const override {
+    const auto s = of_->shape();
+    at::Tensor whole = at::empty({1, s[0], s[1], s[2]}, at::kByte);
+    of_->read(record, whole.data_ptr<std::uint8_t>());
+    const at::Tensor fitted = fit(whole, shape_[0], shape_[1] == s[1] && shape_[2] == s[2] ? 0 : shape_[1]);
+    std::memcpy(out, fitted.const_data_ptr(), fitted.nbytes());
+  }
+
+ private:
+  std::shared_ptr<const Pictures> of_;
+  std::vector<std::int64_t> shape_;
+};
+
+/// Rows moved forward in place, as `rows` ascends: a large set is not held twice.
+void keep(at::Tensor& t, const std::vector<std::int64_t>& rows) {
+  if (!t.defined()) return;
+  t = t.contiguous();
+  const std::size_t row = t.size(0) == 0 ? 0 : t.nbytes() / static_cast<std::size_t>(t.size(0));
+  auto* bytes = static_cast<char*>(t.data_ptr());
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const auto from = static_cast<std::size_t>(rows[i]);
+    if (from != i) std::memmove(bytes + i * row, bytes + from * row, row);
+  }
+  t = t.narrow(0, 0, static_cast<std::int64_t>(rows.size()));
+}
+
+void keep(Dataset& set, std::vector<std::int64_t> rows) {
+  keep(set.labels, rows);
+  keep(set.conditions, rows);
+  keep(set.x, rows);
+  if (set.pictures) set.pictures = std::make_shared<Selected>(set.pictures, std::move(rows));
+}
+
+void to_shape(Dataset& set, const Options& o) {
+  std::vector<std::int64_t> shape = set.shape();
+  if (shape.size() != 3) return;
+  if (o.channels > 0) shape[0] = o.channels;
+  if (o.size > 0) shape[1] = shape[2] = o.size;
+  if (shape == set.shape()) return;
+  if (set.shape()[0] != 1 && set.shape()[0] != 3)
+    throw UserError(
+        fmt::format("data.size, data.channels: for grey and colour pictures, not for {} channels", set.shape()[0]));
+  if (set.pictures) {
+    set.pictures = std::make_shared<Fitted>(set.pictures, shape);
+  } else {
+    set.x = fit(set.x, o.channels, o.size);
+  }
+}
+
+/// Pictures that fit into data.memory are kept.
+void keep_in_memory(Dataset& set, const Options& o) {
+  if (!set.pictures) return;
+  double bytes = static_cast<double>(set.size());
+  for (const auto d : set.shape()) bytes *= static_cast<double>(d);
+  if (bytes > o.memory * 1024 * 1024 * 1024) return;
+  set.x = set.take(at::arange(set.size()));
+  set.pictures = nullptr;
 }
 
 }  // namespace
 
 void describe(io::Fields& f, Options& o) {
   constexpr double infinity = std::numeric_limits<double>::infinity();
-  f.field("name", o.name, names(), "which set");
-  f.field("path", o.path, {}, "its folder; empty: where it is usually installed");
+  const io::Range jitter{0, 1};
+  f.field("name", o.name, names(), "which set; see igebm data list");
+  f.field("path", o.path, {}, "its folder or file; empty: where it is usually installed");
+  f.field("variant", o.variant, {}, "of a set that has several");
   f.field("low", o.low, io::Range{-infinity, infinity, true, true}, "what black becomes");
   f.field("high", o.high, io::Range{-infinity, infinity, true, true}, "what white becomes");
   f.field("dequantize", o.dequantize, "(pixel + uniform noise) / 256");
+  f.field("size", o.size, io::Range{0, 4096}, "short side resized to it, centre kept; 0: as the pictures are");
+  f.field("channels", o.channels, io::Range{0, 3}, "1: grey, 3: colour, 0: as the pictures are");
   f.field("flip", o.flip, "mirror each picture with probability 1/2");
+  f.field("crop", o.crop, io::Range{0, 4096}, "pad by so many pixels, cut back at a random place");
+  f.field("crop_padding", o.crop_padding, {"zero", "reflect"}, "");
+  f.field("brightness", o.brightness, jitter, "pictures times a factor from [1 - b, 1 + b]");
+  f.field("contrast", o.contrast, jitter, "the same of distances to the picture's mean grey");
+  f.field("saturation", o.saturation, jitter, "the same of distances to each pixel's grey");
   f.field("validation", o.validation, io::Range{0, 1, false, true}, "share of the training records held out");
-  f.field("count", o.count, io::Range{0, 1e12}, "of records; 0: all (2-D sets: 20000)");
+  f.field("count", o.count, io::Range{0, 1e12}, "of records; 0: all (2-D sets, dsprites-drawn: 20000)");
+  f.field("memory", o.memory, io::Range{0, infinity, false, true},
+          "GiB of pictures kept; more are decoded as asked for");
   f.field("noise", o.noise, io::Range{0, infinity, false, true}, "of 2-D sets, standard deviation");
   if (o.low >= o.high) f.problem("low", "low must be below high");
+  if (o.channels == 2) f.problem("channels", "expected 0, 1 or 3");
 }
 
 void check(const Options& o) {
@@ -48,15 +159,25 @@ void check(const Options& o) {
     if (!good) throw UserError(fmt::format("data.{}, got {}", what, value));
   };
   require(std::isfinite(o.low) && std::isfinite(o.high) && o.low < o.high, "low: expected a number below high", o.low);
+  require(o.size >= 0 && o.size <= 4096, "size: expected 0 to 4096", o.size);
+  require(o.channels == 0 || o.channels == 1 || o.channels == 3, "channels: expected 0, 1 or 3", o.channels);
+  require(o.crop >= 0 && o.crop <= 4096, "crop: expected 0 to 4096", o.crop);
+  require(o.crop_padding == "zero" || o.crop_padding == "reflect", "crop_padding: expected \"zero\" or \"reflect\"",
+          o.crop_padding);
+  require(o.brightness >= 0 && o.brightness <= 1, "brightness: expected [0, 1]", o.brightness);
+  require(o.contrast >= 0 && o.contrast <= 1, "contrast: expected [0, 1]", o.contrast);
+  require(o.saturation >= 0 && o.saturation <= 1, "saturation: expected [0, 1]", o.saturation);
   require(o.validation >= 0 && o.validation < 1, "validation: expected [0, 1)", o.validation);
   require(o.count >= 0, "count: expected at least 0", o.count);
+  require(o.memory >= 0 && std::isfinite(o.memory), "memory: expected at least 0", o.memory);
   require(o.noise >= 0 && std::isfinite(o.noise), "noise: expected at least 0", o.noise);
 }
 
 Dataset load(const Options& options, Split split, std::uint64_t seed) {
   check(options);
-  Dataset set = find(options.name).read(options, split == Split::test, seed);
-  const std::int64_t total = set.x.size(0), used = options.count > 0 ? std::min(options.count, total) : total;
+  const Set& set = find_set(options.name);
+  Dataset data = set.read(resolve(set, options), split == Split::test, seed);
+  const std::int64_t total = data.size(), used = options.count > 0 ? std::min(options.count, total) : total;
   // Held out: a random choice of the records, the same for every run with this seed. No epoch has this number.
   constexpr std::uint32_t no_epoch = ~std::uint32_t{0};
   std::vector<std::int64_t> chosen;
@@ -65,11 +186,10 @@ Dataset load(const Options& options, Split split, std::uint64_t seed) {
     const bool held_out = u < options.validation;
     if (split == Split::test || held_out == (split == Split::validation)) chosen.push_back(i);
   }
-  if (static_cast<std::int64_t>(chosen.size()) == total) return set;
-  const at::Tensor rows = at::tensor(chosen, at::kLong);
-  set.x = set.x.index_select(0, rows);
-  if (set.labels.defined()) set.labels = set.labels.index_select(0, rows);
-  return set;
+  if (static_cast<std::int64_t>(chosen.size()) != total) keep(data, std::move(chosen));
+  to_shape(data, options);
+  keep_in_memory(data, options);
+  return data;
 }
 
 }  // namespace igebm::data

@@ -25,10 +25,10 @@ FeaturesPtr features_or_usual(const std::string& path, const data::Options& data
 training::Judge judge(const training::Recipe& recipe) {
   const auto seed = static_cast<std::uint64_t>(recipe.seed);
   const auto training = data::load(recipe.data, data::Split::train, seed);
-  const auto features = features_or_usual(recipe.evaluate.features, recipe.data, training.x.dim() == 4);
-  const std::int64_t total = training.x.size(0);
+  const auto features = features_or_usual(recipe.evaluate.features, recipe.data, training.shape().size() == 3);
+  const std::int64_t total = training.size();
   const at::Tensor rows = choose(total, std::min<std::int64_t>(total, 10000), seed, ~std::uint64_t{0});
-  const Extracted against = extract_all(*features, training.x.index_select(0, rows));
+  const Extracted against = extract_all(*features, training.take(rows));
   const QualityOptions options = {.metrics = {recipe.evaluate.metric}, .seed = seed};
   return [features, against, options](const at::Tensor& samples) {
     const Quality q = measure(extract_all(*features, samples), against, options);

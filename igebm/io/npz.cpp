@@ -12,13 +12,14 @@
 
 #include "igebm/base/error.h"
 #include "igebm/io/files.h"
+#include "igebm/io/zip.h"
 
 namespace igebm::io {
 namespace {
 
-const std::vector<std::pair<const char*, at::ScalarType>> types = {{"<f8", at::kDouble}, {"<f4", at::kFloat},
-                                                                   {"<i8", at::kLong},   {"<i4", at::kInt},
-                                                                   {"|u1", at::kByte},   {"|b1", at::kBool}};
+const std::vector<std::pair<const char*, at::ScalarType>> types = {
+    {"<f8", at::kDouble}, {"<f4", at::kFloat}, {"<i8", at::kLong},  {"<i4", at::kInt},
+    {"|u1", at::kByte},   {"|b1", at::kBool},  {"<i2", at::kShort}, {"|i1", at::kChar}};
 const std::string magic("\x93NUMPY", 6);
 
 template <typename T>
@@ -55,59 +56,54 @@ std::string encode(const at::Tensor& tensor, const std::string& name) {
   return bytes;
 }
 
-at::Tensor decode(const std::string& bytes) {
-  if (!bytes.starts_with(magic)) throw UserError("not an .npy array");
-  const bool wide = bytes.size() > 6 && bytes[6] >= 2;
-  const std::size_t start = wide ? 12 : 10, length = wide ? get<std::uint32_t>(bytes, 8) : get<std::uint16_t>(bytes, 8);
-  if (start + length > bytes.size()) throw UserError("truncated header");
-  const std::string header = bytes.substr(start, length);
+/// What stands before an array's data.
+struct Header {
+  at::ScalarType type;
+  std::vector<std::int64_t> shape;
+  bool fortran;
+};
+
+Header read_header(ZipMember& member) {
+  const auto part = [&](std::uint64_t size) {
+    if (size > member.left()) throw UserError("not an .npy array, or truncated in its header");
+    std::string bytes(size, '\0');
+    member.read(bytes.data(), size);
+    return bytes;
+  };
+  const std::string start = part(8);
+  if (!start.starts_with(magic)) throw UserError("not an .npy array");
+  const bool wide = start[6] >= 2;
+  const std::uint64_t length = wide ? get<std::uint32_t>(part(4), 0) : get<std::uint16_t>(part(2), 0);
+  const std::string header = part(length);
   const auto after = [&](const char* key) {
     const auto at = header.find(key);
     if (at == std::string::npos) throw UserError(fmt::format("its header lacks {}", key));
     return header.substr(header.find(':', at) + 1);
   };
-  if (after("'fortran_order'").substr(0, 6).find("False") == std::string::npos)
-    throw UserError("in Fortran order; expected C order");
+  Header h{at::kByte, {}, after("'fortran_order'").substr(0, 6).find("False") == std::string::npos};
   const std::string descr = after("'descr'");
   const auto type =
       std::find_if(types.begin(), types.end(), [&](const auto& known) { return descr.find(known.first) < 4; });
   if (type == types.end())
-    throw UserError(fmt::format("of type{}; expected float64, float32, int64, int32, uint8 or bool",
+    throw UserError(fmt::format("of type{}; expected float64, float32, int64, int32, int16, int8, uint8 or bool",
                                 descr.substr(0, descr.find(','))));
-  std::vector<std::int64_t> shape;
+  h.type = type->second;
   std::string sizes = after("'shape'");
   sizes = sizes.substr(sizes.find('(') + 1, sizes.find(')') - sizes.find('(') - 1);
-  std::size_t expected = at::elementSize(type->second);
+  std::uint64_t expected = at::elementSize(h.type);
   for (std::size_t at = sizes.find_first_of("0123456789"); at != std::string::npos;
        at = sizes.find_first_of("0123456789", sizes.find(',', at))) {
-    shape.push_back(std::strtoll(sizes.c_str() + at, nullptr, 10));
-    if (shape.back() > 0 && expected > bytes.size() / static_cast<std::size_t>(shape.back()) + 1)
+    h.shape.push_back(std::strtoll(sizes.c_str() + at, nullptr, 10));
+    if (h.shape.back() > 0 && expected > member.left() / static_cast<std::uint64_t>(h.shape.back()) + 1)
       throw UserError("truncated: its shape needs more bytes than there are");
-    expected *= static_cast<std::size_t>(shape.back());
+    expected *= static_cast<std::uint64_t>(h.shape.back());
     if (sizes.find(',', at) == std::string::npos) break;
   }
-  if (bytes.size() - start - length != expected) {
-    throw UserError(fmt::format("of shape ({}) needs {} bytes, has {}", fmt::join(shape, ", "), expected,
-                                bytes.size() - start - length));
+  if (member.left() != expected) {
+    throw UserError(
+        fmt::format("of shape ({}) needs {} bytes, has {}", fmt::join(h.shape, ", "), expected, member.left()));
   }
-  at::Tensor tensor = at::empty(shape, type->second);
-  if (expected > 0) std::memcpy(tensor.data_ptr(), bytes.data() + start + length, expected);
-  return tensor;
-}
-
-std::string inflate_member(const std::string& compressed, std::size_t size) {
-  std::string out(size, '\0');
-  z_stream stream{};
-  if (inflateInit2(&stream, -MAX_WBITS) != Z_OK) throw UserError("cannot be inflated");
-  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(compressed.data()));
-  stream.avail_in = static_cast<uInt>(compressed.size());
-  stream.next_out = reinterpret_cast<Bytef*>(out.data());
-  stream.avail_out = static_cast<uInt>(out.size());
-  const int status = inflate(&stream, Z_FINISH);
-  const bool whole = status == Z_STREAM_END && stream.total_out == size;
-  inflateEnd(&stream);
-  if (!whole) throw UserError("its compressed data are damaged");
-  return out;
+  return h;
 }
 
 }  // namespace
@@ -152,42 +148,60 @@ void write_npz(const std::filesystem::path& path, const std::map<std::string, at
   write_atomically(path, out);
 }
 
-std::map<std::string, at::Tensor> read_npz(const std::filesystem::path& path) {
-  const std::string bytes = read_file(path);
-  std::map<std::string, at::Tensor> arrays;
-  std::string member;
+NpzFile::Array::Array(ZipMember member, std::string where) : member_(std::move(member)), where_(std::move(where)) {
   try {
-    const auto end = bytes.rfind(std::string("PK\x05\x06", 4));
-    if (end == std::string::npos || end + 22 > bytes.size())
-      throw UserError("not an npz file, or truncated: no zip directory at its end");
-    const auto count = get<std::uint16_t>(bytes, end + 10);
-    std::size_t at = get<std::uint32_t>(bytes, end + 16);
-    if (at == 0xFFFFFFFFU) throw UserError("beyond 4 GiB, which this reader does not do");
-    for (int i = 0; i < count; ++i) {
-      if (get<std::uint32_t>(bytes, at) != 0x02014b50) throw UserError("its zip directory is damaged");
-      const auto method = get<std::uint16_t>(bytes, at + 10);
-      const auto sum = get<std::uint32_t>(bytes, at + 16);
-      const std::size_t packed = get<std::uint32_t>(bytes, at + 20), size = get<std::uint32_t>(bytes, at + 24);
-      const std::size_t name_size = get<std::uint16_t>(bytes, at + 28);
-      const std::size_t local = get<std::uint32_t>(bytes, at + 42);
-      if (at + 46 + name_size > bytes.size()) throw UserError("truncated");
-      member = bytes.substr(at + 46, name_size);
-      at += 46 + name_size + get<std::uint16_t>(bytes, at + 30) + get<std::uint16_t>(bytes, at + 32);
-      if (get<std::uint32_t>(bytes, local) != 0x04034b50) throw UserError("is not where the zip directory says");
-      const std::size_t data =
-          local + 30 + get<std::uint16_t>(bytes, local + 26) + get<std::uint16_t>(bytes, local + 28);
-      if (data > bytes.size() || packed > bytes.size() - data || size / 1100 > bytes.size())
-        throw UserError("truncated");
-      std::string content = bytes.substr(data, packed);
-      if (method == 8) content = inflate_member(content, size);
-      if (method != 0 && method != 8)
-        throw UserError(fmt::format("compressed by method {}; expected stored or deflated", method));
-      if (crc(content) != sum) throw UserError("damaged: its checksum is wrong");
-      arrays[member.ends_with(".npy") ? member.substr(0, member.size() - 4) : member] = decode(content);
-    }
+    Header header = read_header(member_);
+    type_ = header.type;
+    fortran_ = header.fortran;
+    shape_ = std::move(header.shape);
   } catch (const UserError& e) {
-    throw UserError(fmt::format("{}: {}{}", path.string(), member.empty() ? "" : member + ": ", e.what()));
+    // The zip reader's own messages say where already.
+    const std::string what = e.what();
+    throw UserError(what.starts_with(where_) ? what : fmt::format("{}: {}", where_, what));
   }
+}
+
+at::Tensor NpzFile::Array::read() {
+  std::vector<std::int64_t> stored = shape_;
+  if (fortran_) std::reverse(stored.begin(), stored.end());
+  at::Tensor tensor = at::empty(stored, type_);
+  if (tensor.numel() > 0) member_.read(tensor.data_ptr(), tensor.nbytes());
+  if (!fortran_) return tensor;
+  std::vector<std::int64_t> order(stored.size());
+  for (std::size_t d = 0; d < order.size(); ++d) order[d] = static_cast<std::int64_t>(order.size() - 1 - d);
+  return tensor.permute(order).contiguous();
+}
+
+void NpzFile::Array::read_rows(std::int64_t count, void* to) { member_.read(to, row_bytes(count)); }
+void NpzFile::Array::skip_rows(std::int64_t count) { member_.skip(row_bytes(count)); }
+
+std::uint64_t NpzFile::Array::row_bytes(std::int64_t count) const {
+  if (fortran_ || shape_.empty()) throw UserError(where_ + ": has no rows to read one by one (Fortran order)");
+  std::uint64_t bytes = at::elementSize(type_) * static_cast<std::uint64_t>(count);
+  for (std::size_t d = 1; d < shape_.size(); ++d) bytes *= static_cast<std::uint64_t>(shape_[d]);
+  return bytes;
+}
+
+NpzFile::NpzFile(const std::filesystem::path& path) : path_(path), zip_(path) {}
+
+std::vector<std::string> NpzFile::names() const {
+  std::vector<std::string> all;
+  for (const std::string& name : zip_.names())
+    all.push_back(name.ends_with(".npy") ? name.substr(0, name.size() - 4) : name);
+  return all;
+}
+
+bool NpzFile::has(const std::string& name) const { return zip_.has(name + ".npy"); }
+
+NpzFile::Array NpzFile::open(const std::string& name) const {
+  const std::string member = zip_.has(name + ".npy") ? name + ".npy" : name;
+  return {zip_.open(member), fmt::format("{}: {}", path_.string(), member)};
+}
+
+std::map<std::string, at::Tensor> read_npz(const std::filesystem::path& path) {
+  const NpzFile file(path);
+  std::map<std::string, at::Tensor> arrays;
+  for (const std::string& name : file.names()) arrays[name] = file.open(name).read();
   return arrays;
 }
 

@@ -5,15 +5,50 @@
 #include <filesystem>
 #include <map>
 #include <string>
+#include <vector>
+
+#include "igebm/io/zip.h"
 
 namespace igebm::io {
 
-/// NumPy's npz: a zip of .npy members. Types: float64, float32, int64, int32, uint8, bool; C order. Written atomically,
-/// members stored uncompressed; each must be below 4 GiB.
+/// NumPy's npz: a zip of .npy members. Types: float64, float32, int64, int32, int16, int8, uint8, bool. Written
+/// atomically, members stored uncompressed; each must be below 4 GiB.
 void write_npz(const std::filesystem::path& path, const std::map<std::string, at::Tensor>& arrays);
 
-/// Stored and deflated members. Throws UserError naming file and member where it is truncated, damaged or of another
-/// kind.
+/// All arrays, of any size and either order. Throws UserError naming file, member and offset where it is truncated,
+/// damaged or of another kind.
 std::map<std::string, at::Tensor> read_npz(const std::filesystem::path& path);
+
+/// An npz of which only some arrays, or some rows of them, are read. Throws as read_npz does.
+class NpzFile {
+ public:
+  class Array {
+   public:
+    at::ScalarType type() const { return type_; }
+    const std::vector<std::int64_t>& shape() const { return shape_; }
+    at::Tensor read();                             ///< all of it, in C order
+    void read_rows(std::int64_t count, void* to);  ///< the next `count` of the first dimension
+    void skip_rows(std::int64_t count);
+
+   private:
+    friend class NpzFile;
+    Array(ZipMember member, std::string where);
+    std::uint64_t row_bytes(std::int64_t count) const;
+    ZipMember member_;
+    std::string where_;
+    at::ScalarType type_ = at::kByte;
+    std::vector<std::int64_t> shape_;
+    bool fortran_ = false;
+  };
+
+  explicit NpzFile(const std::filesystem::path& path);
+  std::vector<std::string> names() const;
+  bool has(const std::string& name) const;
+  Array open(const std::string& name) const;
+
+ private:
+  std::filesystem::path path_;
+  ZipFile zip_;
+};
 
 }  // namespace igebm::io

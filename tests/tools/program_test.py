@@ -331,6 +331,28 @@ class Program(unittest.TestCase):
         self.works("train", "--resume", run)
         self.same(whole, run)
 
+    def test_data_sets_are_listed_shown_and_fetched(self):
+        listed = self.works("data", "list")
+        for said in ("cifar10: 60,000", "licence: MIT", "needs: data_batch_1..5.bin", "not found in", "variants: fine, coarse"):
+            self.assertIn(said, listed)
+        names = {entry["name"] for entry in json.loads(self.works("data", "list", "--json"))}
+        self.assertTrue({"svhn", "imagenet-32", "dsprites-drawn", "image-folder", "two-moons"} <= names)
+        for name in ("dsprites-drawn", "rings"):
+            shown = self.works("data", "show", name, "--set", "data.count=200", "--out", self.folder / "new" / f"{name}.png")
+            self.assertIn("records of", shown)
+            self.assertTrue((self.folder / "new" / f"{name}.png").read_bytes().startswith(b"\x89PNG"))
+        self.assertIn("conditions: size, shape.square", self.works("data", "show", "dsprites-drawn", "--set", "data.count=9"))
+        self.refused("did you mean \"cifar10\"", "data", "show", "cifar-10")
+        self.refused("did you mean", "data", "fetch", "fashion_mnist")
+        self.refused("ends in .png", "data", "show", "rings", "--out", self.folder / "x.jpg")
+        self.refused("data.flipp", "data", "show", "rings", "--set", "data.flipp=true")
+        self.refused("[0, 1]", "data", "show", "rings", "--set", "data.contrast=7")
+        self.refused("no such folder", "data", "show", "image-folder", "--set", f"data.path={self.folder / 'absent'}")
+        self.refused("image-net.org", "data", "fetch", "imagenet-32")
+        offline = ["data", "fetch", "mnist", "--to", self.folder / "m", "--from", "http://127.0.0.1:9"]
+        whole = "built without" not in igebm(*offline).stderr
+        self.refused("is there a network?" if whole else "built without", *offline)
+
     def test_nothing_is_lost_where_nothing_can_be_written(self):
         self.refused("cannot be made", "train", self.recipe, "--out", "/proc/igebm-run")
 

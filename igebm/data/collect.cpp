@@ -1,0 +1,58 @@
+#include "igebm/data/collect.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <utility>
+
+#include "igebm/base/error.h"
+
+namespace igebm::data {
+
+void Collector::add(at::Tensor x, at::Tensor labels, const std::filesystem::path& from) {
+  if (!parts_.empty() && x.sizes().slice(1) != parts_[0].sizes().slice(1))
+    throw UserError(fmt::format("{}: pictures ({}), where the files before have ({})", from.string(),
+                                fmt::join(x.sizes().slice(1), ", "), fmt::join(parts_[0].sizes().slice(1), ", ")));
+  records_ += x.size(0);
+  parts_.push_back(std::move(x));
+  labels_.push_back(std::move(labels));
+}
+
+Dataset Collector::finish(std::int64_t classes, std::vector<std::string> class_names) {
+  Dataset set;
+  set.labels = at::cat(labels_);
+  set.classes = classes;
+  set.class_names = class_names.empty() ? numbered(classes) : std::move(class_names);
+  if (parts_.size() == 1) {
+    set.x = std::move(parts_[0]);
+    return set;
+  }
+  std::vector<std::int64_t> shape = parts_.at(0).sizes().vec();
+  shape[0] = records_;
+  set.x = at::empty(shape, at::kByte);
+  std::int64_t done = 0;
+  for (at::Tensor& part : parts_) {
+    set.x.narrow(0, done, part.size(0)).copy_(part);
+    done += part.size(0);
+    part.reset();
+  }
+  return set;
+}
+
+void require_labels(const at::Tensor& labels, std::int64_t classes, const std::filesystem::path& from,
+                    std::int64_t first) {
+  const at::Tensor wrong = labels.lt(first).logical_or_(labels.ge(first + classes)).nonzero();
+  if (wrong.size(0) == 0) return;
+  const auto record = wrong[0][0].item<std::int64_t>();
+  throw UserError(fmt::format("{}: label {} of record {}, where {} to {} are expected", from.string(),
+                              labels[record].item<std::int64_t>(), record, first, first + classes - 1));
+}
+
+std::vector<std::string> numbered(std::int64_t classes) {
+  std::vector<std::string> names;
+  for (std::int64_t k = 0; k < classes; ++k) names.push_back(std::to_string(k));
+  return names;
+}
+
+}  // namespace igebm::data

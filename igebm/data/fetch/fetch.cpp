@@ -1,0 +1,81 @@
+#include "igebm/data/fetch.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "igebm/base/error.h"
+#include "igebm/data/fetch/parts.h"
+#include "igebm/io/files.h"
+
+namespace igebm::data {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool is_there(const Source& source, const fs::path& folder) {
+  const auto there = [&](const std::string& name) { return fs::exists(folder / name); };
+  return source.members.empty() ? there(source.file) : std::all_of(source.members.begin(), source.members.end(), there);
+}
+
+void check_whole(const Source& source, const std::string& address, const fs::path& path) {
+  const auto size = static_cast<std::int64_t>(fs::file_size(path));
+  const auto refuse = [&](const std::string& what) {
+    fs::remove(path);
+    return UserError(
+        fmt::format("{}: {}; it was damaged on its way or is another file, and is removed", address, what));
+  };
+  if (source.bytes > 0 && size != source.bytes) throw refuse(fmt::format("{} bytes, expected {}", size, source.bytes));
+  const std::string got = checksum(path, std::strlen(source.checksum));
+  if (*source.checksum != '\0' && got != source.checksum)
+    throw refuse(fmt::format("checksum {}, expected {}", got, source.checksum));
+}
+
+}  // namespace
+
+void fetch(const Set& set, const FetchOptions& options, Observer& observer) {
+  if (set.sources.empty() && *set.page != '\0')
+    throw UserError(fmt::format("{}: can be downloaded only after registering at {}; put {} into {}", set.name,
+                                set.page, set.needs, fetch_folder(set).string()));
+  if (set.sources.empty())
+    throw UserError(fmt::format("{}: nothing to fetch: it {}", set.name,
+                                set.given ? fmt::format("is {} of your own", set.needs) : "is made, not downloaded"));
+  const fs::path folder = options.folder.empty() ? fetch_folder(set) : options.folder;
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error) throw UserError(fmt::format("{}: cannot be made: {}", folder.string(), error.message()));
+  for (const Source& source : set.sources) {
+    if (*source.variant != '\0' && options.variant != source.variant) continue;
+    if (is_there(source, folder)) {
+      observer.message(fmt::format("{}: {} is there already", folder.string(), source.file));
+      continue;
+    }
+    const std::string address =
+        options.from.empty()
+            ? source.address
+            : fmt::format("{}/{}", options.from.substr(0, options.from.find_last_not_of('/') + 1), source.file);
+    const fs::path part = folder / (std::string(source.file) + ".part");
+    const std::int64_t before = fs::exists(part) ? static_cast<std::int64_t>(fs::file_size(part)) : 0;
+    if (source.bytes > 0 && before > source.bytes) fs::remove(part);
+    const bool whole = source.bytes > 0 && before == source.bytes;
+    if (!whole) {
+      download(address, part, [&](std::int64_t done, std::int64_t total) {
+        observer.progress(source.file, done, std::max(total, source.bytes));
+        return options.stop && options.stop();
+      });
+    }
+    check_whole(source, address, part);
+    if (source.members.empty()) {
+      fs::rename(part, folder / source.file);
+    } else {
+      unpack(part, source.members, folder);
+      fs::remove(part);
+    }
+    io::sync_folder(folder);
+    observer.message(fmt::format("{}: {}", (folder / source.file).string(),
+                                 source.members.empty() ? "whole, checksum right" : "checksum right, unpacked"));
+  }
+}
+
+}  // namespace igebm::data

@@ -1,0 +1,38 @@
+#include "igebm/data/imagenet.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include "igebm/base/error.h"
+#include "igebm/data/cifar.h"
+#include "igebm/data/collect.h"
+#include "igebm/io/npz.h"
+
+namespace igebm::data {
+
+namespace fs = std::filesystem;
+
+Dataset imagenet_batches(const Options& options, bool test) {
+  const fs::path folder = options.path;
+  std::vector<std::string> files;
+  if (test) files.emplace_back("val_data");
+  for (int i = 1; i <= 10 && !test; ++i) files.push_back(fmt::format("train_data_batch_{}", i));
+  Collector all(options.count);
+  for (const std::string& file : files) {
+    if (all.done()) break;
+    const fs::path npz = folder / (file + ".npz"), pickle = folder / file;
+    Records records;
+    if (fs::exists(npz)) {
+      const io::NpzFile arrays(npz);
+      records = batch_of_rows(arrays.open("data").read(), arrays.open("labels").read(), 1000, 1, npz);
+    } else if (fs::exists(pickle)) {
+      records = read_pickled_batch(pickle, "labels", 1000, 1);
+    } else {
+      throw UserError(fmt::format("{}: neither {}.npz nor {} is there", folder.string(), file, file));
+    }
+    all.add(records.x, records.labels, pickle);
+  }
+  return all.finish(1000, {});
+}
+
+}  // namespace igebm::data

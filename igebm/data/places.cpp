@@ -1,0 +1,66 @@
+#include <fmt/format.h>
+
+#include <cstdlib>
+
+#include "igebm/base/error.h"
+#include "igebm/data/data.h"
+#include "igebm/data/fetch.h"
+
+namespace igebm::data {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+}  // namespace
+
+const Set& find_set(const std::string& name) {
+  std::vector<std::string> names;
+  for (const Set& set : sets()) {
+    if (name == set.name) return set;
+    names.emplace_back(set.name);
+  }
+  const std::string near = io::nearest(name, names);
+  throw UserError(fmt::format("data.name: unknown data set \"{}\"{}", name,
+                              near.empty() ? "; see igebm data list" : fmt::format("; did you mean \"{}\"?", near)));
+}
+
+std::vector<fs::path> places(const Set& set, const std::string& path) {
+  if (!path.empty()) return {path};
+  std::vector<fs::path> all;
+  if (set.files.empty()) return all;
+  if (const auto own = environment("IGEBM_DATA"); !own.empty()) all.push_back(fs::path(own) / set.name);
+  if (const auto xdg = environment("XDG_DATA_HOME"); !xdg.empty()) {
+    all.push_back(fs::path(xdg) / "igebm" / set.name);
+  } else if (const auto home = environment("HOME"); !home.empty()) {
+    all.push_back(fs::path(home) / ".local/share/igebm" / set.name);
+  }
+  if (*set.usual != '\0') all.emplace_back(set.usual);
+  return all;
+}
+
+fs::path fetch_folder(const Set& set) {
+  const auto all = places(set, "");
+  if (all.empty()) throw UserError("HOME is not set: say where to with --to FOLDER");
+  return all.front();
+}
+
+fs::path find_folder(const Set& set, const std::string& path) {
+  for (const fs::path& place : places(set, path)) {
+    std::vector<fs::path> folders = {place};
+    for (const char* name : set.subfolders) folders.push_back(place / name);
+    for (const fs::path& folder : folders) {
+      std::error_code ignored;
+      for (const std::string& file : set.files) {
+        if (fs::exists(folder / file, ignored) || fs::exists(folder / (file + ".gz"), ignored)) return folder;
+      }
+    }
+  }
+  return {};
+}
+
+}  // namespace igebm::data

@@ -1,0 +1,209 @@
+// Picture files and folders of them, resizing, augmentation.
+#include <ATen/ATen.h>
+
+#include <cmath>
+
+#include "igebm/data/augment.h"
+#include "igebm/data/folder.h"
+#include "igebm/data/resize.h"
+#include "igebm/io/picture.h"
+#include "tests/data/files.h"
+
+namespace igebm::data {
+namespace {
+
+namespace fs = std::filesystem;
+
+class Folders : public InFolder {
+ protected:
+  void picture(const std::string& name, int h, int w, int value, int channels = 3) const {
+    write(name, io::encode_png(at::full({h, w, channels}, value, at::kByte)));
+  }
+  Options options(std::int64_t size) const {
+    return {.name = "image-folder", .path = folder, .size = size, .validation = 0};
+  }
+};
+
+TEST_F(Folders, SplitsAndClassesByName) {
+  picture("train/dog/b.png", 6, 8, 10);
+  picture("train/cat/more/a.PNG", 9, 6, 20, 1);
+  picture("train/cat/z.png", 6, 6, 30);
+  write("train/cat/notes.txt", "no picture");
+  picture("val/dog/x.png", 6, 6, 40);
+  const Dataset train = load(options(6), Split::train, 0);
+  EXPECT_EQ(train.class_names, (std::vector<std::string>{"cat", "dog"}));
+  EXPECT_TRUE(at::equal(train.labels, at::tensor({0, 0, 1}, at::kLong)));
+  EXPECT_TRUE(at::equal(train.x.select(1, 2).select(1, 0).select(1, 0), at::tensor({20, 30, 10}, at::kByte)));
+  const Dataset test = load(options(6), Split::test, 0);
+  EXPECT_TRUE(at::equal(test.labels, at::tensor({1}, at::kLong)));
+  EXPECT_EQ((test.x[0][0][0][0].item<int>()), 40);
+  picture("val/horse/x.png", 6, 6, 40);
+  EXPECT_SAYS(load(options(6), Split::test, 0), "horse: no such class");
+  EXPECT_SAYS(load(options(0), Split::train, 0), "z.png: 6 x 6 pixels, where");
+  Options grey = options(6);
+  grey.channels = 1;
+  EXPECT_EQ(load(grey, Split::train, 0).shape(), (std::vector<std::int64_t>{1, 6, 6}));
+  Options inner = options(6);
+  inner.path = folder / "train";
+  EXPECT_EQ(load(inner, Split::train, 0).size(), 3);
+  EXPECT_SAYS(load(inner, Split::test, 0), "so no test split");
+  inner.path = folder / "train/dog";
+  EXPECT_SAYS(load(inner, Split::train, 0), "no folders of classes");
+}
+
+TEST_F(Folders, DamagedPicturesAreNamed) {
+  picture("a/1.png", 8, 8, 1);
+  const std::string good = read("a/1.png");
+  for (std::size_t length = 0; length < good.size(); ++length) {
+    write("a/1.png", good.substr(0, length));
+    EXPECT_SAYS(load(options(8), Split::train, 0), "a/1.png: ");
+  }
+  for (std::size_t i = 0; i < good.size() - 12; ++i) {  // PNG's checksums show every change
+    std::string bad = good;
+    bad[i] = static_cast<char>(bad[i] ^ 0x40);
+    write("a/1.png", bad);
+    EXPECT_SAYS(load(options(8), Split::train, 0), "a/1.png: ");
+  }
+  write("a/1.png", "GIF89a");
+  EXPECT_SAYS(load(options(8), Split::train, 0), "neither PNG nor JPEG");
+}
+
+TEST_F(Folders, JpegWholeAndTruncated) {
+  if (!has_python("PIL, numpy")) GTEST_SKIP() << "Pillow is not installed";
+  ASSERT_EQ(python("from PIL import Image\nimport numpy as np, os\nos.makedirs('a')\n"
+                   "x = np.zeros((40, 60, 3), np.uint8); x[:, :30] = (200, 40, 90); x[:, 30:] = (20, 160, 240)\n"
+                   "Image.fromarray(x).save('a/plain.jpg', quality=95)\n"
+                   "Image.fromarray(x).save('a/progressive.JPEG', progressive=True, quality=95)\n"
+                   "Image.fromarray(x[:, :, 0]).save('a/grey.jpeg', quality=95)\n"
+                   "Image.fromarray(x).convert('CMYK').save('a/print.jpg', quality=95)\n"),
+            0);
+  const Dataset set = load(options(20), Split::train, 0);
+  ASSERT_EQ(set.size(), 4);  // grey, plain, print, progressive
+  EXPECT_EQ(set.shape(), (std::vector<std::int64_t>{3, 20, 20}));
+  const at::Tensor left = set.x.select(2, 10).select(2, 3).to(at::kFloat),
+                   right = set.x.select(2, 10).select(2, 16).to(at::kFloat);
+  for (const int i : {1, 2, 3}) {
+    EXPECT_LT((left[i] - at::tensor({200.0F, 40.0F, 90.0F})).abs().max().item<float>(), 6) << i;
+    EXPECT_LT((right[i] - at::tensor({20.0F, 160.0F, 240.0F})).abs().max().item<float>(), 6) << i;
+  }
+  for (const char* name : {"a/plain.jpg", "a/progressive.JPEG"}) {
+    const std::string good = read(name);
+    for (std::size_t length = 0; length < good.size(); length += 7) {
+      write(name, good.substr(0, length));
+      EXPECT_SAYS(load(options(20), Split::train, 0), name);
+    }
+    write(name, good);
+  }
+}
+
+TEST_F(Folders, PicturesReadAheadAreTheSame) {
+  for (int i = 0; i < 23; ++i)
+    picture("train/" + std::string(1, static_cast<char>('a' + i % 3)) + "/" + std::to_string(i) + ".png", 8, 8, i);
+  Options kept = options(8), later = options(8);
+  later.memory = 0;
+  const Batches a(load(kept, Split::train, 0), kept, 1), b(load(later, Split::train, 0), later, 1);
+  for (std::int64_t step = 0; step < 12; ++step) EXPECT_TRUE(at::equal(a.at(step, 5).x, b.at(step, 5).x)) << step;
+  EXPECT_TRUE(at::equal(a.at(3, 5).x, b.at(3, 5).x));
+  EXPECT_TRUE(at::equal(a.first(7).x, b.first(7).x));
+  // A picture that is damaged later is named by the step that needs it.
+  for (int i = 0; i < 23; ++i)
+    write("train/" + std::string(1, static_cast<char>('a' + i % 3)) + "/" + std::to_string(i) + ".png", "gone");
+  EXPECT_SAYS(for (std::int64_t step = 20; step < 26; ++step) b.at(step, 5), ".png: neither");
+}
+
+TEST(Resize, BoxFilterKeepsMeansAndTheCentre) {
+  const at::Tensor x = at::arange(2 * 3 * 8 * 12).mul(37).remainder(251).to(at::kByte).view({2, 3, 8, 12});
+  const at::Tensor half = fit(x, 0, 4);  // each pixel the mean of 2 x 2, of the middle 8 columns
+  const at::Tensor want = x.slice(3, 2, 10).to(at::kFloat).view({2, 3, 4, 2, 4, 2}).mean({3, 5});
+  EXPECT_LE((half.to(at::kFloat) - want).abs().max().item<float>(), 0.501F);
+  const at::Tensor third = fit(x, 0, 3).to(at::kFloat);  // 8 / 3: parts of pixels
+  EXPECT_LT((third.mean({2, 3}) - x.slice(3, 2, 10).to(at::kFloat).mean({2, 3})).abs().max().item<float>(), 0.5F);
+  EXPECT_TRUE(at::equal(fit(x, 0, 8), x.slice(3, 2, 10)));
+  EXPECT_TRUE(at::equal(fit(at::full({1, 1, 5, 5}, 77, at::kByte), 3, 16), at::full({1, 3, 16, 16}, 77, at::kByte)));
+  const at::Tensor ramp = at::arange(4).mul(40).to(at::kByte).view({1, 1, 1, 4}).expand({1, 1, 4, 4}).contiguous();
+  EXPECT_TRUE(at::equal(fit(ramp, 0, 8)[0][0][3], at::tensor({0, 10, 30, 50, 70, 90, 110, 120}, at::kByte)));
+  const at::Tensor red = at::tensor({255, 0, 0}, at::kByte).view({1, 3, 1, 1});
+  EXPECT_EQ(fit(red, 1, 0).item<int>(), 76);
+}
+
+Dataset one_picture(std::int64_t copies) {
+  const at::Tensor x = at::arange(1, 3 * 25 + 1).to(at::kByte).view({1, 3, 5, 5});
+  return {x.expand({copies, 3, 5, 5}).contiguous(), {}, 0, {}};
+}
+
+TEST(Augmentation, CropShiftsEveryWayEquallyOften) {
+  const Options options{.dequantize = false, .crop = 1};
+  const at::Tensor x = (Batches(one_picture(1800), options, 4).at(0, 1800).x * 255).round();
+  const at::Tensor padded = at::constant_pad_nd(one_picture(1).x.to(at::kFloat), {1, 1, 1, 1});
+  double found = 0;
+  for (int dy = 0; dy < 3; ++dy) {
+    for (int dx = 0; dx < 3; ++dx) {
+      const double n = (x == padded.slice(2, dy, dy + 5).slice(3, dx, dx + 5)).flatten(1).all(1).sum().item<double>();
+      EXPECT_NEAR(n, 200, 4.5 * std::sqrt(200 * 8.0 / 9)) << dy << dx;
+      found += n;
+    }
+  }
+  EXPECT_EQ(found, 1800);
+}
+
+TEST(Augmentation, ReflectionBringsNoBlack) {
+  const Options options{.dequantize = false, .crop = 3, .crop_padding = "reflect"};
+  const at::Tensor x = (Batches(one_picture(500), options, 4).at(0, 500).x * 255).round();
+  EXPECT_GE(x.min().item<float>(), 1);
+  const at::Tensor padded = at::reflection_pad2d(one_picture(1).x.to(at::kFloat), {3, 3, 3, 3});
+  at::Tensor known = at::zeros({500}, at::kBool);
+  for (int dy = 0; dy < 7; ++dy) {
+    for (int dx = 0; dx < 7; ++dx)
+      known.logical_or_((x == padded.slice(2, dy, dy + 5).slice(3, dx, dx + 5)).flatten(1).all(1));
+  }
+  EXPECT_TRUE(known.all().item<bool>());
+}
+
+TEST(Augmentation, ColoursChangeWithinTheirBounds) {
+  const auto ratio = [](const Options& o) {  // of each picture to the original
+    const at::Tensor x = Batches(one_picture(1000), o, 4).at(0, 1000).x * 255;
+    return x / one_picture(1).x.to(at::kFloat);
+  };
+  const at::Tensor bright = ratio({.dequantize = false, .brightness = 0.3});
+  EXPECT_LT(std::get<0>(bright.flatten(1).max(1)).sub(std::get<0>(bright.flatten(1).min(1))).max().item<float>(), 1e-3);
+  EXPECT_NEAR(bright.mean().item<double>(), 1, 4 * 0.3 / std::sqrt(3000));
+  EXPECT_GT(bright.max().item<float>(), 1.28);
+  EXPECT_LE(bright.max().item<float>(), 1.301);
+  EXPECT_GE(bright.min().item<float>(), 0.699);
+  // Contrast keeps the picture's mean grey, saturation each pixel's; values from the middle, so that none is clamped.
+  const at::Tensor weights = at::tensor({0.299F, 0.587F, 0.114F}).view({1, 3, 1, 1});
+  Dataset middle = one_picture(200);
+  middle.x += 90;
+  const at::Tensor grey = (middle.x[0].to(at::kFloat) * weights).sum(1);
+  const auto greys = [&](const Options& o) { return (Batches(middle, o, 4).at(0, 200).x * 255 * weights).sum(1); };
+  const at::Tensor contrast = greys({.dequantize = false, .contrast = 0.5});
+  EXPECT_LT((contrast.mean({1, 2}) - grey.mean()).abs().max().item<float>(), 0.01);
+  EXPECT_GT((contrast - grey).abs().max().item<float>(), 10);
+  EXPECT_LT((greys({.dequantize = false, .saturation = 1}) - grey).abs().max().item<float>(), 0.01);
+  const at::Tensor spread = Batches(middle, {.dequantize = false, .saturation = 1}, 4).at(0, 200).x.std(1);
+  EXPECT_GT(spread.max().item<float>(), 1.9 * middle.x[0].to(at::kFloat).div(255).std(0).max().item<float>());
+}
+
+TEST(Augmentation, IsAFunctionOfSeedEpochAndRecord) {
+  const Options options{.flip = true, .crop = 2, .brightness = 0.2, .contrast = 0.2, .saturation = 0.2};
+  const Batches a(one_picture(8), options, 1), b(one_picture(8), options, 1), other(one_picture(8), options, 2);
+  EXPECT_TRUE(at::equal(a.at(5, 4).x, b.at(5, 4).x));
+  EXPECT_FALSE(at::equal(a.at(5, 4).x, other.at(5, 4).x));
+  EXPECT_LE(a.at(0, 8).x.max().item<float>(), 1);
+  Options off = options;
+  off.flip = false, off.crop = 0, off.brightness = off.contrast = off.saturation = 0;
+  EXPECT_TRUE(at::equal(a.first(8).x, Batches(one_picture(8), off, 1).first(8).x));
+}
+
+TEST(Augmentation, OptionsOutOfRangeAreNamed) {
+  EXPECT_SAYS(check({.crop = -1}), "data.crop");
+  EXPECT_SAYS(check({.crop_padding = "mirror"}), "data.crop_padding");
+  EXPECT_SAYS(check({.brightness = 1.5}), "data.brightness");
+  EXPECT_SAYS(check({.saturation = -0.5}), "data.saturation");
+  EXPECT_SAYS(check({.channels = 2}), "data.channels");
+  EXPECT_SAYS(check({.size = -3}), "data.size");
+  EXPECT_SAYS(check({.memory = -1}), "data.memory");
+}
+
+}  // namespace
+}  // namespace igebm::data
