@@ -22,9 +22,9 @@ at::Tensor density(const at::Tensor& energies, const at::Tensor& points, double 
 void write_png(const std::filesystem::path& path, const at::Tensor& picture);
 std::string encode_png(const at::Tensor& picture);
 
-/// A PNG or JPEG file's content as uint8 (H, W, channels), channels 1 or 3: grey becomes colour and colour grey, 16 bits
-/// become 8, transparency is dropped. `name` is for messages. Throws UserError where it is damaged, truncated (JPEG: no
-/// end marker; PNG: any chunk's checksum) or of another kind.
+/// A PNG or JPEG file's content as uint8 (H, W, channels), channels 1 or 3: grey becomes colour and colour grey, 16
+/// bits become 8, transparency is dropped. `name` is for messages. Throws UserError where it is damaged, truncated
+/// (JPEG: no end marker; PNG: any chunk's checksum) or of another kind.
 at::Tensor decode_picture(std::string_view bytes, std::int64_t channels, const std::string& name);
 
 /// An animated GIF that repeats for ever. Throws UserError where igebm was built without giflib.

@@ -147,7 +147,8 @@ TEST(Engine, NothingDependsOnTheBatchOrTheThreads) {
   at::set_num_threads(threads);
 }
 
-// bfloat16 has 8 bits, and Winograd's transforms enlarge their rounding: gradients to some percent (of random weights a tenth), and unbiased.
+// bfloat16 has 8 bits, and Winograd's transforms enlarge their rounding: gradients to some percent (of random weights a
+// tenth), and unbiased.
 TEST(Engine, Bfloat16IsRoundedFloat) {
   if (cpu::kernels().winograd_bf16 == nullptr) GTEST_SKIP() << "this processor has no bfloat16 instructions";
   for (const Case& c : cases()) {
