@@ -81,7 +81,8 @@ Dataset emnist(const Options& options, bool test) {
     return find_idx(options.path, fmt::format("emnist-{}-{}-{}-ubyte", kind, test ? "test" : "train", what),
                     incomplete);
   };
-  Dataset set = named_files(file("images-idx3"), file("labels-idx1"), std::move(names), kind == "letters" ? 1 : 0);
+  const auto images = file("images-idx3"), labels = file("labels-idx1");  // in this order: the first missing is named
+  Dataset set = named_files(images, labels, std::move(names), kind == "letters" ? 1 : 0);
   set.x = set.x.transpose(2, 3).contiguous();
   return set;
 }
