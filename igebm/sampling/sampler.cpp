@@ -12,8 +12,10 @@ void sample(const SamplerOptions& options, const energy::Energy& energy, Chains&
     };
   };
   if (options.flow.steps > 0) run(Flow(options.flow), energy, chains, options.flow.steps, stage(0));
-  if (options.steps > 0)
-    run(Langevin(options.langevin, seed), energy, chains, options.steps, stage(options.flow.steps));
+  if (options.steps == 0) return;
+  LangevinOptions langevin = options.langevin;
+  if (options.time > 0) langevin.step_size = options.time / static_cast<double>(options.steps);
+  run(Langevin(langevin, seed), energy, chains, options.steps, stage(options.flow.steps));
 }
 
 }  // namespace igebm::sampling

@@ -10,6 +10,9 @@ struct SamplerOptions {
   StartOptions start;
   FlowOptions flow = {0, "euler"};
   std::int64_t steps = 60;  ///< of Langevin
+  /// Above 0: the diffusion time that they cover together, step_size = time / steps. More steps then follow the same
+  /// diffusion more finely; they do not go further.
+  double time = 0;
   LangevinOptions langevin = {};
 };
 

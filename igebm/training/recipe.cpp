@@ -168,6 +168,8 @@ void describe(Fields& f, Recipe& r) {
   });
   f.section("sampling", [&](Fields& g) {
     g.field("steps", r.sampling.steps, count_from_zero, "Langevin steps");
+    g.field("time", r.sampling.time, not_negative,
+            "above 0: step_size = time / steps, so that more steps are finer ones");
     describe(g, r.sampling.start);
     describe(g, r.sampling.flow);
     describe(g, r.sampling.langevin);

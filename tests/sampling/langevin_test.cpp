@@ -147,6 +147,15 @@ TEST(Sampler, FlowsFirstThenMixes) {
   EXPECT_TRUE(at::equal(chains.x, by_hand.x));
 }
 
+TEST(Sampler, TimeIsSharedAmongTheSteps) {
+  for (const std::int64_t steps : {3, 12}) {
+    Chains chains = start(8), by_hand = start(8);
+    sample({.steps = steps, .time = 0.6, .langevin = {.step_size = 7, .noise = -1}}, standard, chains, 9);
+    run(Langevin({.step_size = 0.6 / static_cast<double>(steps), .noise = -1}, 9), standard, by_hand, steps);
+    EXPECT_TRUE(at::equal(chains.x, by_hand.x)) << steps;
+  }
+}
+
 }  // namespace
 }  // namespace igebm::sampling
 
