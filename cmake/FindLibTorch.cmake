@@ -39,14 +39,14 @@ if(LibTorch_FOUND AND NOT TARGET LibTorch::LibTorch)
   add_library(LibTorch::LibTorch INTERFACE IMPORTED)
   target_include_directories(LibTorch::LibTorch SYSTEM INTERFACE
     ${LibTorch_INCLUDE_DIR} ${LibTorch_INCLUDE_DIR}/torch/csrc/api/include)
-  # --no-as-needed: torch registers its operators from constructors of libraries that nothing refers to.
-  target_link_libraries(LibTorch::LibTorch INTERFACE
-    -Wl,--no-as-needed ${LibTorch_torch_LIBRARY} ${LibTorch_torch_cpu_LIBRARY} ${LibTorch_c10_LIBRARY} -Wl,--as-needed)
+  # --no-as-needed: torch registers its operators from constructors of libraries that nothing refers to. One pair around
+  # all: CMake drops a flag that comes again.
+  # --allow-shlib-undefined: what torch_cuda itself needs (cuDNN, cuBLAS, ...) the loader finds by torch's own paths.
+  set(_torch_libraries ${LibTorch_torch_LIBRARY} ${LibTorch_torch_cpu_LIBRARY} ${LibTorch_c10_LIBRARY})
   if(LibTorch_torch_cuda_LIBRARY)
-    # --allow-shlib-undefined: what torch_cuda itself needs (cuDNN, cuBLAS, ...) the loader finds by torch's own paths.
-    target_link_libraries(LibTorch::LibTorch INTERFACE -Wl,--allow-shlib-undefined
-      -Wl,--no-as-needed ${LibTorch_torch_cuda_LIBRARY} ${LibTorch_c10_cuda_LIBRARY} -Wl,--as-needed)
+    list(PREPEND _torch_libraries -Wl,--allow-shlib-undefined ${LibTorch_torch_cuda_LIBRARY} ${LibTorch_c10_cuda_LIBRARY})
   endif()
+  target_link_libraries(LibTorch::LibTorch INTERFACE -Wl,--no-as-needed ${_torch_libraries} -Wl,--as-needed)
   if(LibTorch_HAS_CUDA)
     target_include_directories(LibTorch::LibTorch SYSTEM INTERFACE ${LibTorch_CUDA_INCLUDE_DIR})
     target_link_libraries(LibTorch::LibTorch INTERFACE ${LibTorch_cudart_LIBRARY})

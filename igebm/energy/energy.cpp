@@ -1,5 +1,6 @@
 #include "igebm/energy/energy.h"
 
+#include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/autograd.h>
 
 namespace igebm::energy {

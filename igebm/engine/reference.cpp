@@ -1,6 +1,7 @@
 #include "igebm/engine/reference.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/autograd.h>
 
 namespace igebm::engine {

@@ -291,8 +291,8 @@ struct Trainer::State {
   void record_accuracy() {
     const data::Batch held_out = validation.first(validation.size());
     if (held_out.x.size(0) == 0) return;
-    const double share =
-        accuracy(network.graph(), network.effective_weights(average.weights()), held_out.x, held_out.labels);
+    const double share = accuracy(network.graph(), network.effective_weights(average.weights()), held_out.x.to(device),
+                                  held_out.labels.to(device));
     write_metrics({{"step", step}, {"accuracy/validation", share}});
     events->scalars(step, {{"accuracy/validation", share}});
     observer.message(
