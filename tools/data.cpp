@@ -117,11 +117,11 @@ void show(const ShowArguments& a) {
   if (set.labels.defined()) {
     const at::Tensor counts = at::bincount(set.labels, {}, set.classes);
     fmt::print("classes: {}\n", set.classes);
-    for (std::int64_t k = 0; k < std::min<std::int64_t>(set.classes, 20); ++k)
-      fmt::print(
-          "  {} {}: {}\n", k,
-          k < static_cast<std::int64_t>(set.class_names.size()) ? set.class_names[static_cast<std::size_t>(k)] : "",
-          counts[k].item<std::int64_t>());
+    for (std::int64_t k = 0; k < std::min<std::int64_t>(set.classes, 20); ++k) {
+      const auto i = static_cast<std::size_t>(k);
+      const bool named = i < set.class_names.size() && set.class_names[i] != std::to_string(k);
+      fmt::print("  {}{}: {}\n", k, named ? " " + set.class_names[i] : "", counts[k].item<std::int64_t>());
+    }
     if (set.classes > 20)
       fmt::print("  ... {} to {} a class\n", counts.min().item<std::int64_t>(), counts.max().item<std::int64_t>());
   }
