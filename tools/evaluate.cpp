@@ -64,10 +64,7 @@ Samples read_samples(const Arguments& a) {
 Samples draw_samples(const Arguments& a, training::Recipe recipe, const training::Model& model, const fs::path& run,
                      Observer& observer) {
   if (a.steps >= 0) recipe.sampling.steps = a.steps;
-  nn::Network network(model.graph, 0);
-  for (auto& [name, t] : network.buffers()) t.copy_(model.buffers.at(name));
-  const auto frozen =
-      engine::prepare(model.graph, network.effective_weights(model.parameters), training::engine_options(recipe, run));
+  const auto frozen = training::prepare(model, recipe, run);
   constexpr std::int64_t batch = 250;
   const std::int64_t total = recipe.sampling.flow.steps + recipe.sampling.steps;
   const std::int64_t batches = (a.count + batch - 1) / batch;
@@ -158,10 +155,7 @@ void evaluate(const Arguments& a) {
     features = load_features(samples.data, samples.x.sizes().slice(1).vec());
   } else {
     if (!a.data.empty()) throw UserError("evaluate: --data goes with SAMPLES.npz; a run knows its data");
-    const fs::path run = fs::exists(fs::path(a.what) / "checkpoint.json")
-                             ? fs::canonical(a.what).parent_path().parent_path()
-                             : fs::path(a.what);
-    if (!fs::exists(run / "recipe.toml")) throw UserError(fmt::format("{}: not a run (no recipe.toml in it)", a.what));
+    const fs::path run = training::run_of(a.what);
     const auto recipe = training::read_recipe((run / "recipe.toml").string(), a.set);
     const auto model = training::load_model(a.best ? training::find_best(run) : fs::path(a.what), a.raw);
     if (model.graph.outputs > 0) return evaluate_classifier(a, recipe);

@@ -27,18 +27,12 @@ void sample(const Arguments& a) {
   const std::string ending = fs::path(a.out).extension();
   if (ending != ".png" && ending != ".npz" && ending != ".gif")
     throw UserError(fmt::format("sample: --out {}: expected a name that ends in .png, .npz or .gif", a.out));
-  const fs::path run = fs::exists(fs::path(a.run) / "checkpoint.json")
-                           ? fs::canonical(a.run).parent_path().parent_path()
-                           : fs::path(a.run);
-  if (!fs::exists(run / "recipe.toml")) throw UserError(fmt::format("{}: not a run (no recipe.toml in it)", a.run));
+  const fs::path run = training::run_of(a.run);
   auto recipe = training::read_recipe((run / "recipe.toml").string(), a.set);
   if (a.steps >= 0) recipe.sampling.steps = a.steps;
   const auto model = training::load_model(a.best ? training::find_best(run) : fs::path(a.run), a.raw);
-  nn::Network network(model.graph, 0);
-  for (auto& [name, t] : network.buffers()) t.copy_(model.buffers.at(name));
   const at::NoGradGuard no_grad;
-  const auto frozen =
-      engine::prepare(model.graph, network.effective_weights(model.parameters), training::engine_options(recipe, run));
+  const auto frozen = training::prepare(model, recipe, run);
 
   const std::int64_t classes = model.graph.classes;
   at::Tensor labels;

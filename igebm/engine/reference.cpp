@@ -69,18 +69,9 @@ at::Tensor parameter_gradient(const nn::Graph& graph, const nn::Tensors& weights
   std::size_t i = 0;
   for (const auto& [name, w] : weights) {
     const at::Tensor& g = gradients[i++];
-    if (g.defined()) add_to(into, name, g);
+    if (g.defined()) nn::add_to(into, name, g);
   }
   return e.detach();
-}
-
-void add_to(nn::Tensors& into, const std::string& name, const at::Tensor& gradient) {
-  at::Tensor& sum = into[name];
-  if (sum.defined()) {
-    sum.add_(gradient);
-  } else {
-    sum = gradient.contiguous();
-  }
 }
 
 std::shared_ptr<Prepared> reference(const nn::Graph& graph, const nn::Tensors& effective_weights, std::string why) {

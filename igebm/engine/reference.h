@@ -7,9 +7,6 @@
 namespace igebm::engine {
 
 /// Every network by autograd: what the fast engines are measured against, and what they fall back to, `why`.
-/// into[name] += gradient.
-void add_to(nn::Tensors& into, const std::string& name, const at::Tensor& gradient);
-
 /// Prepared::parameter_gradient by autograd.
 at::Tensor parameter_gradient(const nn::Graph& graph, const nn::Tensors& weights, const at::Tensor& x,
                               const at::Tensor& labels, const at::Tensor& coefficients, const at::Tensor& slopes,

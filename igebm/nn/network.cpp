@@ -41,6 +41,15 @@ const at::Tensor& get(const Tensors& tensors, const std::string& name) {
 
 }  // namespace
 
+void add_to(Tensors& into, const std::string& name, const at::Tensor& t) {
+  at::Tensor& sum = into[name];
+  if (sum.defined()) {
+    sum.add_(t);
+  } else {
+    sum = t.contiguous();
+  }
+}
+
 Network::Network(Graph graph, std::uint64_t seed) : graph_(std::move(graph)) {
   shapes(graph_);
   std::uint64_t stream = 0;

@@ -13,6 +13,9 @@ namespace igebm::nn {
 
 using Tensors = std::map<std::string, at::Tensor>;  // by name, in order of name
 
+/// into[name] += t, from nothing at first.
+void add_to(Tensors& into, const std::string& name, const at::Tensor& t);
+
 /// A trainable network: a graph, its parameters and spectral norm's buffers.
 class Network {
  public:

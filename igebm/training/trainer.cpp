@@ -12,7 +12,6 @@
 
 #include "igebm/base/device.h"
 #include "igebm/base/error.h"
-#include "igebm/engine/reference.h"
 #include "igebm/io/files.h"
 #include "igebm/io/picture.h"
 #include "igebm/io/tensorboard.h"
@@ -122,11 +121,20 @@ struct Trainer::State {
     const auto chains =
         sampling::start_chains(recipe.sampling.start, data.shape(), count, 0, labels, seed()).to(device);
     frozen->given(chains.labels)->energy_and_gradient(chains.x);
-    nn::Tensors unused;
-    const at::Tensor both = labels.defined() ? at::cat({chains.labels, chains.labels}) : labels;
-    frozen->parameter_gradient(at::cat({chains.x, chains.x}), both, at::ones({2 * count}, device), {}, unused);
+    if (frozen->derives_parameters()) {
+      nn::Tensors unused;
+      const at::Tensor both = labels.defined() ? at::cat({chains.labels, chains.labels}) : labels;
+      frozen->parameter_gradient(at::cat({chains.x, chains.x}), both, at::ones({2 * count}, device), {}, unused);
+    }
     if (!frozen->choices().empty()) io::write_atomically(run / "engine.json", frozen->choices() + "\n");
     observer.message("engine: " + frozen->description());
+  }
+
+  /// Other weights by the algorithms of the training's.
+  std::shared_ptr<engine::Prepared> prepare(const nn::Tensors& weights) const {
+    engine::Options options = engine_options(recipe, run);
+    options.choices = frozen->choices();
+    return engine::prepare(network.graph(), weights, options);
   }
 
   Checkpoint checkpoint(bool regular) {
@@ -255,7 +263,7 @@ struct Trainer::State {
       }
       value += loss.value.item<double>();
       if (loss.gradients.empty()) total = total.defined() ? total + loss.value : loss.value;
-      for (const auto& [name, g] : loss.gradients) engine::add_to(by_engine, name, g);
+      for (const auto& [name, g] : loss.gradients) nn::add_to(by_engine, name, g);
       record.insert(record.end(), loss.metrics.begin(), loss.metrics.end());
     }
     if (!std::isfinite(value)) return "the loss is not finite";
@@ -316,9 +324,7 @@ struct Trainer::State {
   /// A figure of samples drawn with the average of weights; the checkpoint is kept if it is the best so far.
   void evaluate() {
     const at::NoGradGuard no_grad;
-    engine::Options options = engine_options(recipe, run);
-    options.choices = frozen->choices();
-    const auto prepared = engine::prepare(network.graph(), network.effective_weights(average.weights()), options);
+    const auto prepared = prepare(network.effective_weights(average.weights()));
     const at::Tensor x =
         draw(recipe, network.graph(), *prepared, recipe.evaluate.count, quality_streams, {}, seed(), nullptr).x;
     if (!x.isfinite().all().item<bool>()) return;
@@ -337,9 +343,7 @@ struct Trainer::State {
 
   void write_samples(const fs::path& path, const nn::Tensors& weights, std::int64_t count) {
     fs::create_directories(path.parent_path());
-    engine::Options options = engine_options(recipe, run);
-    options.choices = frozen->choices();
-    const auto prepared = engine::prepare(network.graph(), weights, options);
+    const auto prepared = prepare(weights);
     const sampling::Chains chains =
         draw(recipe, network.graph(), *prepared, count, picture_streams, {}, seed(), nullptr);
     if (chains.x.dim() == 4) {
@@ -402,9 +406,7 @@ Trainer Trainer::begin(const Recipe& recipe, const fs::path& run, Observer& obse
 Trainer Trainer::resume(const fs::path& from, const std::vector<std::string>& assignments, Observer& observer,
                         const MakeJudge& make_judge) {
   const bool is_checkpoint = fs::exists(from / "checkpoint.json");
-  const fs::path run = is_checkpoint ? fs::canonical(from).parent_path().parent_path() : from;
-  if (!fs::exists(run / "recipe.toml"))
-    throw UserError(fmt::format("{}: not a run (no recipe.toml in it)", run.string()));
+  const fs::path run = run_of(from);
   const auto folders = list_checkpoints(run);
   if (folders.empty())
     throw UserError(fmt::format("{}: no checkpoint to resume from; start anew with: igebm train {}", run.string(),
@@ -486,6 +488,19 @@ bool Trainer::train(const std::function<bool()>& stop) {
   }
   if (!fs::exists(s.run / "samples.png") && !s.classifies()) s.picture(s.run / "samples.png", 100);
   return true;
+}
+
+fs::path run_of(const fs::path& what) {
+  const fs::path run = fs::exists(what / "checkpoint.json") ? fs::canonical(what).parent_path().parent_path() : what;
+  if (!fs::exists(run / "recipe.toml"))
+    throw UserError(fmt::format("{}: not a run (no recipe.toml in it)", what.string()));
+  return run;
+}
+
+std::shared_ptr<engine::Prepared> prepare(const Model& model, const Recipe& recipe, const fs::path& run) {
+  nn::Network network(model.graph, 0);
+  for (auto& [name, t] : network.buffers()) t.copy_(model.buffers.at(name));
+  return engine::prepare(model.graph, network.effective_weights(model.parameters), engine_options(recipe, run));
 }
 
 engine::Options engine_options(const Recipe& recipe, const fs::path& run) {

@@ -42,6 +42,13 @@ class Trainer {
   std::unique_ptr<State> state_;
 };
 
+/// The run that `what`, its folder or one of its checkpoints, belongs to; throws UserError where it is neither.
+std::filesystem::path run_of(const std::filesystem::path& what);
+
+/// A model of that run, frozen for sampling by the engine that the recipe asks for. Without gradients: call it under
+/// at::NoGradGuard.
+std::shared_ptr<engine::Prepared> prepare(const Model& model, const Recipe& recipe, const std::filesystem::path& run);
+
 /// The engine that the recipe asks for, with the algorithms that `run` has kept (engine.json) if it has.
 engine::Options engine_options(const Recipe& recipe, const std::filesystem::path& run);
 

@@ -9,6 +9,7 @@
 #include "igebm/base/error.h"
 #include "igebm/io/files.h"
 #include "igebm/training/trainer.h"
+#include "tests/training/run_fixture.h"
 
 namespace igebm::training {
 namespace {
@@ -49,26 +50,8 @@ MakeJudge listed(std::vector<double> figures) {
   };
 }
 
-class BestCheckpoint : public testing::Test {
+class BestCheckpoint : public RunTest {
  protected:
-  void SetUp() override {
-    folder = fs::temp_directory_path() /
-             fmt::format("igebm-best-{}-{}", getpid(), testing::UnitTest::GetInstance()->current_test_info()->name());
-    fs::remove_all(folder);
-  }
-  void TearDown() override { fs::remove_all(folder); }
-
-  static std::map<std::string, std::string> contents(const fs::path& run) {
-    std::map<std::string, std::string> files;
-    for (const auto& entry : fs::recursive_directory_iterator(run)) {
-      if (entry.is_regular_file() && entry.path().parent_path().filename() != "tensorboard")
-        files[fs::relative(entry.path(), run)] = io::read_file(entry.path());
-    }
-    return files;
-  }
-  static auto stop_after(std::int64_t steps) {
-    return [steps]() mutable { return steps-- <= 0; };
-  }
   static std::map<std::int64_t, double> figures(const fs::path& run) {
     std::map<std::int64_t, double> found;
     std::istringstream lines(io::read_file(run / "metrics.jsonl"));
@@ -78,9 +61,6 @@ class BestCheckpoint : public testing::Test {
     }
     return found;
   }
-
-  fs::path folder;
-  Observer silent;
 };
 
 TEST_F(BestCheckpoint, IsTheOneWithTheLeastFigureAndOutlivesTheOthers) {

@@ -10,6 +10,7 @@
 #include "igebm/base/error.h"
 #include "igebm/io/files.h"
 #include "igebm/io/safetensors.h"
+#include "tests/training/run_fixture.h"
 
 namespace igebm::training {
 namespace {
@@ -44,35 +45,13 @@ Recipe small() {
   return recipe;
 }
 
-class Training : public testing::Test {
+class Training : public RunTest {
  protected:
-  void SetUp() override {
-    folder = fs::temp_directory_path() / ("igebm-training-" + std::to_string(getpid()) +
-                                          testing::UnitTest::GetInstance()->current_test_info()->name());
-    fs::remove_all(folder);
-  }
-  void TearDown() override { fs::remove_all(folder); }
-
-  /// Everything that a run leaves, by name; but TensorBoard's events, which hold the time of day.
-  static std::map<std::string, std::string> contents(const fs::path& run) {
-    std::map<std::string, std::string> files;
-    for (const auto& entry : fs::recursive_directory_iterator(run)) {
-      if (entry.is_regular_file() && entry.path().parent_path().filename() != "tensorboard")
-        files[fs::relative(entry.path(), run)] = io::read_file(entry.path());
-    }
-    return files;
-  }
   static void expect_same(const fs::path& a, const fs::path& b) {
     const auto x = contents(a), y = contents(b);
     for (const auto& [name, bytes] : x) EXPECT_TRUE(y.contains(name) && y.at(name) == bytes) << name;
     EXPECT_EQ(x.size(), y.size());
   }
-  static auto stop_after(std::int64_t steps) {
-    return [steps]() mutable { return steps-- <= 0; };
-  }
-
-  fs::path folder;
-  Observer silent;
 };
 
 TEST_F(Training, InterruptedAnywhereAndResumedIsTheSameBitForBit) {

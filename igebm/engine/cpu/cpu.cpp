@@ -160,13 +160,20 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
       shared_ = true;
     }
     at::Tensor energies = at::empty({count});
-    const std::scoped_lock lock(measured_mutex);  // what it measures serves all engines of this network
-    static std::map<std::string, int> kept;
-    int& samples = kept[measured_key(threads)];
-    if (choices_.training_samples == 0) choices_.training_samples = samples;
-    parameters_->run(choices_, px, pl, count, c.const_data_ptr<float>(),
-                     s.defined() ? s.const_data_ptr<float>() : nullptr, threads, energies.data_ptr<float>(), into);
-    samples = choices_.training_samples;
+    const auto run = [&] {
+      parameters_->run(choices_, px, pl, count, c.const_data_ptr<float>(),
+                       s.defined() ? s.const_data_ptr<float>() : nullptr, threads, energies.data_ptr<float>(), into);
+    };
+    if (choices_.training_samples > 0) {
+      run();
+    } else {
+      const std::scoped_lock lock(measured_mutex);  // what it measures serves all engines of this network
+      static std::map<std::string, int> kept;
+      int& samples = kept[measured_key(threads)];
+      choices_.training_samples = samples;
+      run();
+      samples = choices_.training_samples;
+    }
     return energies;
   }
 

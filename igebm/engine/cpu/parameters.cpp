@@ -5,8 +5,6 @@
 #include <algorithm>
 #include <tuple>
 
-#include "igebm/engine/reference.h"
-
 namespace igebm::engine::cpu {
 
 ParameterPass::ParameterPass(Plan plan, const Plan& sampling, const Kernels& kernels)
@@ -57,7 +55,7 @@ void ParameterPass::run(Choices& choices, const float* x, const std::int64_t* la
   }
   for (int t = 0; t < threads; ++t) sums_[static_cast<std::size_t>(t)]->clear(plan_);
   pass(x, labels, count, coefficients, slopes, threads, choices.training_samples, energies);
-  collect(tensors_, threads, into);
+  collect(threads, into);
 }
 
 double ParameterPass::pass(const float* x, const std::int64_t* labels, std::int64_t count, const float* coefficients,
@@ -80,7 +78,7 @@ double ParameterPass::pass(const float* x, const std::int64_t* labels, std::int6
   return seconds() - start;
 }
 
-void ParameterPass::collect(const nn::Tensors& tensors, int threads, nn::Tensors& into) {
+void ParameterPass::collect(int threads, nn::Tensors& into) const {
   const auto total = [&](const auto& of, std::ptrdiff_t place) {
     float sum = 0;
     for (int t = 0; t < threads; ++t) sum += of(*sums_[static_cast<std::size_t>(t)])[place];
@@ -90,7 +88,7 @@ void ParameterPass::collect(const nn::Tensors& tensors, int threads, nn::Tensors
     const Convolution& c = plan_.convolutions[i];
     if (c.gradient) continue;
     const std::string name = c.name + ".weight";
-    at::Tensor gradient = at::empty(tensors.at(name).sizes());
+    at::Tensor gradient = at::empty(tensors_.at(name).sizes());
     float* to = gradient.data_ptr<float>();
     const auto sums = [i](const Gradients& g) { return g.convolutions[i].get(); };
     for (std::size_t t = 0; t < c.taps.size(); ++t) {
@@ -103,11 +101,11 @@ void ParameterPass::collect(const nn::Tensors& tensors, int threads, nn::Tensors
               total(sums, row + out);
       }
     }
-    add_to(into, name, gradient);
+    nn::add_to(into, name, gradient);
   }
   for (std::size_t i = 0; i < plan_.sinks.size(); ++i) {
     const Sink& s = plan_.sinks[i];
-    at::Tensor gradient = at::empty(tensors.at(s.name).sizes());
+    at::Tensor gradient = at::empty(tensors_.at(s.name).sizes());
     float* to = gradient.data_ptr<float>();
     const auto sums = [i](const Gradients& g) { return g.vectors[i].get(); };
     const std::size_t channels = s.lane_of_channel.size();
@@ -116,7 +114,7 @@ void ParameterPass::collect(const nn::Tensors& tensors, int threads, nn::Tensors
         to[static_cast<std::size_t>(row) * channels + c] =
             total(sums, std::ptrdiff_t{1} * row * s.lanes + s.lane_of_channel[c]);
     }
-    add_to(into, s.name, gradient);
+    nn::add_to(into, s.name, gradient);
   }
 }
 

@@ -24,7 +24,7 @@ class ParameterPass {
  private:
   double pass(const float* x, const std::int64_t* labels, std::int64_t count, const float* coefficients,
               const float* slopes, int threads, int samples, float* energies);
-  void collect(const nn::Tensors& tensors, int threads, nn::Tensors& into);
+  void collect(int threads, nn::Tensors& into) const;
 
   Plan plan_;
   const Kernels& kernels_;
