@@ -26,6 +26,7 @@ enum class Purpose : std::uint32_t {
   accept = 12,
   momentum = 13,
   exact_sample = 14,
+  dropout = 15,
   evaluation = 20,
 };
 

@@ -409,6 +409,9 @@ class TensorEngine : public Prepared, public std::enable_shared_from_this<Tensor
       case Op::leaky_relu:
       case Op::silu:
       case Op::group_norm:
+      case Op::label_planes:
+      case Op::attention:
+      case Op::dropout:
       case Op::input:
         break;
     }

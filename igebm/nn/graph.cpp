@@ -1,5 +1,6 @@
 #include "igebm/nn/graph.h"
 
+#include <ATen/ATen.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -37,6 +38,9 @@ const Names<Op> op_names = {
     {Op::squeeze, "squeeze"},
     {Op::label_bias, "label_bias"},
     {Op::label_gain, "label_gain"},
+    {Op::label_planes, "label_planes"},
+    {Op::attention, "attention"},
+    {Op::dropout, "dropout"},
 };
 const Names<Norm> norm_names = {
     {Norm::none, "none"}, {Norm::spectral, "spectral"}, {Norm::spectral_capped, "spectral_capped"}};
@@ -72,6 +76,7 @@ void for_each_field(Node& n, const Visit& visit) {
   visit("scale", n.scale, 1.0);
   visit("shift", n.shift, 0.0);
   visit("slope", n.slope, 0.2);
+  visit("rate", n.rate, 0.0);
 }
 
 [[noreturn]] void misfit(const Node& n, std::size_t index, const std::string& what) {
@@ -86,6 +91,22 @@ int Graph::add(Node node) {
   return static_cast<int>(nodes.size()) - 1;
 }
 
+at::Tensor Graph::some_labels(std::int64_t count) const {
+  if (conditions > 0) return at::zeros({count, conditions});
+  return classes > 0 ? at::zeros({count}, at::kLong) : at::Tensor();
+}
+
+void Graph::check_labels(const at::Tensor& labels, std::int64_t count) const {
+  if (conditions > 0 && (!labels.defined() || !labels.is_floating_point() || labels.dim() != 2 ||
+                         labels.size(0) != count || labels.size(1) != conditions)) {
+    throw UserError(fmt::format("network: expected a row of {} conditions for each of {} inputs", conditions, count));
+  }
+  if (classes > 0 &&
+      (!labels.defined() || labels.scalar_type() != at::kLong || labels.dim() != 1 || labels.size(0) != count)) {
+    throw UserError(fmt::format("network: expected one label in [0, {}) for each of {} inputs", classes, count));
+  }
+}
+
 bool is_smooth(const Graph& graph) {
   return std::none_of(graph.nodes.begin(), graph.nodes.end(), [](const Node& n) { return n.op == Op::leaky_relu; });
 }
@@ -97,6 +118,7 @@ std::string to_json(const Graph& graph) {
   json["input_shape"] = graph.input_shape;
   json["classes"] = graph.classes;
   if (graph.outputs > 0) json["outputs"] = graph.outputs;
+  if (graph.conditions > 0) json["conditions"] = graph.conditions;
   json["nodes"] = nlohmann::ordered_json::array();
   for (Node n : graph.nodes) {
     nlohmann::ordered_json j;
@@ -120,6 +142,7 @@ Graph graph_from_json(const std::string& text) {
     graph.input_shape = json.at("input_shape").get<std::vector<std::int64_t>>();
     graph.classes = json.at("classes").get<std::int64_t>();
     graph.outputs = json.value("outputs", std::int64_t{0});
+    graph.conditions = json.value("conditions", std::int64_t{0});
     for (auto j : json.at("nodes")) {
       Node n;
       n.op = from_name(op_names, j.at("op").get<std::string>(), "operation");
@@ -149,10 +172,13 @@ std::vector<std::vector<std::int64_t>> shapes(const Graph& graph) {
   using Shape = std::vector<std::int64_t>;
   std::vector<Shape> all;
   if (graph.nodes.empty()) throw UserError("network: no nodes");
+  if (graph.classes > 0 && graph.conditions > 0)
+    throw UserError("network: conditional on a class and on numbers; expected one of them");
   for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
     const Node& n = graph.nodes[i];
     const std::size_t arity = n.op == Op::input                                              ? 0
                               : (n.op == Op::add || n.op == Op::concat || n.op == Op::inner) ? 2
+                              : n.op == Op::attention                                        ? 3
                                                                                              : 1;
     if (n.inputs.size() != arity) misfit(n, i, fmt::format("expected {} inputs, got {}", arity, n.inputs.size()));
     for (const int input : n.inputs) {
@@ -160,6 +186,7 @@ std::vector<std::vector<std::int64_t>> shapes(const Graph& graph) {
     }
     const Shape a = arity > 0 ? all[static_cast<std::size_t>(n.inputs[0])] : graph.input_shape;
     const Shape b = arity > 1 ? all[static_cast<std::size_t>(n.inputs[1])] : Shape{};
+    const Shape c = arity > 2 ? all[static_cast<std::size_t>(n.inputs[2])] : Shape{};
     const auto text = [](const Shape& s) { return fmt::format("({})", fmt::join(s, ", ")); };
     const auto image = [&] {
       if (a.size() != 3) misfit(n, i, "expected an image (C, H, W), got " + text(a));
@@ -229,9 +256,20 @@ std::vector<std::vector<std::int64_t>> shapes(const Graph& graph) {
         break;
       case Op::label_bias:
       case Op::label_gain:
+      case Op::label_planes:
         channels();
-        if (n.classes != graph.classes || n.classes < 1)
-          misfit(n, i, "labels of another number of classes than the network's");
+        if (n.classes != graph.classes + graph.conditions || n.classes < 1)
+          misfit(n, i, "labels of another number of classes or conditions than the network's");
+        if (n.op == Op::label_planes) image(), out[0] += n.classes;
+        break;
+      case Op::attention:
+        image();
+        if (b.size() != 3 || c.size() != 3 || a[0] != b[0] || b[1] != c[1] || b[2] != c[2])
+          misfit(n, i, "queries " + text(a) + ", keys " + text(b) + " and values " + text(c) + " do not fit together");
+        out = {c[0], a[1], a[2]};
+        break;
+      case Op::dropout:
+        if (!(n.rate >= 0 && n.rate < 1)) misfit(n, i, fmt::format("expected a rate in [0, 1), got {}", n.rate));
         break;
       case Op::input:
       case Op::affine:

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <ATen/core/Tensor.h>
+
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -11,26 +13,30 @@
 namespace igebm::nn {
 
 enum class Op {
-  input,        ///< x
-  affine,       ///< scale * x + shift, elementwise with constants
-  conv2d,       ///< parameters weight (out, in, k, k), bias (out) if `bias`
-  linear,       ///< parameters weight (out, in), bias (out) if `bias`
-  group_norm,   ///< parameters weight (channels), bias (channels); eps 1e-5
-  leaky_relu,   ///< slope `slope`
-  silu,         ///< x * sigmoid(x)
-  avg_pool,     ///< k x k means, stride k
-  upsample,     ///< nearest, by k
-  unshuffle,    ///< pixel-unshuffle by k: (C, H, W) -> (C k k, H/k, W/k), channel order as in PyTorch
-  add,          ///< inputs[0] + inputs[1]
-  concat,       ///< along channels
-  sum_pool,     ///< (N, C, H, W) -> (N, C), sum over space
-  mean_pool,    ///< (N, C, H, W) -> (N, C), mean over space
-  flatten,      ///< (N, ...) -> (N, D)
-  inner,        ///< sum over all but N of inputs[0] * inputs[1] -> (N)
-  half_square,  ///< 1/2 sum over all but N of inputs[0]^2 -> (N)
-  squeeze,      ///< (N, 1) -> (N)
-  label_bias,   ///< x + weight[label] per channel; parameter weight (classes, channels)
-  label_gain,   ///< x * (1 + weight[label]) per channel; parameter weight (classes, channels)
+  input,         ///< x
+  affine,        ///< scale * x + shift, elementwise with constants
+  conv2d,        ///< parameters weight (out, in, k, k), bias (out) if `bias`
+  linear,        ///< parameters weight (out, in), bias (out) if `bias`
+  group_norm,    ///< parameters weight (channels), bias (channels); eps 1e-5
+  leaky_relu,    ///< slope `slope`
+  silu,          ///< x * sigmoid(x)
+  avg_pool,      ///< k x k means, stride k
+  upsample,      ///< nearest, by k
+  unshuffle,     ///< pixel-unshuffle by k: (C, H, W) -> (C k k, H/k, W/k), channel order as in PyTorch
+  add,           ///< inputs[0] + inputs[1]
+  concat,        ///< along channels
+  sum_pool,      ///< (N, C, H, W) -> (N, C), sum over space
+  mean_pool,     ///< (N, C, H, W) -> (N, C), mean over space
+  flatten,       ///< (N, ...) -> (N, D)
+  inner,         ///< sum over all but N of inputs[0] * inputs[1] -> (N)
+  half_square,   ///< 1/2 sum over all but N of inputs[0]^2 -> (N)
+  squeeze,       ///< (N, 1) -> (N)
+  label_bias,    ///< x + l W per channel; parameter weight W (classes or conditions, channels), l: see Graph
+  label_gain,    ///< x * (1 + l W) per channel; the same parameter
+  label_planes,  ///< (C, H, W) -> (C + classes or conditions, H, W): after x, l as planes of equal values
+  attention,     ///< queries (D, H, W), keys (D, h, w), values (C, h, w) -> (C, H, W): at each place of the queries the
+                 ///< mean of the values, weighted by softmax over their places of query . key / sqrt(D)
+  dropout,       ///< in training each element 0 with probability `rate`, else x / (1 - rate); otherwise x
 };
 
 /// How a weight is normalised before use. The kernel is seen as an (out) x (in k k) matrix with largest singular
@@ -58,20 +64,31 @@ struct Node {
   std::int64_t stride = 1;
   std::int64_t padding = 0;
   std::int64_t groups = 1;   ///< of group_norm
-  std::int64_t classes = 0;  ///< of label_*
+  std::int64_t classes = 0;  ///< of label_*: classes or conditions of the graph
   bool bias = false;
   double scale = 1, shift = 0;  ///< of affine
   double slope = 0.2;           ///< of leaky_relu
+  double rate = 0;              ///< of dropout, in [0, 1)
   Norm norm = Norm::none;
   Init init = Init::he;
 };
 
 /// The last node's value is the energy, (N); of a classifier (outputs > 0) the classes' logits, (N, outputs).
+///
+/// A network may be conditional, either on a class or on numbers: with classes > 0 its labels are (N) int64 in
+/// [0, classes), and l above is the one-hot row; with conditions > 0 they are (N, conditions) float, and l is that row.
 struct Graph {
   std::vector<std::int64_t> input_shape;  ///< (C, H, W) or (D)
   std::vector<Node> nodes;
-  std::int64_t classes = 0;  ///< 0: unconditional
-  std::int64_t outputs = 0;  ///< of a classifier; 0: an energy
+  std::int64_t classes = 0;     ///< 0: not conditional on a class
+  std::int64_t outputs = 0;     ///< of a classifier; 0: an energy
+  std::int64_t conditions = 0;  ///< 0: not conditional on numbers
+
+  bool conditional() const { return classes > 0 || conditions > 0; }
+  /// Labels of `count` inputs that only have the right shape: zeros; undefined if the network takes none.
+  at::Tensor some_labels(std::int64_t count) const;
+  /// Throws UserError unless `labels` are what the network takes for `count` inputs.
+  void check_labels(const at::Tensor& labels, std::int64_t count) const;
 
   int add(Node node);  ///< appends and returns its index
 };

@@ -33,6 +33,18 @@ at::Tensor matrix(const at::Tensor& weight) { return weight.reshape({weight.size
 
 at::Tensor unit(const at::Tensor& vector) { return vector / (vector.norm() + 1e-12); }
 
+/// Dropout at node `node`.
+at::Tensor dropped(const at::Tensor& x, double rate, const Dropout& dropout, std::size_t node) {
+  at::Tensor keep = at::empty(x.sizes(), at::kFloat);
+  const std::int64_t elements = keep.numel() / keep.size(0);
+  for (std::int64_t i = 0; i < keep.size(0); ++i) {
+    const auto stream = (static_cast<std::uint64_t>(node) << 32) + static_cast<std::uint64_t>(i);
+    random_uniform({dropout.seed, Purpose::dropout, stream, static_cast<std::uint32_t>(dropout.step)},
+                   {keep.data_ptr<float>() + i * elements, static_cast<std::size_t>(elements)});
+  }
+  return x * keep.ge_(rate).div_(1 - rate).to(x.device(), x.dtype());
+}
+
 const at::Tensor& get(const Tensors& tensors, const std::string& name) {
   const auto found = tensors.find(name);
   if (found == tensors.end()) throw UserError(fmt::format("network: no tensor named \"{}\"", name));
@@ -124,11 +136,9 @@ Tensors Network::effective_weights(const Tensors& parameters) const {
   return out;
 }
 
-at::Tensor evaluate(const Graph& graph, const Tensors& weights, const at::Tensor& x, const at::Tensor& labels) {
-  if (graph.classes > 0 && (!labels.defined() || labels.dim() != 1 || labels.size(0) != x.size(0))) {
-    throw UserError(
-        fmt::format("network: expected one label in [0, {}) for each of {} inputs", graph.classes, x.size(0)));
-  }
+at::Tensor evaluate(const Graph& graph, const Tensors& weights, const at::Tensor& x, const at::Tensor& labels,
+                    const Dropout* dropout) {
+  graph.check_labels(labels, x.size(0));
   std::vector<at::Tensor> values;
   values.reserve(graph.nodes.size());
   for (const Node& n : graph.nodes) {
@@ -138,7 +148,8 @@ at::Tensor evaluate(const Graph& graph, const Tensors& weights, const at::Tensor
     const auto weight = [&]() -> const at::Tensor& { return get(weights, n.name + ".weight"); };
     const auto bias = [&] { return n.bias ? get(weights, n.name + ".bias") : at::Tensor(); };
     const auto by_label = [&] {
-      at::Tensor rows = weight().index_select(0, labels);
+      at::Tensor rows =
+          graph.conditions > 0 ? at::matmul(labels.to(weight().dtype()), weight()) : weight().index_select(0, labels);
       while (rows.dim() < in(0).dim()) rows = rows.unsqueeze(-1);
       return rows;
     };
@@ -205,6 +216,25 @@ at::Tensor evaluate(const Graph& graph, const Tensors& weights, const at::Tensor
         break;
       case Op::label_gain:
         values.push_back(in(0) * (1 + by_label()));
+        break;
+      case Op::label_planes: {
+        const at::Tensor& a = in(0);
+        const at::Tensor row = graph.conditions > 0 ? labels : at::one_hot(labels, graph.classes);
+        const at::Tensor planes =
+            row.to(a.dtype()).unsqueeze(-1).unsqueeze(-1).expand({a.size(0), n.classes, a.size(2), a.size(3)});
+        values.push_back(at::cat({a, planes}, 1));
+        break;
+      }
+      case Op::attention: {
+        const at::Tensor q = in(0).flatten(2), k = in(1).flatten(2), v = in(2).flatten(2);
+        const double scale = 1 / std::sqrt(static_cast<double>(q.size(1)));
+        const at::Tensor share = at::softmax(at::matmul(q.transpose(1, 2), k) * scale, -1);  // (N, H W, h w)
+        values.push_back(
+            at::matmul(v, share.transpose(1, 2)).reshape({x.size(0), v.size(1), in(0).size(2), in(0).size(3)}));
+        break;
+      }
+      case Op::dropout:
+        values.push_back(dropout != nullptr && n.rate > 0 ? dropped(in(0), n.rate, *dropout, values.size()) : in(0));
         break;
     }
   }

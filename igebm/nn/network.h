@@ -42,8 +42,15 @@ class Network {
   Tensors parameters_, buffers_;
 };
 
-/// E(x) of `graph`, or a classifier's logits, with `weights` (effective ones). labels: (N) int64, undefined if
-/// graph.classes == 0. Differentiable in x and weights, twice.
-at::Tensor evaluate(const Graph& graph, const Tensors& weights, const at::Tensor& x, const at::Tensor& labels = {});
+/// Where dropout's random numbers come from: a function of these, of the node and of an input's place in the batch.
+struct Dropout {
+  std::uint64_t seed = 0;
+  std::int64_t step = 0;
+};
+
+/// E(x) of `graph`, or a classifier's logits, with `weights` (effective ones). labels: see Graph. Differentiable in x
+/// and weights, twice. With `dropout` as in training, without it dropout passes its input on.
+at::Tensor evaluate(const Graph& graph, const Tensors& weights, const at::Tensor& x, const at::Tensor& labels = {},
+                    const Dropout* dropout = nullptr);
 
 }  // namespace igebm::nn
