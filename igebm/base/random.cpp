@@ -127,13 +127,15 @@ IGEBM_CLONES void bits_block(Counters counters, std::uint32_t* out) {
   }
 }
 
+Counters start(const RandomPlace& place) {
+  return {0, place.step, static_cast<std::uint32_t>(place.stream), static_cast<std::uint32_t>(place.stream >> 32),
+          philox_key(place.seed, place.purpose)};
+}
+
 /// Every element comes from a whole block, the last ones too: the length of the span changes nothing.
 template <typename T, typename BlockFunction>
-void fill(const RandomPlace& place, std::span<T> out, const BlockFunction& block) {
+void fill(Counters counters, std::span<T> out, const BlockFunction& block) {
   constexpr std::size_t size = 4 * lanes;
-  const PhiloxKey key = philox_key(place.seed, place.purpose);
-  Counters counters{0, place.step, static_cast<std::uint32_t>(place.stream),
-                    static_cast<std::uint32_t>(place.stream >> 32), key};
   std::size_t done = 0;
   for (; done + size <= out.size(); done += size) {
     block(counters, out.data() + done);
@@ -159,8 +161,8 @@ PhiloxKey philox_key(std::uint64_t seed, Purpose purpose) {
   return {mixed[0], mixed[1]};
 }
 
-void random_bits(const RandomPlace& place, std::span<std::uint32_t> out) { fill(place, out, bits_block); }
-void random_uniform(const RandomPlace& place, std::span<float> out) { fill(place, out, uniform_block); }
+void random_bits(const RandomPlace& place, std::span<std::uint32_t> out) { fill(start(place), out, bits_block); }
+void random_uniform(const RandomPlace& place, std::span<float> out) { fill(start(place), out, uniform_block); }
 namespace {
 
 bool wide() {
@@ -172,36 +174,37 @@ bool wide() {
 #endif
 }
 
+/// A row of normals; `key` is philox_key of its seed and purpose.
+void normal_row(PhiloxKey key, std::uint64_t stream, std::uint32_t step, std::span<float> out) {
+  const auto low = static_cast<std::uint32_t>(stream), high = static_cast<std::uint32_t>(stream >> 32);
+  if (!wide()) return fill({0, step, low, high, key}, out, normal_block);
+  constexpr std::size_t size = 4 * lanes;
+  const std::size_t whole = out.size() / size, rest = out.size() % size;
+  detail::normals_v4(step, low, high, key[0], key[1], 0, static_cast<std::int64_t>(whole), out.data());
+  if (rest == 0) return;
+  alignas(64) float last[size];
+  detail::normals_v4(step, low, high, key[0], key[1], static_cast<std::int64_t>(whole), 1, last);
+  std::copy(last, last + rest, out.data() + whole * size);
+}
+
 }  // namespace
 
 void random_normal(const RandomPlace& place, std::span<float> out) {
-  if (wide()) {
-    constexpr std::size_t size = 4 * lanes;
-    const PhiloxKey key = philox_key(place.seed, place.purpose);
-    const auto low = static_cast<std::uint32_t>(place.stream), high = static_cast<std::uint32_t>(place.stream >> 32);
-    const std::size_t whole = out.size() / size, rest = out.size() % size;
-    detail::normals_v4(place.step, low, high, key[0], key[1], 0, static_cast<std::int64_t>(whole), out.data());
-    if (rest == 0) return;
-    alignas(64) float last[size];
-    detail::normals_v4(place.step, low, high, key[0], key[1], static_cast<std::int64_t>(whole), 1, last);
-    std::copy(last, last + rest, out.data() + whole * size);
-    return;
-  }
-  fill(place, out, normal_block);
+  normal_row(philox_key(place.seed, place.purpose), place.stream, place.step, out);
 }
 
 void random_normal_rows(std::uint64_t seed, Purpose purpose, std::span<const std::int64_t> streams,
                         std::span<const std::int64_t> steps, std::int64_t elements, float* out) {
   constexpr std::int64_t block = std::int64_t{4} * lanes;
   const std::int64_t counters = (elements + 3) / 4;  // of a row
+  const PhiloxKey key = philox_key(seed, purpose);
   if (!wide() || elements >= block) {
     for (std::size_t r = 0; r < streams.size(); ++r) {
-      random_normal({seed, purpose, static_cast<std::uint64_t>(streams[r]), static_cast<std::uint32_t>(steps[r])},
-                    {out + static_cast<std::int64_t>(r) * elements, static_cast<std::size_t>(elements)});
+      normal_row(key, static_cast<std::uint64_t>(streams[r]), static_cast<std::uint32_t>(steps[r]),
+                 {out + static_cast<std::int64_t>(r) * elements, static_cast<std::size_t>(elements)});
     }
     return;
   }
-  const PhiloxKey key = philox_key(seed, purpose);
   if (elements == 2 || elements == 4 || elements == 8 || elements == 16 || elements == 32) {
     const auto done = detail::rows_v4(streams.data(), steps.data(), static_cast<std::int64_t>(streams.size()), elements,
                                       key[0], key[1], out);

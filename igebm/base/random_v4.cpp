@@ -10,20 +10,14 @@
 namespace igebm::detail {
 namespace {
 
-IGEBM_INLINE void product(__m512i a, __m512i factor, __m512i& high, __m512i& low) {
-  const __m512i even = _mm512_mul_epu32(a, factor), odd = _mm512_mul_epu32(_mm512_srli_epi64(a, 32), factor);
-  high = _mm512_mask_blend_epi32(0xAAAA, _mm512_srli_epi64(even, 32), odd);
-  low = _mm512_mask_blend_epi32(0xAAAA, even, _mm512_slli_epi64(odd, 32));
-}
-
 IGEBM_INLINE __m512 fma(__m512 a, __m512 b, float c) { return _mm512_fmadd_ps(a, b, _mm512_set1_ps(c)); }
 IGEBM_INLINE __m512 negative_if(__m512 v, __m512i sign) {
   return _mm512_castsi512_ps(_mm512_xor_si512(_mm512_castps_si512(v), _mm512_slli_epi32(sign, 31)));
 }
 
 IGEBM_INLINE __m512 uniform(__m512i word) {
-  return _mm512_mul_ps(_mm512_add_ps(_mm512_cvtepi32_ps(_mm512_srli_epi32(word, 9)), _mm512_set1_ps(0.5F)),
-                       _mm512_set1_ps(0x1p-23F));
+  return _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_srli_epi32(word, 9)), _mm512_set1_ps(0x1p-23F),
+                         _mm512_set1_ps(0x1p-24F));  // exact
 }
 
 /// ln x: x = m 2^e with m in [sqrt(1/2), sqrt(2)); a polynomial of m - 1 (Moshier's Cephes, logf), error below 1e-7.
@@ -79,20 +73,39 @@ bool has_v4() { return true; }
 
 namespace {
 
+/// Eight counters' words, each in the low half of 64 bits; what is in the high halves does not matter.
+struct Eight {
+  __m512i a, b, c, d;
+};
+
+IGEBM_INLINE void philox_round(Eight& w, __m512i k0, __m512i k1) {
+  const __m512i p0 = _mm512_mul_epu32(w.a, _mm512_set1_epi64(0xD2511F53));
+  const __m512i p1 = _mm512_mul_epu32(w.c, _mm512_set1_epi64(0xCD9E8D57));
+  w.a = _mm512_ternarylogic_epi32(_mm512_srli_epi64(p1, 32), w.b, k0, 0x96);
+  w.c = _mm512_ternarylogic_epi32(_mm512_srli_epi64(p0, 32), w.d, k1, 0x96);
+  w.b = p1;
+  w.d = p0;
+}
+
+/// Sixteen counters as two times eight, those of even and of odd lanes: a product of 32-bit lanes needs no shuffles so.
 IGEBM_INLINE void philox_rounds(__m512i& a, __m512i& b, __m512i& c, __m512i& d, std::uint32_t k0, std::uint32_t k1) {
-  const __m512i factor_0 = _mm512_set1_epi64(0xD2511F53), factor_1 = _mm512_set1_epi64(0xCD9E8D57);
+  const auto odd_lanes = [](__m512i v) { return _mm512_srli_epi64(v, 32); };
+  const auto both = [](__m512i even, __m512i odd) {
+    return _mm512_mask_blend_epi32(0xAAAA, even, _mm512_slli_epi64(odd, 32));
+  };
+  Eight even{a, b, c, d}, odd{odd_lanes(a), odd_lanes(b), odd_lanes(c), odd_lanes(d)};
 #pragma GCC unroll 10
   for (int round = 0; round < 10; ++round) {
-    __m512i high_0, low_0, high_1, low_1;
-    product(a, factor_0, high_0, low_0);
-    product(c, factor_1, high_1, low_1);
-    a = _mm512_ternarylogic_epi32(high_1, b, _mm512_set1_epi32(static_cast<int>(k0)), 0x96);
-    c = _mm512_ternarylogic_epi32(high_0, d, _mm512_set1_epi32(static_cast<int>(k1)), 0x96);
-    b = low_1;
-    d = low_0;
+    const __m512i key_0 = _mm512_set1_epi32(static_cast<int>(k0)), key_1 = _mm512_set1_epi32(static_cast<int>(k1));
+    philox_round(even, key_0, key_1);
+    philox_round(odd, key_0, key_1);
     k0 += 0x9E3779B9;
     k1 += 0xBB67AE85;
   }
+  a = both(even.a, odd.a);
+  b = both(even.b, odd.b);
+  c = both(even.c, odd.c);
+  d = both(even.d, odd.d);
 }
 
 IGEBM_INLINE void block(__m512i a, __m512i b, __m512i c, __m512i d, std::uint32_t k0, std::uint32_t k1, float* out) {
