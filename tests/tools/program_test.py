@@ -305,7 +305,7 @@ class Program(unittest.TestCase):
         broken.write_text(RECIPE.replace('"mlp"', '"unet"').replace("widths = [32, 32]", ""))
         self.refused("for pictures", "train", broken, "--out", self.folder / "x")
         broken.write_text(RECIPE.replace('"two-moons"', '"mnist"'))
-        self.refused("data.path", "train", broken, "--out", self.folder / "y")
+        self.refused("data.path", "train", broken, "--set", f"data.path={self.folder / 'none'}", "--out", self.folder / "y")
         weights = run / "checkpoints/000005/average.safetensors"
         weights.write_bytes(weights.read_bytes()[:-10])
         self.refused(["average.safetensors", "truncated"], "sample", run, "--out", self.folder / "x.npz")
