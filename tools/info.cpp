@@ -43,7 +43,8 @@ void info(const std::string& what) {
     const auto recipe = training::read_recipe(what, {});
     describe_recipe(recipe);
     const auto data = data::load(recipe.data, data::Split::train, static_cast<std::uint64_t>(recipe.seed));
-    describe_graph(training::build_graph(recipe.network, data.shape(), data.classes));
+    const auto conditions = static_cast<std::int64_t>(data.condition_columns(recipe.network.conditions).size());
+    describe_graph(training::build_graph(recipe.network, data.shape(), data.classes, conditions));
     return;
   }
   if (fs::is_regular_file(path)) {

@@ -12,9 +12,18 @@ namespace {
 /// Appends nodes, tracking the number of channels, so that builders read like the figure of the network.
 class Builder {
  public:
-  Builder(const std::vector<std::int64_t>& input_shape, std::int64_t classes) {
+  Builder(const std::vector<std::int64_t>& input_shape, const Conditioning& on) {
+    if (on.classes > 0 && on.conditions > 0)
+      throw UserError("network.conditions: not together with labels; expected one of them");
     graph.input_shape = input_shape;
-    graph.classes = classes;
+    if (on.noise_features > 0) {
+      graph.condition_classes = on.classes;
+      graph.noise_features = on.noise_features;
+      graph.conditions = on.classes + on.conditions + on.noise_features;
+    } else {
+      graph.classes = on.classes;
+      graph.conditions = on.conditions;
+    }
   }
 
   Graph graph;
@@ -44,8 +53,9 @@ class Builder {
     return graph.add({.op = Op::group_norm, .inputs = {x}, .name = name, .in = channels, .groups = groups});
   }
   int label(Op op, int x, const std::string& name, std::int64_t channels) {
-    if (graph.classes == 0) return x;
-    return graph.add({.op = op, .inputs = {x}, .name = name, .in = channels, .classes = graph.classes});
+    if (!graph.conditional()) return x;
+    const std::int64_t rows = graph.classes + graph.conditions;
+    return graph.add({.op = op, .inputs = {x}, .name = name, .in = channels, .classes = rows});
   }
 };
 
@@ -77,9 +87,9 @@ std::vector<Block> parse_blocks(const std::string& text) {
 
 }  // namespace
 
-Graph residual(const ResidualOptions& options, const std::vector<std::int64_t>& input_shape, std::int64_t classes) {
+Graph residual(const ResidualOptions& options, const std::vector<std::int64_t>& input_shape, const Conditioning& on) {
   require_image(input_shape, "residual");
-  Builder b(input_shape, classes);
+  Builder b(input_shape, on);
   const Op act = options.activation == "silu" ? Op::silu : Op::leaky_relu;
   const Norm norm = options.spectral_norm ? Norm::spectral : Norm::none;
   const Norm capped = options.spectral_norm ? Norm::spectral_capped : Norm::none;
@@ -107,13 +117,13 @@ Graph residual(const ResidualOptions& options, const std::vector<std::int64_t>& 
   return b.graph;
 }
 
-Graph unet(const UNetOptions& options, const std::vector<std::int64_t>& input_shape, std::int64_t classes) {
+Graph unet(const UNetOptions& options, const std::vector<std::int64_t>& input_shape, const Conditioning& on) {
   require_image(input_shape, "unet");
   if (input_shape[1] % 4 != 0 || input_shape[2] % 4 != 0) {
     throw UserError(fmt::format("network.kind: unet takes pictures whose sides divide by 4, got {}x{}", input_shape[1],
                                 input_shape[2]));
   }
-  Builder b(input_shape, classes);
+  Builder b(input_shape, on);
   const std::int64_t c = options.channels, d = options.deep_channels, pixels = 4 * input_shape[0];
   const auto block = [&](int x, const std::string& name, std::int64_t in, std::int64_t out) {
     int y = b.simple(Op::silu, b.group_norm(x, name + ".norm1", in, options.groups));
@@ -141,8 +151,8 @@ Graph unet(const UNetOptions& options, const std::vector<std::int64_t>& input_sh
   return b.graph;
 }
 
-Graph mlp(const MlpOptions& options, const std::vector<std::int64_t>& input_shape, std::int64_t classes) {
-  Builder b(input_shape, classes);
+Graph mlp(const MlpOptions& options, const std::vector<std::int64_t>& input_shape, const Conditioning& on) {
+  Builder b(input_shape, on);
   int x = b.input();
   std::int64_t width = 1;
   for (const auto d : input_shape) width *= d;
@@ -161,7 +171,7 @@ Graph classifier(const ClassifierOptions& options, const std::vector<std::int64_
   require_image(input_shape, "classifier");
   if (outputs < 2)
     throw UserError(fmt::format("network.kind: a classifier takes data of at least 2 classes, got {}", outputs));
-  Builder b(input_shape, 0);
+  Builder b(input_shape, {});
   b.graph.outputs = outputs;
   int x = b.input();
   std::int64_t width = input_shape[0], height = input_shape[1], breadth = input_shape[2];

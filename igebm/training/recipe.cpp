@@ -105,6 +105,11 @@ void describe(Fields& f, PhaseOptions& o) {
 void describe(Fields& f, NetworkOptions& o) {
   f.field("kind", o.kind, {"residual", "unet", "mlp", "classifier"}, "");
   f.field("labels", o.labels, "condition on the data's labels");
+  f.field("conditions", o.conditions, "condition on these of the data's numbers; igebm data show tells their names");
+  f.field("noise_features", o.noise_features, Range{0, 1e4},
+          "above 0: condition on a noise level, by so many features (an even number) of its logarithm");
+  if (o.labels && !o.conditions.empty()) f.problem("conditions", "not together with labels = true");
+  if (o.noise_features % 2 != 0) f.problem("noise_features", "expected an even number");
   if (o.kind == "residual") {
     f.field("stem", o.residual.stem, count_from_one, "channels of the first convolution");
     f.field("stem_kernel", o.residual.stem_kernel, Range{3, 4}, "3, or 4 with stride 2");
@@ -121,6 +126,8 @@ void describe(Fields& f, NetworkOptions& o) {
     f.field("channels", o.classifier.channels, count_from_one, "of the convolutions, each of which halves the picture");
     f.field("features", o.classifier.features, count_from_one, "that distances between pictures are measured in");
     if (o.labels) f.problem("labels", "a classifier tells the labels; it is not conditional on them");
+    if (!o.conditions.empty()) f.problem("conditions", "a classifier is not conditional");
+    if (o.noise_features > 0) f.problem("noise_features", "a classifier is not conditional");
   } else {
     f.field("widths", o.mlp.widths, count_from_one, "of the hidden layers");
   }
@@ -204,13 +211,16 @@ Recipe read_recipe(const std::string& path, const std::vector<std::string>& assi
   return recipe;
 }
 
-nn::Graph build_graph(const NetworkOptions& o, const std::vector<std::int64_t>& input_shape, std::int64_t classes) {
-  const std::int64_t conditions = o.labels ? classes : 0;
+nn::Graph build_graph(const NetworkOptions& o, const std::vector<std::int64_t>& input_shape, std::int64_t classes,
+                      std::int64_t conditions) {
   if (o.labels && classes == 0) throw UserError("network.labels: the data have no labels");
-  if (o.kind == "unet") return nn::unet(o.unet, input_shape, conditions);
+  if (o.conditions.empty() != (conditions == 0)) throw UserError("network.conditions: the data have no conditions");
+  const nn::Conditioning on{
+      .classes = o.labels ? classes : 0, .conditions = conditions, .noise_features = o.noise_features};
+  if (o.kind == "unet") return nn::unet(o.unet, input_shape, on);
   if (o.kind == "classifier") return nn::classifier(o.classifier, input_shape, classes);
-  if (o.kind == "mlp") return nn::mlp(o.mlp, input_shape, conditions);
-  return nn::residual(o.residual, input_shape, conditions);
+  if (o.kind == "mlp") return nn::mlp(o.mlp, input_shape, on);
+  return nn::residual(o.residual, input_shape, on);
 }
 
 }  // namespace igebm::training

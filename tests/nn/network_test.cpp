@@ -17,14 +17,16 @@ struct Case {
 };
 
 std::vector<Case> cases() {
-  return {{"residual", residual({.stem = 8, .blocks = "8d 12 12d"}, {3, 8, 12}, 0)},
+  return {{"residual", residual({.stem = 8, .blocks = "8d 12 12d"}, {3, 8, 12})},
           {"residual with labels",
-           residual({.stem = 6, .stem_kernel = 4, .blocks = "6 8d", .activation = "silu"}, {1, 8, 8}, 5)},
-          {"unet", unet({.channels = 8, .deep_channels = 16, .deep_blocks = 1, .groups = 4}, {1, 8, 8}, 0)},
-          {"unet with labels",
-           unet({.channels = 8, .deep_channels = 8, .blocks = 2, .deep_blocks = 1, .groups = 0}, {2, 8, 8}, 3)},
-          {"mlp", mlp({{16, 8}}, {2}, 0)},
-          {"mlp with labels", mlp({{16, 8}}, {2}, 4)}};
+           residual({.stem = 6, .stem_kernel = 4, .blocks = "6 8d", .activation = "silu"}, {1, 8, 8}, {.classes = 5})},
+          {"unet", unet({.channels = 8, .deep_channels = 16, .deep_blocks = 1, .groups = 4}, {1, 8, 8})},
+          {"unet with labels", unet({.channels = 8, .deep_channels = 8, .blocks = 2, .deep_blocks = 1, .groups = 0},
+                                    {2, 8, 8}, {.classes = 3})},
+          {"mlp", mlp({{16, 8}}, {2})},
+          {"mlp with labels", mlp({{16, 8}}, {2}, {.classes = 4})},
+          {"residual with conditions", residual({.stem = 6, .blocks = "6 8d"}, {1, 8, 8}, {.conditions = 3})},
+          {"mlp with labels and noise", mlp({{16, 8}}, {2}, {.classes = 4, .noise_features = 6})}};
 }
 
 /// A network whose zero and tiny weights are made ordinary, so that every layer takes part.
@@ -50,6 +52,7 @@ at::Tensor input(const Graph& graph, std::int64_t count) {
 }
 
 at::Tensor labels(const Graph& graph, std::int64_t count) {
+  if (graph.conditions > 0) return at::randn({count, graph.conditions}, at::kDouble);
   return graph.classes > 0 ? at::arange(count).remainder(graph.classes) : at::Tensor();
 }
 
@@ -96,7 +99,7 @@ TEST(Network, ParameterGradientsAgreeWithFiniteDifferences) {
 }
 
 TEST(Network, SpectralNormIsTheLargestSingularValue) {
-  Network network(residual({.stem = 8, .blocks = "8d 12"}, {3, 8, 8}, 0), 1);
+  Network network(residual({.stem = 8, .blocks = "8d 12"}, {3, 8, 8}), 1);
   for (int i = 0; i < 200; ++i) network.advance_spectral_norm();
   const Tensors weights = network.effective_weights();
   const auto largest = [](const at::Tensor& w) {
@@ -110,7 +113,7 @@ TEST(Network, SpectralNormIsTheLargestSingularValue) {
 }
 
 TEST(Network, SamplingDoesNotMoveSpectralNorm) {
-  Network network(residual({.stem = 8, .blocks = "8d"}, {3, 8, 8}, 0), 1);
+  Network network(residual({.stem = 8, .blocks = "8d"}, {3, 8, 8}), 1);
   const at::Tensor u = network.buffers().at("stem.weight.u").clone();
   network.effective_weights();
   EXPECT_TRUE(at::equal(u, network.buffers().at("stem.weight.u")));
@@ -121,7 +124,7 @@ TEST(Network, SamplingDoesNotMoveSpectralNorm) {
 }
 
 TEST(Network, LabelsChangeTheEnergyAndMustFit) {
-  const Graph graph = residual({.stem = 6, .blocks = "6 8d"}, {1, 8, 8}, 5);
+  const Graph graph = residual({.stem = 6, .blocks = "6 8d"}, {1, 8, 8}, {.classes = 5});
   const Tensors weights = lively(graph).effective_weights();
   const at::Tensor x = at::randn({1, 1, 8, 8}).expand({5, 1, 8, 8});
   const at::Tensor e = evaluate(graph, weights, x, at::arange(5));
@@ -131,7 +134,7 @@ TEST(Network, LabelsChangeTheEnergyAndMustFit) {
 }
 
 TEST(Network, StartsAsAFunctionOfTheSeed) {
-  const Graph graph = mlp({{8}}, {2}, 0);
+  const Graph graph = mlp({{8}}, {2});
   EXPECT_TRUE(at::equal(Network(graph, 1).parameters().at("layer1.weight"),
                         Network(graph, 1).parameters().at("layer1.weight")));
   EXPECT_FALSE(at::equal(Network(graph, 1).parameters().at("layer1.weight"),
@@ -140,11 +143,11 @@ TEST(Network, StartsAsAFunctionOfTheSeed) {
 
 // paper.md's and the pilot's sizes.
 TEST(Architectures, HaveTheKnownNumbersOfParameters) {
-  EXPECT_EQ(Network(unet({}, {1, 28, 28}, 0), 0).parameter_count(), 283749);
+  EXPECT_EQ(Network(unet({}, {1, 28, 28}), 0).parameter_count(), 283749);
   // ResNet-32: stem, blocks 128 128 256 256 256 256 (a bypass where widths differ), head; each convolution with a bias.
   const auto conv = [](std::int64_t in, std::int64_t out) { return in * out * 9 + out; };
   const std::int64_t resnet32 = conv(3, 128) + 4 * conv(128, 128) + 2 * conv(128, 256) + 7 * conv(256, 256) + 257;
-  EXPECT_EQ(Network(residual({}, {3, 32, 32}, 0), 0).parameter_count(), resnet32);
+  EXPECT_EQ(Network(residual({}, {3, 32, 32}), 0).parameter_count(), resnet32);
 }
 
 TEST(Graph, GoesToJsonAndBack) {
@@ -152,7 +155,7 @@ TEST(Graph, GoesToJsonAndBack) {
 }
 
 TEST(Graph, DamagedDescriptionsAreRefused) {
-  const std::string good = to_json(mlp({{8}}, {2}, 0));
+  const std::string good = to_json(mlp({{8}}, {2}));
   for (std::size_t length = 0; length < good.size(); ++length)
     EXPECT_THROW(graph_from_json(good.substr(0, length)), UserError) << length;
   const auto with = [&](const std::string& from, const std::string& to) {
@@ -166,10 +169,10 @@ TEST(Graph, DamagedDescriptionsAreRefused) {
 }
 
 TEST(Architectures, WhatDoesNotFitIsNamed) {
-  EXPECT_THROW(unet({}, {1, 30, 28}, 0), UserError);
-  EXPECT_THROW(unet({}, {2}, 0), UserError);
-  EXPECT_THROW(residual({.blocks = "128d x"}, {3, 32, 32}, 0), UserError);
-  EXPECT_THROW(Network(residual({.stem = 4, .blocks = "4d 4d 4d 4d"}, {1, 28, 28}, 0), 0),
+  EXPECT_THROW(unet({}, {1, 30, 28}), UserError);
+  EXPECT_THROW(unet({}, {2}), UserError);
+  EXPECT_THROW(residual({.blocks = "128d x"}, {3, 32, 32}), UserError);
+  EXPECT_THROW(Network(residual({.stem = 4, .blocks = "4d 4d 4d 4d"}, {1, 28, 28}), 0),
                UserError);  // 28 halves twice
 }
 
