@@ -16,12 +16,14 @@
 namespace igebm::training {
 
 struct NetworkOptions {
-  std::string kind = "residual";  ///< "residual", "unet", "mlp" or "classifier"; its own options stand in the section
-  bool labels = false;            ///< conditional on the data's labels
+  std::string kind =
+      "residual";       ///< "residual", "strided", "unet", "mlp" or "classifier"; its own options stand in the section
+  bool labels = false;  ///< conditional on the data's labels
   std::vector<std::string>
       conditions;                   ///< conditional on these of the data's numbers: data::Dataset::condition_columns
   std::int64_t noise_features = 0;  ///< above 0: E(x, sigma), by so many features (nn/conditions.h); even
   nn::ResidualOptions residual;
+  nn::StridedOptions strided;
   nn::UNetOptions unet;
   nn::MlpOptions mlp;
   nn::ClassifierOptions classifier;

@@ -33,8 +33,7 @@ std::vector<Case> cases() {
     return o;
   };
   UNetOptions small;
-  small.channels = 8;
-  small.deep_channels = 24;
+  small.channels = {8, 24};
   UNetOptions plain = small;
   plain.groups = 0;
   UNetOptions usual;

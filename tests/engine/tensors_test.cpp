@@ -37,10 +37,8 @@ std::vector<Case> random_networks(int count) {
     cases.push_back({fmt::format("residual {}", i), nn::residual(residual, {channels, 8, 12}, {.classes = classes})});
     nn::UNetOptions unet;
     unet.groups = between(0, 2);
-    unet.channels = 2 * between(1, 4);
-    unet.deep_channels = 2 * between(1, 4);
-    unet.blocks = between(1, 2);
-    unet.deep_blocks = between(1, 2);
+    unet.channels = {2 * between(1, 4), 2 * between(1, 4)};
+    unet.blocks = {between(1, 2), between(1, 2)};
     cases.push_back({fmt::format("unet {}", i), nn::unet(unet, {channels, 8, 12}, {.classes = classes})});
     cases.push_back({fmt::format("mlp {}", i),
                      nn::mlp({.widths = {between(1, 9), between(1, 9)}}, {channels}, {.classes = classes})});

@@ -22,8 +22,8 @@ exec(source)
 CASES = {
     "mlp": 'kind = "mlp"\nwidths = [16, 16]',
     "mlp with labels": 'kind = "mlp"\nlabels = true',
-    "unet": 'kind = "unet"\nchannels = 8\ndeep_channels = 16',
-    "unet with labels": 'kind = "unet"\nchannels = 8\ndeep_channels = 8\ngroups = 0\nlabels = true',
+    "unet": 'kind = "unet"\nchannels = [8, 16]',
+    "unet with labels": 'kind = "unet"\nchannels = [8, 8]\ngroups = 0\nlabels = true',
     "residual": 'kind = "residual"\nstem = 8\nblocks = "8d 12"',
     "residual with labels": 'kind = "residual"\nstem = 8\nstem_kernel = 4\nblocks = "8 12d"\nactivation = "silu"\nlabels = true',
 }
