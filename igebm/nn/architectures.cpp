@@ -147,7 +147,7 @@ Graph residual(const ResidualOptions& options, const std::vector<std::int64_t>& 
   }
   if (attention)
     throw UserError("network.attention: it follows the first block that halves the picture, and no block does");
-  x = b.linear(b.simple(Op::sum_pool, x), "head", width, 1);
+  x = b.linear(b.simple(Op::sum_pool, b.simple(act, x)), "head", width, 1);
   b.simple(Op::squeeze, x);
   return b.graph;
 }

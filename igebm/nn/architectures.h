@@ -17,10 +17,10 @@ struct Conditioning {
   std::int64_t noise_features = 0;  ///< an even number
 };
 
-/// IGEBM's residual energy (Du & Mordatch 2019, appendix A.8): stem, residual blocks, activation, sum over space,
-/// linear to one number. Spectral norm on every layer but the last. docs/recipes.md lists the paper's. Attention as in
-/// SAGAN (Zhang et al. 2018): 1x1 convolutions to queries, keys (1/8 of the channels) and values (1/2), and one back,
-/// added.
+/// IGEBM's residual energy (Du & Mordatch 2019, appendix A.8): stem, residual blocks, an activation after the last
+/// one's own, sum over space, linear to one number. Spectral norm on every layer but the last. docs/recipes.md lists
+/// the paper's. Attention as in SAGAN (Zhang et al. 2018): 1x1 convolutions to queries, keys (1/8 of the channels) and
+/// values (1/2), and one back, added.
 struct ResidualOptions {
   std::int64_t stem = 128;                            ///< channels of the first convolution
   std::int64_t stem_kernel = 3;                       ///< 3 (stride 1) or 4 (stride 2, halves the picture: cheap nets)
