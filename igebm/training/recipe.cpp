@@ -170,6 +170,10 @@ void describe(Fields& f, Recipe& r) {
     g.field("steps", r.sampling.steps, count_from_zero, "Langevin steps");
     g.field("time", r.sampling.time, not_negative,
             "above 0: step_size = time / steps, so that more steps are finer ones");
+    g.field("ensemble", r.sampling.ensemble, count_from_one,
+            "checkpoints, the newest, that take the steps in turn; pictures while training are the newest's alone");
+    if (r.output.keep > 0 && r.sampling.ensemble > r.output.keep)
+      g.problem("ensemble", "more than the checkpoints that train.keep leaves");
     describe(g, r.sampling.start);
     describe(g, r.sampling.flow);
     describe(g, r.sampling.langevin);
@@ -202,6 +206,17 @@ Recipe read_recipe(const std::string& path, const std::vector<std::string>& assi
   Recipe recipe;
   file.apply([&](Fields& f) { describe(f, recipe); });
   return recipe;
+}
+
+Objectives make_objectives(const PhaseOptions& p, const std::vector<std::int64_t>& shape) {
+  Objectives all;
+  if (p.has_energy_matching) all.emplace_back("energy_matching", std::make_unique<EnergyMatching>(p.energy_matching));
+  if (p.has_contrastive_divergence) {
+    all.emplace_back("contrastive_divergence",
+                     std::make_unique<ContrastiveDivergence>(p.contrastive_divergence, shape));
+  }
+  if (p.has_classification) all.emplace_back("classification", std::make_unique<Classification>(p.classification));
+  return all;
 }
 
 nn::Graph build_graph(const NetworkOptions& o, const std::vector<std::int64_t>& input_shape, std::int64_t classes) {

@@ -147,6 +147,27 @@ TEST(Sampler, FlowsFirstThenMixes) {
   EXPECT_TRUE(at::equal(chains.x, by_hand.x));
 }
 
+// Three wells without noise: each step goes a tenth of the way to its own well's middle; the newest takes the last one.
+TEST(Sampler, AnEnsembleTakesTheStepsInTurn) {
+  std::vector<energy::EnergyPtr> wells;
+  for (const float middle : {1.0F, 2.0F, 4.0F})
+    wells.push_back(std::make_shared<energy::Gaussian>(at::full({1}, middle), at::eye(1)));
+  Chains chains = start(5);
+  at::Tensor x = chains.x.clone();
+  std::vector<std::int64_t> positions;
+  sample({.flow = {2, "euler"}, .steps = 5, .langevin = {.step_size = 0.1, .noise = 0}}, wells, chains, 9,
+         [&](Position p, const StepInfo&, const Chains&) {
+           positions.push_back(p.step);
+           EXPECT_EQ(p.total, 7);
+         });
+  EXPECT_EQ(positions, (std::vector<std::int64_t>{0, 1, 2, 3, 4, 5, 6}));
+  for (const auto& [middle, rate] :
+       {std::pair{4.0, 0.5}, {1.0, 0.5}, {2.0, 0.1}, {4.0, 0.1}, {1.0, 0.1}, {2.0, 0.1}, {4.0, 0.1}})
+    x = x + rate * (middle - x);
+  EXPECT_TRUE(at::allclose(chains.x, x, 1e-5, 1e-6));
+  EXPECT_THROW(sample({}, std::vector<energy::EnergyPtr>{}, chains, 9), UserError);
+}
+
 TEST(Sampler, TimeIsSharedAmongTheSteps) {
   for (const std::int64_t steps : {3, 12}) {
     Chains chains = start(8), by_hand = start(8);

@@ -10,6 +10,7 @@
 #include "igebm/base/error.h"
 #include "igebm/io/files.h"
 #include "igebm/io/safetensors.h"
+#include "igebm/training/draw.h"
 #include "tests/training/run_fixture.h"
 
 namespace igebm::training {
@@ -172,6 +173,44 @@ TEST_F(Training, OldCheckpointsAreRemoved) {
   EXPECT_EQ(list_checkpoints(folder).size(), 2U);
 }
 
+TEST_F(Training, AnEnsembleIsOfTheRegularCheckpointsBefore) {
+  Trainer::begin(small(), folder, silent).train(stop_after(22));
+  const auto steps = [](const std::vector<Model>& models) {
+    std::string text;
+    for (const Model& m : models) text += m.metadata.at("step") + " ";
+    return text;
+  };
+  EXPECT_EQ(steps(load_ensemble(folder, 1)), "22 ");
+  EXPECT_EQ(steps(load_ensemble(folder, 4)), "13 15 20 22 ");
+  Trainer::resume(folder, {}, silent).train({});
+  EXPECT_EQ(steps(load_ensemble(folder, 4)), "20 25 30 33 ");  // 22 is the interruption's
+  EXPECT_EQ(steps(load_ensemble(folder / "checkpoints/000015", 2)), "13 15 ");
+  const auto raw = load_ensemble(folder, 2, true), averaged = load_ensemble(folder, 2);
+  for (std::size_t i = 0; i < 2; ++i) {
+    const Checkpoint c = load_checkpoint(folder / "checkpoints" / (i == 0 ? "000030" : "000033"));
+    for (const auto& [name, t] : c.network.parameters) EXPECT_TRUE(at::equal(raw[i].parameters.at(name), t)) << name;
+    for (const auto& [name, t] : c.average) EXPECT_TRUE(at::equal(averaged[i].parameters.at(name), t)) << name;
+  }
+  try {
+    load_ensemble(folder / "checkpoints/000015", 9);
+    ADD_FAILURE() << "there are 5";
+  } catch (const UserError& e) {
+    EXPECT_NE(std::string(e.what()).find("5 checkpoints up to step 15, expected 9"), std::string::npos) << e.what();
+  }
+  EXPECT_THROW(read_recipe(folder / "recipe.toml", {"sampling.ensemble=3", "train.keep=2"}), UserError);
+}
+
+TEST_F(Training, AnInterruptionsCheckpointTakesNoPlaceAmongThoseKept) {
+  Recipe recipe = small();
+  recipe.output.keep = 2;
+  Trainer::begin(recipe, folder, silent).train(stop_after(22));
+  EXPECT_EQ(list_checkpoints(folder).size(), 3U);  // 15, 20 and the interruption's
+  Trainer::resume(folder, {}, silent).train(stop_after(4));
+  std::string kept;
+  for (const auto& c : list_checkpoints(folder)) kept += c.filename().string() + " ";
+  EXPECT_EQ(kept, "000020 000025 000026 ");
+}
+
 TEST_F(Training, TheResolvedRecipeReadsBack) {
   Trainer::begin(small(), folder, silent).train(stop_after(0));
   Recipe back = read_recipe(folder / "recipe.toml", {}), original = small();
@@ -192,8 +231,8 @@ TEST(Draw, SamplesDoNotDependOnTheBatch) {
   const nn::Network network(nn::mlp({{16, 16}}, {2}, 2), 3);
   at::Tensor energies;
   const auto frozen = engine::prepare(network.graph(), network.parameters(), {});
-  const auto all = draw(recipe, network.graph(), *frozen, 10, 0, {}, 1, &energies);
-  const auto parts = draw(recipe, network.graph(), *frozen, 10, 0, {}, 1, nullptr, {}, 3);
+  const auto all = draw(recipe, network.graph(), {frozen}, 10, 0, {}, 1, &energies);
+  const auto parts = draw(recipe, network.graph(), {frozen}, 10, 0, {}, 1, nullptr, {}, 3);
   EXPECT_TRUE(at::allclose(all.x, parts.x, 1e-4, 1e-5));
   EXPECT_EQ(energies.size(0), 10);
   EXPECT_TRUE(at::equal(all.labels, at::arange(10).remainder(2)));
