@@ -62,6 +62,7 @@ void describe(Fields& f, EnergyMatchingOptions& o) {
 
 void describe(Fields& f, ContrastiveDivergenceOptions& o) {
   f.field("weight", o.weight, positive, "of this term in the loss");
+  f.field("form", o.form, {"linear", "logsumexp", "softplus"}, "of the contrast between data and samples");
   f.field("energy_l2", o.energy_l2, not_negative, "coefficient of E(x+)^2 + E(x-)^2");
   f.field("steps", o.steps, count_from_one, "Langevin steps a training step");
   f.field("buffer", o.replay.size, count_from_one, "chains in the replay buffer");

@@ -9,7 +9,8 @@
 #include "igebm/io/recipe.h"
 #include "igebm/nn/architectures.h"
 #include "igebm/training/classification.h"
-#include "igebm/training/objective.h"
+#include "igebm/training/contrastive_divergence.h"
+#include "igebm/training/energy_matching.h"
 #include "igebm/training/optimizer.h"
 
 /// A recipe: everything a run is made of, as options that map one to one onto the TOML file.
