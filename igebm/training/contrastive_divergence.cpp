@@ -44,7 +44,7 @@ at::Tensor contrast_slopes(const std::string& form, const at::Tensor& energies) 
 
 ContrastiveDivergence::ContrastiveDivergence(const ContrastiveDivergenceOptions& options,
                                              const std::vector<std::int64_t>& shape)
-    : options_(options), buffer_(options.replay, options.start, shape) {}
+    : options_(options), buffer_(options.replay, options.start, shape, options.langevin.low, options.langevin.high) {}
 
 Loss ContrastiveDivergence::loss(const Step& step) {
   // The buffer is the host's.

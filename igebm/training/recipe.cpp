@@ -1,5 +1,6 @@
 #include "igebm/training/recipe.h"
 
+#include <cmath>
 #include <limits>
 
 #include "igebm/base/error.h"
@@ -60,6 +61,17 @@ void describe(Fields& f, EnergyMatchingOptions& o) {
   f.field("transport", o.transport, "pair noise and data by minibatch optimal transport");
 }
 
+void describe(Fields& f, ReplayAugmentation& o) {
+  f.field("share", o.share, share, "of the pictures taken from the buffer that are changed before they go on");
+  f.field("flip", o.flip, "mirrored with probability 1/2");
+  f.field("area", o.area, Range{0, 1, true}, "least share of the area that a crop keeps, enlarged; 1: no crop");
+  f.field("brightness", o.brightness, share, "pictures times a factor from [1 - b, 1 + b]");
+  f.field("contrast", o.contrast, share, "the same of distances to the picture's mean grey");
+  f.field("saturation", o.saturation, share, "the same of distances to each pixel's grey");
+  f.field("blur", o.blur, Range{0, 100}, "greatest standard deviation, pixels, of half the pictures; 0: none");
+  if (o.blur > 0 && o.blur < 0.1) f.problem("blur", "expected 0 or at least 0.1");
+}
+
 void describe(Fields& f, ContrastiveDivergenceOptions& o) {
   f.field("weight", o.weight, positive, "of this term in the loss");
   f.field("form", o.form, {"linear", "logsumexp", "softplus"}, "of the contrast between data and samples");
@@ -72,6 +84,11 @@ void describe(Fields& f, ContrastiveDivergenceOptions& o) {
   describe(f, o.start);
   describe(f, o.flow);
   describe(f, o.langevin);
+  f.section("augment", [&](Fields& g) {
+    describe(g, o.replay.augment);
+    if (o.replay.augment.share > 0 && !(std::isfinite(o.langevin.low) && std::isfinite(o.langevin.high)))
+      g.problem("share", "contrastive_divergence's low and high, black and white to it, must be given");
+  });
   if (o.replay.restart_share + o.replay.data_share > 1)
     f.problem("restart_share", "restart_share and data_share together exceed 1");
   if (o.langevin.low >= o.langevin.high) f.problem("low", "low must be below high");

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <set>
 
 #include "igebm/base/error.h"
 #include "igebm/training/optimizer.h"
@@ -133,6 +134,72 @@ TEST(ReplayBuffer, RestartsAndDataHaveTheirShares) {
   }
   EXPECT_NEAR(static_cast<double>(restarted) / static_cast<double>(total), 0.2, 4 * 0.4 / std::sqrt(total));
   EXPECT_NEAR(static_cast<double>(from_data) / static_cast<double>(total), 0.1, 4 * 0.3 / std::sqrt(total));
+}
+
+TEST(ReplayBuffer, OthersAreChainsThatMovedAndAreNotTaken) {
+  ReplayBuffer buffer({.size = 30, .restart_share = 0}, {"uniform", 0, 1}, {1});
+  const at::Tensor data = at::zeros({10, 1});
+  auto taken = buffer.take(data, {}, 1, 0);
+  EXPECT_EQ(buffer.others(taken, 5, 1, 0).size(0), 0);  // no chain has moved before
+  std::set<float> seen;
+  for (std::int64_t step = 0; step < 40; ++step) {
+    taken = buffer.take(data, {}, 1, step);
+    std::set<float> mine, others;
+    const at::Tensor pool = buffer.others(taken, 7, 1, step);
+    for (std::int64_t i = 0; i < 10; ++i) mine.insert(taken.chains.x[i].item<float>());
+    for (std::int64_t i = 0; i < pool.size(0); ++i) others.insert(pool[i].item<float>());
+    EXPECT_EQ(static_cast<std::int64_t>(others.size()), pool.size(0));  // none twice
+    for (const float x : others) EXPECT_TRUE(seen.contains(x) && !mine.contains(x)) << x;
+    EXPECT_TRUE(at::equal(pool, buffer.others(taken, 7, 1, step)));
+    if (step > 20) {
+      EXPECT_EQ(pool.size(0), 7);
+      EXPECT_FALSE(at::equal(pool, buffer.others(taken, 7, 1, step + 1)));
+    }
+    for (std::int64_t i = 0; i < 10; ++i) {
+      taken.chains.x[i].fill_(static_cast<float>(10 * step + i));
+      seen.insert(static_cast<float>(10 * step + i));
+    }
+    buffer.put(taken);
+  }
+}
+
+TEST(ReplayBuffer, AugmentsItsShareOfReplayedPicturesAndNoOthers) {
+  const auto replayed = [](const ReplayAugmentation& augment, std::int64_t step) {
+    ReplayBuffer buffer({.size = 200, .restart_share = 0, .augment = augment}, {"uniform", -1, 1}, {1, 6, 6}, -1, 1);
+    at::Tensor order;
+    auto taken = buffer.take(at::zeros({200, 1, 6, 6}), {}, 1, 0);
+    order = at::argsort(taken.chains.stream);
+    const at::Tensor before = taken.chains.x.index_select(0, order).clone();
+    buffer.put(taken);
+    taken = buffer.take(at::zeros({200, 1, 6, 6}), {}, 1, step);
+    return std::pair(before, taken.chains.x.index_select(0, at::argsort(taken.chains.stream)));
+  };
+  const auto changed = [&](const ReplayAugmentation& augment) {
+    const auto [before, after] = replayed(augment, 1);
+    return after.ne(before).flatten(1).any(1);
+  };
+  EXPECT_FALSE(changed({}).any().item<bool>());
+  // Half of the flips, half of the blurs, all of the others; of 200, 4 standard errors are 0.14.
+  EXPECT_NEAR(changed({.share = 1, .flip = true}).to(at::kFloat).mean().item<double>(), 0.5, 0.14);
+  EXPECT_NEAR(changed({.share = 1, .blur = 2}).to(at::kFloat).mean().item<double>(), 0.5, 0.14);
+  EXPECT_NEAR(changed({.share = 0.3, .area = 0.5}).to(at::kFloat).mean().item<double>(), 0.3, 0.13);
+  EXPECT_TRUE(changed({.share = 1, .brightness = 0.5}).all().item<bool>());
+  const auto [before, flipped] = replayed({.share = 1, .flip = true}, 1);
+  EXPECT_TRUE((flipped.eq(before).flatten(1).all(1))
+                  .logical_xor(flipped.eq(before.flip({3})).flatten(1).all(1))
+                  .all()
+                  .item<bool>());
+  // Brightness is about black, which is -1 here.
+  const at::Tensor factor = [&] {
+    const auto [dark, light] = replayed({.share = 1, .brightness = 0.5}, 1);
+    return ((light + 1) / (dark + 1)).masked_fill(light.ge(0.999), 1).flatten(1);
+  }();
+  EXPECT_LE(factor.max().item<double>(), 1.5 + 1e-3);
+  EXPECT_GE(factor.min().item<double>(), 0.5 - 1e-3);
+  EXPECT_FALSE(at::equal(replayed({.share = 1, .area = 0.5}, 1).second, replayed({.share = 1, .area = 0.5}, 2).second));
+  EXPECT_TRUE(at::equal(replayed({.share = 1, .area = 0.5}, 1).second, replayed({.share = 1, .area = 0.5}, 1).second));
+  EXPECT_THROW(ReplayBuffer({.augment = {.share = 1}}, {}, {2}), UserError);
+  EXPECT_THROW(ReplayBuffer({.augment = {.share = 1}}, {}, {1, 6, 6}, -INFINITY, 1), UserError);
 }
 
 TEST(ReplayBuffer, CompactKeepsPixelsToHalfALevel) {
