@@ -63,7 +63,19 @@ Loss ContrastiveDivergence::loss(const Step& step) {
     chains.put(rows, fresh);
   }
   const auto energy = step.frozen.given(chains.labels);
-  const auto info = sampling::run(sampling::Langevin(options_.langevin, step.seed), *energy, chains, options_.steps);
+  const sampling::Langevin langevin(options_.langevin, step.seed);
+  const bool by_end = options_.end.kl > 0 || options_.end.entropy > 0;
+  sampling::StepInfo info;
+  at::Tensor before, pool;
+  if (by_end) {
+    const sampling::Position last{options_.steps - 1, options_.steps};
+    out.non_finite += langevin.transitions(*energy, chains, {0, options_.steps}, last.step).non_finite;
+    before = langevin.gradient_point(chains, last);
+    info = langevin.transition(*energy, chains, last);
+    pool = buffer_.others(taken, options_.end.pool, step.seed, step.step).to(device);
+  } else {
+    info = sampling::run(langevin, *energy, chains, options_.steps);
+  }
   out.non_finite += info.non_finite;
   buffer_.put(taken);
 
@@ -85,6 +97,13 @@ Loss ContrastiveDivergence::loss(const Step& step) {
                  {"energy/samples", negative.mean().item<double>()},
                  {"langevin/gradient_norm", info.gradient_norm},
                  {"langevin/clipped_share", info.clipped_share}};
+  if (by_end && out.non_finite == 0) {
+    const ChainEnd end = chain_end(step, options_.end, options_.langevin, options_.weight, before, chains.x,
+                                   chains.labels, pool, out.gradients);
+    out.value += options_.weight * end.value;
+    out.metrics.emplace_back("chain_end/loss", end.value);
+    if (options_.end.entropy > 0) out.metrics.emplace_back("chain_end/neighbour_distance", end.distance);
+  }
   return out;
 }
 

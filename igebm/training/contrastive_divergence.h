@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "igebm/sampling/sampler.h"
+#include "igebm/training/chain_end.h"
 #include "igebm/training/objective.h"
 #include "igebm/training/replay_buffer.h"
 
@@ -23,6 +24,7 @@ struct ContrastiveDivergenceOptions {
   std::string form = "linear";
   double energy_l2 = 1;
   std::int64_t steps = 60;
+  ChainEndOptions end;  ///< Improved contrastive divergence, added to L
   sampling::LangevinOptions langevin;
   sampling::FlowOptions flow = {0, "euler"};
   sampling::StartOptions start;

@@ -76,6 +76,9 @@ void describe(Fields& f, ContrastiveDivergenceOptions& o) {
   f.field("weight", o.weight, positive, "of this term in the loss");
   f.field("form", o.form, {"linear", "logsumexp", "softplus"}, "of the contrast between data and samples");
   f.field("energy_l2", o.energy_l2, not_negative, "coefficient of E(x+)^2 + E(x-)^2");
+  f.field("kl", o.end.kl, not_negative, "weight of the energy at the chains' ends, through their last step; 0: none");
+  f.field("entropy", o.end.entropy, not_negative, "weight of log the distance from there to earlier samples; 0: none");
+  f.field("entropy_pool", o.end.pool, count_from_one, "earlier samples, from the buffer, that the nearest is among");
   f.field("steps", o.steps, count_from_one, "Langevin steps a training step");
   f.field("buffer", o.replay.size, count_from_one, "chains in the replay buffer");
   f.field("restart_share", o.replay.restart_share, share, "of chains that start anew");

@@ -87,6 +87,21 @@ ReplayBuffer::Taken ReplayBuffer::take(const at::Tensor& data, const at::Tensor&
   return {chains, rows, anew};
 }
 
+at::Tensor ReplayBuffer::others(const Taken& taken, std::int64_t count, std::uint64_t seed, std::int64_t step) const {
+  at::Tensor free = chains_.stream.ge(0);  // those that never moved are no samples
+  free.index_fill_(0, taken.rows, false);
+  const at::Tensor rows = free.nonzero().squeeze(1);
+  count = std::min(count, rows.size(0));
+  std::int64_t* row = rows.data_ptr<std::int64_t>();
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto place = static_cast<std::uint64_t>(2 * options_.size + i);
+    std::swap(
+        row[i],
+        row[i + random_index({seed, Purpose::replay, place, static_cast<std::uint32_t>(step)}, rows.size(0) - i)]);
+  }
+  return unpack(chains_.x.index_select(0, rows.slice(0, 0, count)));
+}
+
 void ReplayBuffer::augment(const at::Tensor& x, const std::vector<std::int64_t>& rows, std::uint64_t seed,
                            std::int64_t step) const {
   const ReplayAugmentation& a = options_.augment;

@@ -44,6 +44,8 @@ class ReplayBuffer {
   /// domain.
   Taken take(const at::Tensor& data, const at::Tensor& labels, std::uint64_t seed, std::int64_t step);
   void put(const Taken& taken);
+  /// x of up to `count` chains that are kept beside those taken, at random by (seed, step); may have no rows.
+  at::Tensor others(const Taken& taken, std::int64_t count, std::uint64_t seed, std::int64_t step) const;
 
   nn::Tensors state() const;
   void load(const nn::Tensors& state);  ///< throws UserError where shapes differ

@@ -7,6 +7,7 @@
 #include "igebm/base/error.h"
 #include "igebm/base/random.h"
 #include "igebm/nn/architectures.h"
+#include "igebm/training/chain_end.h"
 #include "igebm/training/contrastive_divergence.h"
 #include "igebm/training/energy_matching.h"
 #include "tests/training/network_case.h"
@@ -84,6 +85,94 @@ TEST(ContrastiveDivergence, TheObjectiveIsItsLossOnItsChains) {
     EXPECT_NEAR(loss.value.item<double>(), value.item<double>(), 1e-5 * (1 + std::fabs(value.item<double>())));
     EXPECT_LT(distance(loss.gradients, expected), 1e-4);
   }
+}
+
+// The whole term in double, the last Langevin step written out: its energy's weights are held, those of its step are
+// not.
+TEST(ChainEnd, GradientsAgreeWithFiniteDifferences) {
+  for (const bool smooth : {true, false}) {
+    SCOPED_TRACE(smooth);
+    NetworkCase c(
+        smooth ? small_unet(3) : nn::residual({.stem = 4, .blocks = "4d 4", .spectral_norm = false}, {1, 8, 8}, 3),
+        at::kDouble);
+    const at::Tensor before = at::rand({4, 1, 8, 8}, at::kDouble), noise = 0.1 * at::randn({4, 1, 8, 8}, at::kDouble),
+                     pool = at::rand({7, 1, 8, 8}, at::kDouble), labels = at::tensor({0, 2, 1, 1}, at::kLong);
+    const auto slope = [&] { return c.frozen->given(labels)->energy_and_gradient(before).gradient; };
+    const at::Tensor sizes = slope().abs().flatten();
+    sampling::LangevinOptions langevin;
+    langevin.gradient_clip = sizes.quantile(0.9).item<double>();
+    langevin.step_size = 0.5 / langevin.gradient_clip;
+    langevin.low = 0.1, langevin.high = 0.9;
+    const auto moved = [&] {
+      const at::Tensor clipped = slope().clamp(-langevin.gradient_clip, langevin.gradient_clip);
+      return (before - langevin.step_size * clipped + noise).clamp(langevin.low, langevin.high);
+    };
+    const at::Tensor x = moved();
+    const auto held = engine::prepare(c.graph, nn::Tensors(c.weights), {.engine = "reference"});
+    for (const ChainEndOptions& options : {ChainEndOptions{.kl = 1.5}, {.entropy = 0.3}, {.kl = 0.5, .entropy = 20}}) {
+      const auto loss = [&] {
+        const at::Tensor end = moved();
+        const at::Tensor distances = (end.flatten(1).unsqueeze(1) - pool.flatten(1)).norm(2, 2);
+        return (options.kl * held->given(labels)->energy(end).mean() -
+                options.entropy * std::get<0>(distances.min(1)).log().mean())
+            .item<double>();
+      };
+      nn::Tensors gradients;
+      const ChainEnd end = chain_end(c.step(before, labels), options, langevin, 1, before, x, labels, pool, gradients);
+      EXPECT_NEAR(end.value, loss(), 1e-10);
+      c.expect_gradients(gradients, loss);
+      nn::Tensors doubled;
+      chain_end(c.step(before, labels), options, langevin, 2, before, x, labels, pool, doubled);
+      for (auto& [name, g] : doubled) EXPECT_TRUE(at::allclose(g, 2 * gradients.at(name))) << name;
+    }
+  }
+}
+
+// In training: the chains of contrastive divergence alone, and its gradient plus that of their ends.
+TEST(ChainEnd, IsAddedToContrastiveDivergence) {
+  for (const bool noise_first : {false, true}) {
+    for (const char* engine : {"fast", "reference"}) {
+      SCOPED_TRACE(engine);
+      const NetworkCase c(small_unet(3), at::kFloat, engine);
+      const at::Tensor data = at::randn({6, 1, 8, 8}), labels = at::tensor({0, 2, 1, 1, 2, 0}, at::kLong);
+      ContrastiveDivergenceOptions plain;
+      plain.weight = 0.7;
+      plain.steps = 3;
+      plain.langevin = {
+          .step_size = 0.02, .noise = 0.1, .low = 0, .high = 1, .temperature_end = 0.1, .noise_first = noise_first};
+      plain.replay = {.size = 6};
+      ContrastiveDivergenceOptions improved = plain;
+      improved.end = {.kl = 1, .entropy = 0.3};
+      ContrastiveDivergence without(plain, {1, 8, 8}), with(improved, {1, 8, 8});
+      const Step step = c.step(data, labels);
+      const Loss a = without.loss(step), b = with.loss(step);
+      EXPECT_TRUE(at::equal(without.state().at("x"), with.state().at("x")));
+      auto chains = sampling::start_chains(plain.start, {1, 8, 8}, 6, 0, labels, step.seed);
+      const sampling::Langevin langevin(plain.langevin, step.seed);
+      const auto energy = c.frozen->given(labels);
+      for (std::int64_t k = 0; k < 2; ++k) langevin.transition(*energy, chains, {k, 3});
+      const at::Tensor before = langevin.gradient_point(chains, {2, 3});
+      langevin.transition(*energy, chains, {2, 3});
+      nn::Tensors expected = {};
+      const ChainEnd end = chain_end(step, improved.end, plain.langevin, 0.7, before, chains.x, labels, {}, expected);
+      nn::Tensors difference;
+      for (const auto& [name, g] : b.gradients)
+        difference[name] = a.gradients.contains(name) ? g - a.gradients.at(name) : g;
+      EXPECT_LT(distance(difference, expected), 1e-2);  // differences of larger numbers
+      EXPECT_NEAR(b.value.item<double>() - a.value.item<double>(), 0.7 * end.value, 1e-4);
+    }
+  }
+}
+
+// The engine's central differences against autograd's gradients of gradients.
+TEST(ChainEnd, GradientsByTheEngineAreAutograds) {
+  const NetworkCase fast(small_unet(0), at::kFloat, "fast"), exact(small_unet(0), at::kFloat);
+  const at::Tensor before = at::randn({6, 1, 8, 8}), x = before + 0.1 * at::randn({6, 1, 8, 8}),
+                   pool = at::randn({9, 1, 8, 8});
+  nn::Tensors a, b;
+  for (auto [c, into] : {std::pair(&fast, &a), std::pair(&exact, &b)})
+    chain_end(c->step(before), {.kl = 1, .entropy = 0.3}, {.step_size = 0.1}, 1, before, x, {}, pool, *into);
+  EXPECT_LT(distance(a, b), 5e-3);
 }
 
 /// What energy matching draws at the step of a NetworkCase.
