@@ -18,34 +18,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Two phases, both objectives, small enough for tests.
-Recipe small() {
-  Recipe recipe;
-  recipe.data.name = "two-moons";
-  recipe.data.count = 500;
-  recipe.network = {.kind = "mlp", .labels = true, .mlp = {{16, 16}}};
-  recipe.phase_order = {"match", "refine"};
-  PhaseOptions match;
-  match.name = "match";
-  match.steps = 13;
-  match.batch = 16;
-  match.has_energy_matching = true;
-  PhaseOptions refine = match;
-  refine.name = "refine";
-  refine.steps = 20;
-  refine.has_contrastive_divergence = true;
-  refine.contrastive_divergence = {.weight = 0.1,
-                                   .steps = 5,
-                                   .langevin = {.step_size = 0.01, .noise = -1},
-                                   .flow = {3, "euler"},
-                                   .replay = {.size = 40, .data_share = 0.1}};
-  recipe.phases = {match, refine};
-  recipe.sampling = {
-      .start = {"normal"}, .flow = {5, "heun"}, .steps = 5, .langevin = {.step_size = 0.01, .noise = -1}};
-  recipe.output = {.checkpoint_every = 5, .keep = 0, .metrics_every = 1, .samples_every = 10, .samples = 16};
-  return recipe;
-}
-
 class Training : public RunTest {
  protected:
   static void expect_same(const fs::path& a, const fs::path& b) {
@@ -136,34 +108,6 @@ TEST_F(Training, DamagedCheckpointsAreNamedAndTheOneBeforeOffered) {
   // From the one before, it arrives at the same end.
   Trainer::resume(list_checkpoints(folder)[1], {}, silent).train({});
   EXPECT_EQ(list_checkpoints(folder).back().filename(), "000033");
-}
-
-/// NaN in the data from some step on cannot be had from a data set; an absurd learning rate can.
-TEST_F(Training, DivergenceIsRolledBackAndThenReported) {
-  Recipe recipe = small();
-  recipe.phases[1].optimizer = {.learning_rate = 1e6, .clip = "none"};
-  recipe.watchdog = {.energy_limit = 1e4, .rollbacks = 3, .learning_rate_factor = 0.5};
-  try {
-    Trainer::begin(recipe, folder, silent).train({});
-    ADD_FAILURE() << "expected the training to give up";
-  } catch (const UserError& e) {
-    EXPECT_NE(std::string(e.what()).find("diverged"), std::string::npos) << e.what();
-  }
-  std::size_t rollbacks = 0;
-  const std::string metrics = io::read_file(folder / "metrics.jsonl");
-  for (auto at = metrics.find("\"rollback\""); at != std::string::npos; at = metrics.find("\"rollback\"", at + 1))
-    ++rollbacks;
-  EXPECT_EQ(rollbacks, 3U);
-  const auto last = load_checkpoint(list_checkpoints(folder).back());  // still there and whole
-  for (const auto& [name, t] : last.network.parameters) EXPECT_TRUE(t.isfinite().all().item<bool>()) << name;
-}
-
-TEST_F(Training, RecoversFromDivergenceWithASmallerLearningRate) {
-  Recipe recipe = small();
-  recipe.phases[1].optimizer = {.learning_rate = 1e4, .clip = "none"};
-  recipe.watchdog = {.energy_limit = 1e3, .rollbacks = 5, .learning_rate_factor = 1e-4};
-  EXPECT_TRUE(Trainer::begin(recipe, folder, silent).train({}));
-  EXPECT_GE(load_checkpoint(list_checkpoints(folder).back()).rollbacks, 1);
 }
 
 TEST_F(Training, OldCheckpointsAreRemoved) {
