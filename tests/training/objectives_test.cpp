@@ -16,7 +16,7 @@ namespace igebm::training {
 namespace {
 
 nn::Graph small_unet(std::int64_t classes) {
-  return nn::unet({.channels = 8, .deep_channels = 8, .deep_blocks = 1, .groups = 4}, {1, 8, 8}, classes);
+  return nn::unet({.channels = {8, 8}, .blocks = {1, 1}, .groups = 4}, {1, 8, 8}, {.classes = classes});
 }
 
 TEST(ContrastiveDivergence, FormsAreTheirFormulas) {
