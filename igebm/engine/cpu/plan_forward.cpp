@@ -8,7 +8,7 @@
 namespace igebm::engine::cpu {
 
 void Planner::finish(int i, Step s) {
-  int stage = 0;  // what the epilogue has already: 1 gain, 2 addition
+  int stage = s.add ? 2 : s.gain >= 0 ? 1 : 0;  // what the epilogue has already: 1 gain, 2 addition
   while (consumers(i).size() == 1) {
     const int next = consumers(i)[0];
     const Node& n = node(next);
