@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "igebm/base/observer.h"
 
@@ -17,6 +18,9 @@ void add_info(CLI::App& app);
 void add_evaluate(CLI::App& app);
 void add_bench(CLI::App& app);
 void add_data(CLI::App& app);
+
+/// --weights average|network, of a run's checkpoint.
+void add_weights_option(CLI::App& command, std::string& weights);
 
 /// Progress with rate and time left: one line rewritten on a terminal, a plain line now and then otherwise.
 std::unique_ptr<Observer> make_console();

@@ -11,7 +11,7 @@
 #include "igebm/evaluation/judge.h"
 #include "igebm/evaluation/quality.h"
 #include "igebm/io/npz.h"
-#include "igebm/training/trainer.h"
+#include "igebm/training/draw.h"
 #include "tools/commands.h"
 
 namespace igebm::tools {
@@ -20,10 +20,10 @@ namespace {
 namespace fs = std::filesystem;
 
 struct Arguments {
-  std::string what, features, data, data_path, against = "test";
+  std::string what, features, data, data_path, against = "test", weights = "average";
   std::vector<std::string> metrics = {"frechet"}, set;
   std::int64_t count = 1000, steps = -1, seed = -1;
-  bool raw = false, best = false, json = false;
+  bool best = false, json = false;
 };
 
 /// Samples and where they are from.
@@ -61,10 +61,12 @@ Samples read_samples(const Arguments& a) {
   return s;
 }
 
-Samples draw_samples(const Arguments& a, training::Recipe recipe, const training::Model& model, const fs::path& run,
-                     Observer& observer) {
+Samples draw_samples(const Arguments& a, training::Recipe recipe, const std::vector<training::Model>& models,
+                     const fs::path& run, Observer& observer) {
   if (a.steps >= 0) recipe.sampling.steps = a.steps;
-  const auto frozen = training::prepare(model, recipe, run);
+  const training::Model& model = models.back();
+  training::Models frozen;
+  for (const auto& m : models) frozen.push_back(training::prepare(m, recipe, run));
   constexpr std::int64_t batch = 250;
   const std::int64_t total = recipe.sampling.flow.steps + recipe.sampling.steps;
   const std::int64_t batches = (a.count + batch - 1) / batch;
@@ -76,13 +78,14 @@ Samples draw_samples(const Arguments& a, training::Recipe recipe, const training
   Samples s;
   s.seed = static_cast<std::uint64_t>(a.seed >= 0 ? a.seed : recipe.seed);
   const auto chains =
-      training::draw(recipe, model.graph, *frozen, a.count, std::int64_t{1} << 41, {}, s.seed, nullptr, on_step, batch);
+      training::draw(recipe, model.graph, frozen, a.count, std::int64_t{1} << 41, {}, s.seed, nullptr, on_step, batch);
   s.x = chains.x.dim() == 4 ? training::to_unit(chains.x, recipe.data) : chains.x;
   const auto step = model.metadata.find("step");
-  s.from = fmt::format("{} (step {}, {}; {} flow and {} Langevin steps, seed {})", a.what,
+  s.from = fmt::format("{} (step {}, {}{}; {} flow and {} Langevin steps, seed {})", a.what,
                        step == model.metadata.end() ? "?" : step->second,
-                       a.raw ? "weights as trained" : "average of weights", recipe.sampling.flow.steps,
-                       recipe.sampling.steps, s.seed);
+                       a.weights == "network" ? "weights as trained" : "average of weights",
+                       models.size() > 1 ? fmt::format(", {} checkpoints in turn", models.size()) : "",
+                       recipe.sampling.flow.steps, recipe.sampling.steps, s.seed);
   s.data = recipe.data;
   s.data_seed = static_cast<std::uint64_t>(recipe.seed);
   return s;
@@ -157,10 +160,12 @@ void evaluate(const Arguments& a) {
     if (!a.data.empty()) throw UserError("evaluate: --data goes with SAMPLES.npz; a run knows its data");
     const fs::path run = training::run_of(a.what);
     const auto recipe = training::read_recipe((run / "recipe.toml").string(), a.set);
-    const auto model = training::load_model(a.best ? training::find_best(run) : fs::path(a.what), a.raw);
-    if (model.graph.outputs > 0) return evaluate_classifier(a, recipe);
-    features = load_features(recipe.data, model.graph.input_shape);
-    samples = draw_samples(a, recipe, model, run, *console);
+    const auto models = training::load_ensemble(a.best ? training::find_best(run) : fs::path(a.what),
+                                                recipe.sampling.ensemble, a.weights == "network");
+    const nn::Graph& graph = models.back().graph;
+    if (graph.outputs > 0) return evaluate_classifier(a, recipe);
+    features = load_features(recipe.data, graph.input_shape);
+    samples = draw_samples(a, recipe, models, run, *console);
   }
   const bool against_test = a.against == "test";
   const auto split = [&](bool test) {
@@ -233,7 +238,7 @@ void add_evaluate(CLI::App& app) {
   command->add_option("--data", a->data, "the data set that SAMPLES.npz imitate");
   command->add_option("--data-path", a->data_path, "its folder, where it is not in the usual one");
   command->add_flag("--best", a->best, "the checkpoint that the recipe's [evaluate] found best, instead of the newest");
-  command->add_flag("--raw", a->raw, "the weights as trained instead of their average");
+  add_weights_option(*command, a->weights);
   command->add_option("--set", a->set, "section.key=value, instead of the recipe's; may be given often")
       ->take_all()
       ->allow_extra_args(false);

@@ -7,7 +7,8 @@
 
 #include "igebm/base/error.h"
 #include "igebm/io/files.h"
-#include "igebm/training/trainer.h"
+#include "igebm/training/draw.h"
+#include "igebm/training/record.h"
 #include "tools/commands.h"
 
 namespace igebm::tools {
@@ -66,8 +67,11 @@ void info(const std::string& what) {
     const auto folders = training::list_checkpoints(path);
     if (folders.empty()) throw UserError(fmt::format("{}: no checkpoint yet", what));
     const auto newest = training::load_checkpoint(folders.back());
-    fmt::print("steps: {} of {}{}\nwatchdog: {} rollbacks\ncheckpoints:", newest.step, recipe.total_steps(),
-               newest.step == recipe.total_steps() ? " (finished)" : "", newest.rollbacks);
+    fmt::print("steps: {} of {}{}\nwatchdog: {} of {} rollbacks\n", newest.step, recipe.total_steps(),
+               newest.step == recipe.total_steps() ? " (finished)" : "", newest.rollbacks, recipe.watchdog.rollbacks);
+    for (const auto& r : training::read_rollbacks(path))
+      fmt::print("  step {}: {}; back to step {}\n", r.step, r.reason, r.to);
+    fmt::print("checkpoints:");
     for (const auto& folder : folders) fmt::print(" {}", folder.filename().string());
     fmt::print("\n");
     if (newest.best) {

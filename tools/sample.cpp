@@ -9,7 +9,7 @@
 #include "igebm/base/error.h"
 #include "igebm/io/npz.h"
 #include "igebm/io/picture.h"
-#include "igebm/training/trainer.h"
+#include "igebm/training/draw.h"
 #include "tools/commands.h"
 
 namespace igebm::tools {
@@ -17,8 +17,9 @@ namespace {
 
 struct Arguments {
   std::string run, out = "samples.png";
-  std::int64_t count = 100, steps = -1, label = -1, seed = -1;
-  bool raw = false, best = false;
+  std::string weights = "average";
+  std::int64_t count = 100, steps = -1, label = -1, seed = -1, ensemble = -1;
+  bool best = false;
   std::vector<std::string> set;
 };
 
@@ -30,9 +31,13 @@ void sample(const Arguments& a) {
   const fs::path run = training::run_of(a.run);
   auto recipe = training::read_recipe((run / "recipe.toml").string(), a.set);
   if (a.steps >= 0) recipe.sampling.steps = a.steps;
-  const auto model = training::load_model(a.best ? training::find_best(run) : fs::path(a.run), a.raw);
+  if (a.ensemble >= 1) recipe.sampling.ensemble = a.ensemble;
+  const auto models = training::load_ensemble(a.best ? training::find_best(run) : fs::path(a.run),
+                                              recipe.sampling.ensemble, a.weights == "network");
+  const training::Model& model = models.back();
   const at::NoGradGuard no_grad;
-  const auto frozen = training::prepare(model, recipe, run);
+  training::Models frozen;
+  for (const auto& m : models) frozen.push_back(training::prepare(m, recipe, run));
 
   const std::int64_t classes = model.graph.classes;
   at::Tensor labels;
@@ -61,7 +66,7 @@ void sample(const Arguments& a) {
   };
   const auto seed = static_cast<std::uint64_t>(a.seed >= 0 ? a.seed : recipe.seed);
   at::Tensor energies;
-  const auto chains = training::draw(recipe, model.graph, *frozen, a.count, std::int64_t{1} << 41, labels, seed,
+  const auto chains = training::draw(recipe, model.graph, frozen, a.count, std::int64_t{1} << 41, labels, seed,
                                      &energies, on_step, batch);
   if (non_finite > 0)
     console->message(fmt::format(
@@ -82,6 +87,12 @@ void sample(const Arguments& a) {
 
 }  // namespace
 
+void add_weights_option(CLI::App& command, std::string& weights) {
+  command.add_option("--weights", weights, "average, of weights over training steps, or network, as they were trained")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"average", "network"}));
+}
+
 void add_sample(CLI::App& app) {
   auto* command = app.add_subcommand("sample", "draw samples from a trained model");
   auto a = std::make_shared<Arguments>();
@@ -98,7 +109,11 @@ void add_sample(CLI::App& app) {
   command->add_option("--out", a->out, "FILE.png (a grid), FILE.npz (arrays) or FILE.gif (the sampling as it goes)")
       ->capture_default_str();
   command->add_flag("--best", a->best, "the checkpoint that the recipe's [evaluate] found best, instead of the newest");
-  command->add_flag("--raw", a->raw, "the weights as trained instead of their average");
+  add_weights_option(*command, a->weights);
+  command
+      ->add_option("--ensemble", a->ensemble,
+                   "take the steps with the newest checkpoints in turn, so many of them (default: the recipe's)")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{10000}));
   command->add_option("--set", a->set, "section.key=value, instead of the recipe's; may be given often")
       ->take_all()
       ->allow_extra_args(false);

@@ -81,6 +81,8 @@ Dataset npz_arrays(const Options& options, bool test) {
   }
   if (!split && file.has("conditions")) {
     set.conditions = rows("conditions", 2).to(at::kFloat);
+    if (!set.conditions.isfinite().all().item<bool>())
+      throw UserError(options.path + ": conditions: has values that are not finite");
     set.condition_names = numbered(set.conditions.size(1));
   }
   return set;

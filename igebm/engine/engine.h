@@ -37,12 +37,16 @@ class Prepared {
   virtual void refresh(const nn::Tensors& effective_weights) = 0;
   /// Adds sum_i c_i dE(x_i)/d(weight) to `into`, by the weights' names, with c_i = coefficients[i] + slopes[i] E(x_i);
   /// coefficients (N), slopes (N) or undefined. Returns the energies (N). What contrastive divergence and energy
-  /// matching need of a training step.
+  /// matching need of a training step. With `dropout` a network that has any is taken as in training, by autograd;
+  /// the masks go by an input's place in x. Without it, and in energies, dropout passes its input on.
   virtual at::Tensor parameter_gradient(const at::Tensor& x, const at::Tensor& labels, const at::Tensor& coefficients,
-                                        const at::Tensor& slopes, nn::Tensors& into) = 0;
-  /// Is that done without autograd?
+                                        const at::Tensor& slopes, nn::Tensors& into,
+                                        const nn::Dropout* dropout = nullptr) = 0;
+  /// Is that done without autograd, and are differences of such gradients those of the energy that is trained? Never
+  /// with dropout: E(x + s) and E(x - s) must then share their masks, as must the dE/dx that a loss is made of, so what
+  /// needs derivatives of dE/dx (energy matching) takes them of nn::evaluate(..., dropout) by autograd.
   virtual bool derives_parameters() const { return false; }
-  /// The energy under `labels` (N) int64; undefined labels if the network has none. x must then have N rows.
+  /// The energy under `labels`, as nn::Graph says, or undefined if the network has none. x must then have as many rows.
   virtual energy::EnergyPtr given(const at::Tensor& labels) = 0;
   /// What runs: "autograd", the CPU engine and the algorithms it chose, or the device.
   virtual std::string description() const = 0;
@@ -50,7 +54,7 @@ class Prepared {
   virtual std::string choices() const { return {}; }
   /// Where the time of a value and gradient of x goes, step by step on one thread; empty where the engine cannot say.
   virtual std::vector<StepCost> profile(const at::Tensor& /*x*/, const at::Tensor& /*labels*/) { return {}; }
-  /// Operations of a value and gradient of one input: 2 for each multiplication of a direct convolution. 0: unknown.
+  /// Operations of a value and gradient of one input (engine/graphs.h). 0: unknown.
   virtual double operations() const { return 0; }
 };
 

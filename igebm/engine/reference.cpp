@@ -40,8 +40,9 @@ class Reference : public Prepared {
     }
   }
   at::Tensor parameter_gradient(const at::Tensor& x, const at::Tensor& labels, const at::Tensor& coefficients,
-                                const at::Tensor& slopes, nn::Tensors& into) override {
-    return engine::parameter_gradient(network_->graph, network_->weights, x, labels, coefficients, slopes, into);
+                                const at::Tensor& slopes, nn::Tensors& into, const nn::Dropout* dropout) override {
+    return engine::parameter_gradient(network_->graph, network_->weights, x, labels, coefficients, slopes, into,
+                                      dropout);
   }
   energy::EnergyPtr given(const at::Tensor& labels) override {
     return std::make_shared<ReferenceEnergy>(network_, labels);
@@ -57,12 +58,12 @@ class Reference : public Prepared {
 
 at::Tensor parameter_gradient(const nn::Graph& graph, const nn::Tensors& weights, const at::Tensor& x,
                               const at::Tensor& labels, const at::Tensor& coefficients, const at::Tensor& slopes,
-                              nn::Tensors& into) {
+                              nn::Tensors& into, const nn::Dropout* dropout) {
   const at::AutoGradMode enable(true);
   nn::Tensors leaves;
   std::vector<at::Tensor> inputs;
   for (const auto& [name, w] : weights) inputs.push_back(leaves[name] = w.detach().requires_grad_());
-  const at::Tensor e = nn::evaluate(graph, leaves, x.detach(), labels);
+  const at::Tensor e = nn::evaluate(graph, leaves, x.detach(), labels, dropout);
   at::Tensor c = coefficients;
   if (slopes.defined()) c = c + slopes * e.detach();
   const auto gradients = torch::autograd::grad({e}, inputs, {c}, {}, false, /*allow_unused=*/true);

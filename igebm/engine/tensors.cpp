@@ -6,12 +6,14 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <mutex>
 #include <utility>
 
 #include "igebm/base/device.h"
 #include "igebm/base/error.h"
 #include "igebm/engine/fused.h"
+#include "igebm/engine/graphs.h"
 #include "igebm/engine/reference.h"
 
 namespace igebm::engine {
@@ -176,9 +178,21 @@ at::Tensor norm_backward(const fused::GroupNorm& n, const at::Tensor& x, const a
       .to(x.scalar_type());
 }
 
+/// A picture's pixels one after another, (N, H W, C); of channels-last pictures a view.
+at::Tensor tokens(const at::Tensor& picture) { return picture.flatten(2).transpose(1, 2); }
+
+/// And back.
+at::Tensor picture(const at::Tensor& tokens, const at::Tensor& like) {
+  return tokens.transpose(1, 2).unflatten(2, {like.size(2), like.size(3)});
+}
+
+/// Of attention's scores.
+double scale(const at::Tensor& queries) { return 1 / std::sqrt(static_cast<double>(queries.size(1))); }
+
 /// What the gradient needs of a step beside the values.
 struct Kept {
   at::Tensor input;             // of a convolution, in its type
+  at::Tensor share;             // of attention: (N, queries, keys), exact
   at::Tensor before;            // the value before the activation, or after it (Step::keeps_after)
   at::Tensor mean, reciprocal;  // of a group norm
 };
@@ -230,7 +244,8 @@ class TensorEngine : public Prepared, public std::enable_shared_from_this<Tensor
  public:
   TensorEngine(const nn::Graph& graph, const nn::Tensors& weights, at::Device device, at::ScalarType compute)
       : graph_(graph),
-        steps_(Steps(graph_).steps),
+        sampled_(without_dropout(graph)),
+        steps_(Steps(sampled_).steps),
         device_(device),
         compute_(compute),
         exact_(compute == at::kDouble ? at::kDouble : at::kFloat) {
@@ -265,8 +280,8 @@ class TensorEngine : public Prepared, public std::enable_shared_from_this<Tensor
   }
 
   at::Tensor parameter_gradient(const at::Tensor& x, const at::Tensor& labels, const at::Tensor& coefficients,
-                                const at::Tensor& slopes, nn::Tensors& into) override {
-    return engine::parameter_gradient(graph_, exact_weights_, x, labels, coefficients, slopes, into);
+                                const at::Tensor& slopes, nn::Tensors& into, const nn::Dropout* dropout) override {
+    return engine::parameter_gradient(graph_, exact_weights_, x, labels, coefficients, slopes, into, dropout);
   }
 
   energy::EnergyPtr given(const at::Tensor& labels) override;
@@ -278,19 +293,7 @@ class TensorEngine : public Prepared, public std::enable_shared_from_this<Tensor
                                                  : "f32");
   }
 
-  double operations() const override {
-    const auto shapes = nn::shapes(graph_);
-    double sum = 0;
-    for (std::size_t i = 0; i < graph_.nodes.size(); ++i) {
-      const Node& n = graph_.nodes[i];
-      if (n.op != Op::conv2d && n.op != Op::linear) continue;
-      double each = 2.0 * static_cast<double>(n.in);
-      if (n.op == Op::conv2d) each *= static_cast<double>(n.k * n.k);
-      for (const auto d : shapes[i]) each *= static_cast<double>(d);
-      sum += 2 * each;
-    }
-    return sum;
-  }
+  double operations() const override { return engine::operations(graph_); }
 
   bool takes(const at::Tensor& x) const { return x.device() == device_ && x.scalar_type() == exact_; }
 
@@ -303,14 +306,11 @@ class TensorEngine : public Prepared, public std::enable_shared_from_this<Tensor
   void evaluate(const at::Tensor& x, const at::Tensor& labels, at::Tensor& energies, at::Tensor* gradient) const {
     const at::NoGradGuard no_grad;
     const MeasureConvolutions measure;
-    if (graph_.classes > 0 && (!labels.defined() || labels.dim() != 1 || labels.size(0) != x.size(0))) {
-      throw UserError(
-          fmt::format("network: expected one label in [0, {}) for each of {} inputs", graph_.classes, x.size(0)));
-    }
-    std::vector<at::Tensor> values(graph_.nodes.size());
+    graph_.check_labels(labels, x.size(0));
+    std::vector<at::Tensor> values(sampled_.nodes.size());
     std::vector<Kept> kept(steps_.size());
     for (std::size_t i = 0; i < values.size(); ++i) {
-      if (graph_.nodes[i].op == Op::input) values[i] = x.detach();
+      if (sampled_.nodes[i].op == Op::input) values[i] = x.detach();
     }
     for (std::size_t i = 0; i < steps_.size(); ++i) forward(steps_[i], labels, values, kept[i]);
     energies = values.back().to(exact_);
@@ -320,16 +320,29 @@ class TensorEngine : public Prepared, public std::enable_shared_from_this<Tensor
     for (std::size_t i = steps_.size(); i-- > 0;) backward(steps_[i], labels, values, kept[i], sums);
     *gradient = at::zeros_like(x, at::MemoryFormat::Contiguous);
     for (std::size_t i = 0; i < values.size(); ++i) {
-      if (graph_.nodes[i].op == Op::input && sums.total(static_cast<int>(i)).defined())
+      if (sampled_.nodes[i].op == Op::input && sums.total(static_cast<int>(i)).defined())
         gradient->copy_(sums.total(static_cast<int>(i)));
     }
   }
 
  private:
-  const Node& head(const Step& s) const { return graph_.nodes[static_cast<std::size_t>(s.head)]; }
+  const Node& head(const Step& s) const { return sampled_.nodes[static_cast<std::size_t>(s.head)]; }
   const at::Tensor& exact(const std::string& name) const { return exact_weights_.at(name); }
   at::Tensor by_label(const std::string& name, const at::Tensor& labels) const {
-    return name.empty() ? at::Tensor() : exact(name).index_select(0, labels);
+    if (name.empty()) return {};
+    return graph_.conditions > 0 ? at::matmul(labels, exact(name)) : exact(name).index_select(0, labels);
+  }
+  /// Labels as planes beside a picture: one-hot, or the numbers.
+  at::Tensor planes(const at::Tensor& labels, const at::Tensor& beside) const {
+    at::Tensor rows = labels;
+    if (graph_.classes > 0) {
+      rows = at::zeros({labels.size(0), graph_.classes}, beside.options());
+      rows.scatter_(1, labels.unsqueeze(1), 1);
+    }
+    return rows.to(beside.scalar_type())
+        .unsqueeze(-1)
+        .unsqueeze(-1)
+        .expand({beside.size(0), rows.size(1), beside.size(2), beside.size(3)});
   }
   const at::Tensor& layer(const Node& n) const {  // a layer to one number is exact
     const auto found = packed_.find(n.name + ".weight");
@@ -352,7 +365,7 @@ class TensorEngine : public Prepared, public std::enable_shared_from_this<Tensor
       out = y;
       if (silu_in_norm(s)) return;
     } else {
-      out = s.head < 0 ? in : operate(head(s), in, values, kept);
+      out = s.head < 0 ? in : operate(head(s), in, labels, values, kept);
     }
     if (!s.elementwise()) return;
     fused::Epilogue e{.label_bias = by_label(s.label_bias, labels),
@@ -367,8 +380,12 @@ class TensorEngine : public Prepared, public std::enable_shared_from_this<Tensor
     if (s.activation != Activation::none) kept.before = s.keeps_after() ? y : z;
   }
 
-  at::Tensor operate(const Node& n, const at::Tensor& in, const std::vector<at::Tensor>& values, Kept& kept) const {
-    const auto second = [&]() -> const at::Tensor& { return values[static_cast<std::size_t>(n.inputs[1])]; };
+  at::Tensor operate(const Node& n, const at::Tensor& in, const at::Tensor& labels,
+                     const std::vector<at::Tensor>& values, Kept& kept) const {
+    const auto other = [&](std::size_t i) -> const at::Tensor& {
+      return values[static_cast<std::size_t>(n.inputs[i])];
+    };
+    const auto second = [&]() -> const at::Tensor& { return other(1); };
     const auto but_first = [](const at::Tensor& t) {
       std::vector<std::int64_t> dims;
       for (std::int64_t d = 1; d < t.dim(); ++d) dims.push_back(d);
@@ -404,13 +421,19 @@ class TensorEngine : public Prepared, public std::enable_shared_from_this<Tensor
         return 0.5 * in.to(exact_).square().sum(but_first(in));
       case Op::squeeze:
         return in.squeeze(1);
+      case Op::label_planes:
+        return at::cat({in, planes(labels, in)}, 1);
+      case Op::attention: {
+        const at::Tensor q = tokens(in).to(compute_), k = tokens(second()).to(compute_),
+                         v = tokens(other(2)).to(compute_);
+        kept.share = at::softmax(at::matmul(q, k.transpose(1, 2)).to(exact_) * scale(in), -1);
+        return picture(at::matmul(kept.share.to(compute_), v), in);
+      }
       case Op::label_bias:
       case Op::label_gain:
       case Op::leaky_relu:
       case Op::silu:
       case Op::group_norm:
-      case Op::label_planes:
-      case Op::attention:
       case Op::dropout:
       case Op::input:
         break;
@@ -503,6 +526,22 @@ class TensorEngine : public Prepared, public std::enable_shared_from_this<Tensor
       case Op::squeeze:
         give(g.unsqueeze(1));
         break;
+      case Op::label_planes:
+        give(g.narrow(1, 0, in.size(1)));
+        break;
+      case Op::attention: {
+        const at::Tensor &keys = values[static_cast<std::size_t>(n.inputs[1])],
+                         &all = values[static_cast<std::size_t>(n.inputs[2])];
+        const at::Tensor q = tokens(in).to(compute_), k = tokens(keys).to(compute_), v = tokens(all).to(compute_),
+                         up = tokens(g).to(compute_);
+        const at::Tensor of_share = at::matmul(up, v.transpose(1, 2)).to(exact_);
+        const at::Tensor of_scores =
+            (at::_softmax_backward_data(of_share, kept.share, -1, exact_) * scale(in)).to(compute_);
+        give(picture(at::matmul(of_scores, k), in));
+        sums.add(n.inputs[1], picture(at::matmul(of_scores.transpose(1, 2), q), keys));
+        sums.add(n.inputs[2], picture(at::matmul(kept.share.to(compute_).transpose(1, 2), up), all));
+        break;
+      }
       default:
         break;  // operate() would have refused it
     }
@@ -510,7 +549,7 @@ class TensorEngine : public Prepared, public std::enable_shared_from_this<Tensor
 
   friend class TensorEnergy;
 
-  nn::Graph graph_;
+  nn::Graph graph_, sampled_;
   std::vector<Step> steps_;
   at::Device device_;
   at::ScalarType compute_, exact_;
@@ -552,8 +591,9 @@ class TensorEnergy : public energy::Energy {
 };
 
 energy::EnergyPtr TensorEngine::given(const at::Tensor& labels) {
-  const bool labelled = graph_.classes > 0 && labels.defined();
-  if (labelled && labels.numel() > 0) {
+  const bool labelled = graph_.conditional() && labels.defined();
+  if (labelled) graph_.check_labels(labels, labels.dim() > 0 ? labels.size(0) : 0);
+  if (labelled && graph_.classes > 0 && labels.numel() > 0) {
     const auto low = labels.min().item<std::int64_t>(), high = labels.max().item<std::int64_t>();
     if (low < 0 || high >= graph_.classes)
       throw UserError(fmt::format("network: expected labels in [0, {}), got {}", graph_.classes, low < 0 ? low : high));
@@ -573,7 +613,10 @@ energy::EnergyPtr TensorEngine::given(const at::Tensor& labels) {
   }
   if (!slot) {
     slot = std::make_unique<Slot>();
-    if (labelled) slot->labels = at::empty(labels.sizes(), at::TensorOptions().dtype(at::kLong).device(device_));
+    if (labelled) {
+      slot->labels =
+          at::empty(labels.sizes(), at::TensorOptions().dtype(graph_.classes > 0 ? at::kLong : exact_).device(device_));
+    }
   }
   if (labelled) slot->labels.copy_(labels);
   return std::make_shared<TensorEnergy>(shared_from_this(), std::move(slot));

@@ -26,8 +26,9 @@ class Kernel {
  public:
   virtual ~Kernel() = default;
   virtual StepInfo transition(const energy::Energy& energy, Chains& chains, Position position) const = 0;
-  /// All steps of a run in a row; the last one's info, with non_finite of all. For kernels that can do it faster.
-  virtual StepInfo transitions(const energy::Energy& energy, Chains& chains, std::int64_t steps) const;
+  /// `steps` steps of a run in a row, from `first` on; the last one's info, with non_finite of all. For kernels that
+  /// can do it faster.
+  virtual StepInfo transitions(const energy::Energy& energy, Chains& chains, Position first, std::int64_t steps) const;
 };
 
 using OnStep = std::function<void(Position, const StepInfo&, const Chains&)>;

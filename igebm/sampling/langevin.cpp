@@ -189,14 +189,29 @@ StepInfo Langevin::step(const energy::Energy& energy, Chains& chains, Position p
   return summarise(sums, elements);
 }
 
-StepInfo Langevin::transitions(const energy::Energy& energy, Chains& chains, std::int64_t steps) const {
-  if (chains.x.is_cuda()) return on_device(energy, chains, {0, steps}, steps);
-  if (steps > 0 && is_fused(energy, chains)) return fused(energy, chains, {0, steps}, steps);
+at::Tensor Langevin::gradient_point(const Chains& chains, Position position) const {
+  at::Tensor x = chains.x.to(c10::kCPU).clone(at::MemoryFormat::Contiguous);
+  const double sigma = options_.noise * std::sqrt(temperature(options_, position));
+  if (options_.noise_first && sigma > 0) {
+    const at::Tensor stream = chains.stream.cpu(), steps = chains.steps.cpu();
+    const auto rows = static_cast<std::size_t>(chains.size());
+    at::Tensor noise = at::empty(x.sizes());
+    random_normal_rows(seed_, Purpose::langevin_noise, {stream.const_data_ptr<std::int64_t>(), rows},
+                       {steps.const_data_ptr<std::int64_t>(), rows}, x.numel() / std::max<std::int64_t>(x.size(0), 1),
+                       noise.data_ptr<float>());
+    x.add_(noise, static_cast<float>(sigma));
+  }
+  return x.to(chains.x.device());
+}
+
+StepInfo Langevin::transitions(const energy::Energy& energy, Chains& chains, Position first, std::int64_t steps) const {
+  if (chains.x.is_cuda()) return on_device(energy, chains, first, steps);
+  if (steps > 0 && is_fused(energy, chains)) return fused(energy, chains, first, steps);
   StepInfo info;
   std::int64_t non_finite = 0;
   Scratch scratch;
   for (std::int64_t k = 0; k < steps; ++k) {
-    info = step(energy, chains, {k, steps}, scratch);
+    info = step(energy, chains, {first.step + k, first.total}, scratch);
     non_finite += info.non_finite;
   }
   info.non_finite = non_finite;

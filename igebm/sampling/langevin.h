@@ -34,7 +34,10 @@ class Langevin : public Kernel {
   Langevin(const LangevinOptions& options, std::uint64_t seed);
   StepInfo transition(const energy::Energy& energy, Chains& chains, Position position) const override;
   /// An energy that needs no tensors (Energy::evaluate) is moved block by block of chains, all steps within the cache.
-  StepInfo transitions(const energy::Energy& energy, Chains& chains, std::int64_t steps) const override;
+  StepInfo transitions(const energy::Energy& energy, Chains& chains, Position first, std::int64_t steps) const override;
+  /// Where the step at `position` will take its gradient, (N, ...): a copy of the chains' x, with noise_first plus that
+  /// step's noise.
+  at::Tensor gradient_point(const Chains& chains, Position position) const;
 
  private:
   /// What the steps of a run write again and again.

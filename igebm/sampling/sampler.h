@@ -14,10 +14,17 @@ struct SamplerOptions {
   /// diffusion more finely; they do not go further.
   double time = 0;
   LangevinOptions langevin = {};
+  /// Models that take the steps in turn, as IGEBM's best figures do with the last 10 checkpoints; whoever samples
+  /// brings as many.
+  std::int64_t ensemble = 1;
 };
 
 /// Moves chains through flow and Langevin. Reports every step: positions count both stages together.
 void sample(const SamplerOptions& options, const energy::Energy& energy, Chains& chains, std::uint64_t seed,
             const OnStep& on_step = {});
+
+/// The same with an ensemble's energies, oldest first: each step is another's, in turn, the last one's the newest's.
+void sample(const SamplerOptions& options, const std::vector<energy::EnergyPtr>& energies, Chains& chains,
+            std::uint64_t seed, const OnStep& on_step = {});
 
 }  // namespace igebm::sampling

@@ -110,6 +110,11 @@ void write_checkpoint(const fs::path& run, const Checkpoint& c, const std::strin
   }
 }
 
+bool is_regular(const fs::path& folder) {
+  const auto json = nlohmann::json::parse(io::read_file(folder / "checkpoint.json"), nullptr, false);
+  return json.is_object() && json.value("regular", false);
+}
+
 bool is_step(const std::string& name) {
   return !name.empty() && name.find_first_not_of("0123456789") == std::string::npos;
 }
@@ -129,10 +134,17 @@ std::vector<fs::path> list_checkpoints(const fs::path& run) {
 
 void save_checkpoint(const fs::path& run, const Checkpoint& c, std::int64_t keep) {
   write_checkpoint(run, c, fmt::format("{:06}", c.step));
-  if (keep > 0) {
+  if (keep > 0 && c.regular) {
     std::error_code error;
-    auto folders = list_checkpoints(run);
-    for (std::size_t i = 0; i + static_cast<std::size_t>(keep) < folders.size(); ++i) fs::remove_all(folders[i], error);
+    std::int64_t kept = 0;
+    const auto folders = list_checkpoints(run);
+    for (auto folder = folders.rbegin(); folder != folders.rend(); ++folder) {
+      if (kept == keep || !is_regular(*folder)) {
+        fs::remove_all(*folder, error);
+      } else {
+        ++kept;
+      }
+    }
   }
 }
 
@@ -198,6 +210,32 @@ Model load_model(const fs::path& path, bool raw) {
   }
   const fs::path average = folder / "average.safetensors";
   return read_model(!raw && fs::exists(average) ? average : folder / "network.safetensors");
+}
+
+fs::path run_of(const fs::path& what) {
+  const fs::path run = fs::exists(what / "checkpoint.json") ? fs::canonical(what).parent_path().parent_path() : what;
+  if (!fs::exists(run / "recipe.toml"))
+    throw UserError(fmt::format("{}: not a run (no recipe.toml in it)", what.string()));
+  return run;
+}
+
+std::vector<Model> load_ensemble(const fs::path& path, std::int64_t count, bool raw) {
+  std::vector<Model> models = {load_model(path, raw)};
+  if (count == 1) return models;
+  const std::int64_t newest = std::stoll(models[0].metadata.at("step"));
+  const fs::path run = run_of(path);
+  const auto folders = list_checkpoints(run);
+  for (auto folder = folders.rbegin(); folder != folders.rend(); ++folder) {
+    if (static_cast<std::int64_t>(models.size()) == count) break;
+    if (std::stoll(folder->filename()) < newest && is_regular(*folder)) models.push_back(load_model(*folder, raw));
+  }
+  if (static_cast<std::int64_t>(models.size()) < count) {
+    throw UserError(
+        fmt::format("{}: {} checkpoints up to step {}, expected {} for the ensemble; train.keep says how many are kept",
+                    run.string(), models.size(), newest, count));
+  }
+  std::reverse(models.begin(), models.end());
+  return models;
 }
 
 }  // namespace igebm::training

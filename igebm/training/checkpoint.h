@@ -38,8 +38,8 @@ struct Checkpoint {
   std::map<std::string, nn::Tensors> state;  ///< state.safetensors: "optimizer", "<objective>", …, tensors by name
 };
 
-/// Writes checkpoint and removes what exceeds the newest `keep` (0: removes none). Disk full: UserError, and what
-/// was there is left as it was.
+/// Writes checkpoint and removes what exceeds the newest `keep` (0: removes none); an interruption's does not count,
+/// and goes with the regular one after it. Disk full: UserError, and what was there is left as it was.
 void save_checkpoint(const std::filesystem::path& run, const Checkpoint& checkpoint, std::int64_t keep);
 
 /// The same as checkpoints/best, in place of the one before; nothing else removes it.
@@ -51,8 +51,15 @@ std::filesystem::path find_best(const std::filesystem::path& run);
 /// Throws UserError naming the file that is missing, truncated, changed, foreign or from a newer version.
 Checkpoint load_checkpoint(const std::filesystem::path& folder);
 
+/// The run that `what`, its folder or one of its checkpoints, belongs to; throws UserError where it is neither.
+std::filesystem::path run_of(const std::filesystem::path& what);
+
 /// A model from a run's or checkpoint's folder or a .safetensors file; averaged weights where they exist unless `raw`.
 Model load_model(const std::filesystem::path& path, bool raw = false);
+
+/// The same, after the models of the `count` - 1 regular checkpoints of its run before it, oldest first. Throws
+/// UserError where there are fewer.
+std::vector<Model> load_ensemble(const std::filesystem::path& path, std::int64_t count, bool raw = false);
 
 /// Folders of the run's checkpoints, oldest first.
 std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path& run);

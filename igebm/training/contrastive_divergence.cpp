@@ -1,20 +1,50 @@
+#include "igebm/training/contrastive_divergence.h"
+
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 
-#include <cmath>
-
-#include "igebm/training/objective.h"
+#include "igebm/base/error.h"
 
 namespace igebm::training {
+namespace {
 
-at::Tensor contrastive_divergence(const at::Tensor& positive, const at::Tensor& negative, double energy_l2) {
-  at::Tensor loss = positive.mean() - negative.mean();
+[[noreturn]] void unknown(const std::string& form) {
+  throw UserError(fmt::format(
+      "contrastive divergence: form: expected \"linear\", \"logsumexp\" or \"softplus\", got \"{}\"", form));
+}
+
+}  // namespace
+
+at::Tensor contrastive_divergence(const std::string& form, const at::Tensor& positive, const at::Tensor& negative,
+                                  double energy_l2) {
+  at::Tensor loss;
+  if (form == "linear") {
+    loss = positive.mean() - negative.mean();
+  } else if (form == "logsumexp") {
+    loss = positive.mean() - at::dot(at::softmax(-negative.detach(), 0), negative);
+  } else if (form == "softplus") {
+    loss = at::softplus(positive - negative).mean();
+  } else {
+    unknown(form);
+  }
   if (energy_l2 != 0) loss = loss + energy_l2 * (positive.square().mean() + negative.square().mean());
   return loss;
 }
 
+at::Tensor contrast_slopes(const std::string& form, const at::Tensor& energies) {
+  const std::int64_t count = energies.size(0) / 2;
+  const at::Tensor positive = energies.slice(0, 0, count), negative = energies.slice(0, count);
+  const at::Tensor each = at::full({count}, 1.0 / static_cast<double>(count), energies.options());
+  if (form == "linear") return at::cat({each, -each});
+  if (form == "logsumexp") return at::cat({each, -at::softmax(-negative, 0)});
+  if (form != "softplus") unknown(form);
+  const at::Tensor pair = each * at::sigmoid(positive - negative);
+  return at::cat({pair, -pair});
+}
+
 ContrastiveDivergence::ContrastiveDivergence(const ContrastiveDivergenceOptions& options,
                                              const std::vector<std::int64_t>& shape)
-    : options_(options), buffer_(options.replay, options.start, shape) {}
+    : options_(options), buffer_(options.replay, options.start, shape, options.langevin.low, options.langevin.high) {}
 
 Loss ContrastiveDivergence::loss(const Step& step) {
   // The buffer is the host's.
@@ -33,28 +63,47 @@ Loss ContrastiveDivergence::loss(const Step& step) {
     chains.put(rows, fresh);
   }
   const auto energy = step.frozen.given(chains.labels);
-  const auto info = sampling::run(sampling::Langevin(options_.langevin, step.seed), *energy, chains, options_.steps);
+  const sampling::Langevin langevin(options_.langevin, step.seed);
+  const bool by_end = options_.end.kl > 0 || options_.end.entropy > 0;
+  sampling::StepInfo info;
+  at::Tensor before, pool;
+  if (by_end) {
+    const sampling::Position last{options_.steps - 1, options_.steps};
+    out.non_finite += langevin.transitions(*energy, chains, {0, options_.steps}, last.step).non_finite;
+    before = langevin.gradient_point(chains, last);
+    info = langevin.transition(*energy, chains, last);
+    pool = buffer_.others(taken, options_.end.pool, step.seed, step.step).to(device);
+  } else {
+    info = sampling::run(langevin, *energy, chains, options_.steps);
+  }
   out.non_finite += info.non_finite;
   buffer_.put(taken);
 
-  // Data and samples in one batch: one pass through the network each way.
+  // Data and samples in one batch: one pass through the network each way, and one more forward where the slopes depend
+  // on the energies.
   const std::int64_t count = step.data.size(0);
   const at::Tensor labels = step.labels.defined() ? at::cat({step.labels, chains.labels}) : at::Tensor();
-  // dL/dE_i = +-1 / N + 2 energy_l2 E_i / N
-  const double each = options_.weight / static_cast<double>(count);
-  at::Tensor coefficients = at::full({2 * count}, each, step.data.options());
-  coefficients.slice(0, count).neg_();
-  const at::Tensor slopes = options_.energy_l2 == 0
-                                ? at::Tensor()
-                                : at::full({2 * count}, 2 * options_.energy_l2 * each, step.data.options());
-  const at::Tensor energies =
-      step.frozen.parameter_gradient(at::cat({step.data, chains.x}), labels, coefficients, slopes, out.gradients);
+  const at::Tensor x = at::cat({step.data, chains.x});
+  at::Tensor energies = options_.form == "linear" ? at::empty({2 * count}, step.data.options())
+                                                  : step.frozen.given(labels)->energy(x).to(step.data.scalar_type());
+  const at::Tensor coefficients = options_.weight * contrast_slopes(options_.form, energies);
+  // Those of energy_l2: 2 energy_l2 E / N
+  const double twice = 2 * options_.energy_l2 * options_.weight / static_cast<double>(count);
+  const at::Tensor by_energy = twice == 0 ? at::Tensor() : at::full({2 * count}, twice, step.data.options());
+  energies = step.frozen.parameter_gradient(x, labels, coefficients, by_energy, out.gradients);
   const at::Tensor positive = energies.slice(0, 0, count), negative = energies.slice(0, count);
-  out.value = options_.weight * contrastive_divergence(positive, negative, options_.energy_l2);
+  out.value = options_.weight * contrastive_divergence(options_.form, positive, negative, options_.energy_l2);
   out.metrics = {{"energy/data", positive.mean().item<double>()},
                  {"energy/samples", negative.mean().item<double>()},
                  {"langevin/gradient_norm", info.gradient_norm},
                  {"langevin/clipped_share", info.clipped_share}};
+  if (by_end && out.non_finite == 0) {
+    const ChainEnd end = chain_end(step, options_.end, options_.langevin, options_.weight, before, chains.x,
+                                   chains.labels, pool, out.gradients);
+    out.value += options_.weight * end.value;
+    out.metrics.emplace_back("chain_end/loss", end.value);
+    if (options_.end.entropy > 0) out.metrics.emplace_back("chain_end/neighbour_distance", end.distance);
+  }
   return out;
 }
 

@@ -1,5 +1,6 @@
 #include "igebm/training/recipe.h"
 
+#include <cmath>
 #include <limits>
 
 #include "igebm/base/error.h"
@@ -61,9 +62,24 @@ void describe(Fields& f, EnergyMatchingOptions& o) {
   f.field("transport", o.transport, "pair noise and data by minibatch optimal transport");
 }
 
+void describe(Fields& f, ReplayAugmentation& o) {
+  f.field("share", o.share, share, "of the pictures taken from the buffer that are changed before they go on");
+  f.field("flip", o.flip, "mirrored with probability 1/2");
+  f.field("area", o.area, Range{0, 1, true}, "least share of the area that a crop keeps, enlarged; 1: no crop");
+  f.field("brightness", o.brightness, share, "pictures times a factor from [1 - b, 1 + b]");
+  f.field("contrast", o.contrast, share, "the same of distances to the picture's mean grey");
+  f.field("saturation", o.saturation, share, "the same of distances to each pixel's grey");
+  f.field("blur", o.blur, Range{0, 100}, "greatest standard deviation, pixels, of half the pictures; 0: none");
+  if (o.blur > 0 && o.blur < 0.1) f.problem("blur", "expected 0 or at least 0.1");
+}
+
 void describe(Fields& f, ContrastiveDivergenceOptions& o) {
   f.field("weight", o.weight, positive, "of this term in the loss");
+  f.field("form", o.form, {"linear", "logsumexp", "softplus"}, "of the contrast between data and samples");
   f.field("energy_l2", o.energy_l2, not_negative, "coefficient of E(x+)^2 + E(x-)^2");
+  f.field("kl", o.end.kl, not_negative, "weight of the energy at the chains' ends, through their last step; 0: none");
+  f.field("entropy", o.end.entropy, not_negative, "weight of log the distance from there to earlier samples; 0: none");
+  f.field("entropy_pool", o.end.pool, count_from_one, "earlier samples, from the buffer, that the nearest is among");
   f.field("steps", o.steps, count_from_one, "Langevin steps a training step");
   f.field("buffer", o.replay.size, count_from_one, "chains in the replay buffer");
   f.field("restart_share", o.replay.restart_share, share, "of chains that start anew");
@@ -72,6 +88,11 @@ void describe(Fields& f, ContrastiveDivergenceOptions& o) {
   describe(f, o.start);
   describe(f, o.flow);
   describe(f, o.langevin);
+  f.section("augment", [&](Fields& g) {
+    describe(g, o.replay.augment);
+    if (o.replay.augment.share > 0 && !(std::isfinite(o.langevin.low) && std::isfinite(o.langevin.high)))
+      g.problem("share", "contrastive_divergence's low and high, black and white to it, must be given");
+  });
   if (o.replay.restart_share + o.replay.data_share > 1)
     f.problem("restart_share", "restart_share and data_share together exceed 1");
   if (o.langevin.low >= o.langevin.high) f.problem("low", "low must be below high");
@@ -192,6 +213,10 @@ void describe(Fields& f, Recipe& r) {
     g.field("steps", r.sampling.steps, count_from_zero, "Langevin steps");
     g.field("time", r.sampling.time, not_negative,
             "above 0: step_size = time / steps, so that more steps are finer ones");
+    g.field("ensemble", r.sampling.ensemble, count_from_one,
+            "checkpoints, the newest, that take the steps in turn; pictures while training are the newest's alone");
+    if (r.output.keep > 0 && r.sampling.ensemble > r.output.keep)
+      g.problem("ensemble", "more than the checkpoints that train.keep leaves");
     describe(g, r.sampling.start);
     describe(g, r.sampling.flow);
     describe(g, r.sampling.langevin);
@@ -224,6 +249,17 @@ Recipe read_recipe(const std::string& path, const std::vector<std::string>& assi
   Recipe recipe;
   file.apply([&](Fields& f) { describe(f, recipe); });
   return recipe;
+}
+
+Objectives make_objectives(const PhaseOptions& p, const std::vector<std::int64_t>& shape) {
+  Objectives all;
+  if (p.has_energy_matching) all.emplace_back("energy_matching", std::make_unique<EnergyMatching>(p.energy_matching));
+  if (p.has_contrastive_divergence) {
+    all.emplace_back("contrastive_divergence",
+                     std::make_unique<ContrastiveDivergence>(p.contrastive_divergence, shape));
+  }
+  if (p.has_classification) all.emplace_back("classification", std::make_unique<Classification>(p.classification));
+  return all;
 }
 
 nn::Graph build_graph(const NetworkOptions& o, const std::vector<std::int64_t>& input_shape, std::int64_t classes,

@@ -9,7 +9,8 @@
 #include "igebm/io/recipe.h"
 #include "igebm/nn/architectures.h"
 #include "igebm/training/classification.h"
-#include "igebm/training/objective.h"
+#include "igebm/training/contrastive_divergence.h"
+#include "igebm/training/energy_matching.h"
 #include "igebm/training/optimizer.h"
 
 /// A recipe: everything a run is made of, as options that map one to one onto the TOML file.
@@ -87,6 +88,10 @@ void describe(io::Fields& fields, Recipe& recipe);
 
 /// The recipe in a file, with "section.key=value" assignments on top. Throws UserError.
 Recipe read_recipe(const std::string& path, const std::vector<std::string>& assignments);
+
+/// A phase's objectives by name, which is that of their section. shape: of one record of the data.
+using Objectives = std::vector<std::pair<std::string, std::unique_ptr<Objective>>>;
+Objectives make_objectives(const PhaseOptions& phase, const std::vector<std::int64_t>& shape);
 
 /// The network for data of `classes` classes, of whose conditions the options pick `conditions` columns.
 nn::Graph build_graph(const NetworkOptions& options, const std::vector<std::int64_t>& input_shape, std::int64_t classes,

@@ -1,20 +1,28 @@
 #include "igebm/training/replay_buffer.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <numeric>
 
 #include "igebm/base/error.h"
 #include "igebm/base/random.h"
+#include "igebm/data/augment.h"
 
 namespace igebm::training {
 
 ReplayBuffer::ReplayBuffer(const ReplayOptions& options, const sampling::StartOptions& start,
-                           const std::vector<std::int64_t>& shape)
-    : options_(options), start_(start) {
+                           const std::vector<std::int64_t>& shape, double low, double high)
+    : options_(options), start_(start), low_(low), high_(high) {
+  if (options.augment.share > 0) {
+    if (shape.size() != 3) throw UserError("contrastive_divergence.augment: pictures only; these data are points");
+    if (!std::isfinite(low) || !std::isfinite(high))
+      throw UserError("contrastive_divergence.augment: low and high, black and white, must be finite");
+  }
   std::vector<std::int64_t> size = {options.size};
   size.insert(size.end(), shape.begin(), shape.end());
   chains_ = {at::zeros(size, options.compact ? at::kByte : at::kFloat), at::zeros({options.size}, at::kLong),
@@ -52,7 +60,7 @@ ReplayBuffer::Taken ReplayBuffer::take(const at::Tensor& data, const at::Tensor&
 
   at::Tensor anew = at::zeros({count}, at::kBool);
   bool* anew_flags = anew.data_ptr<bool>();
-  std::vector<std::int64_t> restarted, from_data;
+  std::vector<std::int64_t> restarted, from_data, kept;
   const std::int64_t* stream = chains.stream.const_data_ptr<std::int64_t>();
   for (std::int64_t i = 0; i < count; ++i) {
     const double u = random_uniform({seed, Purpose::replay, static_cast<std::uint64_t>(options_.size + i), at_step});
@@ -61,8 +69,11 @@ ReplayBuffer::Taken ReplayBuffer::take(const at::Tensor& data, const at::Tensor&
     } else if (stream[i] < 0 || u < options_.data_share + options_.restart_share) {
       restarted.push_back(i);
       anew_flags[i] = true;
+    } else {
+      kept.push_back(i);
     }
   }
+  augment(chains.x, kept, seed, step);
   const auto start = [&](const std::vector<std::int64_t>& which, const sampling::Chains& from) {
     if (which.empty()) return;
     const at::Tensor index = at::tensor(which, at::kLong);
@@ -74,6 +85,53 @@ ReplayBuffer::Taken ReplayBuffer::take(const at::Tensor& data, const at::Tensor&
   start(from_data, {data, fresh.labels, fresh.stream, fresh.steps});
   if (!labels.defined()) chains.labels = at::Tensor();
   return {chains, rows, anew};
+}
+
+at::Tensor ReplayBuffer::others(const Taken& taken, std::int64_t count, std::uint64_t seed, std::int64_t step) const {
+  at::Tensor free = chains_.stream.ge(0);  // those that never moved are no samples
+  free.index_fill_(0, taken.rows, false);
+  const at::Tensor rows = free.nonzero().squeeze(1);
+  count = std::min(count, rows.size(0));
+  std::int64_t* row = rows.data_ptr<std::int64_t>();
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto place = static_cast<std::uint64_t>(2 * options_.size + i);
+    std::swap(
+        row[i],
+        row[i + random_index({seed, Purpose::replay, place, static_cast<std::uint32_t>(step)}, rows.size(0) - i)]);
+  }
+  return unpack(chains_.x.index_select(0, rows.slice(0, 0, count)));
+}
+
+void ReplayBuffer::augment(const at::Tensor& x, const std::vector<std::int64_t>& rows, std::uint64_t seed,
+                           std::int64_t step) const {
+  const ReplayAugmentation& a = options_.augment;
+  if (a.share <= 0) return;
+  const data::PictureShape shape{x.size(1), x.size(2), x.size(3)};
+  const data::ColourChange colours{a.brightness, a.contrast, a.saturation};
+  const std::int64_t elements = x[0].numel();
+  const auto low = static_cast<float>(low_), range = static_cast<float>(high_ - low_);
+  at::parallel_for(0, static_cast<std::int64_t>(rows.size()), 4, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t r = begin; r < end; ++r) {
+      const std::int64_t i = rows[static_cast<std::size_t>(r)];
+      const RandomPlace place{seed, Purpose::replay, static_cast<std::uint64_t>(3 * options_.size + i),
+                              static_cast<std::uint32_t>(step)};
+      std::array<float, 8> u{};
+      random_uniform(place, u);
+      if (u[7] >= a.share) continue;
+      float* picture = x.data_ptr<float>() + i * elements;
+      if (a.area < 1) data::random_resized_crop(picture, shape, a.area, place);
+      if (a.flip && u[0] < 0.5F) {
+        for (std::int64_t line = 0; line < elements; line += shape.width)
+          std::reverse(picture + line, picture + line + shape.width);
+      }
+      if (colours.brightness > 0 || colours.contrast > 0 || colours.saturation > 0) {
+        for (std::int64_t j = 0; j < elements; ++j) picture[j] = (picture[j] - low) / range;
+        data::random_colour(picture, shape, 1, colours, place);
+        for (std::int64_t j = 0; j < elements; ++j) picture[j] = low + picture[j] * range;
+      }
+      if (a.blur > 0) data::random_blur(picture, shape, a.blur, place);
+    }
+  });
 }
 
 void ReplayBuffer::put(const Taken& taken) {

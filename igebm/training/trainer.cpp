@@ -6,15 +6,14 @@
 #include <fmt/format.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include <algorithm>
 #include <cmath>
-#include <fstream>
-#include <nlohmann/json.hpp>
 
 #include "igebm/base/device.h"
 #include "igebm/base/error.h"
 #include "igebm/io/files.h"
-#include "igebm/io/picture.h"
-#include "igebm/io/tensorboard.h"
+#include "igebm/training/draw.h"
+#include "igebm/training/record.h"
 
 namespace igebm::training {
 namespace {
@@ -54,12 +53,11 @@ struct Trainer::State {
   Adam adam;
   Average average;
   std::shared_ptr<engine::Prepared> frozen;
-  std::vector<std::pair<std::string, std::unique_ptr<Objective>>> objectives;
+  Objectives objectives;
   std::int64_t step = 0, rollbacks = 0;
   std::int64_t saved_step = -1;      // of the newest checkpoint
   std::int64_t rolled_back_to = -1;  // by the last rollback
-  std::ofstream metrics;
-  std::optional<io::EventFile> events;  // for TensorBoard
+  std::optional<Record> record;      // once the run has a folder
   Judge judge;
   std::optional<Best> best;
 
@@ -83,19 +81,6 @@ struct Trainer::State {
   const PhaseOptions& phase() const { return recipe.phases[place(recipe, step).first]; }
   bool classifies() const { return network.graph().outputs > 0; }
 
-  void make_objectives() {
-    objectives.clear();
-    const PhaseOptions& p = phase();
-    if (p.has_energy_matching)
-      objectives.emplace_back("energy_matching", std::make_unique<EnergyMatching>(p.energy_matching));
-    if (p.has_contrastive_divergence) {
-      objectives.emplace_back("contrastive_divergence",
-                              std::make_unique<ContrastiveDivergence>(p.contrastive_divergence, data.shape()));
-    }
-    if (p.has_classification)
-      objectives.emplace_back("classification", std::make_unique<Classification>(p.classification));
-  }
-
   void enter_phase() {
     const PhaseOptions& p = phase();
     if (step > 0 && p.from_average) {
@@ -104,13 +89,11 @@ struct Trainer::State {
     }
     adam = Adam(network.parameters());
     average = Average(network.parameters());
-    make_objectives();
-    observer.message(fmt::format("phase {}: {} steps of {}", p.name, p.steps,
-                                 p.has_energy_matching && p.has_contrastive_divergence
-                                     ? "energy matching and contrastive divergence"
-                                 : p.has_energy_matching ? "energy matching"
-                                 : p.has_classification  ? "classification"
-                                                         : "contrastive divergence"));
+    objectives = make_objectives(phase(), data.shape());
+    std::string text;
+    for (const auto& [name, _] : objectives) text += (text.empty() ? "" : " and ") + name;
+    std::replace(text.begin(), text.end(), '_', ' ');
+    observer.message(fmt::format("phase {}: {} steps of {}", p.name, p.steps, text));
   }
 
   /// The engine's algorithms are measured before the first step and kept with the run: a resume repeats them.
@@ -142,8 +125,7 @@ struct Trainer::State {
     c.step = step;
     c.regular = regular;
     c.rollbacks = rollbacks;
-    metrics.flush();
-    c.metrics_bytes = static_cast<std::int64_t>(fs::file_size(run / "metrics.jsonl"));
+    c.metrics_bytes = record->bytes();
     c.threads = at::get_num_threads();
     c.engine = frozen->description();
     c.best = best;
@@ -177,25 +159,11 @@ struct Trainer::State {
     copy(c.average, average.weights());
     average.set_step(c.state.at("average").at("step").item<std::int64_t>());
     adam.load(c.state.at("optimizer"));
-    make_objectives();
+    objectives = make_objectives(phase(), data.shape());
     for (auto& [name, objective] : objectives) {
       const auto found = c.state.find(name);
       if (found != c.state.end() && place(recipe, step).second > 0) objective->load(found->second);
     }
-  }
-
-  void open_metrics(std::int64_t bytes) {
-    const fs::path path = run / "metrics.jsonl";
-    if (fs::exists(path)) fs::resize_file(path, static_cast<std::uintmax_t>(bytes));
-    metrics.open(path, std::ios::app);
-    if (!metrics) throw UserError(fmt::format("{}: cannot be written", path.string()));
-    events.emplace(run / "tensorboard", step);
-  }
-
-  void write_metrics(const nlohmann::ordered_json& record) {
-    metrics << record.dump() << '\n' << std::flush;
-    if (!metrics)
-      throw UserError(fmt::format("{}: cannot be written (is the disk full?)", (run / "metrics.jsonl").string()));
   }
 
   /// Back to the last regular checkpoint, with new chains, new noise and a smaller learning rate.
@@ -219,7 +187,8 @@ struct Trainer::State {
         best = best_so_far;  // its checkpoint was good all the same
         ++rollbacks;
         rolled_back_to = c.step;
-        make_objectives();  // fresh buffers: the old chains may sit where the energy broke
+        // Fresh buffers: the old chains may sit where the energy broke.
+        objectives = make_objectives(phase(), data.shape());
         break;
       }
       fs::remove_all(folders.back(), ignored);
@@ -228,8 +197,7 @@ struct Trainer::State {
     if (folders.empty())
       throw UserError(fmt::format("{}: diverged at step {} ({}), and no checkpoint is left to go back to", run.string(),
                                   from, reason));
-    events.emplace(run / "tensorboard", step);
-    write_metrics({{"event", "rollback"}, {"step", from}, {"to", step}, {"rollbacks", rollbacks}, {"reason", reason}});
+    record->rolled_back({from, step, rollbacks, reason});
     observer.message(fmt::format(
         "step {}: {}; back to step {} with new chains and the learning rate times {:.3g} ({} of {} rollbacks)", from,
         reason, step, std::pow(recipe.watchdog.learning_rate_factor, static_cast<double>(rollbacks)), rollbacks,
@@ -253,7 +221,7 @@ struct Trainer::State {
     at::Tensor total;  // of what autograd derives
     double value = 0;
     nn::Tensors by_engine;
-    Metrics record;
+    Metrics figures;
     for (const auto& [_, objective] : objectives) {
       Loss loss = objective->loss(now);
       if (loss.non_finite > 0) return fmt::format("{} chains are not finite", loss.non_finite);
@@ -264,7 +232,7 @@ struct Trainer::State {
       value += loss.value.item<double>();
       if (loss.gradients.empty()) total = total.defined() ? total + loss.value : loss.value;
       for (const auto& [name, g] : loss.gradients) nn::add_to(by_engine, name, g);
-      record.insert(record.end(), loss.metrics.begin(), loss.metrics.end());
+      figures.insert(figures.end(), loss.metrics.begin(), loss.metrics.end());
     }
     if (!std::isfinite(value)) return "the loss is not finite";
     std::vector<at::Tensor> leaves;
@@ -282,15 +250,12 @@ struct Trainer::State {
     if (!std::isfinite(norm)) return "the parameters' gradient is not finite";
     average.update(network.parameters(), p.average);
     ++step;
-    record.insert(record.begin(), {"loss", value});
-    record.emplace_back("gradient_norm", norm);
-    record.emplace_back("learning_rate", rate);
+    figures.insert(figures.begin(), {"loss", value});
+    figures.emplace_back("gradient_norm", norm);
+    figures.emplace_back("learning_rate", rate);
     if (step % recipe.output.metrics_every == 0 || step == recipe.total_steps()) {
-      nlohmann::ordered_json json = {{"step", step}, {"phase", p.name}};
-      for (const auto& [name, v] : record) json[name] = v;
-      write_metrics(json);
-      events->scalars(step, record);
-      observer.metrics(step, record);
+      record->figures(step, figures, p.name);
+      observer.metrics(step, figures);
     }
     return {};
   }
@@ -301,17 +266,17 @@ struct Trainer::State {
     if (held_out.x.size(0) == 0) return;
     const double share = accuracy(network.graph(), network.effective_weights(average.weights()), held_out.x.to(device),
                                   held_out.labels.to(device));
-    write_metrics({{"step", step}, {"accuracy/validation", share}});
-    events->scalars(step, {{"accuracy/validation", share}});
+    record->figures(step, {{"accuracy/validation", share}});
     observer.message(
         fmt::format("step {}: {:.2f} % of {} pictures held out are right", step, 100 * share, held_out.x.size(0)));
   }
 
   void picture(const fs::path& path, std::int64_t count) {
     const at::NoGradGuard no_grad;
-    const nn::Tensors weights = network.effective_weights(average.weights());
-    write_samples(path, weights, count);
-    if (events) events->picture(step, path);
+    fs::create_directories(path.parent_path());
+    const auto prepared = prepare(network.effective_weights(average.weights()));
+    write_picture(path, recipe, network.graph(), {prepared}, count, picture_streams, data.extent());
+    record->picture(step, path);
     observer.picture(step, path.string());
   }
 
@@ -326,12 +291,11 @@ struct Trainer::State {
     const at::NoGradGuard no_grad;
     const auto prepared = prepare(network.effective_weights(average.weights()));
     const at::Tensor x =
-        draw(recipe, network.graph(), *prepared, recipe.evaluate.count, quality_streams, {}, seed(), nullptr).x;
+        draw(recipe, network.graph(), {prepared}, recipe.evaluate.count, quality_streams, {}, seed(), nullptr).x;
     if (!x.isfinite().all().item<bool>()) return;
     const double value = judge(x.dim() == 4 ? to_unit(x, recipe.data) : x);
     const std::string name = "quality/" + recipe.evaluate.metric;
-    write_metrics({{"step", step}, {name, value}});
-    events->scalars(step, {{name, value}});
+    record->figures(step, {{name, value}});
     const bool better = !best || (recipe.evaluate.metric == "inception" ? value > best->value : value < best->value);
     if (better) {
       best = {step, value};
@@ -339,27 +303,6 @@ struct Trainer::State {
     }
     observer.message(fmt::format("step {}: {} {:.4g} of {} samples{}", step, name, value, recipe.evaluate.count,
                                  better ? ", the best so far" : ""));
-  }
-
-  void write_samples(const fs::path& path, const nn::Tensors& weights, std::int64_t count) {
-    fs::create_directories(path.parent_path());
-    const auto prepared = prepare(weights);
-    const sampling::Chains chains =
-        draw(recipe, network.graph(), *prepared, count, picture_streams, {}, seed(), nullptr);
-    if (chains.x.dim() == 4) {
-      io::write_png(path, io::grid(to_unit(chains.x, recipe.data)));
-    } else if (chains.x.dim() == 2 && chains.x.size(1) == 2) {
-      const double bound = std::max(1.0, std::ceil(data.extent() * 1.1));
-      const std::int64_t side = 400;
-      const at::Tensor axis = at::linspace(-bound, bound, side);
-      const at::Tensor points = at::stack({axis.repeat({side}), axis.flip(0).repeat_interleave(side)}, 1);
-      const at::Tensor labels = network.graph().classes > 0 ? at::zeros({points.size(0)}, at::kLong) : at::Tensor();
-      const at::Tensor energies =
-          nn::evaluate(network.graph(), weights, points.to(device), labels.defined() ? labels.to(device) : labels)
-              .reshape({side, side})
-              .cpu();
-      io::write_png(path, io::density(energies, chains.x, bound));
-    }
   }
 };
 
@@ -396,7 +339,7 @@ Trainer Trainer::begin(const Recipe& recipe, const fs::path& run, Observer& obse
   if (error) throw UserError(fmt::format("{}: cannot be made: {}", run.string(), error.message()));
   Recipe resolved = recipe;
   io::write_atomically(run / "recipe.toml", io::write_recipe([&](io::Fields& f) { describe(f, resolved); }));
-  state->open_metrics(0);
+  state->record.emplace(run, 0, state->step);
   state->choose_algorithms();
   state->enter_phase();
   state->save(true);
@@ -452,7 +395,7 @@ Trainer Trainer::resume(const fs::path& from, const std::vector<std::string>& as
   if (fs::canonical(folder).filename() == "best" && state->step < recipe.total_steps() &&
       place(recipe, state->step).second == 0)
     state->enter_phase();
-  state->open_metrics(checkpoint.metrics_bytes);
+  state->record.emplace(run, checkpoint.metrics_bytes, state->step);
   state->choose_algorithms();
   observer.message(fmt::format("resuming {} at step {}", run.string(), checkpoint.step));
   return Trainer(std::move(state));
@@ -488,58 +431,6 @@ bool Trainer::train(const std::function<bool()>& stop) {
   }
   if (!fs::exists(s.run / "samples.png") && !s.classifies()) s.picture(s.run / "samples.png", 100);
   return true;
-}
-
-fs::path run_of(const fs::path& what) {
-  const fs::path run = fs::exists(what / "checkpoint.json") ? fs::canonical(what).parent_path().parent_path() : what;
-  if (!fs::exists(run / "recipe.toml"))
-    throw UserError(fmt::format("{}: not a run (no recipe.toml in it)", what.string()));
-  return run;
-}
-
-std::shared_ptr<engine::Prepared> prepare(const Model& model, const Recipe& recipe, const fs::path& run) {
-  nn::Network network(model.graph, 0);
-  for (auto& [name, t] : network.buffers()) t.copy_(model.buffers.at(name));
-  return engine::prepare(model.graph, network.effective_weights(model.parameters), engine_options(recipe, run));
-}
-
-engine::Options engine_options(const Recipe& recipe, const fs::path& run) {
-  fs::path kept = run / "engine.json";
-  if (!fs::exists(kept)) kept = recipe.choices;
-  return {.engine = recipe.engine,
-          .choices = kept.empty() ? "" : io::read_file(kept),
-          .device = find_device(recipe.device),
-          .precision = recipe.precision};
-}
-
-sampling::Chains draw(const Recipe& recipe, const nn::Graph& graph, engine::Prepared& frozen, std::int64_t count,
-                      std::int64_t first_stream, const at::Tensor& labels, std::uint64_t seed, at::Tensor* energies,
-                      const sampling::OnStep& on_step, std::int64_t batch) {
-  if (graph.outputs > 0) throw UserError("this model is a classifier, which draws no samples");
-  const at::NoGradGuard no_grad;
-  const c10::Device device = find_device(recipe.device);
-  at::Tensor all_labels = labels;
-  if (graph.classes > 0 && !labels.defined()) all_labels = at::arange(count, at::kLong).remainder(graph.classes);
-  std::vector<sampling::Chains> parts;
-  std::vector<at::Tensor> energy_parts;
-  for (std::int64_t begin = 0; begin < count; begin += batch) {
-    const std::int64_t end = std::min(count, begin + batch);
-    const at::Tensor part_labels = all_labels.defined() ? all_labels.slice(0, begin, end).contiguous() : at::Tensor();
-    auto chains = sampling::start_chains(recipe.sampling.start, graph.input_shape, end - begin, first_stream + begin,
-                                         part_labels, seed)
-                      .to(device);
-    const auto energy = frozen.given(graph.classes > 0 ? chains.labels : at::Tensor());
-    sampling::sample(recipe.sampling, *energy, chains, seed, on_step);
-    if (chains.x.dim() == 4) chains.x.clamp_(recipe.data.low, recipe.data.high);
-    if (energies != nullptr) energy_parts.push_back(energy->energy(chains.x).cpu());
-    parts.push_back(chains.to(c10::kCPU));
-  }
-  if (energies != nullptr) *energies = at::cat(energy_parts);
-  return sampling::Chains::join(parts);
-}
-
-at::Tensor to_unit(const at::Tensor& x, const data::Options& o) {
-  return x.sub(o.low).div_(o.high - o.low).clamp_(0, 1);
 }
 
 }  // namespace igebm::training

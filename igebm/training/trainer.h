@@ -5,7 +5,6 @@
 #include <memory>
 
 #include "igebm/base/observer.h"
-#include "igebm/training/checkpoint.h"
 #include "igebm/training/recipe.h"
 
 namespace igebm::training {
@@ -41,26 +40,5 @@ class Trainer {
   explicit Trainer(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };
-
-/// The run that `what`, its folder or one of its checkpoints, belongs to; throws UserError where it is neither.
-std::filesystem::path run_of(const std::filesystem::path& what);
-
-/// A model of that run, frozen for sampling by the engine that the recipe asks for. Without gradients: call it under
-/// at::NoGradGuard.
-std::shared_ptr<engine::Prepared> prepare(const Model& model, const Recipe& recipe, const std::filesystem::path& run);
-
-/// The engine that the recipe asks for, with the algorithms that `run` has kept (engine.json) if it has.
-engine::Options engine_options(const Recipe& recipe, const std::filesystem::path& run);
-
-/// Samples from a model, prepared as `frozen`, as the recipe says: `count` chains with streams from `first_stream`,
-/// labels cycling through the classes unless given (N). Moves `batch` chains at a time. Pictures are clamped to the
-/// data's range at the end; energies are those of what is returned. On the recipe's device; on_step sees chains there,
-/// what is returned is on the CPU.
-sampling::Chains draw(const Recipe& recipe, const nn::Graph& graph, engine::Prepared& frozen, std::int64_t count,
-                      std::int64_t first_stream, const at::Tensor& labels, std::uint64_t seed, at::Tensor* energies,
-                      const sampling::OnStep& on_step = {}, std::int64_t batch = 256);
-
-/// Pictures in [0, 1] from chains in the data's range.
-at::Tensor to_unit(const at::Tensor& x, const data::Options& options);
 
 }  // namespace igebm::training

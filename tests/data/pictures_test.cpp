@@ -184,6 +184,62 @@ TEST(Augmentation, ColoursChangeWithinTheirBounds) {
   EXPECT_GT(spread.max().item<float>(), 1.9 * middle.x[0].to(at::kFloat).div(255).std(0).max().item<float>());
 }
 
+// A ramp stays a ramp: its slope is the share of the width that was kept, its values those of a place inside.
+TEST(Augmentation, ResizedCropsAreRectanglesOfThePicture) {
+  constexpr std::int64_t tall = 12, wide = 16;
+  const at::Tensor columns = at::arange(wide).to(at::kFloat).view({1, 1, wide}).expand({1, tall, wide}),
+                   rows = at::arange(tall).to(at::kFloat).view({1, tall, 1}).expand({1, tall, wide});
+  double least = 1, most = 0, wider = 0;
+  for (std::uint64_t stream = 0; stream < 400; ++stream) {
+    at::Tensor x = at::cat({columns, rows}).contiguous();
+    random_resized_crop(x.data_ptr<float>(), {2, tall, wide}, 0.2, {1, Purpose::augment, stream, 0});
+    const at::Tensor across = x[0][5], down = x[1].select(1, 7);
+    EXPECT_TRUE(at::allclose(x[0], across.expand({tall, wide})) &&
+                at::allclose(x[1], down.unsqueeze(1).expand({tall, wide})));
+    const double width = (across[10] - across[5]).item<double>() / 5, height = (down[8] - down[4]).item<double>() / 4;
+    EXPECT_TRUE(at::allclose(across.slice(0, 2, wide - 1) - across.slice(0, 1, wide - 2), at::full({wide - 3}, width),
+                             1e-4, 1e-4));
+    const double area = width * height, ratio = height * tall / (width * wide);
+    EXPECT_LE(area, 1 + 1e-6);
+    EXPECT_GE(area, 0.2 - 1e-4);
+    EXPECT_GE(across.min().item<double>(), 0);
+    EXPECT_LE(across.max().item<double>(), wide - 1);
+    least = std::min(least, area), most = std::max(most, area);
+    wider += ratio < static_cast<double>(tall) / wide ? 1 : 0;
+  }
+  EXPECT_LT(least, 0.25);
+  EXPECT_GT(most, 0.9);
+  EXPECT_NEAR(wider / 400, 0.5, 0.1);
+}
+
+TEST(Augmentation, BlursByAGaussianOfRandomWidth) {
+  constexpr std::int64_t side = 21;
+  const at::Tensor place = at::arange(side).to(at::kFloat) - 10;
+  double blurred = 0, widest = 0, narrowest = 9;
+  for (std::uint64_t stream = 0; stream < 400; ++stream) {
+    at::Tensor x = at::zeros({2, side, side});
+    x[0][10][10] = 1;
+    x[1].fill_(0.7);
+    random_blur(x.data_ptr<float>(), {2, side, side}, 2, {1, Purpose::augment, stream, 0});
+    EXPECT_TRUE(at::allclose(x[1], at::full({side, side}, 0.7F)));
+    if (x[0][10][10].item<float>() == 1) continue;
+    blurred += 1;
+    EXPECT_NEAR(x[0].sum().item<double>(), 1, 1e-5);
+    EXPECT_TRUE(at::allclose(x[0], x[0].t()) && at::allclose(x[0], x[0].flip({0})));
+    const double sigma = std::sqrt((x[0].sum(0) * place.square()).sum().item<double>());
+    const double expected = std::exp(-0.5 / (sigma * sigma));  // of neighbours, for a Gaussian well above a pixel
+    if (sigma > 0.7) {
+      EXPECT_NEAR((x[0][10][11] / x[0][10][10]).item<double>(), expected, 0.03);
+    }
+    widest = std::max(widest, sigma), narrowest = std::min(narrowest, sigma);
+  }
+  EXPECT_GT(blurred, 100);  // a standard deviation narrow enough to leave the pixel alone counts as none
+  EXPECT_LT(blurred, 250);
+  EXPECT_GT(widest, 1.9);
+  EXPECT_LT(widest, 2.001);
+  EXPECT_LT(narrowest, 0.5);
+}
+
 TEST(Augmentation, IsAFunctionOfSeedEpochAndRecord) {
   const Options options{.flip = true, .crop = 2, .brightness = 0.2, .contrast = 0.2, .saturation = 0.2};
   const Batches a(one_picture(8), options, 1), b(one_picture(8), options, 1), other(one_picture(8), options, 2);

@@ -4,22 +4,22 @@
 #include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
+#include <nlohmann/json.hpp>
+#include <random>
 #include <set>
 
 #include "igebm/base/error.h"
 #include "igebm/energy/compose.h"
 #include "igebm/engine/cpu/kernels.h"
 #include "igebm/nn/architectures.h"
+#include "tests/engine/networks.h"
 
 namespace igebm::engine {
 namespace {
 
-struct Case {
-  std::string name;
-  nn::Graph graph;
-  bool fast = true;
-};
+using Case = Named;
 
 std::vector<Case> cases() {
   using nn::MlpOptions, nn::ResidualOptions, nn::UNetOptions;
@@ -39,7 +39,7 @@ std::vector<Case> cases() {
   UNetOptions usual;
   MlpOptions layers;
   layers.widths = {40, 16, 3};
-  return {
+  std::vector<Case> all = {
       {"residual", residual(residual_of("32d 48", 32, 3, "leaky_relu"), {1, 28, 28})},
       {"residual of odd widths, labels, SiLU",
        residual(residual_of("20d 12 12d 36", 20, 3, "silu"), {3, 16, 20}, {.classes = 5})},
@@ -52,38 +52,14 @@ std::vector<Case> cases() {
       {"mlp", mlp(layers, {2})},
       {"mlp on pictures, labels", mlp(layers, {3, 5, 4}, {.classes = 6})},
   };
-}
-
-/// Weights far from the special values they start with, so that every path matters.
-nn::Tensors random_weights(nn::Network& network) {
-  at::manual_seed(1);
-  nn::Tensors weights;
-  for (const auto& [name, p] : network.parameters()) {
-    const double fan_in = p.dim() > 1 ? static_cast<double>(p.numel() / p.size(0)) : 10.0;
-    weights[name] = at::randn_like(p.detach()) * (p.dim() > 1 ? 1 / std::sqrt(fan_in) : 0.3);
-    if (name.find("norm") != std::string::npos && name.ends_with("weight")) weights[name] += 1;
-  }
-  return weights;
+  for (const Named& n : handmade_networks()) all.push_back({n.name, n.graph});
+  return all;
 }
 
 nn::Tensors in_double(const nn::Tensors& weights) {
   nn::Tensors out;
   for (const auto& [name, w] : weights) out[name] = w.to(at::kDouble);
   return out;
-}
-
-at::Tensor inputs(const nn::Graph& graph, std::int64_t count) {
-  std::vector<std::int64_t> shape = graph.input_shape;
-  shape.insert(shape.begin(), count);
-  return at::randn(shape);
-}
-
-at::Tensor some_labels(const nn::Graph& graph, std::int64_t count) {
-  return graph.classes > 0 ? at::randint(graph.classes, {count}, at::kLong) : at::Tensor();
-}
-
-double relative(const at::Tensor& a, const at::Tensor& b) {
-  return (a.to(at::kDouble) - b.to(at::kDouble)).norm().item<double>() / b.to(at::kDouble).norm().item<double>();
 }
 
 /// Choices that name Winograd, or the direct algorithm, for everything.
@@ -97,14 +73,13 @@ std::string choices_of(const std::string& choices, const std::string& algorithm)
 
 TEST(Engine, ValuesAndGradientsAreThoseOfAutogradInDouble) {
   for (const Case& c : cases()) {
-    nn::Network network(c.graph, 1);
-    const nn::Tensors weights = random_weights(network);
+    const nn::Tensors weights = random_weights(c.graph, at::kFloat);
     const auto exact = prepare(c.graph, in_double(weights), {.engine = "reference"});
     for (const char* level : {"v2", "v3", "v4", "v4-bf16"}) {
       if (std::string(cpu::kernels(level).name) != level) continue;  // not on this processor
       auto fast = prepare(c.graph, weights, {.instructions = level});
       for (const std::int64_t count : {1, 2, 7, 33}) {
-        const at::Tensor x = inputs(c.graph, count), labels = some_labels(c.graph, count);
+        const at::Tensor x = inputs(c.graph, count, at::kFloat), labels = random_labels(c.graph, count);
         const auto want = exact->given(labels)->energy_and_gradient(x.to(at::kDouble));
         const auto check = [&](const energy::EnergyAndGradient& got) {
           EXPECT_LT((got.energy - want.energy).abs().max().item<double>(),
@@ -132,9 +107,8 @@ TEST(Engine, ValuesAndGradientsAreThoseOfAutogradInDouble) {
 TEST(Engine, NothingDependsOnTheBatchOrTheThreads) {
   const int threads = at::get_num_threads();
   for (const Case& c : cases()) {
-    nn::Network network(c.graph, 1);
-    const auto fast = prepare(c.graph, random_weights(network), {});
-    const at::Tensor x = inputs(c.graph, 64), labels = some_labels(c.graph, 64);
+    const auto fast = prepare(c.graph, random_weights(c.graph, at::kFloat), {});
+    const at::Tensor x = inputs(c.graph, 64, at::kFloat), labels = random_labels(c.graph, 64);
     at::set_num_threads(1);
     const auto one = fast->given(labels)->energy_and_gradient(x);
     at::set_num_threads(2);
@@ -154,11 +128,10 @@ TEST(Engine, NothingDependsOnTheBatchOrTheThreads) {
 TEST(Engine, Bfloat16IsRoundedFloat) {
   if (cpu::kernels().winograd_bf16 == nullptr) GTEST_SKIP() << "this processor has no bfloat16 instructions";
   for (const Case& c : cases()) {
-    nn::Network network(c.graph, 1);
-    const nn::Tensors weights = random_weights(network);
+    const nn::Tensors weights = random_weights(c.graph, at::kFloat);
     const auto exact = prepare(c.graph, in_double(weights), {.engine = "reference"});
     const auto rounded = prepare(c.graph, weights, {.precision = "bf16"});
-    const at::Tensor x = inputs(c.graph, 24), labels = some_labels(c.graph, 24);
+    const at::Tensor x = inputs(c.graph, 24, at::kFloat), labels = random_labels(c.graph, 24);
     const auto want = exact->given(labels)->energy_and_gradient(x.to(at::kDouble));
     const auto got = rounded->given(labels)->energy_and_gradient(x);
     EXPECT_LT(relative(got.gradient, want.gradient), 0.2) << c.name;
@@ -182,29 +155,27 @@ TEST(Engine, Bfloat16IsRoundedFloat) {
 
 TEST(Engine, ResultsAreWrittenWhereTheyWere) {
   const Case c = cases()[4];
-  nn::Network network(c.graph, 1);
-  const auto energy = prepare(c.graph, random_weights(network), {})->given({});
+  const auto energy = prepare(c.graph, random_weights(c.graph, at::kFloat), {})->given({});
   energy::EnergyAndGradient result;
-  energy->energy_and_gradient_into(inputs(c.graph, 5), result);
+  energy->energy_and_gradient_into(inputs(c.graph, 5, at::kFloat), result);
   const void *e = result.energy.data_ptr(), *g = result.gradient.data_ptr();
-  const at::Tensor x = inputs(c.graph, 5);
+  const at::Tensor x = inputs(c.graph, 5, at::kFloat);
   energy->energy_and_gradient_into(x, result);
   EXPECT_EQ(result.energy.data_ptr(), e);
   EXPECT_EQ(result.gradient.data_ptr(), g);
   EXPECT_TRUE(at::equal(result.gradient, energy->energy_and_gradient(x).gradient));
-  energy->energy_and_gradient_into(inputs(c.graph, 6), result);
+  energy->energy_and_gradient_into(inputs(c.graph, 6, at::kFloat), result);
   EXPECT_EQ(result.gradient.size(0), 6);
 }
 
 TEST(Engine, RefreshTakesNewWeightsAndEnergiesGivenOutSeeThem) {
   const nn::Graph graph = cases()[0].graph;
-  nn::Network network(graph, 1);
-  const nn::Tensors first = random_weights(network);
+  const nn::Tensors first = random_weights(graph, at::kFloat);
   nn::Tensors second;
   for (const auto& [name, w] : first) second[name] = w * 0.9;
   const auto fast = prepare(graph, first, {});
   const auto energy = fast->given({});
-  const at::Tensor x = inputs(graph, 3);
+  const at::Tensor x = inputs(graph, 3, at::kFloat);
   const at::Tensor before = energy->energy_and_gradient(x).gradient;
   fast->refresh(second);
   const at::Tensor after = energy->energy_and_gradient(x).gradient;
@@ -230,14 +201,13 @@ TEST(Engine, WhatItDoesNotKnowIsLeftToAutogradAndSaid) {
 
 TEST(Engine, ParameterGradientsAreThoseOfAutogradInDouble) {
   for (const Case& c : cases()) {
-    nn::Network network(c.graph, 1);
-    const nn::Tensors weights = random_weights(network);
+    const nn::Tensors weights = random_weights(c.graph, at::kFloat);
     const auto exact = prepare(c.graph, in_double(weights), {.engine = "reference"});
     for (const char* level : {"v2", "v3", "v4"}) {
       if (std::string(cpu::kernels(level).name) != level) continue;
       const auto fast = prepare(c.graph, weights, {.instructions = level});
       for (const std::int64_t count : {1, 5, 18}) {
-        const at::Tensor x = inputs(c.graph, count), labels = some_labels(c.graph, count);
+        const at::Tensor x = inputs(c.graph, count, at::kFloat), labels = random_labels(c.graph, count);
         const at::Tensor coefficients = at::randn({count}),
                          slopes = count == 5 ? at::Tensor() : 0.1 * at::randn({count});
         nn::Tensors want, got;
@@ -265,11 +235,218 @@ TEST(Engine, ParameterGradientsAreThoseOfAutogradInDouble) {
   }
 }
 
+/// Choices for a network, drawn at random instead of measured.
+std::string random_choices(const nn::Graph& graph, std::mt19937& random, const char* level = "") {
+  const auto between = [&](int low, int high) { return std::uniform_int_distribution<int>(low, high)(random); };
+  std::string chunks, algorithms;
+  for (int height = 1; height <= 36; ++height)
+    chunks += fmt::format("{}\"{}\": {}", chunks.empty() ? "" : ", ", height, between(1, 4));
+  for (const nn::Node& n : graph.nodes) {
+    for (const char* end : {"", "'"}) {
+      algorithms += fmt::format("{}\"{}{}\": \"{}\"", algorithms.empty() ? "" : ", ", n.name, end,
+                                between(0, 1) == 0 ? "direct" : "winograd");
+    }
+  }
+  return fmt::format(
+      "{{\"kernels\": \"{}\", \"precision\": \"default\", \"samples\": {}, \"training_samples\": {}, \"chunks\": "
+      "{{{}}}, "
+      "\"algorithms\": {{{}}}}}",
+      cpu::kernels(level).name, between(1, 5), between(1, 4), chunks, algorithms);
+}
+
+/// Values, gradients and parameters' gradients of `graph` against those of autograd in double.
+void compare(const std::string& name, const nn::Graph& graph, Prepared& fast, const nn::Tensors& weights,
+             std::int64_t count) {
+  const auto exact = prepare(graph, in_double(weights), {.engine = "reference"});
+  const at::Tensor x = inputs(graph, count, at::kFloat), labels = random_labels(graph, count);
+  const at::Tensor wide = x.to(at::kDouble), c = at::randn({count}), s = 0.1 * at::randn({count});
+  const auto want = exact->given(labels)->energy_and_gradient(wide);
+  const auto got = fast.given(labels)->energy_and_gradient(x);
+  EXPECT_LT((got.energy - want.energy).abs().max().item<double>(), 1e-4 * (1 + want.energy.abs().max().item<double>()))
+      << name;
+  EXPECT_LT((got.gradient - want.gradient).norm().item<double>(), 1e-4 * want.gradient.norm().item<double>() + 1e-6)
+      << name;
+  nn::Tensors of_exact, of_fast;
+  exact->parameter_gradient(wide, labels, c.to(at::kDouble), s.to(at::kDouble), of_exact);
+  fast.parameter_gradient(x, labels, c, s, of_fast);
+  ASSERT_EQ(of_fast.size(), of_exact.size()) << name;
+  double size = 0;
+  for (const auto& [_, g] : of_exact) size += g.square().sum().item<double>();
+  for (const auto& [parameter, g] : of_exact) {
+    EXPECT_LT((of_fast.at(parameter) - g).norm().item<double>(),
+              1e-3 * g.norm().item<double>() + 1e-4 * std::sqrt(size))
+        << name << " " << parameter;
+  }
+}
+
+TEST(Engine, RandomNetworksInRandomSubBatches) {
+  std::mt19937 random(3);
+  for (unsigned seed = 0; seed < 300; ++seed) {
+    const Named n = random_network(seed);
+    const nn::Tensors weights = random_weights(n.graph, at::kFloat);
+    const char* level = std::array{"", "v2", "v3", "v4"}[seed % 4];
+    const auto fast =
+        prepare(n.graph, weights, {.choices = random_choices(n.graph, random, level), .instructions = level});
+    ASSERT_EQ(fast->description().find("autograd"), std::string::npos) << n.name << ": " << fast->description();
+    EXPECT_FALSE(fast->choices().empty()) << n.name;
+    const auto count = static_cast<std::int64_t>(1 + random() % 9);
+    compare(n.name, n.graph, *fast, weights, count);
+    // The same algorithms in other sub-batches: the same to rounding, and of a sample bit for bit.
+    auto choices = nlohmann::json::parse(fast->choices());
+    choices["samples"] = 1 + random() % 7;
+    for (auto& [height, chunk] : choices["chunks"].items()) chunk = 1 + random() % 3;
+    const auto other = prepare(n.graph, weights, {.choices = choices.dump(), .instructions = level});
+    const at::Tensor x = inputs(n.graph, count, at::kFloat), labels = random_labels(n.graph, count);
+    EXPECT_TRUE(at::equal(fast->given(labels)->energy_and_gradient(x).gradient,
+                          other->given(labels)->energy_and_gradient(x).gradient))
+        << n.name;
+  }
+}
+
+TEST(Engine, ConvolutionsOfEverySizeAreRightAndMostAreFast) {
+  std::mt19937 random(4);
+  int all = 0, fast = 0;
+  for (const std::int64_t k : {1, 2, 3, 4, 5}) {
+    for (const std::int64_t stride : {1, 2, 3}) {
+      for (const std::int64_t padding : {0, 1, 2}) {
+        for (const std::int64_t side : {1, 2, 3, 5, 7, 8}) {
+          Net n({2, side, side + side % 3});
+          const int x = n.elementwise(nn::Op::silu, n.conv(0, 5, 1));
+          if (!n.fits(x, k, padding)) continue;
+          n.head(n.vector(nn::Op::flatten, n.elementwise(nn::Op::silu, n.conv(x, 6, k, stride, padding))));
+          const nn::Tensors weights = random_weights(n.graph, at::kFloat);
+          const auto prepared = prepare(n.graph, weights, {.choices = random_choices(n.graph, random)});
+          const std::string name = fmt::format("k {} stride {} padding {} side {}", k, stride, padding, side);
+          compare(name, n.graph, *prepared, weights, 3);
+          const bool is_fast = prepared->description().find("autograd") == std::string::npos;
+          const bool usual = (k == 1 && padding == 0) || (k == 3 && padding == 1) ||
+                             (k == 4 && stride == 2 && padding == 1) || (k == stride && padding == 0);
+          EXPECT_TRUE(is_fast || !usual) << name << " " << prepared->description();
+          ++all, fast += is_fast ? 1 : 0;
+        }
+      }
+    }
+  }
+  EXPECT_GT(fast, all / 2) << all;
+}
+
+TEST(Engine, OtherLabelsOrConditionsAreTakenAsTheyAre) {
+  for (const bool numbers : {false, true}) {
+    Net n({2, 8, 8}, numbers ? 0 : 4, numbers ? 4 : 0);
+    const int x = n.conv(n.label(nn::Op::label_planes, 0), 20, 3, 1, 1);
+    const int y = n.elementwise(nn::Op::silu, n.label(nn::Op::label_gain, n.label(nn::Op::label_bias, x)));
+    n.head(n.vector(nn::Op::sum_pool, n.attend(y, y, 4, 8)));
+    const nn::Tensors weights = random_weights(n.graph, at::kFloat);
+    const auto exact = prepare(n.graph, weights, {.engine = "reference"}), fast = prepare(n.graph, weights, {});
+    const at::Tensor in = inputs(n.graph, 5, at::kFloat);
+    std::string choices;
+    at::Tensor last;
+    for (int i = 0; i < 4; ++i) {
+      const at::Tensor labels = random_labels(n.graph, 5);
+      const at::Tensor got = fast->given(labels)->energy_and_gradient(in).gradient;
+      EXPECT_LT(relative(got, exact->given(labels)->energy_and_gradient(in).gradient), 1e-4);
+      if (last.defined()) {
+        EXPECT_GT(relative(got, last), 1e-3);
+        EXPECT_EQ(fast->choices(), choices);
+      }
+      last = got;
+      choices = fast->choices();
+    }
+    // Two energies of one engine at once, each with its own.
+    const at::Tensor first = random_labels(n.graph, 5), second = random_labels(n.graph, 5);
+    const auto a = fast->given(first), b = fast->given(second);
+    const at::Tensor before = a->energy_and_gradient(in).gradient;
+    EXPECT_GT(relative(b->energy_and_gradient(in).gradient, before), 1e-3);
+    EXPECT_TRUE(at::equal(a->energy_and_gradient(in).gradient, before));
+  }
+}
+
+TEST(Engine, AClassIsTheConditionThatIsOneHot) {
+  Net n({2, 6, 6}, 4);
+  int x = n.conv(n.label(nn::Op::label_planes, 0), 20, 3, 1, 1);
+  x = n.elementwise(nn::Op::silu, n.label(nn::Op::label_gain, n.label(nn::Op::label_bias, x)));
+  n.head(n.vector(nn::Op::flatten, x));
+  nn::Graph other = n.graph;
+  std::swap(other.classes, other.conditions);
+  const nn::Tensors weights = random_weights(n.graph, at::kFloat);
+  const at::Tensor in = inputs(n.graph, 6, at::kFloat), labels = random_labels(n.graph, 6), ones = at::ones({6});
+  const at::Tensor rows = at::one_hot(labels, 4).to(at::kFloat);
+  const auto by_class = prepare(n.graph, weights, {}), by_numbers = prepare(other, weights, {});
+  EXPECT_LT(relative(by_numbers->given(rows)->energy_and_gradient(in).gradient,
+                     by_class->given(labels)->energy_and_gradient(in).gradient),
+            1e-5);
+  nn::Tensors a, b;
+  by_class->parameter_gradient(in, labels, ones, {}, a);
+  by_numbers->parameter_gradient(in, rows, ones, {}, b);
+  for (const auto& [name, g] : a) EXPECT_LT(relative(b.at(name), g), 1e-5) << name;
+}
+
+TEST(Engine, DropoutIsForParametersAndOnlyWhereAskedFor) {
+  Net n({2, 6, 6}), without({2, 6, 6});
+  for (Net* net : {&n, &without}) {
+    int x = net->elementwise(nn::Op::silu, net->conv(0, 20, 3, 1, 1));
+    if (net == &n) x = net->dropout(x, 0.4);
+    net->head(net->vector(nn::Op::flatten, net->elementwise(nn::Op::silu, net->conv(x, 20, 3, 1, 1))));
+  }
+  const nn::Tensors weights = random_weights(n.graph, at::kFloat);
+  nn::Tensors same;  // the same weights by the other graph's names
+  std::vector<std::string> names;
+  for (const nn::Node& node : n.graph.nodes) {
+    if (!node.name.empty()) names.push_back(node.name);
+  }
+  std::size_t next = 0;
+  for (nn::Node& node : without.graph.nodes) {
+    if (!node.name.empty()) node.name = names[next++];
+  }
+  for (std::size_t i = 0, j = 0; i < n.graph.nodes.size(); ++i) {
+    if (n.graph.nodes[i].op != nn::Op::dropout) without.graph.nodes[j++].bias = n.graph.nodes[i].bias;
+  }
+  const auto fast = prepare(n.graph, weights, {}), plain = prepare(without.graph, weights, {});
+  EXPECT_FALSE(fast->derives_parameters());
+  EXPECT_TRUE(plain->derives_parameters());
+  EXPECT_EQ(fast->description().find("autograd"), std::string::npos) << fast->description();
+  const at::Tensor x = inputs(n.graph, 5, at::kFloat), c = at::randn({5});
+  compare("dropout", n.graph, *fast, weights, 5);
+  EXPECT_LT(
+      relative(fast->given({})->energy_and_gradient(x).gradient, plain->given({})->energy_and_gradient(x).gradient),
+      1e-5);
+  const nn::Dropout dropout{7, 3}, later{7, 4};
+  const auto gradient = [&](Prepared& p, const nn::Dropout* d) {
+    nn::Tensors into;
+    p.parameter_gradient(x, {}, c, {}, into, d);
+    return into;
+  };
+  const nn::Tensors masked = gradient(*fast, &dropout), again = gradient(*fast, &dropout),
+                    bare = gradient(*fast, nullptr), next_step = gradient(*fast, &later),
+                    exact = gradient(*prepare(n.graph, weights, {.engine = "reference"}), &dropout),
+                    unmasked = gradient(*plain, &dropout), unasked = gradient(*plain, nullptr);
+  for (const auto& [name, g] : masked) {
+    EXPECT_TRUE(at::equal(g, again.at(name))) << name;
+    EXPECT_LT(relative(g, exact.at(name)), 1e-5) << name;
+    EXPECT_LT(relative(bare.at(name), unasked.at(name)), 1e-5) << name;
+    EXPECT_TRUE(at::equal(unmasked.at(name), unasked.at(name))) << name;
+  }
+  const std::string first = n.graph.nodes[1].name + ".weight";
+  EXPECT_GT(relative(masked.at(first), bare.at(first)), 0.05);
+  EXPECT_GT(relative(masked.at(first), next_step.at(first)), 0.05);
+}
+
+TEST(Engine, ConditionsOfAnotherShapeAreRefused) {
+  Net n({2, 4, 4}, 0, 3);
+  n.head(n.vector(nn::Op::sum_pool, n.label(nn::Op::label_bias, n.conv(0, 4, 3, 1, 1))));
+  const auto fast = prepare(n.graph, random_weights(n.graph, at::kFloat), {});
+  const at::Tensor x = inputs(n.graph, 2, at::kFloat);
+  EXPECT_NO_THROW(fast->given(at::ones({2, 3}))->energy_and_gradient(x));
+  EXPECT_NO_THROW(fast->given(at::ones({2, 3}, at::kDouble))->energy_and_gradient(x));
+  for (const at::Tensor& wrong : {at::Tensor(), at::ones({2, 2}), at::ones({1, 3}), at::ones({2, 3}, at::kLong)})
+    EXPECT_THROW(fast->given(wrong)->energy_and_gradient(x), UserError);
+}
+
 TEST(Engine, LabelsOutOfRangeAreRefused) {
   const nn::Graph graph = cases()[1].graph;
   nn::Network network(graph, 1);
   const auto fast = prepare(graph, network.effective_weights(), {});
-  const at::Tensor x = inputs(graph, 2);
+  const at::Tensor x = inputs(graph, 2, at::kFloat);
   EXPECT_THROW(fast->given({})->energy_and_gradient(x), UserError);
   EXPECT_THROW(fast->given(at::tensor({0, 5}, at::kLong))->energy_and_gradient(x), UserError);
   EXPECT_THROW(fast->given(at::tensor({0}, at::kLong))->energy_and_gradient(x), UserError);
@@ -277,8 +454,7 @@ TEST(Engine, LabelsOutOfRangeAreRefused) {
 
 TEST(Engine, CompositionsOfPreparedEnergiesAgreeWithAutograd) {
   const nn::Graph graph = cases()[4].graph;
-  nn::Network network(graph, 1);
-  const nn::Tensors weights = random_weights(network);
+  const nn::Tensors weights = random_weights(graph, at::kFloat);
   nn::Tensors other = weights;
   for (auto& [name, w] : other) w = w * 0.8;
   const auto both = [&](const std::string& engine) {
@@ -287,7 +463,7 @@ TEST(Engine, CompositionsOfPreparedEnergiesAgreeWithAutograd) {
     return std::make_shared<energy::Mixture>(
         std::vector<energy::EnergyPtr>{std::make_shared<energy::Sum>(std::vector<energy::EnergyPtr>{a, b}), b});
   };
-  const at::Tensor x = inputs(graph, 5);
+  const at::Tensor x = inputs(graph, 5, at::kFloat);
   EXPECT_LT(relative(both("fast")->energy_and_gradient(x).gradient, both("reference")->energy_and_gradient(x).gradient),
             1e-4);
 }

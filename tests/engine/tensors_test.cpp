@@ -11,14 +11,12 @@
 #include "igebm/base/error.h"
 #include "igebm/energy/compose.h"
 #include "igebm/nn/architectures.h"
+#include "tests/engine/networks.h"
 
 namespace igebm::engine {
 namespace {
 
-struct Case {
-  std::string name;
-  nn::Graph graph;
-};
+using Case = Named;
 
 /// Networks of every kind with sizes drawn at random.
 std::vector<Case> random_networks(int count) {
@@ -93,43 +91,17 @@ Case odd() {
 std::vector<Case> cases() {
   auto all = random_networks(6);
   all.push_back(odd());
+  for (const Named& n : handmade_networks()) all.push_back(n);
   return all;
 }
 
-nn::Tensors random_weights(const nn::Graph& graph) {
-  nn::Network network(graph, 1);
-  at::manual_seed(1);
-  nn::Tensors weights;
-  for (const auto& [name, p] : network.parameters()) {
-    const double fan_in = p.dim() > 1 ? static_cast<double>(p.numel() / p.size(0)) : 10.0;
-    weights[name] = at::randn(p.sizes(), at::kDouble) * (p.dim() > 1 ? 1 / std::sqrt(fan_in) : 0.3);
-    if (name.find("norm") != std::string::npos && name.ends_with("weight")) weights[name] += 1;
-  }
-  return weights;
-}
-
-at::Tensor inputs(const nn::Graph& graph, std::int64_t count) {
-  std::vector<std::int64_t> shape = graph.input_shape;
-  shape.insert(shape.begin(), count);
-  return at::randn(shape, at::kDouble);
-}
-
-at::Tensor some_labels(const nn::Graph& graph, std::int64_t count) {
-  return graph.classes > 0 ? at::randint(graph.classes, {count}, at::kLong) : at::Tensor();
-}
-
-double relative(const at::Tensor& a, const at::Tensor& b) {
-  const at::Tensor want = b.cpu().to(at::kDouble);
-  return (a.cpu().to(at::kDouble) - want).norm().item<double>() / want.norm().item<double>();
-}
-
-void compare(at::Device device, at::ScalarType compute, double tolerance) {
-  for (const Case& c : cases()) {
+void compare(const std::vector<Case>& networks, at::Device device, at::ScalarType compute, double tolerance) {
+  for (const Case& c : networks) {
     const nn::Tensors weights = random_weights(c.graph);
     const auto exact = prepare(c.graph, weights, {.engine = "reference"});
     const auto engine = tensor_engine(c.graph, weights, device, compute);
     for (const std::int64_t count : {1, 5}) {
-      const at::Tensor x = inputs(c.graph, count), labels = some_labels(c.graph, count);
+      const at::Tensor x = inputs(c.graph, count), labels = random_labels(c.graph, count);
       const auto want = exact->given(labels)->energy_and_gradient(x);
       const auto energy = engine->given(labels);
       const at::Tensor mine = x.to(device, compute == at::kDouble ? at::kDouble : at::kFloat);
@@ -147,16 +119,20 @@ void compare(at::Device device, at::ScalarType compute, double tolerance) {
   }
 }
 
-TEST(TensorEngine, InDoubleItIsAutogradToRounding) { compare(at::kCPU, at::kDouble, 1e-12); }
-TEST(TensorEngine, InFloat) { compare(at::kCPU, at::kFloat, 1e-4); }
+TEST(TensorEngine, InDoubleItIsAutogradToRounding) {
+  auto all = cases();
+  for (unsigned seed = 0; seed < 60; ++seed) all.push_back(random_network(seed));
+  compare(all, at::kCPU, at::kDouble, 1e-12);
+}
+TEST(TensorEngine, InFloat) { compare(cases(), at::kCPU, at::kFloat, 1e-4); }
 // Eight bits a factor, and slopes of leaky ReLUs that fall on the other side: one decimal of so small a network.
-TEST(TensorEngine, InBfloat16) { compare(at::kCPU, at::kBFloat16, 0.1); }
+TEST(TensorEngine, InBfloat16) { compare(cases(), at::kCPU, at::kBFloat16, 0.1); }
 
 TEST(TensorEngine, OnACudaDevice) {
   if (cuda_devices() == 0) GTEST_SKIP() << "no CUDA device";
-  compare(at::Device("cuda:0"), at::kDouble, 1e-10);
-  compare(at::Device("cuda:0"), at::kFloat, 5e-3);  // convolutions in TF32
-  compare(at::Device("cuda:0"), at::kBFloat16, 0.1);
+  compare(cases(), at::Device("cuda:0"), at::kDouble, 1e-10);
+  compare(cases(), at::Device("cuda:0"), at::kFloat, 5e-3);  // convolutions in TF32
+  compare(cases(), at::Device("cuda:0"), at::kBFloat16, 0.1);
 }
 
 TEST(TensorEngine, RefreshChangesTheWeightsInPlace) {
@@ -165,7 +141,7 @@ TEST(TensorEngine, RefreshChangesTheWeightsInPlace) {
     nn::Tensors second;
     for (const auto& [name, w] : first) second[name] = w * 0.9;
     const auto engine = tensor_engine(c.graph, first, at::kCPU, at::kDouble);
-    const at::Tensor x = inputs(c.graph, 3), labels = some_labels(c.graph, 3);
+    const at::Tensor x = inputs(c.graph, 3), labels = random_labels(c.graph, 3);
     const auto energy = engine->given(labels);
     const at::Tensor before = energy->energy_and_gradient(x).gradient;
     const auto* recordings = energy->recordings();
@@ -213,11 +189,33 @@ TEST(TensorEngine, LabelsOutOfRangeAreRefused) {
   EXPECT_THROW(engine->given(at::tensor({0}, at::kLong))->energy_and_gradient(x), UserError);
 }
 
-TEST(TensorEngine, OperationsAreCountedAsByTheCpuEngine) {
-  const nn::Graph graph = nn::unet({}, {1, 28, 28});
-  const nn::Tensors weights = nn::Network(graph, 1).effective_weights();
-  const double count = prepare(graph, weights, {})->operations();
-  EXPECT_NEAR(tensor_engine(graph, weights, at::kCPU, at::kFloat)->operations() / count, 1, 1e-9);
+TEST(TensorEngine, ConditionsAreRefusedWhereTheyDoNotFitAndElseChangeNoRecording) {
+  Net n({2, 4, 4}, 0, 3);
+  n.head(n.vector(nn::Op::sum_pool, n.label(nn::Op::label_bias, n.conv(n.label(nn::Op::label_planes, 0), 4, 1))));
+  const auto engine = tensor_engine(n.graph, random_weights(n.graph), at::kCPU, at::kFloat);
+  const at::Tensor x = inputs(n.graph, 2).to(at::kFloat);
+  for (const at::Tensor& wrong : {at::ones({2, 2}), at::ones({2, 3}, at::kLong), at::ones({3})})
+    EXPECT_THROW(engine->given(wrong), UserError);
+  EXPECT_THROW(engine->given(at::ones({1, 3}))->energy_and_gradient(x), UserError);
+  EXPECT_THROW(engine->given({})->energy_and_gradient(x), UserError);
+  auto energy = engine->given(at::ones({2, 3}));
+  const auto* recordings = energy->recordings();
+  const at::Tensor first = energy->energy_and_gradient(x).energy;
+  energy.reset();
+  energy = engine->given(at::zeros({2, 3}, at::kDouble));
+  EXPECT_EQ(energy->recordings(), recordings);
+  EXPECT_GT(relative(energy->energy_and_gradient(x).energy, first), 1e-3);
+}
+
+TEST(TensorEngine, OperationsAreThoseOfTheCpuEngineAndWithoutDropout) {
+  Net n({3, 8, 8});
+  const int x = n.dropout(n.conv(0, 16, 3, 1, 1), 0.5), mixed = n.attention(n.conv(x, 4, 1), n.conv(x, 4, 1), x);
+  n.head(n.vector(nn::Op::sum_pool, mixed));
+  const double multiplications = 64 * (27 * 16 + 2 * 16 * 4) + 16;
+  const double expected = 4 * multiplications + 6 * 64 * 64 * (4 + 16);
+  const nn::Tensors weights = random_weights(n.graph, at::kFloat);
+  EXPECT_NEAR(prepare(n.graph, weights, {})->operations(), expected, 1e-6);
+  EXPECT_NEAR(tensor_engine(n.graph, weights, at::kCPU, at::kFloat)->operations(), expected, 1e-6);
 }
 
 }  // namespace

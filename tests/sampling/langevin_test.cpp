@@ -116,6 +116,43 @@ TEST(Langevin, AnnealsTheTemperatureGeometrically) {
   EXPECT_NEAR(chains.x.square().mean().item<double>(), 4 * 1.11, 4 * 4.44 * std::sqrt(2.0 / 20000));
 }
 
+TEST(Langevin, ARunInPartsIsTheWhole) {
+  const Langevin langevin({.step_size = 0.1, .noise = 1, .temperature_start = 1, .temperature_end = 0.01}, 2);
+  const energy::Gaussian wide(at::zeros({70}), at::eye(70));  // too wide for the loop without tensors
+  for (const std::int64_t size : {1, 70}) {
+    const energy::Gaussian& energy = size == 1 ? standard : wide;
+    Chains whole = start(10, 0, {size}), parts = start(10, 0, {size});
+    run(langevin, energy, whole, 9);
+    langevin.transitions(energy, parts, {0, 9}, 7);
+    langevin.transitions(energy, parts, {7, 9}, 2);
+    EXPECT_TRUE(at::equal(whole.x, parts.x)) << size;
+  }
+}
+
+TEST(Langevin, SaysWhereItWillTakeItsGradient) {
+  for (const bool noise_first : {false, true}) {
+    const Langevin langevin({.step_size = 0.3,
+                             .noise = 0.7,
+                             .gradient_clip = 1,
+                             .low = -2,
+                             .high = 2,
+                             .temperature_start = 1,
+                             .temperature_end = 0.25,
+                             .noise_first = noise_first},
+                            4);
+    Chains chains = start(50, 3, {5});
+    run(langevin, energy::Gaussian(at::zeros({5}), at::eye(5)), chains, 3);
+    const at::Tensor before = chains.x.clone(), at_point = langevin.gradient_point(chains, {2, 5});
+    EXPECT_TRUE(at::equal(before, chains.x));
+    EXPECT_EQ(at::equal(before, at_point), !noise_first);
+    langevin.transition(energy::Gaussian(at::zeros({5}), at::eye(5)), chains, {2, 5});
+    const at::Tensor moved = at_point - 0.3 * at_point.clamp(-1, 1);
+    // The noise is in there, or comes on top, with a standard deviation of 0.7 sqrt(0.5) where nothing is clamped.
+    const at::Tensor rest = (chains.x - moved).masked_select(chains.x.abs().lt(1.99));
+    EXPECT_NEAR(rest.std().item<double>(), noise_first ? 0 : 0.7 * std::sqrt(0.5), noise_first ? 1e-5 : 0.1);
+  }
+}
+
 TEST(Langevin, BadOptionsAreNamed) {
   EXPECT_THROW(Langevin({.step_size = 0}, 0), UserError);
   EXPECT_THROW(Langevin({.step_size = 1, .gradient_clip = -1}, 0), UserError);
@@ -145,6 +182,27 @@ TEST(Sampler, FlowsFirstThenMixes) {
   run(Flow({4, "euler"}), standard, by_hand, 4);
   run(Langevin({.step_size = 0.1, .noise = -1}, 9), standard, by_hand, 6);
   EXPECT_TRUE(at::equal(chains.x, by_hand.x));
+}
+
+// Three wells without noise: each step goes a tenth of the way to its own well's middle; the newest takes the last one.
+TEST(Sampler, AnEnsembleTakesTheStepsInTurn) {
+  std::vector<energy::EnergyPtr> wells;
+  for (const float middle : {1.0F, 2.0F, 4.0F})
+    wells.push_back(std::make_shared<energy::Gaussian>(at::full({1}, middle), at::eye(1)));
+  Chains chains = start(5);
+  at::Tensor x = chains.x.clone();
+  std::vector<std::int64_t> positions;
+  sample({.flow = {2, "euler"}, .steps = 5, .langevin = {.step_size = 0.1, .noise = 0}}, wells, chains, 9,
+         [&](Position p, const StepInfo&, const Chains&) {
+           positions.push_back(p.step);
+           EXPECT_EQ(p.total, 7);
+         });
+  EXPECT_EQ(positions, (std::vector<std::int64_t>{0, 1, 2, 3, 4, 5, 6}));
+  for (const auto& [middle, rate] :
+       {std::pair{4.0, 0.5}, {1.0, 0.5}, {2.0, 0.1}, {4.0, 0.1}, {1.0, 0.1}, {2.0, 0.1}, {4.0, 0.1}})
+    x = x + rate * (middle - x);
+  EXPECT_TRUE(at::allclose(chains.x, x, 1e-5, 1e-6));
+  EXPECT_THROW(sample({}, std::vector<energy::EnergyPtr>{}, chains, 9), UserError);
 }
 
 TEST(Sampler, TimeIsSharedAmongTheSteps) {

@@ -268,6 +268,34 @@ class Program(unittest.TestCase):
         self.refused("no such features", "train", self.images(), "--out", self.folder / "none", "--set", "evaluate.every=1", "--set", "evaluate.features=absent")
         self.assertFalse((self.folder / "none").exists())
 
+    def test_ensembles_and_weights(self):
+        run = self.folder / "run"
+        self.works("train", self.recipe, "--out", run, "--set", "phase.train.steps=60")
+        def points(name, *arguments):
+            self.works("sample", run, "--count", 7, "--out", self.folder / name, *arguments)
+            return (self.folder / name).read_bytes()
+        one = points("1.npz")
+        self.assertEqual(points("2.npz", "--ensemble", 1, "--weights", "average"), one)
+        self.assertNotEqual(points("3.npz", "--weights", "network"), one)
+        three = points("4.npz", "--ensemble", 3)
+        self.assertNotEqual(three, one)
+        self.assertEqual(points("5.npz", "--set", "sampling.ensemble=3"), three)
+        self.assertIn("3 checkpoints in turn", self.works("evaluate", run, "--count", 50, "--set", "sampling.ensemble=3"))
+        self.refused("3 checkpoints up to step 60, expected 9", "sample", run, "--ensemble", 9, "--out", self.folder / "x.npz")
+        self.refused("average", "sample", run, "--weights", "mean")
+        self.refused("train.keep", "train", self.recipe, "--set", "sampling.ensemble=4")
+
+    def test_info_tells_what_the_watchdog_did(self):
+        run = self.folder / "run"
+        self.works("train", self.recipe, "--out", run, "--set", "phase.train.steps=40", "--set", "phase.train.optimizer.learning_rate=1e6",
+                   "--set", "phase.train.optimizer.clip=none", "--set", "watchdog.learning_rate_factor=1e-9", "--set", "watchdog.energy_limit=1e3")
+        records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        events = [r for r in records if r.get("event") == "rollback"]
+        self.assertEqual(len(events), 1)
+        info = self.works("info", run)
+        self.assertIn("watchdog: 1 of 5 rollbacks\n", info)
+        self.assertIn(f"  step {events[0]['step']}: {events[0]['reason']}; back to step 0\n", info)
+
     def test_help_and_version(self):
         self.assertIn("train", self.works("--help"))
         self.assertIn("--resume", self.works("train", "--help"))

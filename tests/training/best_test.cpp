@@ -8,6 +8,7 @@
 
 #include "igebm/base/error.h"
 #include "igebm/io/files.h"
+#include "igebm/training/checkpoint.h"
 #include "igebm/training/trainer.h"
 #include "tests/training/run_fixture.h"
 

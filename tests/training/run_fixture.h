@@ -9,8 +9,37 @@
 
 #include "igebm/base/observer.h"
 #include "igebm/io/files.h"
+#include "igebm/training/recipe.h"
 
 namespace igebm::training {
+
+/// Two phases, both objectives, small enough for tests.
+inline Recipe small() {
+  Recipe recipe;
+  recipe.data.name = "two-moons";
+  recipe.data.count = 500;
+  recipe.network = {.kind = "mlp", .labels = true, .mlp = {{16, 16}}};
+  recipe.phase_order = {"match", "refine"};
+  PhaseOptions match;
+  match.name = "match";
+  match.steps = 13;
+  match.batch = 16;
+  match.has_energy_matching = true;
+  PhaseOptions refine = match;
+  refine.name = "refine";
+  refine.steps = 20;
+  refine.has_contrastive_divergence = true;
+  refine.contrastive_divergence = {.weight = 0.1,
+                                   .steps = 5,
+                                   .langevin = {.step_size = 0.01, .noise = -1},
+                                   .flow = {3, "euler"},
+                                   .replay = {.size = 40, .data_share = 0.1}};
+  recipe.phases = {match, refine};
+  recipe.sampling = {
+      .start = {"normal"}, .flow = {5, "heun"}, .steps = 5, .langevin = {.step_size = 0.01, .noise = -1}};
+  recipe.output = {.checkpoint_every = 5, .keep = 0, .metrics_every = 1, .samples_every = 10, .samples = 16};
+  return recipe;
+}
 
 /// Tests that train in a folder of their own.
 class RunTest : public testing::Test {

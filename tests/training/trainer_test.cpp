@@ -10,40 +10,13 @@
 #include "igebm/base/error.h"
 #include "igebm/io/files.h"
 #include "igebm/io/safetensors.h"
+#include "igebm/training/draw.h"
 #include "tests/training/run_fixture.h"
 
 namespace igebm::training {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// Two phases, both objectives, small enough for tests.
-Recipe small() {
-  Recipe recipe;
-  recipe.data.name = "two-moons";
-  recipe.data.count = 500;
-  recipe.network = {.kind = "mlp", .labels = true, .mlp = {{16, 16}}};
-  recipe.phase_order = {"match", "refine"};
-  PhaseOptions match;
-  match.name = "match";
-  match.steps = 13;
-  match.batch = 16;
-  match.has_energy_matching = true;
-  PhaseOptions refine = match;
-  refine.name = "refine";
-  refine.steps = 20;
-  refine.has_contrastive_divergence = true;
-  refine.contrastive_divergence = {.weight = 0.1,
-                                   .steps = 5,
-                                   .langevin = {.step_size = 0.01, .noise = -1},
-                                   .flow = {3, "euler"},
-                                   .replay = {.size = 40, .data_share = 0.1}};
-  recipe.phases = {match, refine};
-  recipe.sampling = {
-      .start = {"normal"}, .flow = {5, "heun"}, .steps = 5, .langevin = {.step_size = 0.01, .noise = -1}};
-  recipe.output = {.checkpoint_every = 5, .keep = 0, .metrics_every = 1, .samples_every = 10, .samples = 16};
-  return recipe;
-}
 
 class Training : public RunTest {
  protected:
@@ -137,39 +110,49 @@ TEST_F(Training, DamagedCheckpointsAreNamedAndTheOneBeforeOffered) {
   EXPECT_EQ(list_checkpoints(folder).back().filename(), "000033");
 }
 
-/// NaN in the data from some step on cannot be had from a data set; an absurd learning rate can.
-TEST_F(Training, DivergenceIsRolledBackAndThenReported) {
-  Recipe recipe = small();
-  recipe.phases[1].optimizer = {.learning_rate = 1e6, .clip = "none"};
-  recipe.watchdog = {.energy_limit = 1e4, .rollbacks = 3, .learning_rate_factor = 0.5};
-  try {
-    Trainer::begin(recipe, folder, silent).train({});
-    ADD_FAILURE() << "expected the training to give up";
-  } catch (const UserError& e) {
-    EXPECT_NE(std::string(e.what()).find("diverged"), std::string::npos) << e.what();
-  }
-  std::size_t rollbacks = 0;
-  const std::string metrics = io::read_file(folder / "metrics.jsonl");
-  for (auto at = metrics.find("\"rollback\""); at != std::string::npos; at = metrics.find("\"rollback\"", at + 1))
-    ++rollbacks;
-  EXPECT_EQ(rollbacks, 3U);
-  const auto last = load_checkpoint(list_checkpoints(folder).back());  // still there and whole
-  for (const auto& [name, t] : last.network.parameters) EXPECT_TRUE(t.isfinite().all().item<bool>()) << name;
-}
-
-TEST_F(Training, RecoversFromDivergenceWithASmallerLearningRate) {
-  Recipe recipe = small();
-  recipe.phases[1].optimizer = {.learning_rate = 1e4, .clip = "none"};
-  recipe.watchdog = {.energy_limit = 1e3, .rollbacks = 5, .learning_rate_factor = 1e-4};
-  EXPECT_TRUE(Trainer::begin(recipe, folder, silent).train({}));
-  EXPECT_GE(load_checkpoint(list_checkpoints(folder).back()).rollbacks, 1);
-}
-
 TEST_F(Training, OldCheckpointsAreRemoved) {
   Recipe recipe = small();
   recipe.output.keep = 2;
   Trainer::begin(recipe, folder, silent).train({});
   EXPECT_EQ(list_checkpoints(folder).size(), 2U);
+}
+
+TEST_F(Training, AnEnsembleIsOfTheRegularCheckpointsBefore) {
+  Trainer::begin(small(), folder, silent).train(stop_after(22));
+  const auto steps = [](const std::vector<Model>& models) {
+    std::string text;
+    for (const Model& m : models) text += m.metadata.at("step") + " ";
+    return text;
+  };
+  EXPECT_EQ(steps(load_ensemble(folder, 1)), "22 ");
+  EXPECT_EQ(steps(load_ensemble(folder, 4)), "13 15 20 22 ");
+  Trainer::resume(folder, {}, silent).train({});
+  EXPECT_EQ(steps(load_ensemble(folder, 4)), "20 25 30 33 ");  // 22 is the interruption's
+  EXPECT_EQ(steps(load_ensemble(folder / "checkpoints/000015", 2)), "13 15 ");
+  const auto raw = load_ensemble(folder, 2, true), averaged = load_ensemble(folder, 2);
+  for (std::size_t i = 0; i < 2; ++i) {
+    const Checkpoint c = load_checkpoint(folder / "checkpoints" / (i == 0 ? "000030" : "000033"));
+    for (const auto& [name, t] : c.network.parameters) EXPECT_TRUE(at::equal(raw[i].parameters.at(name), t)) << name;
+    for (const auto& [name, t] : c.average) EXPECT_TRUE(at::equal(averaged[i].parameters.at(name), t)) << name;
+  }
+  try {
+    load_ensemble(folder / "checkpoints/000015", 9);
+    ADD_FAILURE() << "there are 5";
+  } catch (const UserError& e) {
+    EXPECT_NE(std::string(e.what()).find("5 checkpoints up to step 15, expected 9"), std::string::npos) << e.what();
+  }
+  EXPECT_THROW(read_recipe(folder / "recipe.toml", {"sampling.ensemble=3", "train.keep=2"}), UserError);
+}
+
+TEST_F(Training, AnInterruptionsCheckpointTakesNoPlaceAmongThoseKept) {
+  Recipe recipe = small();
+  recipe.output.keep = 2;
+  Trainer::begin(recipe, folder, silent).train(stop_after(22));
+  EXPECT_EQ(list_checkpoints(folder).size(), 3U);  // 15, 20 and the interruption's
+  Trainer::resume(folder, {}, silent).train(stop_after(4));
+  std::string kept;
+  for (const auto& c : list_checkpoints(folder)) kept += c.filename().string() + " ";
+  EXPECT_EQ(kept, "000020 000025 000026 ");
 }
 
 TEST_F(Training, TheResolvedRecipeReadsBack) {
@@ -192,8 +175,8 @@ TEST(Draw, SamplesDoNotDependOnTheBatch) {
   const nn::Network network(nn::mlp({{16, 16}}, {2}, {.classes = 2}), 3);
   at::Tensor energies;
   const auto frozen = engine::prepare(network.graph(), network.parameters(), {});
-  const auto all = draw(recipe, network.graph(), *frozen, 10, 0, {}, 1, &energies);
-  const auto parts = draw(recipe, network.graph(), *frozen, 10, 0, {}, 1, nullptr, {}, 3);
+  const auto all = draw(recipe, network.graph(), {frozen}, 10, 0, {}, 1, &energies);
+  const auto parts = draw(recipe, network.graph(), {frozen}, 10, 0, {}, 1, nullptr, {}, 3);
   EXPECT_TRUE(at::allclose(all.x, parts.x, 1e-4, 1e-5));
   EXPECT_EQ(energies.size(0), 10);
   EXPECT_TRUE(at::equal(all.labels, at::arange(10).remainder(2)));

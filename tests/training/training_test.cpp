@@ -1,14 +1,12 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
-#include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <set>
 
 #include "igebm/base/error.h"
-#include "igebm/nn/architectures.h"
-#include "igebm/training/objective.h"
 #include "igebm/training/optimizer.h"
 #include "igebm/training/replay_buffer.h"
 #include "igebm/training/transport.h"
@@ -138,6 +136,72 @@ TEST(ReplayBuffer, RestartsAndDataHaveTheirShares) {
   EXPECT_NEAR(static_cast<double>(from_data) / static_cast<double>(total), 0.1, 4 * 0.3 / std::sqrt(total));
 }
 
+TEST(ReplayBuffer, OthersAreChainsThatMovedAndAreNotTaken) {
+  ReplayBuffer buffer({.size = 30, .restart_share = 0}, {"uniform", 0, 1}, {1});
+  const at::Tensor data = at::zeros({10, 1});
+  auto taken = buffer.take(data, {}, 1, 0);
+  EXPECT_EQ(buffer.others(taken, 5, 1, 0).size(0), 0);  // no chain has moved before
+  std::set<float> seen;
+  for (std::int64_t step = 0; step < 40; ++step) {
+    taken = buffer.take(data, {}, 1, step);
+    std::set<float> mine, others;
+    const at::Tensor pool = buffer.others(taken, 7, 1, step);
+    for (std::int64_t i = 0; i < 10; ++i) mine.insert(taken.chains.x[i].item<float>());
+    for (std::int64_t i = 0; i < pool.size(0); ++i) others.insert(pool[i].item<float>());
+    EXPECT_EQ(static_cast<std::int64_t>(others.size()), pool.size(0));  // none twice
+    for (const float x : others) EXPECT_TRUE(seen.contains(x) && !mine.contains(x)) << x;
+    EXPECT_TRUE(at::equal(pool, buffer.others(taken, 7, 1, step)));
+    if (step > 20) {
+      EXPECT_EQ(pool.size(0), 7);
+      EXPECT_FALSE(at::equal(pool, buffer.others(taken, 7, 1, step + 1)));
+    }
+    for (std::int64_t i = 0; i < 10; ++i) {
+      taken.chains.x[i].fill_(static_cast<float>(10 * step + i));
+      seen.insert(static_cast<float>(10 * step + i));
+    }
+    buffer.put(taken);
+  }
+}
+
+TEST(ReplayBuffer, AugmentsItsShareOfReplayedPicturesAndNoOthers) {
+  const auto replayed = [](const ReplayAugmentation& augment, std::int64_t step) {
+    ReplayBuffer buffer({.size = 200, .restart_share = 0, .augment = augment}, {"uniform", -1, 1}, {1, 6, 6}, -1, 1);
+    at::Tensor order;
+    auto taken = buffer.take(at::zeros({200, 1, 6, 6}), {}, 1, 0);
+    order = at::argsort(taken.chains.stream);
+    const at::Tensor before = taken.chains.x.index_select(0, order).clone();
+    buffer.put(taken);
+    taken = buffer.take(at::zeros({200, 1, 6, 6}), {}, 1, step);
+    return std::pair(before, taken.chains.x.index_select(0, at::argsort(taken.chains.stream)));
+  };
+  const auto changed = [&](const ReplayAugmentation& augment) {
+    const auto [before, after] = replayed(augment, 1);
+    return after.ne(before).flatten(1).any(1);
+  };
+  EXPECT_FALSE(changed({}).any().item<bool>());
+  // Half of the flips, half of the blurs, all of the others; of 200, 4 standard errors are 0.14.
+  EXPECT_NEAR(changed({.share = 1, .flip = true}).to(at::kFloat).mean().item<double>(), 0.5, 0.14);
+  EXPECT_NEAR(changed({.share = 1, .blur = 2}).to(at::kFloat).mean().item<double>(), 0.5, 0.14);
+  EXPECT_NEAR(changed({.share = 0.3, .area = 0.5}).to(at::kFloat).mean().item<double>(), 0.3, 0.13);
+  EXPECT_TRUE(changed({.share = 1, .brightness = 0.5}).all().item<bool>());
+  const auto [before, flipped] = replayed({.share = 1, .flip = true}, 1);
+  EXPECT_TRUE((flipped.eq(before).flatten(1).all(1))
+                  .logical_xor(flipped.eq(before.flip({3})).flatten(1).all(1))
+                  .all()
+                  .item<bool>());
+  // Brightness is about black, which is -1 here.
+  const at::Tensor factor = [&] {
+    const auto [dark, light] = replayed({.share = 1, .brightness = 0.5}, 1);
+    return ((light + 1) / (dark + 1)).masked_fill(light.ge(0.999), 1).flatten(1);
+  }();
+  EXPECT_LE(factor.max().item<double>(), 1.5 + 1e-3);
+  EXPECT_GE(factor.min().item<double>(), 0.5 - 1e-3);
+  EXPECT_FALSE(at::equal(replayed({.share = 1, .area = 0.5}, 1).second, replayed({.share = 1, .area = 0.5}, 2).second));
+  EXPECT_TRUE(at::equal(replayed({.share = 1, .area = 0.5}, 1).second, replayed({.share = 1, .area = 0.5}, 1).second));
+  EXPECT_THROW(ReplayBuffer({.augment = {.share = 1}}, {}, {2}), UserError);
+  EXPECT_THROW(ReplayBuffer({.augment = {.share = 1}}, {}, {1, 6, 6}, -INFINITY, 1), UserError);
+}
+
 TEST(ReplayBuffer, CompactKeepsPixelsToHalfALevel) {
   ReplayBuffer buffer({.size = 4, .restart_share = 0, .compact = true}, {"uniform", -1, 1}, {5});
   auto taken = buffer.take(at::zeros({4, 5}), {}, 1, 0);
@@ -151,113 +215,6 @@ TEST(ReplayBuffer, CompactKeepsPixelsToHalfALevel) {
                 .item<double>(),
             1.0 / 255 + 1e-6);
   EXPECT_EQ(buffer.state().at("x").scalar_type(), at::kByte);
-}
-
-TEST(Objectives, ContrastiveDivergenceIsItsFormula) {
-  const at::Tensor positive = at::tensor({1.0, 2.0}), negative = at::tensor({3.0, -1.0});
-  EXPECT_NEAR(contrastive_divergence(positive, negative, 0).item<double>(), 0.5, 1e-12);
-  EXPECT_NEAR(contrastive_divergence(positive, negative, 0.1).item<double>(), 0.5 + 0.1 * (2.5 + 5), 1e-12);
-}
-
-// On E(x) = |x|^2 / 2 the loss is mean |x_t + x1 - x0|^2.
-TEST(Objectives, EnergyMatchingIsItsFormula) {
-  const at::Tensor noise = at::randn({5, 3}, at::kDouble), data = at::randn({5, 3}, at::kDouble),
-                   time = at::rand({5}, at::kDouble);
-  const at::Tensor t = time.unsqueeze(1), x = (1 - t) * noise + t * data;
-  const double loss =
-      energy_matching([](const at::Tensor& z) { return 0.5 * z.square().sum(1); }, noise, data, time).item<double>();
-  EXPECT_NEAR(loss, (x + data - noise).square().mean().item<double>(), 1e-12);
-  // With equilibrium 0.4 the velocity counts 1 at t = 0.4 and 0 at t = 1, linearly between.
-  const at::Tensor late = at::tensor({0.0, 0.4, 0.55, 0.7, 1.0}, at::kDouble),
-                   c = at::tensor({1.0, 1.0, 0.75, 0.5, 0.0}, at::kDouble);
-  const at::Tensor l = late.unsqueeze(1), y = (1 - l) * noise + l * data;
-  const double falling =
-      energy_matching([](const at::Tensor& z) { return 0.5 * z.square().sum(1); }, noise, data, late, 0.4)
-          .item<double>();
-  EXPECT_NEAR(falling, (y + c.unsqueeze(1) * (data - noise)).square().mean().item<double>(), 1e-12);
-}
-
-TEST(Objectives, ParameterGradientsAgreeWithFiniteDifferences) {
-  const nn::Graph graph = nn::unet({.channels = {8, 8}, .blocks = {1, 1}, .groups = 4}, {1, 8, 8});
-  nn::Tensors parameters;
-  at::manual_seed(5);
-  const nn::Network network(graph, 2);
-  for (const auto& [name, p] : network.parameters())
-    parameters[name] = (p.detach().to(at::kDouble) + 0.1 * at::randn(p.sizes(), at::kDouble)).requires_grad_();
-  const at::Tensor noise = at::randn({2, 1, 8, 8}, at::kDouble), data = at::randn({2, 1, 8, 8}, at::kDouble),
-                   time = at::rand({2}, at::kDouble);
-  const auto matching = [&](const nn::Tensors& p) {
-    return energy_matching([&](const at::Tensor& x) { return nn::evaluate(graph, p, x); }, noise, data, time);
-  };
-  const auto divergence = [&](const nn::Tensors& p) {
-    return contrastive_divergence(nn::evaluate(graph, p, data), nn::evaluate(graph, p, noise), 0.1);
-  };
-  std::vector<at::Tensor> leaves;
-  for (const auto& [_, p] : parameters) leaves.push_back(p);
-  for (const std::function<at::Tensor(const nn::Tensors&)>& loss :
-       {std::function<at::Tensor(const nn::Tensors&)>(matching),
-        std::function<at::Tensor(const nn::Tensors&)>(divergence)}) {
-    const auto gradients = torch::autograd::grad({loss(parameters)}, leaves, {}, false, false, true);
-    std::size_t i = 0;
-    for (const auto& [name, p] : parameters) {
-      const at::Tensor direction = at::randn_like(p);
-      constexpr double h = 1e-5;
-      const auto moved = [&](double s) {
-        nn::Tensors q = parameters;
-        q[name] = p.detach() + s * direction;
-        return loss(q).item<double>();
-      };
-      const double expected = gradients[i].defined() ? (gradients[i] * direction).sum().item<double>() : 0;
-      EXPECT_NEAR((moved(h) - moved(-h)) / (2 * h), expected, 1e-5 * (1 + std::fabs(expected))) << name;
-      ++i;
-    }
-  }
-}
-
-// The fast engine's gradients of both objectives against autograd's exact ones: same data, noise and chains.
-TEST(Objectives, GradientsByTheEngineAreAutograds) {
-  const nn::Graph graph = nn::unet({.channels = {8, 8}, .blocks = {1, 1}, .groups = 4}, {1, 8, 8}, {.classes = 3});
-  at::manual_seed(6);
-  nn::Tensors weights;
-  const nn::Network network(graph, 2);
-  for (const auto& [name, p] : network.parameters())
-    weights[name] = (p.detach() + 0.1 * at::randn_like(p)).requires_grad_();
-  const at::Tensor data = at::randn({6, 1, 8, 8}), labels = at::tensor({0, 2, 1, 1, 2, 0}, at::kLong);
-  ContrastiveDivergenceOptions divergence;
-  divergence.steps = 1;
-  divergence.langevin.step_size = 0.01;
-  divergence.replay.size = 6;
-  for (const bool matching : {true, false}) {
-    const auto gradients = [&](const char* engine) {
-      const auto frozen = engine::prepare(graph, weights, {.engine = engine});
-      std::unique_ptr<Objective> objective;
-      if (matching) objective = std::make_unique<EnergyMatching>(EnergyMatchingOptions{.weight = 0.7});
-      if (!matching)
-        objective = std::make_unique<ContrastiveDivergence>(divergence, std::vector<std::int64_t>{1, 8, 8});
-      Loss loss = objective->loss({graph, weights, *frozen, data, labels, 3, 4});
-      EXPECT_EQ(loss.gradients.empty(), matching && std::string(engine) == "reference");
-      if (!loss.gradients.empty()) return std::pair(loss.value.item<double>(), loss.gradients);
-      std::vector<at::Tensor> leaves;
-      for (const auto& [_, w] : weights) leaves.push_back(w);
-      const auto found = torch::autograd::grad({loss.value}, leaves, {}, false, false, true);
-      nn::Tensors by_name;
-      std::size_t i = 0;
-      for (const auto& [name, w] : weights) {
-        if (found[i].defined()) by_name[name] = found[i];
-        ++i;
-      }
-      return std::pair(loss.value.item<double>(), by_name);
-    };
-    const auto [value, fast] = gradients("fast");
-    const auto [exact_value, exact] = gradients("reference");
-    EXPECT_NEAR(value, exact_value, 1e-5 * std::fabs(exact_value));
-    double difference = 0, size = 0;
-    for (const auto& [name, g] : exact) {
-      difference += (fast.at(name) - g).square().sum().item<double>();
-      size += g.square().sum().item<double>();
-    }
-    EXPECT_LT(std::sqrt(difference / size), matching ? 1e-3 : 1e-4) << (matching ? "matching" : "divergence");
-  }
 }
 
 TEST(Average, FollowsTheWeights) {

@@ -15,6 +15,7 @@
 
 #include "igebm/base/error.h"
 #include "igebm/engine/cpu/parameters.h"
+#include "igebm/engine/graphs.h"
 #include "igebm/engine/reference.h"
 
 namespace igebm::engine {
@@ -82,7 +83,7 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
     return json.dump();
   }
 
-  double operations() const override { return plan_.operations; }
+  double operations() const override { return engine::operations(graph_); }
 
   std::vector<StepCost> profile(const at::Tensor& x, const at::Tensor& labels) override {
     at::Tensor energies, gradient;
@@ -90,11 +91,12 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
     const at::Tensor in = x.detach().contiguous();
     const int samples = std::min<int>(choices_.samples, static_cast<int>(x.size(0)));
     Worker worker(plan_, choices_.samples);
-    const std::int64_t* pl = graph_.classes > 0 ? labels.const_data_ptr<std::int64_t>() : nullptr;
+    const at::Tensor chosen = checked(labels, x.size(0));
     std::vector<StepCost> costs(plan_.forward.size() + plan_.backward.size());
     for (int repeat = 0; repeat < 10; ++repeat) {
-      worker.run(kernels_, weights_, choices_, in.const_data_ptr<float>(), pl, samples, energies.data_ptr<float>(),
-                 gradient.data_ptr<float>(), [&, i = std::size_t{0}](const Step& s, double seconds) mutable {
+      worker.run(kernels_, weights_, choices_, in.const_data_ptr<float>(), read(chosen), samples,
+                 energies.data_ptr<float>(), gradient.data_ptr<float>(),
+                 [&, i = std::size_t{0}](const Step& s, double seconds) mutable {
                    StepCost& cost = costs[i++];
                    cost.what = describe(s);
                    cost.operations = operations_of(s);
@@ -118,7 +120,7 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
     const auto count = x.size(0);
     const at::Tensor in = x.contiguous(), chosen = checked(labels, count);
     const float* px = in.const_data_ptr<float>();
-    const std::int64_t* pl = graph_.classes > 0 ? chosen.const_data_ptr<std::int64_t>() : nullptr;
+    const Labels pl = read(chosen);
     if (!energies.defined() || energies.numel() != count) energies = at::empty({count});
     if (gradient != nullptr && !(gradient->defined() && gradient->sizes() == in.sizes()))
       *gradient = at::empty(in.sizes());
@@ -135,25 +137,25 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
     for (std::int64_t p = 0; p < parts; ++p) {
       const std::int64_t begin = count * p / parts, end = count * (p + 1) / parts;
-      workers_[static_cast<std::size_t>(thread())]->run(
-          kernels_, weights_, choices_, px + begin * plan_.elements, pl == nullptr ? nullptr : pl + begin,
-          static_cast<int>(end - begin), pe + begin, pg == nullptr ? nullptr : pg + begin * plan_.elements);
+      workers_[static_cast<std::size_t>(thread())]->run(kernels_, weights_, choices_, px + begin * plan_.elements,
+                                                        pl.from(begin), static_cast<int>(end - begin), pe + begin,
+                                                        pg == nullptr ? nullptr : pg + begin * plan_.elements);
     }
   }
 
-  bool derives_parameters() const override { return parameters_ != nullptr; }
+  bool derives_parameters() const override { return parameters_ != nullptr && !has_dropout(graph_); }
 
   at::Tensor parameter_gradient(const at::Tensor& x, const at::Tensor& labels, const at::Tensor& coefficients,
-                                const at::Tensor& slopes, nn::Tensors& into) override {
+                                const at::Tensor& slopes, nn::Tensors& into, const nn::Dropout* dropout) override {
     const auto count = x.size(0);
     const int threads = at::get_num_threads();
-    if (!takes(x) || count == 0 || !parameters_)
-      return engine::parameter_gradient(graph_, tensors_, x, labels, coefficients, slopes, into);
+    if (!takes(x) || count == 0 || !parameters_ || (dropout != nullptr && has_dropout(graph_)))
+      return engine::parameter_gradient(graph_, tensors_, x, labels, coefficients, slopes, into, dropout);
     const at::Tensor in = x.detach().contiguous(), chosen = checked(labels, count),
                      c = coefficients.to(at::kFloat).contiguous(),
                      s = slopes.defined() ? slopes.to(at::kFloat).contiguous() : at::Tensor();
     const float* px = in.const_data_ptr<float>();
-    const std::int64_t* pl = graph_.classes > 0 ? chosen.const_data_ptr<std::int64_t>() : nullptr;
+    const Labels pl = read(chosen);
     prepare(px, pl, count, threads);
     if (!shared_) {
       parameters_->take(weights_, tensors_, choices_);
@@ -180,20 +182,24 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
  private:
   static int thread();
 
-  /// Labels as they are read; throws UserError where there is not one in range for each input.
+  /// Labels as they are read; throws UserError where they are not what the network takes.
   at::Tensor checked(const at::Tensor& labels, std::int64_t count) const {
-    if (graph_.classes == 0) return labels;
-    if (!labels.defined() || labels.dim() != 1 || labels.size(0) != count) {
-      throw UserError(
-          fmt::format("network: expected one label in [0, {}) for each of {} inputs", graph_.classes, count));
-    }
-    const at::Tensor chosen = labels.to(at::kLong).contiguous();
+    graph_.check_labels(labels, count);
+    if (!graph_.conditional()) return {};
+    const at::Tensor chosen = labels.to(graph_.conditions > 0 ? at::kFloat : at::kLong).contiguous();
+    if (graph_.conditions > 0) return chosen;
     const auto* label = chosen.const_data_ptr<std::int64_t>();
     for (std::int64_t i = 0; i < count; ++i) {
       if (label[i] < 0 || label[i] >= graph_.classes)
         throw UserError(fmt::format("network: expected labels in [0, {}), got {}", graph_.classes, label[i]));
     }
     return chosen;
+  }
+
+  Labels read(const at::Tensor& checked) const {
+    if (graph_.classes > 0) return {checked.const_data_ptr<std::int64_t>(), nullptr, 0};
+    if (graph_.conditions > 0) return {nullptr, checked.const_data_ptr<float>(), static_cast<int>(graph_.conditions)};
+    return {};
   }
 
   std::string describe(const Step& s) const {
@@ -224,14 +230,23 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
         return "weights', " + size;
       case Step::Kind::lane_sums:
         return "sums, " + size;
+      case Step::Kind::attention:
+        return "attention, " + size;
+      case Step::Kind::attention_gradient:
+        return "attention', " + size;
     }
     return {};
   }
 
   double operations_of(const Step& s) const {
+    if (s.attention >= 0) {
+      const double forwards = 2 * plan_.attentions[static_cast<std::size_t>(s.attention)].multiplications;
+      return s.kind == Step::Kind::attention ? forwards : 2 * forwards;
+    }
     if (s.convolution < 0) return 0;
     const Convolution& c = plan_.convolutions[static_cast<std::size_t>(s.convolution)];
-    return 2.0 * c.layer_inputs * c.layer_outputs * static_cast<double>(c.taps.size()) * s.height * s.width;
+    return 2.0 * static_cast<double>(c.lane_of_input.size()) * c.layer_outputs * static_cast<double>(c.taps.size()) *
+           s.height * s.width;
   }
 
   std::string measured_key(int threads) const {
@@ -255,7 +270,7 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
   }
 
   /// Weights packed, and algorithms chosen if they are not.
-  void prepare(const float* x, const std::int64_t* labels, std::int64_t count, int threads) {
+  void prepare(const float* x, const Labels& labels, std::int64_t count, int threads) {
     if (packed_) return;
     weights_.take_vectors(plan_, tensors_);
     if (choices_.samples == 0) {
@@ -270,7 +285,7 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
   }
 
   /// The faster algorithm for each convolution, then the fastest size of sub-batches.
-  Choices measure(const float* x, const std::int64_t* labels, std::int64_t count, int threads) {
+  Choices measure(const float* x, const Labels& labels, std::int64_t count, int threads) {
     const auto most = static_cast<int>(std::max<std::int64_t>(1, (count + threads - 1) / threads));
     const std::size_t convolutions = plan_.convolutions.size();
     Choices choices{1, Algorithms(convolutions, Algorithm::direct), {}};
@@ -327,8 +342,8 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
         for (int t = 0; t < workers; ++t) {
           const std::int64_t begin = std::min<std::int64_t>(count - tried.samples, std::int64_t{t} * tried.samples);
           workers_[static_cast<std::size_t>(t)]->run(kernels_, weights_, tried, x + begin * plan_.elements,
-                                                     labels == nullptr ? nullptr : labels + begin, tried.samples,
-                                                     e.data() + begin, g.data() + begin * plan_.elements);
+                                                     labels.from(begin), tried.samples, e.data() + begin,
+                                                     g.data() + begin * plan_.elements);
         }
         const double taken = seconds() - start;
         spent += taken;

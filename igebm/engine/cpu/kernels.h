@@ -12,6 +12,11 @@ namespace igebm::engine::cpu {
 
 constexpr int lane_block = 16;
 
+/// Channels with what pads them. (static: kernels.inl says why)
+static constexpr int padded(std::int64_t channels) {
+  return static_cast<int>((channels + lane_block - 1) / lane_block * lane_block);
+}
+
 /// A block of pictures: channel c of pixel (y, x) of sample n is at data[n * sample + y * row + x * pixel + c]. Strides
 /// of zero repeat a value. data == nullptr: none.
 struct View {
@@ -61,6 +66,44 @@ constexpr std::size_t winograd_work(int channels, int lanes, int tiles) {
   return std::size_t{36} * (static_cast<std::size_t>(tiles) * static_cast<std::size_t>(channels + lanes) + 32);
 }
 
+/// out(i) = sum over places j of softmax_j(scale * queries(i) . keys(j)) * values(j), each sample by itself (scaled
+/// dot-product attention, Vaswani et al. 2017). The extent's pixels are the queries', its lanes the values'.
+struct Attention {
+  View queries, keys, values;
+  int height = 0, width = 0;  ///< of keys and values
+  int depth = 0;              ///< lanes of queries and keys
+  float scale = 1;
+  float* work = nullptr;  ///< attention_work(...) floats
+  /// For attention_gradient: dE/d(out), and where dE/d(queries, keys, values) go.
+  View gradient, to_queries, to_keys, to_values;
+};
+
+/// Queries that are taken together: as many as let their weights stay in the second-level cache.
+static constexpr int attention_block(int queries, int keys) {
+  const int most = 14336 / padded(keys) / 14 * 14;
+  const int block = most < 14 ? 14 : most > 112 ? 112 : most;
+  return block < queries ? block : queries;
+}
+
+constexpr std::size_t attention_work(int queries, int keys, int depth, int lanes) {
+  const auto q = static_cast<std::size_t>(queries), k = static_cast<std::size_t>(padded(keys)),
+             width = static_cast<std::size_t>(depth + lanes);
+  return k * width + k * static_cast<std::size_t>(depth) + q * width +
+         2 * static_cast<std::size_t>(attention_block(queries, keys)) * (k + lane_block);
+}
+
+/// Of each sample a class, or `count` numbers; neither where samples have no labels.
+struct Labels {
+  const std::int64_t* classes = nullptr;
+  const float* numbers = nullptr;
+  int count = 0;
+
+  /// Those from sample n on.
+  Labels from(std::int64_t n) const {
+    return {classes == nullptr ? nullptr : classes + n, numbers == nullptr ? nullptr : numbers + n * count, count};
+  }
+};
+
 struct GroupNorm {
   View in;
   int groups = 0;
@@ -88,10 +131,10 @@ struct Kernels {
   /// y, x): the gradient of a convolution's weights. by_pixel: coefficients[x] instead, of a row of features.
   void (*weight_gradient)(const DirectConvolution&, const View& gradient, const Extent&, const float* coefficients,
                           bool by_pixel, float* sums);
-  /// sums(row n) += coefficients[n] * sum over pixels of in (times factor, if given); rows[n]: a vector of lanes each,
-  /// all the first where rows is null.
-  void (*lane_sums)(const View& in, const View& factor, const Extent&, const float* coefficients,
-                    const std::int64_t* rows, float* sums);
+  /// sums(row) += coefficients[n] * sum over pixels of in (times factor, if given): in the row of n's class, or in as
+  /// many as n has numbers, times each; without labels in one.
+  void (*lane_sums)(const View& in, const View& factor, const Extent&, const float* coefficients, const Labels&,
+                    float* sums);
   /// For at most 4 outputs, weights (outputs, taps, channels) as they are, channels a multiple of 16.
   void (*direct_few)(const DirectConvolution&, int outputs, const Extent&, const Epilogue&);
   void (*winograd)(const WinogradConvolution&, const Extent&, const Epilogue&);
@@ -106,6 +149,8 @@ struct Kernels {
   void (*group_norm)(const GroupNorm&, const Extent&, const Epilogue&);
   /// r = dE/dx, from gradient = dE/d(normalised) and mean and scale of the forward pass.
   void (*group_norm_gradient)(const GroupNorm&, const View& gradient, const Extent&, const Epilogue&);
+  void (*attention)(const Attention&, const Extent&, const Epilogue&);
+  void (*attention_gradient)(const Attention&, const Extent&);
   /// out[n][0] = scale * sum of a * b over everything but samples.
   void (*inner)(const View& a, const View& b, float scale, const Extent&, const View& out);
 

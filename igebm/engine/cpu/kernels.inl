@@ -1,6 +1,7 @@
 // The loops of kernels.h, compiled once for each instruction set: the includer defines IGEBM_ISA (a name) and
 // IGEBM_LANES (floats in a vector register). Of the library only <utility>'s index_sequence is used, which yields no
-// code: an inline function compiled for AVX-512 must not become the one copy that other files share.
+// code, and of kernels.h static functions: an inline function compiled for AVX-512 must not become the one copy that
+// other files share.
 #include <utility>
 
 #include "igebm/engine/cpu/kernels.h"
@@ -179,14 +180,13 @@ void product(const T* a, std::ptrdiff_t a_stride, const T* b, int depth, float* 
 }
 
 template <int vectors, typename T>
-void products(const T* a, int rows, int depth, const T* b, float* c, std::ptrdiff_t c_stride) {
+void products(const T* a, std::ptrdiff_t a_stride, int rows, int depth, const T* b, float* c, std::ptrdiff_t c_stride) {
   const int blocks = (rows + max_rows - 1) / max_rows;
   for (int i = 0, done = 0; i < blocks; ++i) {
     const int here = (rows - done + blocks - i - 1) / (blocks - i);
     with_rows_from<max_rows>(
         here, [&]<int count>() __attribute__((always_inline)) {
-          product<count, vectors>(a + static_cast<std::ptrdiff_t>(done) * depth, depth, b, depth, c + done * c_stride,
-                                  c_stride);
+          product<count, vectors>(a + done * a_stride, a_stride, b, depth, c + done * c_stride, c_stride);
         });
     done += here;
   }
@@ -430,9 +430,9 @@ void winograd_of(const WinogradConvolution& conv, const Extent& extent, const Ep
       for (int c = 0; c < outputs; c += panel) {
         const T* b = weights + static_cast<std::ptrdiff_t>(channels) * c;
         if (c + panel <= outputs) {
-          products<panel_vectors>(in + p * in_stride, count, channels, b, out + p * out_stride + c, outputs);
+          products<panel_vectors>(in + p * in_stride, channels, count, channels, b, out + p * out_stride + c, outputs);
         } else {
-          products<1>(in + p * in_stride, count, channels, b, out + p * out_stride + c, outputs);
+          products<1>(in + p * in_stride, channels, count, channels, b, out + p * out_stride + c, outputs);
         }
       }
     }
@@ -529,11 +529,12 @@ IGEBM_INLINE void share_in_groups(const GroupNorm& norm, int lanes, const float*
 }
 
 void lane_sums(const View& in, const View& factor, const Extent& extent, const float* coefficients,
-               const std::int64_t* rows, float* sums) {
+               const Labels& labels, float* sums) {
   for (int n = 0; n < extent.samples; ++n) {
     const float* p = in.data + n * in.sample;
     const float* q = factor.data == nullptr ? nullptr : factor.data + n * factor.sample;
-    float* to = rows == nullptr ? sums : sums + rows[n] * extent.lanes;
+    float* to = labels.classes == nullptr ? sums : sums + labels.classes[n] * extent.lanes;
+    const float* numbers = labels.numbers == nullptr ? nullptr : labels.numbers + n * labels.count;
     for (int c = 0; c < extent.lanes; c += W) {
       V sum{};
       for (int y = 0; y < extent.height; ++y) {
@@ -542,7 +543,15 @@ void lane_sums(const View& in, const View& factor, const Extent& extent, const f
           sum += q == nullptr ? v : v * load(q + y * factor.row + x * factor.pixel + c);
         }
       }
-      store(to + c, load(to + c) + coefficients[n] * sum);
+      sum *= coefficients[n];
+      if (numbers == nullptr) {
+        store(to + c, load(to + c) + sum);
+      } else {
+        for (int i = 0; i < labels.count; ++i) {
+          float* here = to + i * extent.lanes + c;
+          store(here, load(here) + numbers[i] * sum);
+        }
+      }
     }
   }
 }
@@ -749,6 +758,8 @@ constexpr decltype(Kernels::pack_winograd_bf16) pack_winograd_bf16 = nullptr;
 constexpr decltype(Kernels::winograd_bf16) winograd_bf16 = nullptr;
 #endif
 
+#include "igebm/engine/cpu/attention.inl"
+
 }  // namespace
 
 extern const Kernels table;
@@ -767,6 +778,8 @@ const Kernels table = {IGEBM_STRING(IGEBM_ISA),
                        pool,
                        group_norm,
                        group_norm_gradient,
+                       attention,
+                       attention_gradient,
                        inner,
                        load_input,
                        store_gradient};

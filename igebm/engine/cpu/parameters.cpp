@@ -38,7 +38,7 @@ void ParameterPass::take(const Weights& weights, const nn::Tensors& tensors, con
   weights_.take_vectors(plan_, tensors_);
 }
 
-void ParameterPass::run(Choices& choices, const float* x, const std::int64_t* labels, std::int64_t count,
+void ParameterPass::run(Choices& choices, const float* x, const Labels& labels, std::int64_t count,
                         const float* coefficients, const float* slopes, int threads, float* energies,
                         nn::Tensors& into) {
   threads = static_cast<int>(std::min<std::int64_t>(threads, count));
@@ -58,7 +58,7 @@ void ParameterPass::run(Choices& choices, const float* x, const std::int64_t* la
   collect(threads, into);
 }
 
-double ParameterPass::pass(const float* x, const std::int64_t* labels, std::int64_t count, const float* coefficients,
+double ParameterPass::pass(const float* x, const Labels& labels, std::int64_t count, const float* coefficients,
                            const float* slopes, int threads, int samples, float* energies) {
   if (!workers_.empty() && workers_[0]->samples() != samples) workers_.clear();
   while (static_cast<int>(workers_.size()) < threads) workers_.push_back(std::make_unique<Worker>(plan_, samples));
@@ -70,9 +70,9 @@ double ParameterPass::pass(const float* x, const std::int64_t* labels, std::int6
     const std::int64_t end = count * (t + 1) / threads;
     for (std::int64_t i = count * t / threads; i < end; i += samples) {
       const Worker::Pull pull{coefficients + i, slopes == nullptr ? nullptr : slopes + i, sums_[thread].get()};
-      workers_[thread]->run(
-          kernels_, weights_, choices_, x + i * plan_.elements, labels == nullptr ? nullptr : labels + i,
-          static_cast<int>(std::min<std::int64_t>(samples, end - i)), energies + i, nullptr, {}, &pull);
+      workers_[thread]->run(kernels_, weights_, choices_, x + i * plan_.elements, labels.from(i),
+                            static_cast<int>(std::min<std::int64_t>(samples, end - i)), energies + i, nullptr, {},
+                            &pull);
     }
   }
   return seconds() - start;
@@ -88,7 +88,7 @@ void ParameterPass::collect(int threads, nn::Tensors& into) const {
     const Convolution& c = plan_.convolutions[i];
     if (c.gradient) continue;
     const std::string name = c.name + ".weight";
-    at::Tensor gradient = at::empty(tensors_.at(name).sizes());
+    at::Tensor gradient = at::zeros(tensors_.at(name).sizes());  // of what reads zeros alone
     float* to = gradient.data_ptr<float>();
     const auto sums = [i](const Gradients& g) { return g.convolutions[i].get(); };
     for (std::size_t t = 0; t < c.taps.size(); ++t) {
@@ -96,9 +96,7 @@ void ParameterPass::collect(int threads, nn::Tensors& into) const {
         const std::ptrdiff_t row =
             (std::ptrdiff_t{1} * static_cast<int>(t) * c.read + c.lane_of_input[static_cast<std::size_t>(in)]) *
             c.lanes;
-        for (int out = 0; out < c.layer_outputs; ++out)
-          to[((std::ptrdiff_t{1} * out * c.layer_inputs + in) * c.kernel + c.taps[t].ky) * c.kernel + c.taps[t].kx] =
-              total(sums, row + out);
+        for (int out = 0; out < c.layer_outputs; ++out) to[c.weight(out, in, c.taps[t])] = total(sums, row + out);
       }
     }
     nn::add_to(into, name, gradient);

@@ -18,12 +18,12 @@ class ParameterPass {
 
   /// `count` inputs, coefficients and slopes (null: none) of each; energies are filled. choices.training_samples is
   /// measured where it is 0.
-  void run(Choices& choices, const float* x, const std::int64_t* labels, std::int64_t count, const float* coefficients,
+  void run(Choices& choices, const float* x, const Labels& labels, std::int64_t count, const float* coefficients,
            const float* slopes, int threads, float* energies, nn::Tensors& into);
 
  private:
-  double pass(const float* x, const std::int64_t* labels, std::int64_t count, const float* coefficients,
-              const float* slopes, int threads, int samples, float* energies);
+  double pass(const float* x, const Labels& labels, std::int64_t count, const float* coefficients, const float* slopes,
+              int threads, int samples, float* energies);
   void collect(int threads, nn::Tensors& into) const;
 
   Plan plan_;

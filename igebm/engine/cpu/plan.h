@@ -31,7 +31,8 @@ struct Buffer {
 };
 
 /// One convolution or linear layer, forwards or to its input's gradient (for strides above 1 one for each residue of
-/// the input's coordinates).
+/// the input's coordinates, of a result of one pixel one for each pixel of the input). A linear layer of a flattened
+/// picture is a convolution with a kernel of the picture's size.
 struct Convolution {
   struct Tap {
     int ky, kx, dy, dx;  ///< the kernel's element, and where it reads: pixel (step * y + dy, step * x + dx)
@@ -41,13 +42,17 @@ struct Convolution {
   std::vector<Tap> taps;
   int step = 1;                            ///< of reading
   int out_step = 1, out_y = 0, out_x = 0;  ///< of writing
-  std::vector<int> lane_of_input;          ///< of each of the layer's input channels
-  int layer_inputs = 0, layer_outputs = 0, kernel = 1;
+  std::vector<int> lane_of_input;  ///< of the layer's input channels; of a gradient: of those that it is wanted of
+  int layer_inputs = 0, layer_outputs = 0, kernel_height = 1, kernel_width = 1;
   int read = 0;   ///< lanes read of each pixel
   int lanes = 0;  ///< lanes written
   int few = 0;    ///< > 0: that many outputs, by Kernels::direct_few
   bool can_winograd = false;
   std::string key() const { return name + (gradient ? "'" : ""); }
+  /// Where its weight (outputs, inputs, height, width) has that of a tap from input i to output o.
+  std::ptrdiff_t weight(int o, int i, const Tap& tap) const {
+    return ((std::ptrdiff_t{1} * o * layer_inputs + i) * kernel_height + tap.ky) * kernel_width + tap.kx;
+  }
 };
 
 struct Norm {
@@ -57,19 +62,32 @@ struct Norm {
   std::vector<int> lane_of_channel;
 };
 
-/// A vector of lanes that an epilogue adds or multiplies by: parameters, the same for all samples or by label.
+/// A vector of lanes that an epilogue adds or multiplies by: parameters, the same for all samples or by label, or
+/// labels themselves.
 struct Vector {
   std::string fixed, by_label;  ///< parameters' names; either may be empty. Their sum.
   int lanes = 0;
   std::vector<int> lane_of_channel;
+  int first_label = -1;  ///< not negative: the labels' numbers from that one on, a lane of lane_of_channel each
+  bool labelled() const { return first_label >= 0 || !by_label.empty(); }
 };
 
-/// A parameter vector's gradient: rows of lanes, one for each label or one in all.
+/// A parameter vector's gradient: rows of lanes, one for each class or condition or one in all.
 struct Sink {
   std::string name;  ///< of the parameter
   int rows = 1, lanes = 0;
   bool by_label = false;
   std::vector<int> lane_of_channel;
+};
+
+/// Attention, with its gradients' places (to_...) in the backward step.
+struct AttentionRefs {
+  Ref queries, keys, values, gradient, to_queries, to_keys, to_values;
+  int height = 1, width = 1;   ///< of keys and values
+  int tokens = 1;              ///< places of the queries
+  int depth = 0, lanes = 0;    ///< of queries and keys, of values
+  double multiplications = 0;  ///< of the two products forwards
+  float scale = 1;
 };
 
 struct Step {
@@ -84,12 +102,14 @@ struct Step {
     store,
     weight_gradient,  ///< of `convolution`, from its input `in` and dE/d(its result) `other`
     lane_sums,        ///< of `in`, times `other` if given, into `sink`
+    attention,
+    attention_gradient,
   };
   Kind kind = Kind::pointwise;
   Ref in, other;  ///< other: group_norm_gradient's gradient, inner's second factor
   float scale = 1;
   int zoom_y = 1, zoom_x = 1;
-  int convolution = -1, norm = -1;
+  int convolution = -1, norm = -1, attention = -1;
   int sink = -1;                         ///< of lane_sums; group_norm_gradient: the weight's, the bias' is the next
   int height = 1, width = 1, lanes = 0;  ///< of the result
   int bias = -1, gain = -1;              ///< vectors
@@ -104,6 +124,7 @@ struct Plan {
   std::vector<Buffer> slots;
   std::vector<Convolution> convolutions;
   std::vector<Norm> norms;
+  std::vector<AttentionRefs> attentions;
   std::vector<Vector> vectors;
   std::vector<Sink> sinks;
   std::vector<Step> forward, backward;
@@ -111,7 +132,7 @@ struct Plan {
   int input_channels = 0, input_zoom = 1;
   float input_scale = 1, input_shift = 0;
   std::int64_t elements = 0;  ///< of an input
-  double operations = 0;      ///< of the convolutions, a sample: 2 for each multiplication of the direct algorithm
+  int labels = 0;             ///< classes or conditions
 };
 
 enum class Wanted {

@@ -65,10 +65,12 @@ Worker::Worker(const Plan& plan, int samples) : plan_(plan), samples_(samples) {
   for (const Convolution& c : plan.convolutions) {
     if (c.can_winograd) work = std::max(work, winograd_work(c.read, c.lanes, tiles(c)));
   }
+  for (const AttentionRefs& a : plan.attentions)
+    work = std::max(work, attention_work(a.tokens, a.height * a.width, a.depth, a.lanes));
   work_ = allocate(work);
   for (const Vector& v : plan.vectors) {
     vector_starts_.push_back(vectors);
-    if (!v.by_label.empty()) vectors += static_cast<std::size_t>(v.lanes * samples);
+    if (v.labelled()) vectors += static_cast<std::size_t>(v.lanes * samples);
   }
   vectors_ = allocate(vectors);
   float* ones = at({plan.ones, 0});
@@ -79,21 +81,30 @@ Worker::Worker(const Plan& plan, int samples) : plan_(plan), samples_(samples) {
   }
 }
 
-void Worker::run(const Kernels& k, const Weights& w, const Choices& choices, const float* x, const std::int64_t* labels,
+void Worker::take_labels(const Weights& w, const Labels& labels, int count) {
+  labels_ = labels;
+  for (std::size_t v = 0; v < plan_.vectors.size(); ++v) {
+    if (!plan_.vectors[v].labelled()) continue;
+    const int lanes = plan_.vectors[v].lanes;
+    const float *fixed = w.vectors[v].get(), *rows = w.labels[v].get();
+    for (int n = 0; n < count; ++n) {
+      float* to = vectors_.get() + vector_starts_[v] + n * lanes;
+      const auto add = [&](std::int64_t row, float factor, const float* before) {
+        for (int c = 0; c < lanes; ++c) to[c] = before[c] + factor * rows[row * lanes + c];
+      };
+      if (labels.classes != nullptr) add(labels.classes[n], 1, fixed);
+      for (int i = 0; labels.classes == nullptr && i < labels.count; ++i)
+        add(i, labels.numbers[n * labels.count + i], i == 0 ? fixed : to);
+    }
+  }
+}
+
+void Worker::run(const Kernels& k, const Weights& w, const Choices& choices, const float* x, const Labels& labels,
                  int count, float* energies, float* gradient, const std::function<void(const Step&, double)>& timed,
                  const Pull* pull) {
   x_ = x;
-  labels_ = labels;
   gradient_ = gradient;
-  for (std::size_t v = 0; v < plan_.vectors.size(); ++v) {
-    if (plan_.vectors[v].by_label.empty()) continue;
-    const int lanes = plan_.vectors[v].lanes;
-    for (int n = 0; n < count; ++n) {
-      const float *fixed = w.vectors[v].get(), *by_label = w.labels[v].get() + labels[n] * lanes;
-      float* to = vectors_.get() + vector_starts_[v] + n * lanes;
-      for (int c = 0; c < lanes; ++c) to[c] = fixed[c] + by_label[c];
-    }
-  }
+  take_labels(w, labels, count);
   const auto all = [&](const std::vector<Step>& steps) {
     if (timed) {
       for (const Step& s : steps) {
@@ -128,26 +139,25 @@ void Worker::run(const Kernels& k, const Weights& w, const Choices& choices, con
 
 void Worker::run(const Step& s, const Kernels& k, const Weights& w, const Choices& choices, int first, int count) {
   Extent extent{count, s.height, s.width, s.lanes};
-  // Features of many samples are for a convolution one row of pixels.
-  const bool features =
-      (s.kind == Step::Kind::convolution || s.kind == Step::Kind::weight_gradient) && s.height * s.width == 1;
-  if (features) extent = {1, 1, count, s.lanes};
   const Convolution* c = s.convolution < 0 ? nullptr : &plan_.convolutions[static_cast<std::size_t>(s.convolution)];
-  const auto view = [&](Ref r) { return this->view(r, features, first); };
+  // One pixel of many samples is for a convolution one row of pixels.
+  const bool features = c != nullptr && s.height * s.width == 1;
+  if (features) extent = {1, 1, count, s.lanes};
+  const auto view = [&](Ref r) { return this->view(r, first); };
+  const auto row_of_samples = [](const View& v) { return View{v.data, 0, 0, v.sample}; };
   const auto result = [&](Ref r) {
     View v = view(r);
-    if (c != nullptr && c->out_step > 1 && r) {
-      v.data += c->out_y * v.row + c->out_x * v.pixel;
-      v.row *= c->out_step;
-      v.pixel *= c->out_step;
-    }
-    return v;
+    if (c == nullptr || !r) return v;
+    v.data += c->out_y * v.row + c->out_x * v.pixel;
+    v.row *= c->out_step;
+    v.pixel *= c->out_step;
+    return features ? row_of_samples(v) : v;
   };
   Epilogue e;
   const auto vector = [&](int index, const float*& data, std::ptrdiff_t& by_sample, std::ptrdiff_t& by_pixel) {
     if (index < 0) return;
     const auto i = static_cast<std::size_t>(index);
-    const bool labelled = !plan_.vectors[i].by_label.empty();
+    const bool labelled = plan_.vectors[i].labelled();
     data = labelled ? vectors_.get() + vector_starts_[i] : w.vectors[i].get();
     if (!labelled) return;
     (features ? by_pixel : by_sample) = plan_.vectors[i].lanes;
@@ -164,13 +174,9 @@ void Worker::run(const Step& s, const Kernels& k, const Weights& w, const Choice
   e.slope = s.slope;
   const auto direct = [&](const View& in, const float* weights) -> DirectConvolution {
     auto& offsets = offsets_[static_cast<std::size_t>(s.convolution)];
-    for (std::size_t t = 0; t < c->taps.size(); ++t)
-      offsets[t] = features ? 0 : c->taps[t].dy * in.row + c->taps[t].dx * in.pixel;
-    return {{in.data, in.sample, in.row * c->step, in.pixel * c->step},
-            static_cast<int>(c->taps.size()),
-            c->read,
-            offsets.data(),
-            weights};
+    for (std::size_t t = 0; t < c->taps.size(); ++t) offsets[t] = c->taps[t].dy * in.row + c->taps[t].dx * in.pixel;
+    return {features ? row_of_samples(in) : View{in.data, in.sample, in.row * c->step, in.pixel * c->step},
+            static_cast<int>(c->taps.size()), c->read, offsets.data(), weights};
   };
   const auto sink = [&](int index) { return into_->vectors[static_cast<std::size_t>(index)].get(); };
   switch (s.kind) {
@@ -199,13 +205,28 @@ void Worker::run(const Step& s, const Kernels& k, const Weights& w, const Choice
       break;
     }
     case Step::Kind::weight_gradient:
-      k.weight_gradient(direct(view(s.in), nullptr), view(s.other), extent, coefficients_.data() + first, features,
+      k.weight_gradient(direct(view(s.in), nullptr), features ? row_of_samples(view(s.other)) : view(s.other), extent,
+                        coefficients_.data() + first, features,
                         into_->convolutions[static_cast<std::size_t>(s.convolution)].get());
       break;
     case Step::Kind::lane_sums: {
       const bool by_label = plan_.sinks[static_cast<std::size_t>(s.sink)].by_label;
-      k.lane_sums(view(s.in), view(s.other), extent, coefficients_.data() + first, by_label ? labels_ + first : nullptr,
-                  sink(s.sink));
+      k.lane_sums(view(s.in), view(s.other), extent, coefficients_.data() + first,
+                  by_label ? labels_.from(first) : Labels{}, sink(s.sink));
+      break;
+    }
+    case Step::Kind::attention:
+    case Step::Kind::attention_gradient: {
+      const AttentionRefs& refs = plan_.attentions[static_cast<std::size_t>(s.attention)];
+      const Attention a{
+          view(refs.queries), view(refs.keys),     view(refs.values), refs.height,         refs.width,
+          refs.depth,         refs.scale,          work_.get(),       view(refs.gradient), view(refs.to_queries),
+          view(refs.to_keys), view(refs.to_values)};
+      if (s.kind == Step::Kind::attention) {
+        k.attention(a, extent, e);
+      } else {
+        k.attention_gradient(a, extent);
+      }
       break;
     }
     case Step::Kind::pointwise:
@@ -244,11 +265,10 @@ float* Worker::at(Ref r) {
   return memory_.get() + starts_[static_cast<std::size_t>(plan_.slot[static_cast<std::size_t>(r.buffer)])] + r.lane;
 }
 
-View Worker::view(Ref r, bool features, int first) {
+View Worker::view(Ref r, int first) {
   if (!r) return {};
   const Buffer& b = plan_.buffers[static_cast<std::size_t>(r.buffer)];
   float* start = at(r) + first * b.size();
-  if (features) return {start, 0, 0, b.lanes};
   if (b.single()) return {start, b.lanes, 0, 0};
   const std::ptrdiff_t row = std::ptrdiff_t{1} * b.columns() * b.lanes;
   return {b.border ? start + row + b.lanes : start, b.size(), row, b.lanes};
@@ -261,7 +281,13 @@ void Weights::take_vectors(const Plan& plan, const nn::Tensors& tensors) {
   for (const Vector& v : plan.vectors) {
     vectors.push_back(v.fixed.empty() ? allocate(static_cast<std::size_t>(v.lanes))
                                       : spread(tensors.at(v.fixed), v.lanes, v.lane_of_channel));
-    labels.push_back(v.by_label.empty() ? nullptr : spread(tensors.at(v.by_label), v.lanes, v.lane_of_channel));
+    if (v.first_label >= 0) {
+      const auto count = static_cast<std::int64_t>(v.lane_of_channel.size());
+      labels.push_back(
+          spread(at::eye(plan.labels).narrow(1, v.first_label, count), v.lanes, v.lane_of_channel));  // themselves
+    } else {
+      labels.push_back(v.by_label.empty() ? nullptr : spread(tensors.at(v.by_label), v.lanes, v.lane_of_channel));
+    }
   }
   for (const Norm& n : plan.norms) {
     const at::Tensor both = at::stack({tensors.at(n.name + ".weight"), tensors.at(n.name + ".bias")});
@@ -277,10 +303,10 @@ Memory pack(const Kernels& k, const Convolution& c, const at::Tensor& weight, Al
                     static_cast<std::size_t>(c.few > 0 ? c.few : c.lanes);
   Memory plain = allocate(size);
   for (int t = 0; t < taps; ++t) {
+    const Convolution::Tap& tap = c.taps[static_cast<std::size_t>(t)];
     for (int o = 0; o < c.layer_outputs; ++o) {
-      for (int i = 0; i < c.layer_inputs; ++i) {
-        const Convolution::Tap& tap = c.taps[static_cast<std::size_t>(t)];
-        const float value = from[((o * c.layer_inputs + i) * c.kernel + tap.ky) * c.kernel + tap.kx];
+      for (int i = 0; i < static_cast<int>(c.lane_of_input.size()); ++i) {
+        const float value = from[c.weight(o, i, tap)];
         const int lane = c.lane_of_input[static_cast<std::size_t>(i)];
         const int read = c.gradient ? o : lane, written = c.gradient ? lane : o;
         const std::ptrdiff_t to = c.few > 0 ? (std::ptrdiff_t{1} * written * taps + t) * c.read + read

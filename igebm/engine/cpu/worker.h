@@ -44,7 +44,7 @@ struct Choices {
 struct Weights {
   std::vector<std::shared_ptr<float[]>> packed;  ///< of each convolution, for its algorithm
   std::vector<Memory> vectors;                   ///< of each Vector: the fixed part
-  std::vector<Memory> labels;                    ///< of each Vector by label: (classes, lanes)
+  std::vector<Memory> labels;                    ///< of each labelled Vector: (classes or conditions, lanes)
   std::vector<Memory> norms;                     ///< of each Norm: weight and bias
 
   /// Everything but `packed`.
@@ -74,8 +74,8 @@ class Worker {
 
   /// Energies of `count` <= samples inputs, and gradients unless null; with `pull`, of a plan made for it, also the
   /// parameters' gradient. timed, if given, is told of every step and its seconds.
-  void run(const Kernels& k, const Weights& w, const Choices& choices, const float* x, const std::int64_t* labels,
-           int count, float* energies, float* gradient, const std::function<void(const Step&, double)>& timed = {},
+  void run(const Kernels& k, const Weights& w, const Choices& choices, const float* x, const Labels& labels, int count,
+           float* energies, float* gradient, const std::function<void(const Step&, double)>& timed = {},
            const Pull* pull = nullptr);
 
   /// A step for `count` samples from `first` on.
@@ -83,7 +83,10 @@ class Worker {
 
  private:
   float* at(Ref r);
-  View view(Ref r, bool features, int first);
+  /// Pictures from sample `first` on.
+  View view(Ref r, int first);
+  /// Sums of labelled vectors for `count` samples.
+  void take_labels(const Weights& w, const Labels& labels, int count);
 
   const Plan& plan_;
   int samples_;
@@ -92,7 +95,7 @@ class Worker {
   Memory memory_, work_, vectors_;
   std::vector<float> coefficients_;  // c_i of this run
   const float* x_ = nullptr;
-  const std::int64_t* labels_ = nullptr;
+  Labels labels_;
   float* gradient_ = nullptr;
   Gradients* into_ = nullptr;
 };

@@ -1,0 +1,101 @@
+#pragma once
+
+#include <map>
+#include <vector>
+
+#include "igebm/engine/cpu/plan.h"
+
+namespace igebm::engine::cpu {
+
+/// What a network has that the engine does not know.
+struct Unknown {
+  std::string why;
+};
+
+/// Makes a plan: forwards node by node (plan_forward.cpp), then backwards (plan_backward.cpp), then memory (plan.cpp).
+class Planner {
+ public:
+  Planner(const nn::Graph& graph, Wanted wanted);
+  Plan make();
+
+ private:
+  using Node = nn::Node;
+  using Op = nn::Op;
+
+  /// A node's value while the plan is made.
+  struct Value {
+    int height = 1, width = 1, lanes = 0;
+    std::vector<int> lane_of_channel;
+    Ref at;          ///< where it is stored; none: folded into a later step
+    Ref derivative;  ///< of an activation's value
+    int planes = 0;  ///< channels at the end that are labels, and need no gradient
+    bool done = false;
+  };
+
+  struct Contributions {
+    std::vector<Ref> refs;
+    std::vector<std::vector<Step>> steps;  ///< each alone makes one contribution: several for the residues of a stride
+  };
+
+  const Node& node(int i) const { return graph_.nodes[static_cast<std::size_t>(i)]; }
+  Value& value(int i) { return values_[static_cast<std::size_t>(i)]; }
+  Value& input(const Node& n, int i = 0) { return value(n.inputs[static_cast<std::size_t>(i)]); }
+  const std::vector<int>& consumers(int i) const { return consumers_[static_cast<std::size_t>(i)]; }
+  bool wanted(int i) const { return wanted_[static_cast<std::size_t>(i)]; }
+  static bool is_activation(const Node& n) { return n.op == Op::leaky_relu || n.op == Op::silu; }
+
+  [[noreturn]] void unknown(const Node& n, const std::string& what = "") const;
+  int new_buffer(int height, int width, int lanes, bool kept = false);
+  Ref new_place(const Value& v) { return {new_buffer(v.height, v.width, v.lanes), 0}; }
+  /// The value's size; its channels in order, padded.
+  Value shaped(int i) const;
+  /// The value's size; its channels where those of the node's input are.
+  Value shaped_like_input(int i);
+  Step step(Step::Kind kind, const Value& v) const;
+  int new_vector(const std::string& fixed, const std::string& by_label, const Value& v);
+  Ref stored(const Node& n, int i = 0);
+  static bool stored_alike(const Value& a, const Value& b) {
+    return a.lane_of_channel == b.lane_of_channel && a.height == b.height && a.width == b.width;
+  }
+  /// Throws unless a label's vector has as many channels as the value that it belongs to is stored with.
+  void require_channels(const Node& n, const Value& v) const;
+
+  void forward(int i);
+  /// Folds what follows node i into the step that makes its value, places the result and appends the step.
+  void finish(int i, Step s);
+  /// The input with the affine maps, pixel-unshuffle or flattening that follow it.
+  void load(int i);
+  int forward_convolution(const Node& n, const Value& in, const Value& out);
+  void forward_label_planes(int i);
+  void forward_attention(int i);
+
+  void backward(int i);
+  void give(int i, Ref gradient);
+  void give(int i, std::vector<Step> steps);
+  /// dE/d(value i), all contributions together; with the derivative of the activation that made the value, if one did.
+  Ref gradient(int i);
+  int new_sink(const std::string& name, const Value& v, std::int64_t labels = 0);
+  /// The gradient of a vector that is added to value v (or multiplied with `factor`), from dE/dv = g.
+  void sum_lanes(const std::string& name, const Value& v, Ref g, Ref factor = {}, std::int64_t labels = 0);
+  std::vector<Step> convolution_gradient(int i, Ref g);
+  void attention_gradient(int i, Ref g);
+
+  /// Borders of zeros for what convolutions read beyond the edge.
+  void add_borders();
+  /// Buffers of one size whose times of use do not meet share their memory.
+  void share_memory();
+
+  const nn::Graph& graph_;
+  std::vector<std::vector<std::int64_t>> shapes_;
+  std::vector<Value> values_;
+  std::vector<std::vector<int>> consumers_;
+  std::vector<Contributions> contributions_;
+  std::vector<bool> wanted_;                                    // is dE/d(value) needed?
+  std::map<int, int> norm_of_, convolution_of_, attention_of_;  // of a node
+  Plan plan_;
+  int loaded_ = -1;
+  bool stored_ = false;
+  bool for_parameters_;
+};
+
+}  // namespace igebm::engine::cpu

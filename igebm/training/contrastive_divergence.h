@@ -1,0 +1,54 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "igebm/sampling/sampler.h"
+#include "igebm/training/chain_end.h"
+#include "igebm/training/objective.h"
+#include "igebm/training/replay_buffer.h"
+
+namespace igebm::training {
+
+/// Contrastive divergence with a replay buffer (Du & Mordatch 2019, algorithm 1):
+///   L = C(E(x+), E(x-)) + energy_l2 mean[E(x+)^2 + E(x-)^2],
+/// x- = `steps` Langevin steps from the buffer; chains that start anew take `flow` first, if it has steps. C is one of
+/// the forms of the paper's released code (openai/ebm_code_release, train.py, `objective`; its temperature is 1):
+///   linear     mean[E(x+)] - mean[E(x-)]                                            (its "cd")
+///   logsumexp  mean[E(x+)] - sum_i w_i E(x-_i),  w = softmax(-E(x-)), held constant
+///   softplus   mean_i log(1 + exp(E(x+_i) - E(x-_i)))
+/// logsumexp pushes up the likeliest samples most; the code adds 1e-4 to its sum of exp(-(E - min E)), which is at
+/// least 1 without. softplus stops pushing at pairs that are well apart.
+struct ContrastiveDivergenceOptions {
+  double weight = 1;
+  std::string form = "linear";
+  double energy_l2 = 1;
+  std::int64_t steps = 60;
+  ChainEndOptions end;  ///< Improved contrastive divergence, added to L
+  sampling::LangevinOptions langevin;
+  sampling::FlowOptions flow = {0, "euler"};
+  sampling::StartOptions start;
+  ReplayOptions replay;
+};
+
+class ContrastiveDivergence : public Objective {
+ public:
+  ContrastiveDivergence(const ContrastiveDivergenceOptions& options, const std::vector<std::int64_t>& shape);
+  Loss loss(const Step& step) override;
+  nn::Tensors state() const override { return buffer_.state(); }
+  void load(const nn::Tensors& state) override { buffer_.load(state); }
+
+ private:
+  ContrastiveDivergenceOptions options_;
+  ReplayBuffer buffer_;
+};
+
+/// L for given energies (N) and (N), differentiable. Throws UserError for an unknown form.
+at::Tensor contrastive_divergence(const std::string& form, const at::Tensor& positive, const at::Tensor& negative,
+                                  double energy_l2);
+
+/// dC/dE of each, (2 N), from energies (2 N), those of data first. The linear form's depend on no energy: `energies`
+/// may then be of any values.
+at::Tensor contrast_slopes(const std::string& form, const at::Tensor& energies);
+
+}  // namespace igebm::training

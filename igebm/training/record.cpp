@@ -1,0 +1,65 @@
+#include "igebm/training/record.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "igebm/base/error.h"
+
+namespace igebm::training {
+namespace {
+
+namespace fs = std::filesystem;
+
+fs::path metrics_of(const fs::path& run) { return run / "metrics.jsonl"; }
+
+void add(std::ofstream& file, const fs::path& run, const nlohmann::ordered_json& line) {
+  file << line.dump() << '\n' << std::flush;
+  if (!file) throw UserError(fmt::format("{}: cannot be written (is the disk full?)", metrics_of(run).string()));
+}
+
+}  // namespace
+
+Record::Record(fs::path run, std::int64_t bytes, std::int64_t step)
+    : run_(std::move(run)), events_(run_ / "tensorboard", step) {
+  const fs::path path = metrics_of(run_);
+  if (fs::exists(path)) fs::resize_file(path, static_cast<std::uintmax_t>(bytes));
+  metrics_.open(path, std::ios::app);
+  if (!metrics_) throw UserError(fmt::format("{}: cannot be written", path.string()));
+}
+
+std::int64_t Record::bytes() {
+  metrics_.flush();
+  return static_cast<std::int64_t>(fs::file_size(metrics_of(run_)));
+}
+
+void Record::figures(std::int64_t step, const Metrics& figures, const std::string& phase) {
+  nlohmann::ordered_json line = {{"step", step}};
+  if (!phase.empty()) line["phase"] = phase;
+  for (const auto& [name, value] : figures) line[name] = value;
+  add(metrics_, run_, line);
+  events_.scalars(step, figures);
+}
+
+void Record::rolled_back(const Rollback& r) {
+  events_ = io::EventFile(run_ / "tensorboard", r.to);
+  add(metrics_, run_,
+      {{"event", "rollback"}, {"step", r.step}, {"to", r.to}, {"rollbacks", r.rollbacks}, {"reason", r.reason}});
+}
+
+void Record::picture(std::int64_t step, const fs::path& png) { events_.picture(step, png); }
+
+std::vector<Rollback> read_rollbacks(const fs::path& run) {
+  std::vector<Rollback> found;
+  std::ifstream file(metrics_of(run));
+  for (std::string text; std::getline(file, text);) {
+    const auto line = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+    if (line.is_object() && line.value("event", "") == "rollback") {
+      found.push_back({line.value("step", std::int64_t{0}), line.value("to", std::int64_t{0}),
+                       line.value("rollbacks", std::int64_t{0}), line.value("reason", "")});
+    }
+  }
+  return found;
+}
+
+}  // namespace igebm::training

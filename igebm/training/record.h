@@ -1,0 +1,40 @@
+#pragma once
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "igebm/base/observer.h"
+#include "igebm/io/tensorboard.h"
+
+namespace igebm::training {
+
+/// What the watchdog did once: at `step` it went back to step `to`, the `rollbacks`-th time.
+struct Rollback {
+  std::int64_t step = 0, to = 0, rollbacks = 0;
+  std::string reason;
+};
+
+/// The figures that a run leaves: metrics.jsonl (docs/run.md), and the same for TensorBoard.
+class Record {
+ public:
+  /// Goes on at `step`, after the first `bytes` of metrics.jsonl. Throws UserError if it cannot be written.
+  Record(std::filesystem::path run, std::int64_t bytes, std::int64_t step);
+
+  std::int64_t bytes();  ///< of metrics.jsonl, with all that was added
+  /// One line; `phase` is left out where it is empty. Throws UserError if the disk is full.
+  void figures(std::int64_t step, const Metrics& figures, const std::string& phase = {});
+  void rolled_back(const Rollback& rollback);
+  void picture(std::int64_t step, const std::filesystem::path& png);  ///< for TensorBoard alone
+
+ private:
+  std::filesystem::path run_;
+  std::ofstream metrics_;
+  io::EventFile events_;
+};
+
+/// The rollbacks in a run's metrics.jsonl, in order; none where there is no such file.
+std::vector<Rollback> read_rollbacks(const std::filesystem::path& run);
+
+}  // namespace igebm::training

@@ -1,0 +1,51 @@
+#include "igebm/training/slope.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+#include <torch/csrc/autograd/autograd.h>
+
+namespace igebm::training {
+
+at::Tensor column(const at::Tensor& each, const at::Tensor& like) {
+  std::vector<std::int64_t> shape(static_cast<std::size_t>(like.dim()), 1);
+  shape[0] = like.size(0);
+  return each.reshape(shape);
+}
+
+Slope::Slope(const Step& step, const at::Tensor& x, const at::Tensor& labels)
+    : step_(step), x_(x.detach()), labels_(labels) {
+  if (step.frozen.derives_parameters() && nn::is_smooth(step.graph)) {
+    auto [energy, gradient] = step.frozen.given(labels)->energy_and_gradient(x_);
+    energy_ = energy;
+    gradient_ = gradient;
+    return;
+  }
+  const at::AutoGradMode enable(true);
+  for (const auto& [name, w] : step.weights) leaves_[name] = w.detach().requires_grad_();
+  const at::Tensor leaf = x_.detach().requires_grad_();
+  const at::Tensor energy = nn::evaluate(step.graph, leaves_, leaf, labels);
+  differentiable_ = torch::autograd::grad({energy.sum()}, {leaf}, {}, /*retain_graph=*/true, /*create_graph=*/true)[0];
+  energy_ = energy.detach();
+  gradient_ = differentiable_.detach();
+}
+
+void Slope::pull(const at::Tensor& v, const at::Tensor& c, nn::Tensors& into) const {
+  if (!differentiable_.defined()) {
+    const at::Tensor length = slope_step / v.flatten(1).square().mean(1).sqrt().clamp_min(1e-12);  // s of each
+    const at::Tensor shift = column(length, v) * v, half = c / (2 * length);
+    const at::Tensor labels = labels_.defined() ? at::cat({labels_, labels_}) : at::Tensor();
+    step_.frozen.parameter_gradient(at::cat({x_ + shift, x_ - shift}), labels, at::cat({half, -half}), {}, into);
+    return;
+  }
+  std::vector<at::Tensor> inputs;
+  for (const auto& [_, w] : leaves_) inputs.push_back(w);
+  const auto gradients =
+      torch::autograd::grad({differentiable_}, inputs, {column(c, v) * v}, {}, false, /*allow_unused=*/true);
+  std::size_t i = 0;
+  for (const auto& [name, _] : leaves_) {
+    const at::Tensor& g = gradients[i++];
+    if (g.defined()) nn::add_to(into, name, g);
+  }
+}
+
+}  // namespace igebm::training

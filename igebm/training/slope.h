@@ -1,0 +1,37 @@
+#pragma once
+
+#include "igebm/training/objective.h"
+
+namespace igebm::training {
+
+/// A number for each of the batch, (N), in the shape that multiplies `like` (N, ...).
+at::Tensor column(const at::Tensor& each, const at::Tensor& like);
+
+/// dE/dx of a training step's network, and parameter gradients through it.
+///
+/// The gradient in the parameters of sum_i c_i <v_i, dE/dx(x_i)>, v held, is sum_i c_i times the derivative of
+/// dE(x_i + s v_i)/d theta in s at 0. Where the engine derives parameters and E is smooth it is taken as the central
+/// difference over s = +-slope_step / rms(v_i): two gradients of plain energies instead of a gradient of a gradient.
+/// Elsewhere autograd takes the latter.
+constexpr double slope_step = 0.002;
+
+class Slope {
+ public:
+  /// At x (N, ...) of about unit size, under labels as the network takes them.
+  Slope(const Step& step, const at::Tensor& x, const at::Tensor& labels);
+
+  const at::Tensor& energy() const { return energy_; }      ///< E(x) (N), detached
+  const at::Tensor& gradient() const { return gradient_; }  ///< dE/dx (N, ...), detached
+
+  /// Adds the gradient of sum_i c_i <v_i, dE/dx(x_i)> to `into`, by the effective weights' names; v (N, ...), c (N).
+  /// At most once: the graph of what autograd did is gone then.
+  void pull(const at::Tensor& v, const at::Tensor& c, nn::Tensors& into) const;
+
+ private:
+  const Step& step_;
+  at::Tensor x_, labels_, energy_, gradient_;
+  at::Tensor differentiable_;  // dE/dx with its graph, where autograd is to take the gradient
+  nn::Tensors leaves_;         // the weights in that graph
+};
+
+}  // namespace igebm::training

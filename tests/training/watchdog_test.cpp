@@ -1,0 +1,131 @@
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "igebm/base/error.h"
+#include "igebm/io/npz.h"
+#include "igebm/training/checkpoint.h"
+#include "igebm/training/record.h"
+#include "igebm/training/trainer.h"
+#include "tests/training/run_fixture.h"
+
+namespace igebm::training {
+namespace {
+
+namespace fs = std::filesystem;
+
+class Watchdog : public RunTest {
+ protected:
+  /// Trains until it gives up; what it says.
+  std::string complaint(const Recipe& recipe) {
+    try {
+      Trainer::begin(recipe, folder / "run", silent).train({});
+      ADD_FAILURE() << "expected the training to give up";
+    } catch (const UserError& e) {
+      return e.what();
+    }
+    return {};
+  }
+  void expect_rollbacks(std::size_t count, const std::string& reason) {
+    const auto rollbacks = read_rollbacks(folder / "run");
+    ASSERT_EQ(rollbacks.size(), count);
+    for (std::size_t i = 0; i < count; ++i) {
+      EXPECT_NE(rollbacks[i].reason.find(reason), std::string::npos) << rollbacks[i].reason;
+      EXPECT_EQ(rollbacks[i].rollbacks, static_cast<std::int64_t>(i) + 1);
+      EXPECT_LE(rollbacks[i].to, rollbacks[i].step);
+    }
+  }
+  void expect_last_is_finite() {
+    for (const auto& [name, t] : load_checkpoint(list_checkpoints(folder / "run").back()).network.parameters)
+      EXPECT_TRUE(t.isfinite().all().item<bool>()) << name;
+  }
+  static void expect_text(const std::string& text, const std::string& part) {
+    EXPECT_NE(text.find(part), std::string::npos) << text;
+  }
+};
+
+TEST_F(Watchdog, AnAbsurdLearningRateIsRolledBackAndThenReported) {
+  Recipe recipe = small();
+  recipe.phases[1].optimizer = {.learning_rate = 1e6, .clip = "none"};
+  recipe.watchdog = {.energy_limit = 1e4, .rollbacks = 3, .learning_rate_factor = 0.5};
+  expect_text(complaint(recipe), "diverged");
+  expect_rollbacks(3, "");
+  expect_last_is_finite();  // still there and whole
+}
+
+TEST_F(Watchdog, RecoversWithASmallerLearningRateAndResumesBitForBit) {
+  Recipe recipe = small();
+  recipe.phases[1].optimizer = {.learning_rate = 1e4, .clip = "none"};
+  recipe.watchdog = {.energy_limit = 1e3, .rollbacks = 5, .learning_rate_factor = 1e-8};
+  EXPECT_TRUE(Trainer::begin(recipe, folder / "run", silent).train({}));
+  EXPECT_EQ(load_checkpoint(list_checkpoints(folder / "run").back()).rollbacks, 1);
+  expect_rollbacks(1, "");
+  for (const std::int64_t calls : {14, 15, 16, 20, 27}) {  // before, at and after the rollback
+    const fs::path parts = folder / std::to_string(calls);
+    Trainer::begin(recipe, parts, silent).train(stop_after(calls));
+    Trainer::resume(parts, {}, silent).train({});
+    auto whole = contents(folder / "run"), other = contents(parts);
+    for (const auto& [name, bytes] : whole) EXPECT_TRUE(other[name] == bytes) << name << " after " << calls;
+  }
+}
+
+TEST_F(Watchdog, EnergiesBeyondTheirLimitAreNamed) {
+  Recipe recipe = small();
+  recipe.watchdog = {.energy_limit = 1e-6, .rollbacks = 2};
+  expect_text(complaint(recipe), "beyond watchdog.energy_limit");
+  expect_rollbacks(2, "energy/");
+}
+
+TEST_F(Watchdog, ChainsThatAreNotFiniteAreCounted) {
+  Recipe recipe = small();
+  recipe.phases[1].contrastive_divergence.langevin.noise = 3e38;  // x overflows, and then the energy
+  expect_text(complaint(recipe), "chains are not finite");
+  expect_rollbacks(5, "chains are not finite");
+  expect_last_is_finite();
+}
+
+// A record so far out that the loss overflows: the data are the same after each rollback.
+TEST_F(Watchdog, DataThatOverflowAreReported) {
+  fs::create_directories(folder);
+  at::manual_seed(0);
+  at::Tensor x = at::randn({64, 2});
+  x[5].fill_(1e30);
+  io::write_npz(folder / "points.npz", {{"points", x}});
+  Recipe recipe = small();
+  recipe.network.labels = false;
+  recipe.data = {.name = "npz", .path = folder / "points.npz", .validation = 0};
+  expect_text(complaint(recipe), "not finite");
+  expect_rollbacks(5, "not finite");
+  expect_last_is_finite();
+}
+
+TEST_F(Watchdog, DataThatAreNotFiniteAreRefused) {
+  fs::create_directories(folder);
+  for (const char* array : {"points", "conditions"}) {
+    std::map<std::string, at::Tensor> arrays = {{"points", at::zeros({64, 2})}, {"conditions", at::zeros({64, 3})}};
+    arrays[array][7][1] = NAN;
+    io::write_npz(folder / "points.npz", arrays);
+    Recipe recipe = small();
+    recipe.network.labels = false;
+    recipe.data = {.name = "npz", .path = folder / "points.npz", .validation = 0};
+    expect_text(complaint(recipe), std::string(array) + ": has values that are not finite");
+  }
+}
+
+TEST_F(Watchdog, ABrokenCheckpointIsLeftForTheOneBefore) {
+  Trainer::begin(small(), folder / "run", silent).train(stop_after(20));
+  Checkpoint broken = load_checkpoint(list_checkpoints(folder / "run").back());
+  EXPECT_EQ(broken.step, 20);
+  broken.network.parameters.begin()->second.fill_(NAN);
+  save_checkpoint(folder / "run", broken, 0);
+  EXPECT_TRUE(Trainer::resume(folder / "run", {}, silent).train({}));
+  expect_rollbacks(2, "not finite");
+  const auto rollbacks = read_rollbacks(folder / "run");
+  EXPECT_EQ(rollbacks[0].to, 20);
+  EXPECT_EQ(rollbacks[1].to, 15);
+  expect_last_is_finite();
+}
+
+}  // namespace
+}  // namespace igebm::training
