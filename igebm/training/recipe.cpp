@@ -251,12 +251,12 @@ Recipe read_recipe(const std::string& path, const std::vector<std::string>& assi
   return recipe;
 }
 
-Objectives make_objectives(const PhaseOptions& p, const std::vector<std::int64_t>& shape) {
+Objectives make_objectives(const PhaseOptions& p, const nn::Graph& graph) {
   Objectives all;
   if (p.has_energy_matching) all.emplace_back("energy_matching", std::make_unique<EnergyMatching>(p.energy_matching));
   if (p.has_contrastive_divergence) {
     all.emplace_back("contrastive_divergence",
-                     std::make_unique<ContrastiveDivergence>(p.contrastive_divergence, shape));
+                     std::make_unique<ContrastiveDivergence>(p.contrastive_divergence, graph));
   }
   if (p.has_classification) all.emplace_back("classification", std::make_unique<Classification>(p.classification));
   return all;

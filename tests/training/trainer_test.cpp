@@ -175,8 +175,9 @@ TEST(Draw, SamplesDoNotDependOnTheBatch) {
   const nn::Network network(nn::mlp({{16, 16}}, {2}, {.classes = 2}), 3);
   at::Tensor energies;
   const auto frozen = engine::prepare(network.graph(), network.parameters(), {});
-  const auto all = draw(recipe, network.graph(), {frozen}, 10, 0, {}, 1, &energies);
-  const auto parts = draw(recipe, network.graph(), {frozen}, 10, 0, {}, 1, nullptr, {}, 3);
+  const Ensemble ensemble{network.graph(), {frozen}};
+  const auto all = draw(recipe, ensemble, 10, 0, {}, 1, &energies);
+  const auto parts = draw(recipe, ensemble, 10, 0, {}, 1, nullptr, {}, 3);
   EXPECT_TRUE(at::allclose(all.x, parts.x, 1e-4, 1e-5));
   EXPECT_EQ(energies.size(0), 10);
   EXPECT_TRUE(at::equal(all.labels, at::arange(10).remainder(2)));
