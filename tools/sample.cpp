@@ -56,7 +56,7 @@ void sample(const Arguments& a) {
   catch_interrupts();
   std::vector<at::Tensor> frames;
   const std::int64_t batch = ending == ".gif" ? a.count : std::min<std::int64_t>(a.count, 250),
-                     total = recipe.sampling.flow.steps + recipe.sampling.steps;
+                     total = sampling::step_count(recipe.sampling, model.graph.noise_features > 0);
   const std::int64_t batches = (a.count + batch - 1) / batch;
   std::int64_t done = 0, non_finite = 0;
   const auto on_step = [&](sampling::Position p, const sampling::StepInfo& info, const sampling::Chains& chains) {
@@ -84,8 +84,8 @@ void sample(const Arguments& a) {
     if (chains.labels.defined()) arrays[classes > 0 ? "labels" : "conditions"] = chains.labels;
     io::write_npz(out, arrays);
   }
-  console->message(fmt::format("{} samples after {} flow and {} Langevin steps: {}", a.count,
-                               recipe.sampling.flow.steps, recipe.sampling.steps, a.out));
+  console->message(fmt::format("{} samples after {}: {}", a.count,
+                               sampling::describe_steps(recipe.sampling, model.graph.noise_features > 0), a.out));
 }
 
 }  // namespace

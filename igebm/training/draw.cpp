@@ -27,7 +27,14 @@ Ensemble prepare(const std::vector<Model>& models, const Recipe& recipe, const f
   }
   const auto conditions = newest.metadata.find("conditions");
   if (conditions != newest.metadata.end()) ensemble.conditions = conditions_from_json(conditions->second);
+  const auto noise = newest.metadata.find("noise");
+  if (noise != newest.metadata.end()) ensemble.noise = noise_scale_from_json(noise->second);
   return ensemble;
+}
+
+energy::EnergyPtr Ensemble::energy(const at::Tensor& labels, std::int64_t count) const {
+  if (graph.noise_features == 0) return models.back()->given(labels);
+  return energy_at(graph, *models.back(), labels, count, noise, noise.sigma_min);
 }
 
 engine::Options engine_options(const Recipe& recipe, const fs::path& run) {
@@ -52,15 +59,28 @@ sampling::Chains draw(const Recipe& recipe, const Ensemble& ensemble, std::int64
   for (std::int64_t begin = 0; begin < count; begin += batch) {
     const std::int64_t end = std::min(count, begin + batch);
     const at::Tensor part_labels = all_labels.defined() ? all_labels.slice(0, begin, end).contiguous() : at::Tensor();
-    auto chains = sampling::start_chains(recipe.sampling.start, graph.input_shape, end - begin, first_stream + begin,
-                                         part_labels, seed)
+    const bool annealed = graph.noise_features > 0;
+    auto chains = sampling::start_chains(annealed ? sampling::StartOptions{"normal"} : recipe.sampling.start,
+                                         graph.input_shape, end - begin, first_stream + begin, part_labels, seed)
                       .to(device);
-    std::vector<energy::EnergyPtr> given;
-    for (const auto& model : ensemble.models) given.push_back(model->given(chains.labels));
-    sampling::sample(recipe.sampling, given, chains, seed, on_step);
+    if (annealed) {
+      chains.x.mul_(ensemble.noise.sigma_max);
+      const auto at_level = [&](double sigma) {
+        std::vector<energy::EnergyPtr> energies_there;
+        for (const auto& model : ensemble.models)
+          energies_there.push_back(energy_at(graph, *model, chains.labels, chains.size(), ensemble.noise, sigma));
+        return energies_there;
+      };
+      sampling::sample_annealed(recipe.sampling, ensemble.noise.sigma_min, ensemble.noise.sigma_max, at_level, chains,
+                                seed, on_step);
+    } else {
+      std::vector<energy::EnergyPtr> given;
+      for (const auto& model : ensemble.models) given.push_back(model->given(chains.labels));
+      sampling::sample(recipe.sampling, given, chains, seed, on_step);
+    }
     if (chains.x.dim() == 4) chains.x.clamp_(recipe.data.low, recipe.data.high);
     if (energies != nullptr)
-      energy_parts.push_back(given.back()->energy(chains.x).cpu());
+      energy_parts.push_back(ensemble.energy(chains.labels, chains.size())->energy(chains.x).cpu());
     parts.push_back(chains.to(c10::kCPU));
   }
   if (energies != nullptr) *energies = at::cat(energy_parts);
@@ -81,7 +101,7 @@ void write_picture(const fs::path& path, const Recipe& recipe, const Ensemble& e
     const at::Tensor points = at::stack({axis.repeat({side}), axis.flip(0).repeat_interleave(side)}, 1);
     const c10::Device device = find_device(recipe.device);
     const at::Tensor labels = zero_labels(ensemble.graph, points.size(0));
-    const auto energy = ensemble.models.back()->given(labels.defined() ? labels.to(device) : labels);
+    const auto energy = ensemble.energy(labels.defined() ? labels.to(device) : labels, points.size(0));
     io::write_png(path, io::density(energy->energy(points.to(device)).reshape({side, side}).cpu(), chains.x, bound));
   }
 }

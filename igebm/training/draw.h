@@ -15,6 +15,10 @@ struct Ensemble {
   nn::Graph graph;
   std::vector<std::shared_ptr<engine::Prepared>> models;
   Conditions conditions = {};  ///< the newest's, for labels where none are given
+  NoiseScale noise = {};       ///< its noise levels, where it takes them
+
+  /// The newest's energy that samples of the model have, at the least noise level if it takes them.
+  energy::EnergyPtr energy(const at::Tensor& labels, std::int64_t count) const;
 };
 
 /// Models of that run, frozen for sampling by the engine that the recipe asks for. Without gradients: call it under

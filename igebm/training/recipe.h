@@ -10,6 +10,7 @@
 #include "igebm/nn/architectures.h"
 #include "igebm/training/classification.h"
 #include "igebm/training/contrastive_divergence.h"
+#include "igebm/training/denoising_score_matching.h"
 #include "igebm/training/energy_matching.h"
 #include "igebm/training/optimizer.h"
 
@@ -41,6 +42,8 @@ struct PhaseOptions {
   bool has_energy_matching = false, has_contrastive_divergence = false;
   EnergyMatchingOptions energy_matching;
   ContrastiveDivergenceOptions contrastive_divergence;
+  bool has_denoising_score_matching = false;  ///< for a network of noise levels, and then alone
+  DenoisingScoreMatchingOptions denoising_score_matching;
   bool has_classification = false;  ///< for a classifier, and then alone
   ClassificationOptions classification;
 };

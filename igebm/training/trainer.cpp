@@ -136,7 +136,8 @@ struct Trainer::State {
   Ensemble averaged() const {
     return {network.graph(),
             {prepare(network.effective_weights(average.weights()))},
-            conditions};
+            conditions,
+            phase().denoising_score_matching.noise};
   }
 
   Checkpoint checkpoint(bool regular) {
@@ -155,6 +156,8 @@ struct Trainer::State {
                   {"low", fmt::format("{}", recipe.data.low)},
                   {"high", fmt::format("{}", recipe.data.high)}}};
     if (!conditions.names.empty()) c.network.metadata["conditions"] = to_json(conditions);
+    if (network.graph().noise_features > 0)
+      c.network.metadata["noise"] = to_json(phase().denoising_score_matching.noise);
     c.average = average.weights();
     c.state["optimizer"] = adam.state();
     c.state["average"] = {{"step", at::scalar_tensor(average.step(), at::kLong)}};
