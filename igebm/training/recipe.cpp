@@ -299,7 +299,7 @@ Objectives make_objectives(const PhaseOptions& p, const nn::Graph& graph) {
 nn::Graph build_graph(const NetworkOptions& o, const std::vector<std::int64_t>& input_shape, std::int64_t classes,
                       std::int64_t conditions) {
   if (o.labels && classes == 0) throw UserError("network.labels: the data have no labels");
-  if (o.conditions.empty() != (conditions == 0)) throw UserError("network.conditions: the data have no conditions");
+  if (!o.conditions.empty() && conditions == 0) throw UserError("network.conditions: the data have no conditions");
   const nn::Conditioning on{
       .classes = o.labels ? classes : 0, .conditions = conditions, .noise_features = o.noise_features};
   if (o.kind == "strided") return nn::strided(o.strided, input_shape, on);

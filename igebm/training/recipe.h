@@ -18,12 +18,10 @@
 namespace igebm::training {
 
 struct NetworkOptions {
-  std::string kind =
-      "residual";       ///< "residual", "strided", "unet", "mlp" or "classifier"; its own options stand in the section
-  bool labels = false;  ///< conditional on the data's labels
-  std::vector<std::string>
-      conditions;                   ///< conditional on these of the data's numbers: data::Dataset::condition_columns
-  std::int64_t noise_features = 0;  ///< above 0: E(x, sigma), by so many features (nn/conditions.h); even
+  std::string kind = "residual";  ///< or "strided", "unet", "mlp", "classifier"; its own options stand in the section
+  bool labels = false;            ///< conditional on the data's labels
+  std::vector<std::string> conditions;  ///< or on these of their numbers: data::Dataset::condition_columns
+  std::int64_t noise_features = 0;      ///< above 0, an even number: on a noise level as well (nn/conditions.h)
   nn::ResidualOptions residual;
   nn::StridedOptions strided;
   nn::UNetOptions unet;
