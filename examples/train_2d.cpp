@@ -30,8 +30,8 @@ int main() {
   training::Trainer::begin(recipe, run, silent).train({});
 
   const auto model = training::load_model(run);
-  const auto chains = training::draw(recipe, model.graph, {engine::prepare(model.graph, model.parameters, {})}, 1000, 0,
-                                     {}, /*seed=*/1, nullptr);
+  const auto chains = training::draw(recipe, {model.graph, {engine::prepare(model.graph, model.parameters, {})}}, 1000,
+                                     0, {}, /*seed=*/1, nullptr);
   const at::Tensor radius = chains.x.square().sum(1).sqrt();
   std::printf("1,000 samples at radius %.2f +- %.2f; the data's eight clusters lie at 2\n",
               radius.mean().item<double>(), radius.std().item<double>());

@@ -65,10 +65,10 @@ Samples draw_samples(const Arguments& a, training::Recipe recipe, const std::vec
                      const fs::path& run, Observer& observer) {
   if (a.steps >= 0) recipe.sampling.steps = a.steps;
   const training::Model& model = models.back();
-  training::Models frozen;
-  for (const auto& m : models) frozen.push_back(training::prepare(m, recipe, run));
+  const training::Ensemble ensemble = training::prepare(models, recipe, run);
   constexpr std::int64_t batch = 250;
-  const std::int64_t total = recipe.sampling.flow.steps + recipe.sampling.steps;
+  const bool annealed = model.graph.noise_features > 0;
+  const std::int64_t total = sampling::step_count(recipe.sampling, annealed);
   const std::int64_t batches = (a.count + batch - 1) / batch;
   std::int64_t done = 0;
   const auto on_step = [&](sampling::Position, const sampling::StepInfo&, const sampling::Chains&) {
@@ -78,14 +78,13 @@ Samples draw_samples(const Arguments& a, training::Recipe recipe, const std::vec
   Samples s;
   s.seed = static_cast<std::uint64_t>(a.seed >= 0 ? a.seed : recipe.seed);
   const auto chains =
-      training::draw(recipe, model.graph, frozen, a.count, std::int64_t{1} << 41, {}, s.seed, nullptr, on_step, batch);
+      training::draw(recipe, ensemble, a.count, std::int64_t{1} << 41, {}, s.seed, nullptr, on_step, batch);
   s.x = chains.x.dim() == 4 ? training::to_unit(chains.x, recipe.data) : chains.x;
   const auto step = model.metadata.find("step");
-  s.from = fmt::format("{} (step {}, {}{}; {} flow and {} Langevin steps, seed {})", a.what,
-                       step == model.metadata.end() ? "?" : step->second,
+  s.from = fmt::format("{} (step {}, {}{}; {}, seed {})", a.what, step == model.metadata.end() ? "?" : step->second,
                        a.weights == "network" ? "weights as trained" : "average of weights",
                        models.size() > 1 ? fmt::format(", {} checkpoints in turn", models.size()) : "",
-                       recipe.sampling.flow.steps, recipe.sampling.steps, s.seed);
+                       sampling::describe_steps(recipe.sampling, annealed), s.seed);
   s.data = recipe.data;
   s.data_seed = static_cast<std::uint64_t>(recipe.seed);
   return s;

@@ -18,29 +18,45 @@ namespace fs = std::filesystem;
 
 void describe_graph(const nn::Graph& graph) {
   const nn::Network network(graph, 0);
-  const std::int64_t classes = graph.classes + graph.condition_classes;
-  const std::int64_t numbers = graph.conditions - graph.condition_classes - graph.noise_features;
+  const nn::Conditioning on = training::conditioning(graph);
   fmt::print("network: {} parameters, input ({}), {}{}\n", network.parameter_count(),
              fmt::join(graph.input_shape, ", "),
-             classes > 0   ? fmt::format("{} classes", classes)
-             : numbers > 0 ? fmt::format("{} conditions", numbers)
-                           : "no labels",
-             graph.noise_features > 0 ? ", noise levels" : "");
+             on.classes > 0      ? fmt::format("{} classes", on.classes)
+             : on.conditions > 0 ? fmt::format("{} conditions", on.conditions)
+                                 : "no labels",
+             on.noise_features > 0 ? ", noise levels" : "");
   for (const auto& [name, t] : network.parameters()) fmt::print("  {} ({})\n", name, fmt::join(t.sizes().vec(), ", "));
 }
 
 void describe_recipe(const training::Recipe& recipe) {
   fmt::print("data: {}\nengine: {}, seed {}\n", recipe.data.name, recipe.engine, recipe.seed);
   for (const auto& phase : recipe.phases) {
-    fmt::print("phase {}: {} steps of {}{}{}{}\n", phase.name, phase.steps, phase.batch,
+    fmt::print("phase {}: {} steps of {}{}{}{}{}\n", phase.name, phase.steps, phase.batch,
                phase.has_energy_matching ? ", energy matching" : "",
                phase.has_contrastive_divergence
                    ? fmt::format(", contrastive divergence with {} Langevin steps", phase.contrastive_divergence.steps)
                    : "",
+               phase.has_denoising_score_matching ? ", denoising score matching" : "",
                phase.has_classification ? ", classification" : "");
   }
   if (recipe.network.kind == "classifier") return;
-  fmt::print("sampling: {} flow and {} Langevin steps\n", recipe.sampling.flow.steps, recipe.sampling.steps);
+  fmt::print("sampling: {}\n", sampling::describe_steps(recipe.sampling, recipe.network.noise_features > 0));
+}
+
+/// A model with what its file tells beside its graph.
+void describe_model(const training::Model& model) {
+  const auto found = model.metadata.find("conditions");
+  if (found != model.metadata.end()) {
+    const auto c = training::conditions_from_json(found->second);
+    fmt::print("conditions, from least to greatest in {} of the data:\n", c.rows.size(0));
+    for (std::size_t i = 0; i < c.names.size(); ++i) {
+      const at::Tensor values = c.rows.select(1, static_cast<std::int64_t>(i));
+      fmt::print("  {} {:.4g} {:.4g}\n", c.names[i], values.min().item<double>(), values.max().item<double>());
+    }
+  }
+  const auto noise = model.metadata.find("noise");
+  if (noise != model.metadata.end()) fmt::print("noise levels: {}\n", noise->second);
+  describe_graph(model.graph);
 }
 
 void info(const std::string& what) {
@@ -55,7 +71,7 @@ void info(const std::string& what) {
     return;
   }
   if (fs::is_regular_file(path)) {
-    describe_graph(training::load_model(path).graph);
+    describe_model(training::load_model(path));
     return;
   }
   const bool is_checkpoint = fs::exists(path / "checkpoint.json");
@@ -78,13 +94,13 @@ void info(const std::string& what) {
       fmt::print("best: step {}, {} {:.4g} of {} samples (checkpoints/best; igebm sample {} --best)\n",
                  newest.best->step, recipe.evaluate.metric, newest.best->value, recipe.evaluate.count, what);
     }
-    describe_graph(newest.network.graph);
+    describe_model(newest.network);
     return;
   }
   const auto checkpoint = training::load_checkpoint(path);
   fmt::print("step: {}\nwatchdog: {} rollbacks\nthreads: {}\nengine: {}\n", checkpoint.step, checkpoint.rollbacks,
              checkpoint.threads, checkpoint.engine);
-  describe_graph(checkpoint.network.graph);
+  describe_model(checkpoint.network);
 }
 
 }  // namespace

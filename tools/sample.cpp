@@ -17,7 +17,7 @@ namespace {
 
 struct Arguments {
   std::string run, out = "samples.png";
-  std::string weights = "average";
+  std::string weights = "average", condition;
   std::int64_t count = 100, steps = -1, label = -1, seed = -1, ensemble = -1;
   bool best = false;
   std::vector<std::string> set;
@@ -36,15 +36,18 @@ void sample(const Arguments& a) {
                                               recipe.sampling.ensemble, a.weights == "network");
   const training::Model& model = models.back();
   const at::NoGradGuard no_grad;
-  training::Models frozen;
-  for (const auto& m : models) frozen.push_back(training::prepare(m, recipe, run));
+  const training::Ensemble ensemble = training::prepare(models, recipe, run);
 
-  const std::int64_t classes = model.graph.classes;
+  const std::int64_t classes = training::conditioning(model.graph).classes;
   at::Tensor labels;
   if (a.label >= 0) {
     if (classes == 0) throw UserError("sample: --label: this model has no labels");
     if (a.label >= classes) throw UserError(fmt::format("sample: --label {}: expected 0 to {}", a.label, classes - 1));
     labels = at::full({a.count}, a.label, at::kLong);
+  }
+  if (!a.condition.empty()) {
+    if (ensemble.conditions.names.empty()) throw UserError("sample: --condition: this model has no conditions");
+    labels = training::labels_with(ensemble.conditions, a.condition, a.count);
   }
   const bool pictures = model.graph.input_shape.size() == 3;
   if (!pictures && ending != ".npz")
@@ -53,7 +56,7 @@ void sample(const Arguments& a) {
   catch_interrupts();
   std::vector<at::Tensor> frames;
   const std::int64_t batch = ending == ".gif" ? a.count : std::min<std::int64_t>(a.count, 250),
-                     total = recipe.sampling.flow.steps + recipe.sampling.steps;
+                     total = sampling::step_count(recipe.sampling, model.graph.noise_features > 0);
   const std::int64_t batches = (a.count + batch - 1) / batch;
   std::int64_t done = 0, non_finite = 0;
   const auto on_step = [&](sampling::Position p, const sampling::StepInfo& info, const sampling::Chains& chains) {
@@ -66,8 +69,8 @@ void sample(const Arguments& a) {
   };
   const auto seed = static_cast<std::uint64_t>(a.seed >= 0 ? a.seed : recipe.seed);
   at::Tensor energies;
-  const auto chains = training::draw(recipe, model.graph, frozen, a.count, std::int64_t{1} << 41, labels, seed,
-                                     &energies, on_step, batch);
+  const auto chains =
+      training::draw(recipe, ensemble, a.count, std::int64_t{1} << 41, labels, seed, &energies, on_step, batch);
   if (non_finite > 0)
     console->message(fmt::format(
         "warning: {} steps of chains met energies or gradients that are not finite and stood still", non_finite));
@@ -78,11 +81,11 @@ void sample(const Arguments& a) {
   if (ending == ".npz") {
     std::map<std::string, at::Tensor> arrays = {{"energies", energies}};
     arrays[pictures ? "images" : "points"] = pictures ? training::to_unit(chains.x, recipe.data) : chains.x;
-    if (chains.labels.defined() && classes > 0) arrays["labels"] = chains.labels;
+    if (chains.labels.defined()) arrays[classes > 0 ? "labels" : "conditions"] = chains.labels;
     io::write_npz(out, arrays);
   }
-  console->message(fmt::format("{} samples after {} flow and {} Langevin steps: {}", a.count,
-                               recipe.sampling.flow.steps, recipe.sampling.steps, a.out));
+  console->message(fmt::format("{} samples after {}: {}", a.count,
+                               sampling::describe_steps(recipe.sampling, model.graph.noise_features > 0), a.out));
 }
 
 }  // namespace
@@ -105,6 +108,8 @@ void add_sample(CLI::App& app) {
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{1000000}));
   command->add_option("--label", a->label, "of this class alone (default: all classes in turn)")
       ->check(CLI::NonNegativeNumber);
+  command->add_option("--condition", a->condition,
+                      "NAME=VALUE,…, of a model of [network] conditions (default: those of training data in turn)");
   command->add_option("--seed", a->seed, "default: the recipe's")->check(CLI::NonNegativeNumber);
   command->add_option("--out", a->out, "FILE.png (a grid), FILE.npz (arrays) or FILE.gif (the sampling as it goes)")
       ->capture_default_str();

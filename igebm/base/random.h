@@ -27,6 +27,8 @@ enum class Purpose : std::uint32_t {
   momentum = 13,
   exact_sample = 14,
   dropout = 15,
+  noise_level = 16,
+  score_noise = 17,
   evaluation = 20,
 };
 

@@ -115,6 +115,31 @@ EnergyAndGradient Masked::energy_and_gradient(const at::Tensor& x) const {
   return {e, at::where(free_, g, 0)};
 }
 
+namespace {
+
+class Rescaled : public Energy {
+ public:
+  Rescaled(EnergyPtr part, double factor, double scale) : part_(std::move(part)), factor_(factor), scale_(scale) {}
+  at::Tensor energy(const at::Tensor& x) const override { return scale_ * part_->energy(factor_ * x); }
+  EnergyAndGradient energy_and_gradient(const at::Tensor& x) const override {
+    const at::NoGradGuard no_grad;
+    const auto [e, g] = part_->energy_and_gradient(factor_ * x);
+    return {scale_ * e, scale_ * factor_ * g};
+  }
+  Recordings* recordings() const override { return part_->recordings() != nullptr ? &recordings_ : nullptr; }
+
+ private:
+  EnergyPtr part_;
+  double factor_, scale_;
+  mutable Recordings recordings_;  // after the part, whose memory they use
+};
+
+}  // namespace
+
+EnergyPtr rescaled(EnergyPtr part, double factor, double scale) {
+  return std::make_shared<Rescaled>(std::move(part), factor, scale);
+}
+
 EnergyPtr negation(EnergyPtr part) {
   return std::make_shared<Sum>(std::vector<EnergyPtr>{std::move(part)}, std::vector<double>{-1.0});
 }

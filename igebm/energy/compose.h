@@ -53,7 +53,9 @@ class Masked : public Energy {
   at::Tensor free_, fixed_;  // bool
 };
 
-EnergyPtr negation(EnergyPtr part);                      ///< -E
+EnergyPtr negation(EnergyPtr part);  ///< -E
+/// E(x) = scale E'(factor x): an energy of input that was brought to another size.
+EnergyPtr rescaled(EnergyPtr part, double factor, double scale);
 EnergyPtr tempered(EnergyPtr part, double temperature);  ///< E / T; throws UserError unless T > 0
 
 }  // namespace igebm::energy

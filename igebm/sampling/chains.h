@@ -11,7 +11,7 @@ namespace igebm::sampling {
 /// The state of N Markov chains. Goes into a sampler and comes out moved; whoever keeps it can go on later.
 struct Chains {
   at::Tensor x;       ///< (N, ...) float
-  at::Tensor labels;  ///< (N) int64, undefined without labels
+  at::Tensor labels;  ///< (N) int64 classes or (N, F) float conditions, undefined without labels
   at::Tensor stream;  ///< (N) int64: each chain's own stream of random numbers
   at::Tensor steps;   ///< (N) int64: how often each chain has moved, its place in that stream
 
@@ -30,7 +30,7 @@ struct StartOptions {
 };
 
 /// Chains with streams first_stream, first_stream + 1, …, one for each of `count`; x is (count, shape...).
-/// labels: (count) int64 or undefined.
+/// labels: of `count` chains, or undefined.
 Chains start_chains(const StartOptions&, const std::vector<std::int64_t>& shape, std::int64_t count,
                     std::int64_t first_stream, const at::Tensor& labels, std::uint64_t seed);
 

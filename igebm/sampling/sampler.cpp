@@ -1,49 +1,108 @@
 #include "igebm/sampling/sampler.h"
 
+#include <fmt/format.h>
+
+#include <cmath>
+#include <memory>
+
 #include "igebm/base/error.h"
 
 namespace igebm::sampling {
 namespace {
 
-/// Moves chains through both stages; move(kernel, offset, steps) takes `steps` steps with it, the `offset`-th first.
-template <typename Move>
-void both_stages(const SamplerOptions& options, std::uint64_t seed, const Move& move) {
-  if (options.flow.steps > 0) move(Flow(options.flow), 0, options.flow.steps);
-  if (options.steps == 0) return;
+/// `steps` steps of one kernel.
+struct Stage {
+  std::unique_ptr<Kernel> kernel;
+  std::int64_t steps = 0;
+};
+
+std::vector<Stage> stages_of(const SamplerOptions& options, std::uint64_t seed) {
+  std::vector<Stage> stages;
+  if (options.flow.steps > 0) stages.push_back({std::make_unique<Flow>(options.flow), options.flow.steps});
   LangevinOptions langevin = options.langevin;
   if (options.time > 0) langevin.step_size = options.time / static_cast<double>(options.steps);
-  move(Langevin(langevin, seed), options.flow.steps, options.steps);
+  if (options.steps > 0) stages.push_back({std::make_unique<Langevin>(langevin, seed), options.steps});
+  return stages;
+}
+
+/// One stage of a run of `total` steps, from step `offset` on. Of several energies the last takes the run's last step.
+void move(const Stage& stage, const std::vector<energy::EnergyPtr>& energies, Chains& chains, std::int64_t offset,
+          std::int64_t total, const OnStep& on_step) {
+  OnStep in_all;
+  if (on_step) {
+    in_all = [&](Position p, const StepInfo& info, const Chains& moved) {
+      on_step({offset + p.step, total}, info, moved);
+    };
+  }
+  if (energies.size() == 1) {
+    run(*stage.kernel, *energies[0], chains, stage.steps, in_all);
+    return;
+  }
+  for (std::int64_t k = 0; k < stage.steps; ++k) {
+    const auto before_last = static_cast<std::size_t>(total - 1 - (offset + k));
+    const auto& energy = energies[energies.size() - 1 - before_last % energies.size()];
+    const StepInfo info = stage.kernel->transition(*energy, chains, {k, stage.steps});
+    if (in_all) in_all({k, stage.steps}, info, chains);
+  }
 }
 
 }  // namespace
 
+std::int64_t step_count(const SamplerOptions& options, bool annealed) {
+  if (!annealed) return options.flow.steps + options.steps;
+  const AnnealingOptions& a = options.annealing;
+  return a.levels * options.steps + (a.predictor ? a.levels - 1 : 0) + (a.denoise ? 1 : 0);
+}
+
+std::string describe_steps(const SamplerOptions& options, bool annealed) {
+  if (!annealed) return fmt::format("{} flow and {} Langevin steps", options.flow.steps, options.steps);
+  return fmt::format("{} Langevin steps at each of {} noise levels", options.steps, options.annealing.levels);
+}
+
 void sample(const SamplerOptions& options, const energy::Energy& energy, Chains& chains, std::uint64_t seed,
             const OnStep& on_step) {
-  const std::int64_t total = options.flow.steps + options.steps;
-  both_stages(options, seed, [&](const Kernel& kernel, std::int64_t offset, std::int64_t steps) {
-    OnStep in_all;
-    if (on_step) {
-      in_all = [&](Position p, const StepInfo& info, const Chains& moved) {
-        on_step({offset + p.step, total}, info, moved);
-      };
-    }
-    run(kernel, energy, chains, steps, in_all);
-  });
+  // Not owned.
+  sample(options, std::vector<energy::EnergyPtr>{energy::EnergyPtr(energy::EnergyPtr(), &energy)}, chains, seed,
+         on_step);
 }
 
 void sample(const SamplerOptions& options, const std::vector<energy::EnergyPtr>& energies, Chains& chains,
             std::uint64_t seed, const OnStep& on_step) {
   if (energies.empty()) throw UserError("sample: expected at least one energy");
-  if (energies.size() == 1) return sample(options, *energies[0], chains, seed, on_step);
-  const std::int64_t total = options.flow.steps + options.steps;
-  both_stages(options, seed, [&](const Kernel& kernel, std::int64_t offset, std::int64_t steps) {
-    for (std::int64_t k = 0; k < steps; ++k) {
-      const auto before_last = static_cast<std::size_t>(total - 1 - (offset + k));
-      const auto& energy = energies[energies.size() - 1 - before_last % energies.size()];
-      const StepInfo info = kernel.transition(*energy, chains, {k, steps});
-      if (on_step) on_step({offset + k, total}, info, chains);
-    }
-  });
+  std::int64_t done = 0;
+  for (const Stage& stage : stages_of(options, seed)) {
+    move(stage, energies, chains, done, step_count(options, false), on_step);
+    done += stage.steps;
+  }
+}
+
+void sample_annealed(const SamplerOptions& options, double sigma_min, double sigma_max, const EnergiesAt& energies_at,
+                     Chains& chains, std::uint64_t seed, const OnStep& on_step) {
+  const AnnealingOptions& a = options.annealing;
+  if (!(sigma_min > 0 && sigma_max >= sigma_min) || a.levels < 1)
+    throw UserError("sample: expected 0 < sigma_min <= sigma_max and at least one noise level");
+  std::int64_t done = 0;
+  const auto steps_of = [&](LangevinOptions langevin, std::int64_t steps,
+                            const std::vector<energy::EnergyPtr>& energies) {
+    if (steps == 0) return;
+    langevin.temperature_start = langevin.temperature_end = options.langevin.temperature_end;
+    move({std::make_unique<Langevin>(langevin, seed), steps}, energies, chains, done, step_count(options, true),
+         on_step);
+    done += steps;
+  };
+  const auto sigma_of = [&](std::int64_t level) {
+    const double way = a.levels > 1 ? static_cast<double>(level) / static_cast<double>(a.levels - 1) : 1;
+    return sigma_max * std::pow(sigma_min / sigma_max, way);
+  };
+  for (std::int64_t level = 0; level < a.levels; ++level) {
+    const double sigma = sigma_of(level);
+    const bool last = level + 1 == a.levels;
+    const auto energies = energies_at(sigma);
+    steps_of({.step_size = a.step_share * sigma * sigma, .noise = -1}, options.steps, energies);
+    // The last step denoised is the predictor's to a noise of 0.
+    const double fall = last ? sigma : sigma - sigma_of(level + 1);
+    steps_of({.step_size = fall * sigma, .noise = 0}, (last ? a.denoise : a.predictor) ? 1 : 0, energies);
+  }
 }
 
 }  // namespace igebm::sampling

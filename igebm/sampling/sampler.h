@@ -1,9 +1,27 @@
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "igebm/sampling/flow.h"
 #include "igebm/sampling/langevin.h"
 
 namespace igebm::sampling {
+
+/// Annealed Langevin dynamics (Song & Ermon 2019, algorithm 1) of an energy E(x, sigma): noise levels in a geometric
+/// progression from the greatest to the least, at each of them SamplerOptions::steps Langevin steps of step_size =
+/// step_share sigma^2 with the noise that belongs to it, and at last x - sigma^2 dE/dx, the mean of what the least
+/// noise hides (Jolicoeur-Martineau et al. 2021). The paper's step_share is 0.1, with 100 steps at each of 10 levels.
+///
+/// With fewer steps chains keep more noise than the next level's energy knows of. The predictor (Song et al. 2021)
+/// takes it away beforehand: x - (sigma - next sigma) sigma dE/dx, Euler's step of the flow that carries samples of one
+/// level to the next, so that few steps a level do, or none.
+struct AnnealingOptions {
+  std::int64_t levels = 30;
+  double step_share = 0.1;
+  bool predictor = true;
+  bool denoise = true;  ///< take that last step
+};
 
 /// How a model is sampled from nothing: start, flow (0 steps: none), then Langevin (0 steps: none).
 struct SamplerOptions {
@@ -17,7 +35,14 @@ struct SamplerOptions {
   /// Models that take the steps in turn, as IGEBM's best figures do with the last 10 checkpoints; whoever samples
   /// brings as many.
   std::int64_t ensemble = 1;
+  AnnealingOptions annealing;  ///< of energies that take a noise level; flow and the other values of langevin, but
+                               ///< temperature_end, are then of no account
 };
+
+/// Steps that a chain takes from start to end, `annealed` if the energy takes a noise level.
+std::int64_t step_count(const SamplerOptions& options, bool annealed);
+/// The same in words: "20 flow and 10 Langevin steps".
+std::string describe_steps(const SamplerOptions& options, bool annealed);
 
 /// Moves chains through flow and Langevin. Reports every step: positions count both stages together.
 void sample(const SamplerOptions& options, const energy::Energy& energy, Chains& chains, std::uint64_t seed,
@@ -26,5 +51,13 @@ void sample(const SamplerOptions& options, const energy::Energy& energy, Chains&
 /// The same with an ensemble's energies, oldest first: each step is another's, in turn, the last one's the newest's.
 void sample(const SamplerOptions& options, const std::vector<energy::EnergyPtr>& energies, Chains& chains,
             std::uint64_t seed, const OnStep& on_step = {});
+
+/// The energies at a noise level, of an ensemble oldest first.
+using EnergiesAt = std::function<std::vector<energy::EnergyPtr>(double sigma)>;
+
+/// Moves chains by annealed Langevin dynamics from sigma_max down to sigma_min. They come as samples of the greatest
+/// noise: normal, of standard deviation sigma_max.
+void sample_annealed(const SamplerOptions& options, double sigma_min, double sigma_max, const EnergiesAt& energies_at,
+                     Chains& chains, std::uint64_t seed, const OnStep& on_step = {});
 
 }  // namespace igebm::sampling

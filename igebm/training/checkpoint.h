@@ -16,7 +16,9 @@ namespace igebm::training {
 struct Model {
   nn::Graph graph;
   nn::Tensors parameters, buffers;
-  std::map<std::string, std::string> metadata;  ///< "format": "igebm", "version", "graph", "step", "recipe"
+  /// "format": "igebm", "version", "graph", "step", "low", "high", and where the network takes them "conditions"
+  /// (training/conditions.h) and "noise" (training/denoising_score_matching.h).
+  std::map<std::string, std::string> metadata;
 };
 
 /// The best figure of quality so far.

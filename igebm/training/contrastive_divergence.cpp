@@ -42,9 +42,10 @@ at::Tensor contrast_slopes(const std::string& form, const at::Tensor& energies) 
   return at::cat({pair, -pair});
 }
 
-ContrastiveDivergence::ContrastiveDivergence(const ContrastiveDivergenceOptions& options,
-                                             const std::vector<std::int64_t>& shape)
-    : options_(options), buffer_(options.replay, options.start, shape, options.langevin.low, options.langevin.high) {}
+ContrastiveDivergence::ContrastiveDivergence(const ContrastiveDivergenceOptions& options, const nn::Graph& graph)
+    : options_(options),
+      buffer_(options.replay, options.start, graph.input_shape, graph.some_labels(1), options.langevin.low,
+              options.langevin.high) {}
 
 Loss ContrastiveDivergence::loss(const Step& step) {
   // The buffer is the host's.
@@ -90,7 +91,8 @@ Loss ContrastiveDivergence::loss(const Step& step) {
   // Those of energy_l2: 2 energy_l2 E / N
   const double twice = 2 * options_.energy_l2 * options_.weight / static_cast<double>(count);
   const at::Tensor by_energy = twice == 0 ? at::Tensor() : at::full({2 * count}, twice, step.data.options());
-  energies = step.frozen.parameter_gradient(x, labels, coefficients, by_energy, out.gradients);
+  const nn::Dropout dropout{step.seed, step.step};
+  energies = step.frozen.parameter_gradient(x, labels, coefficients, by_energy, out.gradients, &dropout);
   const at::Tensor positive = energies.slice(0, 0, count), negative = energies.slice(0, count);
   out.value = options_.weight * contrastive_divergence(options_.form, positive, negative, options_.energy_l2);
   out.metrics = {{"energy/data", positive.mean().item<double>()},

@@ -33,7 +33,8 @@ struct ContrastiveDivergenceOptions {
 
 class ContrastiveDivergence : public Objective {
  public:
-  ContrastiveDivergence(const ContrastiveDivergenceOptions& options, const std::vector<std::int64_t>& shape);
+  /// graph: of the network that it trains
+  ContrastiveDivergence(const ContrastiveDivergenceOptions& options, const nn::Graph& graph);
   Loss loss(const Step& step) override;
   nn::Tensors state() const override { return buffer_.state(); }
   void load(const nn::Tensors& state) override { buffer_.load(state); }

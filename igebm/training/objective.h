@@ -12,7 +12,7 @@ struct Step {
   const nn::Tensors& weights;  ///< effective, differentiable in the parameters
   engine::Prepared& frozen;    ///< the same weights, for sampling
   at::Tensor data;             ///< (N, ...) float in the data's range
-  at::Tensor labels;           ///< (N) int64 or undefined
+  at::Tensor labels;           ///< of the data, as the graph takes them beside a noise level, or undefined
   std::uint64_t seed;          ///< of this attempt
   std::int64_t step;           ///< since the training's start
 };

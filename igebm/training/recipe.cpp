@@ -62,6 +62,16 @@ void describe(Fields& f, EnergyMatchingOptions& o) {
   f.field("transport", o.transport, "pair noise and data by minibatch optimal transport");
 }
 
+void describe(Fields& f, DenoisingScoreMatchingOptions& o) {
+  f.field("weight", o.weight, positive, "of this term in the loss");
+  f.field("sigma_min", o.noise.sigma_min, positive, "least noise level, a standard deviation");
+  f.field("sigma_max", o.noise.sigma_max, positive, "greatest, about the greatest distance between data");
+  f.field("levels", o.levels, count_from_zero, "noise levels, geometric between them; 0: any between, log-uniform");
+  f.field("sigma_data", o.noise.sigma_data, positive, "standard deviation of the data's elements, about");
+  if (o.noise.sigma_min >= o.noise.sigma_max) f.problem("sigma_min", "sigma_min must be below sigma_max");
+  if (o.levels == 1) f.problem("levels", "expected 0, or at least 2");
+}
+
 void describe(Fields& f, ReplayAugmentation& o) {
   f.field("share", o.share, share, "of the pictures taken from the buffer that are changed before they go on");
   f.field("flip", o.flip, "mirrored with probability 1/2");
@@ -113,11 +123,15 @@ void describe(Fields& f, PhaseOptions& o) {
   f.optional_section("energy_matching", o.has_energy_matching, [&](Fields& g) { describe(g, o.energy_matching); });
   f.optional_section("contrastive_divergence", o.has_contrastive_divergence,
                      [&](Fields& g) { describe(g, o.contrastive_divergence); });
+  f.optional_section("denoising_score_matching", o.has_denoising_score_matching,
+                     [&](Fields& g) { describe(g, o.denoising_score_matching); });
   f.optional_section("classification", o.has_classification, [&](Fields& g) { describe(g, o.classification); });
-  if (!o.has_energy_matching && !o.has_contrastive_divergence && !o.has_classification) {
-    f.problem("steps",
-              "a phase needs a section energy_matching or contrastive_divergence, or both; a classifier's: "
-              "classification");
+  if (!o.has_energy_matching && !o.has_contrastive_divergence && !o.has_denoising_score_matching &&
+      !o.has_classification) {
+    f.problem(
+        "steps",
+        "a phase needs a section energy_matching or contrastive_divergence, or both; a network's of noise levels: "
+        "denoising_score_matching; a classifier's: classification");
   }
   if (o.has_contrastive_divergence && o.batch > o.contrastive_divergence.replay.size) {
     f.problem("batch", "more chains a batch than the buffer holds");
@@ -201,22 +215,38 @@ void describe(Fields& f, Recipe& r) {
       phase.name = r.phase_order[i];
       g.section(phase.name.c_str(), [&](Fields& h) {
         describe(h, phase);
+        const bool usual = phase.has_energy_matching || phase.has_contrastive_divergence;
         if (phase.has_classification != (r.network.kind == "classifier") ||
-            (phase.has_classification && (phase.has_energy_matching || phase.has_contrastive_divergence))) {
+            (phase.has_classification && (usual || phase.has_denoising_score_matching))) {
           h.problem("classification", "network.kind = \"classifier\" and this section go together, and with no other");
+        }
+        if (phase.has_denoising_score_matching != (r.network.noise_features > 0) ||
+            (phase.has_denoising_score_matching && usual)) {
+          h.problem("denoising_score_matching",
+                    "network.noise_features above 0 and this section go together, and with no other");
         }
       });
       r.phases.push_back(phase);
     }
   });
   f.section("sampling", [&](Fields& g) {
-    g.field("steps", r.sampling.steps, count_from_zero, "Langevin steps");
+    g.field("steps", r.sampling.steps, count_from_zero, "Langevin steps; at each level, of a network of noise levels");
     g.field("time", r.sampling.time, not_negative,
             "above 0: step_size = time / steps, so that more steps are finer ones");
     g.field("ensemble", r.sampling.ensemble, count_from_one,
             "checkpoints, the newest, that take the steps in turn; pictures while training are the newest's alone");
     if (r.output.keep > 0 && r.sampling.ensemble > r.output.keep)
       g.problem("ensemble", "more than the checkpoints that train.keep leaves");
+    if (r.network.noise_features > 0) {
+      sampling::AnnealingOptions& a = r.sampling.annealing;
+      g.field("levels", a.levels, count_from_one, "noise levels, geometric from the greatest to the least");
+      g.field("step_share", a.step_share, positive, "of sigma^2 that is a step's size at a level");
+      g.field("predictor", a.predictor, "between levels x - (sigma - next sigma) sigma dE/dx, so that few steps do");
+      g.field("denoise", a.denoise, "at last x - sigma^2 dE/dx, without noise");
+      g.field("temperature", r.sampling.langevin.temperature_end, not_negative,
+              "the noise is multiplied by its square root");
+      return;
+    }
     describe(g, r.sampling.start);
     describe(g, r.sampling.flow);
     describe(g, r.sampling.langevin);
@@ -251,12 +281,16 @@ Recipe read_recipe(const std::string& path, const std::vector<std::string>& assi
   return recipe;
 }
 
-Objectives make_objectives(const PhaseOptions& p, const std::vector<std::int64_t>& shape) {
+Objectives make_objectives(const PhaseOptions& p, const nn::Graph& graph) {
   Objectives all;
   if (p.has_energy_matching) all.emplace_back("energy_matching", std::make_unique<EnergyMatching>(p.energy_matching));
   if (p.has_contrastive_divergence) {
     all.emplace_back("contrastive_divergence",
-                     std::make_unique<ContrastiveDivergence>(p.contrastive_divergence, shape));
+                     std::make_unique<ContrastiveDivergence>(p.contrastive_divergence, graph));
+  }
+  if (p.has_denoising_score_matching) {
+    all.emplace_back("denoising_score_matching",
+                     std::make_unique<DenoisingScoreMatching>(p.denoising_score_matching, graph));
   }
   if (p.has_classification) all.emplace_back("classification", std::make_unique<Classification>(p.classification));
   return all;

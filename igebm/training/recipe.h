@@ -10,6 +10,7 @@
 #include "igebm/nn/architectures.h"
 #include "igebm/training/classification.h"
 #include "igebm/training/contrastive_divergence.h"
+#include "igebm/training/denoising_score_matching.h"
 #include "igebm/training/energy_matching.h"
 #include "igebm/training/optimizer.h"
 
@@ -39,6 +40,8 @@ struct PhaseOptions {
   bool has_energy_matching = false, has_contrastive_divergence = false;
   EnergyMatchingOptions energy_matching;
   ContrastiveDivergenceOptions contrastive_divergence;
+  bool has_denoising_score_matching = false;  ///< for a network of noise levels, and then alone
+  DenoisingScoreMatchingOptions denoising_score_matching;
   bool has_classification = false;  ///< for a classifier, and then alone
   ClassificationOptions classification;
 };
@@ -89,9 +92,9 @@ void describe(io::Fields& fields, Recipe& recipe);
 /// The recipe in a file, with "section.key=value" assignments on top. Throws UserError.
 Recipe read_recipe(const std::string& path, const std::vector<std::string>& assignments);
 
-/// A phase's objectives by name, which is that of their section. shape: of one record of the data.
+/// A phase's objectives for the network of `graph`, by name, which is that of their section.
 using Objectives = std::vector<std::pair<std::string, std::unique_ptr<Objective>>>;
-Objectives make_objectives(const PhaseOptions& phase, const std::vector<std::int64_t>& shape);
+Objectives make_objectives(const PhaseOptions& phase, const nn::Graph& graph);
 
 /// The network for data of `classes` classes, of whose conditions the options pick `conditions` columns.
 nn::Graph build_graph(const NetworkOptions& options, const std::vector<std::int64_t>& input_shape, std::int64_t classes,

@@ -16,7 +16,7 @@
 namespace igebm::training {
 
 ReplayBuffer::ReplayBuffer(const ReplayOptions& options, const sampling::StartOptions& start,
-                           const std::vector<std::int64_t>& shape, double low, double high)
+                           const std::vector<std::int64_t>& shape, const at::Tensor& labels, double low, double high)
     : options_(options), start_(start), low_(low), high_(high) {
   if (options.augment.share > 0) {
     if (shape.size() != 3) throw UserError("contrastive_divergence.augment: pictures only; these data are points");
@@ -25,7 +25,10 @@ ReplayBuffer::ReplayBuffer(const ReplayOptions& options, const sampling::StartOp
   }
   std::vector<std::int64_t> size = {options.size};
   size.insert(size.end(), shape.begin(), shape.end());
-  chains_ = {at::zeros(size, options.compact ? at::kByte : at::kFloat), at::zeros({options.size}, at::kLong),
+  std::vector<std::int64_t> label_size = {options.size};
+  if (labels.defined()) label_size.insert(label_size.end(), labels.sizes().begin() + 1, labels.sizes().end());
+  chains_ = {at::zeros(size, options.compact ? at::kByte : at::kFloat),
+             at::zeros(label_size, labels.defined() ? labels.scalar_type() : at::kLong),
              at::full({options.size}, -1, at::kLong), at::zeros({options.size}, at::kLong)};
 }
 

@@ -28,10 +28,11 @@ struct ReplayOptions {
 
 class ReplayBuffer {
  public:
-  /// Every chain starts anew when it is first taken. low and high are black and white, for augmentation; throws
-  /// UserError where it is asked for and chains are no pictures or these are not finite.
+  /// Every chain starts anew when it is first taken. labels: some, of the chains' type and shape, or undefined. low and
+  /// high are black and white, for augmentation; throws UserError where it is asked for and chains are no pictures or
+  /// these are not finite.
   ReplayBuffer(const ReplayOptions& options, const sampling::StartOptions& start,
-               const std::vector<std::int64_t>& shape, double low = 0, double high = 1);
+               const std::vector<std::int64_t>& shape, const at::Tensor& labels = {}, double low = 0, double high = 1);
 
   struct Taken {
     sampling::Chains chains;

@@ -23,7 +23,8 @@ Slope::Slope(const Step& step, const at::Tensor& x, const at::Tensor& labels)
   const at::AutoGradMode enable(true);
   for (const auto& [name, w] : step.weights) leaves_[name] = w.detach().requires_grad_();
   const at::Tensor leaf = x_.detach().requires_grad_();
-  const at::Tensor energy = nn::evaluate(step.graph, leaves_, leaf, labels);
+  const nn::Dropout dropout{step.seed, step.step};
+  const at::Tensor energy = nn::evaluate(step.graph, leaves_, leaf, labels, &dropout);
   differentiable_ = torch::autograd::grad({energy.sum()}, {leaf}, {}, /*retain_graph=*/true, /*create_graph=*/true)[0];
   energy_ = energy.detach();
   gradient_ = differentiable_.detach();

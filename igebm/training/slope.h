@@ -12,7 +12,7 @@ at::Tensor column(const at::Tensor& each, const at::Tensor& like);
 /// The gradient in the parameters of sum_i c_i <v_i, dE/dx(x_i)>, v held, is sum_i c_i times the derivative of
 /// dE(x_i + s v_i)/d theta in s at 0. Where the engine derives parameters and E is smooth it is taken as the central
 /// difference over s = +-slope_step / rms(v_i): two gradients of plain energies instead of a gradient of a gradient.
-/// Elsewhere autograd takes the latter.
+/// Elsewhere autograd takes the latter, with dropout as in training where the network has it.
 constexpr double slope_step = 0.002;
 
 class Slope {

@@ -48,6 +48,8 @@ struct Trainer::State {
   fs::path run;
   Observer& observer;
   data::Batches data, validation;
+  Conditions conditions;  // what the network is conditional on of the data's numbers
+  at::Tensor columns;     // of a batch's conditions
   c10::Device device;
   nn::Network network;
   Adam adam;
@@ -67,8 +69,11 @@ struct Trainer::State {
         observer(o),
         data(train, r.data, seed()),
         validation(held_out, as_they_are(r.data), seed()),
+        conditions(conditions_of(train, r.network.conditions, seed())),
+        columns(at::tensor(train.condition_columns(r.network.conditions), at::kLong)),
         device(find_device(r.device)),
-        network(on_device(nn::Network(build_graph(r.network, data.shape(), train.classes), seed()), device)),
+        network(on_device(nn::Network(build_graph(r.network, data.shape(), train.classes, columns.size(0)), seed()),
+                          device)),
         adam(network.parameters()),
         average(network.parameters()) {
     at::NoGradGuard no_grad;
@@ -89,7 +94,7 @@ struct Trainer::State {
     }
     adam = Adam(network.parameters());
     average = Average(network.parameters());
-    objectives = make_objectives(phase(), data.shape());
+    objectives = make_objectives(phase(), network.graph());
     std::string text;
     for (const auto& [name, _] : objectives) text += (text.empty() ? "" : " and ") + name;
     std::replace(text.begin(), text.end(), '_', ' ');
@@ -100,7 +105,7 @@ struct Trainer::State {
   void choose_algorithms() {
     if (classifies()) return;
     const std::int64_t count = phase().batch;
-    const at::Tensor labels = network.graph().classes > 0 ? at::zeros({count}, at::kLong) : at::Tensor();
+    const at::Tensor labels = network.graph().some_labels(count);
     const auto chains =
         sampling::start_chains(recipe.sampling.start, data.shape(), count, 0, labels, seed()).to(device);
     frozen->given(chains.labels)->energy_and_gradient(chains.x);
@@ -120,6 +125,21 @@ struct Trainer::State {
     return engine::prepare(network.graph(), weights, options);
   }
 
+  /// The labels of a batch: classes, or the conditions that the network takes.
+  at::Tensor labels_of(const data::Batch& batch) const {
+    const nn::Conditioning on = conditioning(network.graph());
+    if (on.classes > 0 || classifies()) return batch.labels.to(device);
+    return on.conditions > 0 ? batch.conditions.index_select(1, columns).to(device) : at::Tensor();
+  }
+
+  /// The average of weights, to draw samples from.
+  Ensemble averaged() const {
+    return {network.graph(),
+            {prepare(network.effective_weights(average.weights()))},
+            conditions,
+            phase().denoising_score_matching.noise};
+  }
+
   Checkpoint checkpoint(bool regular) {
     Checkpoint c;
     c.step = step;
@@ -135,6 +155,9 @@ struct Trainer::State {
                  {{"step", std::to_string(step)},
                   {"low", fmt::format("{}", recipe.data.low)},
                   {"high", fmt::format("{}", recipe.data.high)}}};
+    if (!conditions.names.empty()) c.network.metadata["conditions"] = to_json(conditions);
+    if (network.graph().noise_features > 0)
+      c.network.metadata["noise"] = to_json(phase().denoising_score_matching.noise);
     c.average = average.weights();
     c.state["optimizer"] = adam.state();
     c.state["average"] = {{"step", at::scalar_tensor(average.step(), at::kLong)}};
@@ -159,7 +182,7 @@ struct Trainer::State {
     copy(c.average, average.weights());
     average.set_step(c.state.at("average").at("step").item<std::int64_t>());
     adam.load(c.state.at("optimizer"));
-    objectives = make_objectives(phase(), data.shape());
+    objectives = make_objectives(phase(), network.graph());
     for (auto& [name, objective] : objectives) {
       const auto found = c.state.find(name);
       if (found != c.state.end() && place(recipe, step).second > 0) objective->load(found->second);
@@ -188,7 +211,7 @@ struct Trainer::State {
         ++rollbacks;
         rolled_back_to = c.step;
         // Fresh buffers: the old chains may sit where the energy broke.
-        objectives = make_objectives(phase(), data.shape());
+        objectives = make_objectives(phase(), network.graph());
         break;
       }
       fs::remove_all(folders.back(), ignored);
@@ -209,15 +232,12 @@ struct Trainer::State {
     const auto [index, within] = place(recipe, step);
     const PhaseOptions& p = recipe.phases[index];
     const data::Batch batch = data.at(step, p.batch);
-    const bool labelled = network.graph().classes > 0 || classifies();
 
     network.advance_spectral_norm();
     const at::AutoGradMode enable(true);
     const nn::Tensors weights = network.effective_weights();
     frozen->refresh(weights);
-    const Step now{
-        network.graph(), weights, *frozen, batch.x.to(device), labelled ? batch.labels.to(device) : at::Tensor(),
-        attempt_seed(),  step};
+    const Step now{network.graph(), weights, *frozen, batch.x.to(device), labels_of(batch), attempt_seed(), step};
     at::Tensor total;  // of what autograd derives
     double value = 0;
     nn::Tensors by_engine;
@@ -274,8 +294,7 @@ struct Trainer::State {
   void picture(const fs::path& path, std::int64_t count) {
     const at::NoGradGuard no_grad;
     fs::create_directories(path.parent_path());
-    const auto prepared = prepare(network.effective_weights(average.weights()));
-    write_picture(path, recipe, network.graph(), {prepared}, count, picture_streams, data.extent());
+    write_picture(path, recipe, averaged(), count, picture_streams, data.extent());
     record->picture(step, path);
     observer.picture(step, path.string());
   }
@@ -289,9 +308,7 @@ struct Trainer::State {
   /// A figure of samples drawn with the average of weights; the checkpoint is kept if it is the best so far.
   void evaluate() {
     const at::NoGradGuard no_grad;
-    const auto prepared = prepare(network.effective_weights(average.weights()));
-    const at::Tensor x =
-        draw(recipe, network.graph(), {prepared}, recipe.evaluate.count, quality_streams, {}, seed(), nullptr).x;
+    const at::Tensor x = draw(recipe, averaged(), recipe.evaluate.count, quality_streams, {}, seed(), nullptr).x;
     if (!x.isfinite().all().item<bool>()) return;
     const double value = judge(x.dim() == 4 ? to_unit(x, recipe.data) : x);
     const std::string name = "quality/" + recipe.evaluate.metric;

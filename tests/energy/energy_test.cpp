@@ -168,6 +168,8 @@ TEST(Compose, FormulasHold) {
   EXPECT_TRUE(equal(Sum({a, b}, {0.7, -0.2}), 0.7 * ea - 0.2 * eb));
   EXPECT_TRUE(equal(*negation(a), -ea));
   EXPECT_TRUE(equal(*tempered(a, 2.5), ea / 2.5));
+  EXPECT_TRUE(equal(*rescaled(a, 1, 0.4), ea / 2.5));
+  EXPECT_TRUE(at::allclose(rescaled(a, 0.5, 3)->energy(x), 3 * a->energy(0.5 * x)));
   EXPECT_TRUE(equal(Mixture({a, b}, {0.3, 2.0}), -(0.3 * (-ea).exp() + 2 * (-eb).exp()).log()));
 }
 
@@ -186,6 +188,7 @@ TEST(Compose, GradientsAreThePartsOwn) {
   EXPECT_TRUE(at::allclose(Mixture({part, tempered(part, 2)}).energy_and_gradient(x).gradient.clamp(0.5, 1),
                            Mixture({part, tempered(part, 2)}).energy_and_gradient(x).gradient));
   EXPECT_TRUE(at::allclose(negation(part)->energy_and_gradient(x).gradient, -ones));
+  EXPECT_TRUE(at::allclose(rescaled(part, 0.5, 3)->energy_and_gradient(x).gradient, 1.5 * ones));
 }
 
 TEST(Compose, MasksConditionOnWhatIsFixed) {
@@ -210,6 +213,7 @@ TEST(Compose, GradientsAgreeWithFiniteDifferences) {
   expect_gradient(Mixture({a, b}, {0.3, 2.0}), x);
   expect_gradient(*negation(a), x);
   expect_gradient(*tempered(a, 2.5), x);
+  expect_gradient(*rescaled(a, 0.5, 3), x);
   expect_gradient(Mixture({std::make_shared<Sum>(std::vector<EnergyPtr>{a, b}), tempered(b, 0.5)}), x);
 }
 

@@ -64,6 +64,53 @@ steps = 2
 step_size = 0.01
 """
 
+CONDITIONS = """
+[data]
+name = "dsprites-drawn"
+count = 40
+size = 16
+validation = 0.0
+[network]
+kind = "unet"
+channels = [8, 8]
+blocks = [1, 1]
+groups = 2
+conditions = ["size", "shape"]
+[train]
+samples_every = 0
+[phase.train]
+steps = 4
+batch = 4
+[phase.train.contrastive_divergence]
+steps = 2
+step_size = 0.01
+buffer = 8
+[sampling]
+steps = 2
+step_size = 0.01
+"""
+
+SCORES = """
+[data]
+name = "two-moons"
+count = 500
+[network]
+kind = "mlp"
+widths = [16, 16]
+noise_features = 4
+[train]
+samples_every = 0
+[phase.train]
+steps = 10
+batch = 16
+[phase.train.denoising_score_matching]
+sigma_min = 0.05
+sigma_max = 5.0
+[sampling]
+levels = 5
+steps = 2
+"""
+
 CLASSIFIER = """
 [data]
 name = "mnist"
@@ -284,6 +331,42 @@ class Program(unittest.TestCase):
         self.refused("3 checkpoints up to step 60, expected 9", "sample", run, "--ensemble", 9, "--out", self.folder / "x.npz")
         self.refused("average", "sample", run, "--weights", "mean")
         self.refused("train.keep", "train", self.recipe, "--set", "sampling.ensemble=4")
+
+    def test_conditions(self):
+        recipe = self.folder / "shapes.toml"
+        recipe.write_text(CONDITIONS)
+        run = self.folder / "run"
+        self.works("train", recipe, "--out", run)
+        info = self.works("info", run)
+        for text in ("4 conditions", "  size 0.5 1\n", "  shape.heart 0 1\n"):
+            self.assertIn(text, info)
+        def samples(name, *arguments):
+            self.works("sample", run, "--count", 3, "--out", self.folder / name, *arguments)
+            return (self.folder / name).read_bytes()
+        table = samples("a.npz")
+        heart = samples("b.npz", "--condition", "size=0.75,shape=heart")
+        self.assertNotEqual(table, heart)
+        self.assertEqual(samples("c.npz", "--condition", "shape.square=0,shape.ellipse=0,shape.heart=1,size=0.75"), heart)
+        self.assertNotEqual(samples("d.npz", "--condition", "size=0.75,shape=square"), heart)
+        self.refused(["colour=1", "size, shape.square"], "sample", run, "--condition", "colour=1")
+        self.refused("no labels", "sample", run, "--label", 1)
+        self.works("train", self.recipe, "--out", self.folder / "moons", "--set", "phase.train.steps=5")
+        self.refused("no conditions", "sample", self.folder / "moons", "--condition", "size=1", "--out", self.folder / "x.npz")
+        self.refused("no \"colour\"", "train", recipe, "--out", self.folder / "x", "--set", "network.conditions=[\"colour\"]")
+
+    def test_noise_levels(self):
+        recipe = self.folder / "scores.toml"
+        recipe.write_text(SCORES)
+        run = self.folder / "run"
+        self.works("train", recipe, "--out", run)
+        self.assertIn("denoising score matching", self.works("info", run))
+        self.assertIn("sigma_max", self.works("info", run))
+        self.assertTrue((run / "samples.png").exists())
+        out = self.works("sample", run, "--count", 9, "--steps", 4, "--out", self.folder / "a.npz")
+        self.assertIn("4 Langevin steps at each of 5 noise levels", out)
+        self.assertIn("noise levels", self.works("evaluate", run, "--count", 20))
+        self.refused("denoising_score_matching", "train", recipe, "--set", "network.noise_features=0")
+        self.refused("even number", "train", recipe, "--set", "network.noise_features=3")
 
     def test_info_tells_what_the_watchdog_did(self):
         run = self.folder / "run"

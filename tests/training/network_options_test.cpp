@@ -9,7 +9,9 @@ namespace igebm::training {
 namespace {
 
 Recipe with_network(const std::string& lines) {
-  const auto text = "[network]\n" + lines + "\n[phase.train.energy_matching]\n";
+  const bool noisy = lines.find("noise_features") != std::string::npos;
+  const auto text =
+      "[network]\n" + lines + "\n[phase.train." + (noisy ? "denoising_score_matching" : "energy_matching") + "]\n";
   Recipe recipe;
   io::Recipe::parse(text, "r.toml").apply([&](io::Fields& f) { describe(f, recipe); });
   return recipe;

@@ -65,7 +65,7 @@ TEST(ContrastiveDivergence, TheObjectiveIsItsLossOnItsChains) {
                                      .steps = 2,
                                      .langevin = {.step_size = 0.01},
                                      .replay = {.size = 6}},
-                                    {1, 8, 8});
+                                    c.graph);
     const Loss loss = objective.loss(c.step(data, labels));
     const nn::Tensors state = objective.state();
     const at::Tensor order = at::argsort(state.at("stream"));  // chains start with the streams 0, 1, ...
@@ -92,9 +92,10 @@ TEST(ContrastiveDivergence, TheObjectiveIsItsLossOnItsChains) {
 TEST(ChainEnd, GradientsAgreeWithFiniteDifferences) {
   for (const bool smooth : {true, false}) {
     SCOPED_TRACE(smooth);
-    NetworkCase c(
-        smooth ? small_unet(3) : nn::residual({.stem = 4, .blocks = "4d 4", .spectral_norm = false}, {1, 8, 8}, 3),
-        at::kDouble);
+    NetworkCase c(smooth
+                      ? small_unet(3)
+                      : nn::residual({.stem = 4, .blocks = "4d 4", .spectral_norm = false}, {1, 8, 8}, {.classes = 3}),
+                  at::kDouble);
     const at::Tensor before = at::rand({4, 1, 8, 8}, at::kDouble), noise = 0.1 * at::randn({4, 1, 8, 8}, at::kDouble),
                      pool = at::rand({7, 1, 8, 8}, at::kDouble), labels = at::tensor({0, 2, 1, 1}, at::kLong);
     const auto slope = [&] { return c.frozen->given(labels)->energy_and_gradient(before).gradient; };
@@ -143,7 +144,7 @@ TEST(ChainEnd, IsAddedToContrastiveDivergence) {
       plain.replay = {.size = 6};
       ContrastiveDivergenceOptions improved = plain;
       improved.end = {.kl = 1, .entropy = 0.3};
-      ContrastiveDivergence without(plain, {1, 8, 8}), with(improved, {1, 8, 8});
+      ContrastiveDivergence without(plain, c.graph), with(improved, c.graph);
       const Step step = c.step(data, labels);
       const Loss a = without.loss(step), b = with.loss(step);
       EXPECT_TRUE(at::equal(without.state().at("x"), with.state().at("x")));
@@ -216,6 +217,40 @@ TEST(EnergyMatching, GradientsAgreeWithFiniteDifferences) {
   const at::Tensor data = at::randn({3, 1, 8, 8}, at::kDouble);
   const auto loss = [&] { return EnergyMatching({.weight = 0.7, .equilibrium = 0.5}).loss(c.step(data)); };
   c.expect_gradients(loss().gradients, [&] { return loss().value.item<double>(); });
+}
+
+// With dropout the masks are the step's: the same in dE/dx and in its gradient, others at another step.
+TEST(EnergyMatching, GradientsWithDropoutAgreeWithFiniteDifferences) {
+  NetworkCase c(
+      nn::residual({.stem = 4, .blocks = "4d 4", .activation = "silu", .spectral_norm = false, .dropout = 0.5},
+                   {1, 8, 8}),
+      at::kDouble);
+  const at::Tensor data = at::randn({3, 1, 8, 8}, at::kDouble);
+  const auto loss = [&](std::int64_t step) {
+    Step s = c.step(data);
+    s.step = step;
+    return EnergyMatching({.transport = false}).loss(s);
+  };
+  c.expect_gradients(loss(4).gradients, [&] { return loss(4).value.item<double>(); });
+}
+
+TEST(ContrastiveDivergence, TrainsWithDropout) {
+  const NetworkCase c(nn::residual({.stem = 4, .blocks = "4d 4", .spectral_norm = false, .dropout = 0.5}, {1, 8, 8}),
+                      at::kFloat, "fast");
+  const at::Tensor data = at::randn({6, 1, 8, 8});
+  const auto gradients = [&](std::int64_t at_step) {
+    ContrastiveDivergence objective(
+        {.energy_l2 = 0, .steps = 1, .langevin = {.step_size = 1e-9, .noise = 0}, .replay = {.size = 6}}, c.graph);
+    Step step = c.step(data);
+    step.step = at_step;
+    const Loss loss = objective.loss(step);
+    const at::Tensor chains = objective.state().at("x").index_select(0, at::argsort(objective.state().at("stream")));
+    const nn::Dropout dropout{step.seed, at_step};
+    const at::Tensor e = nn::evaluate(c.graph, c.weights, at::cat({data, chains}), {}, &dropout);
+    EXPECT_NEAR(loss.value.item<double>(), (e.slice(0, 0, 6).mean() - e.slice(0, 6).mean()).item<double>(), 1e-4);
+    return loss.gradients;
+  };
+  EXPECT_GT(distance(gradients(4), gradients(5)), 1e-2);
 }
 
 // The engine's central differences against autograd's gradients of gradients.

@@ -9,6 +9,7 @@
 #include "igebm/base/device.h"
 #include "igebm/base/error.h"
 #include "igebm/io/files.h"
+#include "igebm/io/npz.h"
 #include "igebm/io/safetensors.h"
 #include "igebm/training/draw.h"
 #include "tests/training/run_fixture.h"
@@ -52,6 +53,42 @@ TEST_F(Training, KilledAnywhereAndResumedIsTheSameBitForBit) {
     fs::remove_all(run / "checkpoints" / "saving-000099");
     expect_same(folder / "whole", run);
   }
+}
+
+// Chains that are compact and augmented, every term of improved contrastive divergence, and one form after the other.
+TEST_F(Training, ImprovedContrastiveDivergenceResumesBitForBit) {
+  fs::create_directories(folder);
+  at::manual_seed(0);
+  io::write_npz(folder / "pictures.npz", {{"images", at::rand({60, 1, 8, 8})}});
+  Recipe recipe = small();
+  recipe.data = {.name = "npz", .path = folder / "pictures.npz", .low = -1};
+  recipe.network = {.kind = "unet", .unet = {.channels = {4, 4}, .blocks = {1, 1}, .groups = 2}};
+  for (std::size_t i = 0; i < 2; ++i) {
+    recipe.phases[i] = recipe.phases[1];
+    recipe.phases[i].name = recipe.phase_order[i];
+    recipe.phases[i].steps = 9;
+    ContrastiveDivergenceOptions& o = recipe.phases[i].contrastive_divergence;
+    o.form = i == 0 ? "logsumexp" : "softplus";
+    o.end = {.kl = 1, .entropy = 0.3, .pool = 10};
+    o.langevin.low = -1, o.langevin.high = 1;
+    o.start = {"uniform", -1, 1};
+    o.replay.compact = true;
+    o.replay.augment = {.share = 0.5, .flip = true, .area = 0.5, .brightness = 0.2, .blur = 1};
+  }
+  recipe.output.samples_every = 0;
+  EXPECT_TRUE(Trainer::begin(recipe, folder / "whole", silent).train({}));
+  EXPECT_NE(io::read_file(folder / "whole/metrics.jsonl").find("chain_end/neighbour_distance"), std::string::npos);
+  for (const std::int64_t step : {3, 9, 14}) {
+    const fs::path run = folder / std::to_string(step);
+    EXPECT_FALSE(Trainer::begin(recipe, run, silent).train(stop_after(step)));
+    EXPECT_TRUE(Trainer::resume(run, {}, silent).train({}));
+    if (step != 9) fs::remove_all(run / "checkpoints" / fmt::format("{:06}", step));
+    expect_same(folder / "whole", run);
+  }
+  // The recipe reads back, and its augmentation asks for black and white.
+  read_recipe(folder / "whole/recipe.toml", {});
+  EXPECT_THROW(read_recipe(folder / "whole/recipe.toml", {"phase.match.contrastive_divergence.low=-inf"}), UserError);
+  EXPECT_THROW(read_recipe(folder / "whole/recipe.toml", {"phase.match.contrastive_divergence.form=hinge"}), UserError);
 }
 
 TEST_F(Training, WithoutADeviceItIsRefusedBeforeAnythingIsWritten) {
@@ -175,8 +212,9 @@ TEST(Draw, SamplesDoNotDependOnTheBatch) {
   const nn::Network network(nn::mlp({{16, 16}}, {2}, {.classes = 2}), 3);
   at::Tensor energies;
   const auto frozen = engine::prepare(network.graph(), network.parameters(), {});
-  const auto all = draw(recipe, network.graph(), {frozen}, 10, 0, {}, 1, &energies);
-  const auto parts = draw(recipe, network.graph(), {frozen}, 10, 0, {}, 1, nullptr, {}, 3);
+  const Ensemble ensemble{network.graph(), {frozen}};
+  const auto all = draw(recipe, ensemble, 10, 0, {}, 1, &energies);
+  const auto parts = draw(recipe, ensemble, 10, 0, {}, 1, nullptr, {}, 3);
   EXPECT_TRUE(at::allclose(all.x, parts.x, 1e-4, 1e-5));
   EXPECT_EQ(energies.size(0), 10);
   EXPECT_TRUE(at::equal(all.labels, at::arange(10).remainder(2)));

@@ -165,7 +165,8 @@ TEST(ReplayBuffer, OthersAreChainsThatMovedAndAreNotTaken) {
 
 TEST(ReplayBuffer, AugmentsItsShareOfReplayedPicturesAndNoOthers) {
   const auto replayed = [](const ReplayAugmentation& augment, std::int64_t step) {
-    ReplayBuffer buffer({.size = 200, .restart_share = 0, .augment = augment}, {"uniform", -1, 1}, {1, 6, 6}, -1, 1);
+    ReplayBuffer buffer({.size = 200, .restart_share = 0, .augment = augment}, {"uniform", -1, 1}, {1, 6, 6}, {}, -1,
+                        1);
     at::Tensor order;
     auto taken = buffer.take(at::zeros({200, 1, 6, 6}), {}, 1, 0);
     order = at::argsort(taken.chains.stream);
@@ -199,7 +200,7 @@ TEST(ReplayBuffer, AugmentsItsShareOfReplayedPicturesAndNoOthers) {
   EXPECT_FALSE(at::equal(replayed({.share = 1, .area = 0.5}, 1).second, replayed({.share = 1, .area = 0.5}, 2).second));
   EXPECT_TRUE(at::equal(replayed({.share = 1, .area = 0.5}, 1).second, replayed({.share = 1, .area = 0.5}, 1).second));
   EXPECT_THROW(ReplayBuffer({.augment = {.share = 1}}, {}, {2}), UserError);
-  EXPECT_THROW(ReplayBuffer({.augment = {.share = 1}}, {}, {1, 6, 6}, -INFINITY, 1), UserError);
+  EXPECT_THROW(ReplayBuffer({.augment = {.share = 1}}, {}, {1, 6, 6}, {}, -INFINITY, 1), UserError);
 }
 
 TEST(ReplayBuffer, CompactKeepsPixelsToHalfALevel) {

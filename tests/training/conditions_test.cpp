@@ -1,0 +1,136 @@
+#include "igebm/training/conditions.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "igebm/base/error.h"
+#include "igebm/io/npz.h"
+#include "igebm/nn/architectures.h"
+#include "igebm/training/draw.h"
+#include "igebm/training/trainer.h"
+#include "tests/training/run_fixture.h"
+
+namespace igebm::training {
+namespace {
+
+namespace fs = std::filesystem;
+
+Conditions shapes_and_sizes() {
+  return {{"size", "shape.square", "shape.heart"}, at::tensor({0.5F, 1.0F, 0.0F, 0.8F, 0.0F, 1.0F}).view({2, 3})};
+}
+
+TEST(Conditions, AreRowsOfTheDataInThePickedOrder) {
+  data::Dataset set;
+  set.x = at::zeros({1000, 2});
+  set.conditions = at::arange(3000).to(at::kFloat).view({1000, 3});
+  set.condition_names = {"size", "shape.square", "shape.heart"};
+  const Conditions c = conditions_of(set, {"shape", "size"}, 1);
+  EXPECT_EQ(c.names, (std::vector<std::string>{"shape.square", "shape.heart", "size"}));
+  ASSERT_EQ(c.rows.size(0), 256);
+  EXPECT_TRUE(at::equal(c.rows.select(1, 1), c.rows.select(1, 0) + 1));
+  EXPECT_TRUE(at::equal(c.rows.select(1, 2), c.rows.select(1, 0) - 1));
+  EXPECT_TRUE(c.rows.select(1, 2).remainder(3).eq(0).all().item<bool>());
+  // Spread over the data: the mean of 256 uniform draws, to 4 standard errors.
+  EXPECT_NEAR(c.rows.select(1, 2).mean().item<double>(), 1498.5, 4 * 3000 / std::sqrt(12 * 256.0));
+  EXPECT_TRUE(conditions_of(set, {}, 1).names.empty());
+  EXPECT_THROW(conditions_of(set, {"colour"}, 1), UserError);
+}
+
+TEST(Conditions, GoToJsonAndBack) {
+  Conditions c = shapes_and_sizes();
+  c.rows[0][0] = 0.1F;  // which has no short binary form
+  const Conditions back = conditions_from_json(to_json(c));
+  EXPECT_EQ(back.names, c.names);
+  EXPECT_TRUE(at::equal(back.rows, c.rows));
+  for (const char* bad : {"", "{}", R"({"names":["a"],"rows":[]})", R"({"names":["a"],"rows":[[1,2]]})",
+                          R"({"names":["a"],"rows":[["x"]]})"})
+    EXPECT_THROW(conditions_from_json(bad), UserError) << bad;
+}
+
+TEST(Conditions, LabelsAreTakenInTurnOrSet) {
+  const Conditions c = shapes_and_sizes();
+  const nn::Graph numbers = nn::mlp({{4}}, {2}, {.conditions = 3}),
+                  noisy = nn::mlp({{4}}, {2}, {.conditions = 3, .noise_features = 4});
+  for (const nn::Graph& graph : {numbers, noisy}) {
+    const at::Tensor labels = usual_labels(graph, c, 5);
+    EXPECT_TRUE(at::equal(labels, c.rows.index_select(0, at::tensor({0, 1, 0, 1, 0}, at::kLong))));
+  }
+  EXPECT_THROW(usual_labels(numbers, {}, 5), UserError);
+  for (const nn::Graph& graph :
+       {nn::mlp({{4}}, {2}, {.classes = 3}), nn::mlp({{4}}, {2}, {.classes = 3, .noise_features = 4})})
+    EXPECT_TRUE(at::equal(usual_labels(graph, {}, 5), at::tensor({0, 1, 2, 0, 1}, at::kLong)));
+  EXPECT_FALSE(usual_labels(nn::mlp({{4}}, {2}, {.noise_features = 4}), {}, 5).defined());
+
+  EXPECT_TRUE(at::equal(labels_with(c, "size=0.75,shape=heart", 2),
+                        at::tensor({0.75F, 0.0F, 1.0F, 0.75F, 0.0F, 1.0F}).view({2, 3})));
+  EXPECT_TRUE(
+      at::equal(labels_with(c, "shape.square=0.5", 2), at::tensor({0.5F, 0.5F, 0.0F, 0.8F, 0.5F, 1.0F}).view({2, 3})));
+  for (const char* bad :
+       {"size", "size=", "size=big", "size=nan", "shape=circle", "shape=1", "colour=1", "siz=1", "size=1e"})
+    EXPECT_THROW(labels_with(c, bad, 2), UserError) << bad;
+}
+
+/// Points around a place that their conditions tell, and a number that tells nothing.
+Recipe conditional(const fs::path& folder) {
+  fs::create_directories(folder);
+  at::manual_seed(0);
+  const at::Tensor place = 4 * at::rand({2000, 2}) - 2;
+  const at::Tensor x = place + 0.1 * at::randn({2000, 2});
+  const at::Tensor conditions = at::stack({place.select(1, 1), at::rand({2000}), place.select(1, 0)}, 1);
+  io::write_npz(folder / "points.npz", {{"points", x}, {"conditions", conditions}});
+  Recipe recipe = small();
+  recipe.data = {.name = "npz", .path = folder / "points.npz"};
+  recipe.network = {.kind = "mlp", .mlp = {{32, 32}}};
+  recipe.network.conditions = {"2", "0"};
+  recipe.output.samples_every = 0;
+  return recipe;
+}
+
+class ConditionalRun : public RunTest {};
+
+TEST_F(ConditionalRun, ResumesBitForBitWithItsChainsConditions) {
+  const Recipe recipe = conditional(folder);
+  EXPECT_TRUE(Trainer::begin(recipe, folder / "whole", silent).train({}));
+  const auto whole = contents(folder / "whole");
+  for (const std::int64_t step : {5, 16, 27}) {
+    const fs::path run = folder / std::to_string(step);
+    Trainer::begin(recipe, run, silent).train(stop_after(step));
+    EXPECT_TRUE(Trainer::resume(run, {}, silent).train({}));
+    auto files = contents(run);
+    for (const auto& [name, bytes] : whole) EXPECT_TRUE(files[name] == bytes) << name << " after " << step;
+  }
+  const Checkpoint last = load_checkpoint(list_checkpoints(folder / "whole").back());
+  const nn::Tensors& buffer = last.state.at("contrastive_divergence");
+  EXPECT_EQ(buffer.at("labels").sizes(), (std::vector<std::int64_t>{40, 2}));
+  // A chain's conditions are those of a record.
+  const at::Tensor known =
+      io::read_npz(folder / "points.npz").at("conditions").index_select(1, at::tensor({2, 0}, at::kLong));
+  const at::Tensor moved = buffer.at("labels").index_select(0, buffer.at("stream").ge(0).nonzero().squeeze(1));
+  EXPECT_GT(moved.size(0), 20);
+  EXPECT_TRUE((moved.unsqueeze(1) == known).all(2).any(1).all().item<bool>());
+}
+
+TEST_F(ConditionalRun, SamplesFollowTheirConditions) {
+  Recipe recipe = conditional(folder);
+  recipe.phase_order = {"match"};
+  recipe.phases = {recipe.phases[0]};
+  recipe.phases[0].steps = 600;
+  recipe.phases[0].batch = 128;
+  recipe.phases[0].energy_matching.transport = false;  // which pairs noise with data whatever their conditions
+  recipe.phases[0].optimizer = {.learning_rate = 5e-3, .beta1 = 0.9, .clip = "norm"};
+  recipe.sampling = {.start = {"normal"}, .flow = {20, "euler"}, .steps = 0};
+  EXPECT_TRUE(Trainer::begin(recipe, folder / "run", silent).train({}));
+  const at::NoGradGuard no_grad;
+  const Ensemble ensemble = prepare({load_model(folder / "run")}, recipe, folder / "run");
+  EXPECT_EQ(ensemble.conditions.names, (std::vector<std::string>{"2", "0"}));
+  const auto by_table = draw(recipe, ensemble, 300, 0, {}, 1, nullptr);
+  EXPECT_LT((by_table.x - by_table.labels).abs().mean().item<double>(), 0.25);  // chance: 1.3
+  const auto given = draw(recipe, ensemble, 300, 0, labels_with(ensemble.conditions, "2=1.5,0=-1", 300), 1, nullptr);
+  EXPECT_NEAR(given.x.select(1, 0).mean().item<double>(), 1.5, 0.2);
+  EXPECT_NEAR(given.x.select(1, 1).mean().item<double>(), -1, 0.2);
+}
+
+}  // namespace
+}  // namespace igebm::training
