@@ -46,7 +46,7 @@ nn::Network on_device(nn::Network network, c10::Device device) {
 
 struct Trainer::State {
   Recipe recipe;
-  fs::path run;
+  fs::path run;  // empty: nothing is written
   Observer& observer;
   data::Batches data, validation;
   c10::Device device;
@@ -126,7 +126,9 @@ struct Trainer::State {
       const at::Tensor both = labels.defined() ? at::cat({chains.labels, chains.labels}) : labels;
       frozen->parameter_gradient(at::cat({chains.x, chains.x}), both, at::ones({2 * count}, device), {}, unused);
     }
-    if (!frozen->choices().empty()) io::write_atomically(run / "engine.json", frozen->choices() + "\n");
+    if (!frozen->choices().empty() && !run.empty()) {
+      io::write_atomically(run / "engine.json", frozen->choices() + "\n");
+    }
     observer.message("engine: " + frozen->description());
   }
 
@@ -143,7 +145,7 @@ struct Trainer::State {
     c.regular = regular;
     c.rollbacks = rollbacks;
     metrics.flush();
-    c.metrics_bytes = static_cast<std::int64_t>(fs::file_size(run / "metrics.jsonl"));
+    if (!run.empty()) c.metrics_bytes = static_cast<std::int64_t>(fs::file_size(run / "metrics.jsonl"));
     c.threads = at::get_num_threads();
     c.engine = frozen->description();
     c.best = best;
@@ -193,6 +195,7 @@ struct Trainer::State {
   }
 
   void write_metrics(const nlohmann::ordered_json& record) {
+    if (run.empty()) return;
     metrics << record.dump() << '\n' << std::flush;
     if (!metrics)
       throw UserError(fmt::format("{}: cannot be written (is the disk full?)", (run / "metrics.jsonl").string()));
@@ -289,7 +292,7 @@ struct Trainer::State {
       nlohmann::ordered_json json = {{"step", step}, {"phase", p.name}};
       for (const auto& [name, v] : record) json[name] = v;
       write_metrics(json);
-      events->scalars(step, record);
+      if (events) events->scalars(step, record);
       observer.metrics(step, record);
     }
     return {};
@@ -302,7 +305,7 @@ struct Trainer::State {
     const double share = accuracy(network.graph(), network.effective_weights(average.weights()), held_out.x.to(device),
                                   held_out.labels.to(device));
     write_metrics({{"step", step}, {"accuracy/validation", share}});
-    events->scalars(step, {{"accuracy/validation", share}});
+    if (events) events->scalars(step, {{"accuracy/validation", share}});
     observer.message(
         fmt::format("step {}: {:.2f} % of {} pictures held out are right", step, 100 * share, held_out.x.size(0)));
   }
@@ -490,6 +493,70 @@ bool Trainer::train(const std::function<bool()>& stop) {
   return true;
 }
 
+Rehearsal::Rehearsal(const Recipe& recipe, const MakeJudge& make_judge) {
+  use_threads(recipe);
+  const auto [train, validation] = load_data(recipe);
+  state_ = std::make_unique<Trainer::State>(recipe, fs::path(), silent_, train, validation);
+  state_->make_judge(make_judge);
+  state_->choose_algorithms();
+  for (const auto& [name, t] : state_->network.parameters()) start_[name] = t.detach().clone();
+}
+Rehearsal::~Rehearsal() = default;
+
+void Rehearsal::enter(const PhaseOptions& phase) {
+  Trainer::State& s = *state_;
+  {
+    const at::NoGradGuard no_grad;
+    for (auto& [name, t] : s.network.parameters()) t.copy_(start_.at(name));
+  }
+  s.recipe.phases = {phase};
+  s.step = 0;
+  s.enter_phase();
+  for (const auto& [_, objective] : s.objectives) {
+    nn::Tensors chains = objective->state();
+    const auto stream = chains.find("stream");  // of a replay buffer; negative: not begun
+    if (stream == chains.end()) continue;
+    stream->second = at::zeros_like(stream->second);
+    objective->load(chains);
+  }
+}
+
+std::string Rehearsal::step() { return state_->advance(); }
+void Rehearsal::classify_validation() { state_->record_accuracy(); }
+
+std::shared_ptr<engine::Prepared> Rehearsal::prepare() const {
+  const at::NoGradGuard no_grad;
+  return state_->prepare(state_->network.effective_weights(state_->average.weights()));
+}
+
+const nn::Network& Rehearsal::network() const { return state_->network; }
+const data::Batches& Rehearsal::data() const { return state_->data; }
+const Judge& Rehearsal::judge() const { return state_->judge; }
+std::string Rehearsal::engine() const { return state_->frozen->description(); }
+
+namespace {
+
+std::int64_t bytes(const nn::Tensors& tensors) {
+  std::size_t sum = 0;
+  for (const auto& [_, t] : tensors) sum += t.nbytes();
+  return static_cast<std::int64_t>(sum);
+}
+
+}  // namespace
+
+std::int64_t Rehearsal::buffer_bytes() const {
+  std::int64_t sum = 0;
+  for (const auto& [_, objective] : state_->objectives) sum += bytes(objective->state());
+  return sum;
+}
+
+std::int64_t Rehearsal::checkpoint_bytes() const {
+  const Checkpoint c = state_->checkpoint(true);
+  std::int64_t sum = bytes(c.network.parameters) + bytes(c.average) + 2 * bytes(c.network.buffers);
+  for (const auto& [_, tensors] : c.state) sum += bytes(tensors);
+  return sum;
+}
+
 fs::path run_of(const fs::path& what) {
   const fs::path run = fs::exists(what / "checkpoint.json") ? fs::canonical(what).parent_path().parent_path() : what;
   if (!fs::exists(run / "recipe.toml"))
@@ -505,7 +572,7 @@ std::shared_ptr<engine::Prepared> prepare(const Model& model, const Recipe& reci
 
 engine::Options engine_options(const Recipe& recipe, const fs::path& run) {
   fs::path kept = run / "engine.json";
-  if (!fs::exists(kept)) kept = recipe.choices;
+  if (run.empty() || !fs::exists(kept)) kept = recipe.choices;
   return {.engine = recipe.engine,
           .choices = kept.empty() ? "" : io::read_file(kept),
           .device = find_device(recipe.device),
