@@ -42,7 +42,7 @@ nn::Graph residual_of(const std::vector<std::int64_t>& shape, std::int64_t stem,
   nn::ResidualOptions options;
   options.stem = stem;
   options.blocks = blocks;
-  return nn::residual(options, shape, 0);
+  return nn::residual(options, shape);
 }
 
 const std::vector<Bench>& benches() {
@@ -51,7 +51,7 @@ const std::vector<Bench>& benches() {
        "residual, 32 channels at full size, then 64",
        {1, 28, 28},
        [](const auto& shape) { return residual_of(shape, 32, "32 32d 32 64d 64"); }},
-      {"unet", "the demo's scalar U-Net", {1, 28, 28}, [](const auto& shape) { return nn::unet({}, shape, 0); }},
+      {"unet", "the demo's scalar U-Net", {1, 28, 28}, [](const auto& shape) { return nn::unet({}, shape); }},
       {"resnet-32",
        "IGEBM's for 32 x 32",
        {3, 32, 32},
@@ -60,7 +60,7 @@ const std::vector<Bench>& benches() {
        "128, 128, for points",
        {2},
        [](const auto& shape) {
-         return nn::mlp({.widths = {128, 128}}, shape, 0);
+         return nn::mlp({.widths = {128, 128}}, shape);
        }},
   };
   return all;

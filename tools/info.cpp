@@ -17,8 +17,14 @@ namespace fs = std::filesystem;
 
 void describe_graph(const nn::Graph& graph) {
   const nn::Network network(graph, 0);
-  fmt::print("network: {} parameters, input ({}), {}\n", network.parameter_count(), fmt::join(graph.input_shape, ", "),
-             graph.classes > 0 ? fmt::format("{} classes", graph.classes) : "no labels");
+  const std::int64_t classes = graph.classes + graph.condition_classes;
+  const std::int64_t numbers = graph.conditions - graph.condition_classes - graph.noise_features;
+  fmt::print("network: {} parameters, input ({}), {}{}\n", network.parameter_count(),
+             fmt::join(graph.input_shape, ", "),
+             classes > 0   ? fmt::format("{} classes", classes)
+             : numbers > 0 ? fmt::format("{} conditions", numbers)
+                           : "no labels",
+             graph.noise_features > 0 ? ", noise levels" : "");
   for (const auto& [name, t] : network.parameters()) fmt::print("  {} ({})\n", name, fmt::join(t.sizes().vec(), ", "));
 }
 
@@ -43,7 +49,8 @@ void info(const std::string& what) {
     const auto recipe = training::read_recipe(what, {});
     describe_recipe(recipe);
     const auto data = data::load(recipe.data, data::Split::train, static_cast<std::uint64_t>(recipe.seed));
-    describe_graph(training::build_graph(recipe.network, data.shape(), data.classes));
+    const auto conditions = static_cast<std::int64_t>(data.condition_columns(recipe.network.conditions).size());
+    describe_graph(training::build_graph(recipe.network, data.shape(), data.classes, conditions));
     return;
   }
   if (fs::is_regular_file(path)) {

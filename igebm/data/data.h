@@ -37,6 +37,9 @@ struct Dataset {
   std::vector<std::int64_t> shape() const;  ///< of one record
   /// Records `rows` (int64) as x has them, wherever they are.
   at::Tensor take(const at::Tensor& rows) const;
+  /// Columns of `conditions` that `names` pick, in that order: a name is a column's ("shape.square") or what stands
+  /// before a point in several ("shape"). Throws UserError: an unknown name, a column picked twice.
+  std::vector<std::int64_t> condition_columns(const std::vector<std::string>& names) const;
   /// x; throws UserError where the pictures are too many to keep, with what the user can do.
   const at::Tensor& all() const;
 };

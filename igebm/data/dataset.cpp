@@ -1,5 +1,8 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
 
 #include "igebm/base/error.h"
 #include "igebm/data/data.h"
@@ -15,6 +18,27 @@ at::Tensor Dataset::take(const at::Tensor& rows) const {
   const at::Tensor list = rows.contiguous();
   const auto* first = list.const_data_ptr<std::int64_t>();
   return read_pictures(*pictures, {first, first + list.numel()});
+}
+
+std::vector<std::int64_t> Dataset::condition_columns(const std::vector<std::string>& names) const {
+  std::vector<std::int64_t> columns;
+  for (const auto& name : names) {
+    bool known = false;
+    for (std::size_t i = 0; i < condition_names.size(); ++i) {
+      const auto& column = condition_names[i];
+      if (column != name && !column.starts_with(name + ".")) continue;
+      known = true;
+      if (std::find(columns.begin(), columns.end(), static_cast<std::int64_t>(i)) != columns.end())
+        throw UserError(fmt::format("network.conditions: {} is picked twice", column));
+      columns.push_back(static_cast<std::int64_t>(i));
+    }
+    if (known) continue;
+    if (condition_names.empty())
+      throw UserError(fmt::format("network.conditions: the data have no conditions, so no \"{}\"", name));
+    throw UserError(fmt::format("network.conditions: the data have no \"{}\"; expected some of {}", name,
+                                fmt::join(condition_names, ", ")));
+  }
+  return columns;
 }
 
 const at::Tensor& Dataset::all() const {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <sstream>
 
 #include "igebm/base/error.h"
@@ -12,9 +13,18 @@ namespace {
 /// Appends nodes, tracking the number of channels, so that builders read like the figure of the network.
 class Builder {
  public:
-  Builder(const std::vector<std::int64_t>& input_shape, std::int64_t classes) {
+  Builder(const std::vector<std::int64_t>& input_shape, const Conditioning& on) {
+    if (on.classes > 0 && on.conditions > 0)
+      throw UserError("network.conditions: not together with labels; expected one of them");
     graph.input_shape = input_shape;
-    graph.classes = classes;
+    if (on.noise_features > 0) {
+      graph.condition_classes = on.classes;
+      graph.noise_features = on.noise_features;
+      graph.conditions = on.classes + on.conditions + on.noise_features;
+    } else {
+      graph.classes = on.classes;
+      graph.conditions = on.conditions;
+    }
   }
 
   Graph graph;
@@ -36,16 +46,30 @@ class Builder {
                       .norm = norm,
                       .init = init});
   }
-  int linear(int x, const std::string& name, std::int64_t in, std::int64_t out, bool bias = true) {
-    return graph.add({.op = Op::linear, .inputs = {x}, .name = name, .in = in, .out = out, .bias = bias});
+  int linear(int x, const std::string& name, std::int64_t in, std::int64_t out, Norm norm = Norm::none) {
+    return graph.add({.op = Op::linear, .inputs = {x}, .name = name, .in = in, .out = out, .bias = true, .norm = norm});
   }
   int group_norm(int x, const std::string& name, std::int64_t channels, std::int64_t groups) {
     if (groups == 0) return x;
     return graph.add({.op = Op::group_norm, .inputs = {x}, .name = name, .in = channels, .groups = groups});
   }
   int label(Op op, int x, const std::string& name, std::int64_t channels) {
-    if (graph.classes == 0) return x;
-    return graph.add({.op = op, .inputs = {x}, .name = name, .in = channels, .classes = graph.classes});
+    if (!graph.conditional()) return x;
+    const std::int64_t rows = graph.classes + graph.conditions;
+    return graph.add({.op = op, .inputs = {x}, .name = name, .in = channels, .classes = rows});
+  }
+  int dropout(int x, double rate) {
+    if (rate == 0) return x;
+    return graph.add({.op = Op::dropout, .inputs = {x}, .rate = rate});
+  }
+  /// x + a 1x1 convolution, which starts as `init`, of attention between places of `from`.
+  int self_attention(int x, int from, std::int64_t channels, std::int64_t queries, std::int64_t values, Norm norm,
+                     Norm last_norm, Init init) {
+    const int q = conv(from, "attention.query", channels, queries, 1, norm);
+    const int k = conv(from, "attention.key", channels, queries, 1, norm);
+    const int v = conv(from, "attention.value", channels, values, 1, norm);
+    const int y = graph.add({.op = Op::attention, .inputs = {q, k, v}});
+    return both(Op::add, conv(y, "attention.out", values, channels, 1, last_norm, init), x);
   }
 };
 
@@ -53,6 +77,19 @@ void require_image(const std::vector<std::int64_t>& shape, const char* kind) {
   if (shape.size() != 3)
     throw UserError(fmt::format("network.kind: {} is for pictures, and the data are points; try \"mlp\"", kind));
 }
+
+/// Places of a picture of `shape` after so many convolutions 4x4 of stride 2.
+std::int64_t places_after_halving(const std::vector<std::int64_t>& shape, std::size_t times) {
+  std::int64_t height = shape[1], breadth = shape[2];
+  for (std::size_t i = 0; i < times; ++i) height /= 2, breadth /= 2;
+  if (height < 1 || breadth < 1) {
+    throw UserError(
+        fmt::format("network.channels: {} convolutions halve a picture of {}x{} away", times, shape[1], shape[2]));
+  }
+  return height * breadth;
+}
+
+Op activation(const std::string& name) { return name == "silu" ? Op::silu : Op::leaky_relu; }
 
 struct Block {
   std::int64_t width = 0;
@@ -77,10 +114,10 @@ std::vector<Block> parse_blocks(const std::string& text) {
 
 }  // namespace
 
-Graph residual(const ResidualOptions& options, const std::vector<std::int64_t>& input_shape, std::int64_t classes) {
+Graph residual(const ResidualOptions& options, const std::vector<std::int64_t>& input_shape, const Conditioning& on) {
   require_image(input_shape, "residual");
-  Builder b(input_shape, classes);
-  const Op act = options.activation == "silu" ? Op::silu : Op::leaky_relu;
+  Builder b(input_shape, on);
+  const Op act = activation(options.activation);
   const Norm norm = options.spectral_norm ? Norm::spectral : Norm::none;
   const Norm capped = options.spectral_norm ? Norm::spectral_capped : Norm::none;
   int x = b.input();
@@ -89,60 +126,123 @@ Graph residual(const ResidualOptions& options, const std::vector<std::int64_t>& 
   x = b.simple(act, x);
   std::int64_t width = options.stem;
   const auto blocks = parse_blocks(options.blocks);
+  bool attention = options.attention;  // still to come
   for (std::size_t i = 0; i < blocks.size(); ++i) {
     const auto [out, down] = blocks[i];
     const std::string name = fmt::format("block{}", i + 1);
     int y = b.label(Op::label_bias, x, name + ".label_bias", width);
     y = b.simple(act, b.conv(y, name + ".conv1", width, out, 3, norm));
-    y = b.conv(y, name + ".conv2", out, out, 3, capped, Init::tiny);
+    y = b.conv(b.dropout(y, options.dropout), name + ".conv2", out, out, 3, capped, Init::tiny);
     y = b.label(Op::label_gain, y, name + ".label_gain", out);
     const int bypass = width == out ? x : b.conv(x, name + ".bypass", width, out, 3, norm);
     x = b.both(Op::add, y, bypass);
     if (down) x = b.simple(Op::avg_pool, x, 2);
     x = b.simple(act, x);
     width = out;
+    if (attention && down) {
+      const std::int64_t queries = std::max<std::int64_t>(width / 8, 1), values = std::max<std::int64_t>(width / 2, 1);
+      x = b.self_attention(x, x, width, queries, values, norm, capped, Init::tiny);
+      attention = false;
+    }
   }
+  if (attention)
+    throw UserError("network.attention: it follows the first block that halves the picture, and no block does");
   x = b.linear(b.simple(Op::sum_pool, x), "head", width, 1);
   b.simple(Op::squeeze, x);
   return b.graph;
 }
 
-Graph unet(const UNetOptions& options, const std::vector<std::int64_t>& input_shape, std::int64_t classes) {
-  require_image(input_shape, "unet");
-  if (input_shape[1] % 4 != 0 || input_shape[2] % 4 != 0) {
-    throw UserError(fmt::format("network.kind: unet takes pictures whose sides divide by 4, got {}x{}", input_shape[1],
-                                input_shape[2]));
+Graph strided(const StridedOptions& options, const std::vector<std::int64_t>& input_shape, const Conditioning& on) {
+  require_image(input_shape, "strided");
+  Builder b(input_shape, on);
+  const Op act = activation(options.activation);
+  const Norm norm = options.spectral_norm ? Norm::spectral : Norm::none;
+  int x = b.input();
+  std::int64_t width = input_shape[0];
+  if (options.label_planes) {
+    x = b.label(Op::label_planes, x, "", width);
+    width += b.graph.classes + b.graph.conditions;
   }
-  Builder b(input_shape, classes);
-  const std::int64_t c = options.channels, d = options.deep_channels, pixels = 4 * input_shape[0];
+  x = b.simple(act, b.conv(x, "stem", width, options.stem, 3, norm));
+  width = options.stem;
+  for (std::size_t i = 0; i < options.channels.size(); ++i) {
+    const std::string name = fmt::format("conv{}", i + 1);
+    if (!options.label_planes) x = b.label(Op::label_bias, x, name + ".label_bias", width);
+    x = b.simple(act, b.conv(x, name, width, options.channels[i], 4, norm, Init::he, 2));
+    width = options.channels[i];
+  }
+  width *= places_after_halving(input_shape, options.channels.size());
+  x = b.simple(act, b.linear(b.simple(Op::flatten, x), "dense", width, options.dense, norm));
+  b.simple(Op::squeeze, b.linear(x, "head", options.dense, 1));
+  return b.graph;
+}
+
+Graph unet(const UNetOptions& options, const std::vector<std::int64_t>& input_shape, const Conditioning& on) {
+  require_image(input_shape, "unet");
+  const auto& channels = options.channels;
+  const std::size_t levels = channels.size();
+  if (levels == 0 || levels > 16)
+    throw UserError(fmt::format("network.channels: expected 1 to 16 levels, got {}", levels));
+  if (options.blocks.size() != levels) {
+    throw UserError(fmt::format("network.blocks: expected as many numbers as network.channels has, {}, got {}", levels,
+                                options.blocks.size()));
+  }
+  const std::int64_t divisor = options.patch << (levels - 1);
+  if (input_shape[1] % divisor != 0 || input_shape[2] % divisor != 0) {
+    throw UserError(
+        fmt::format("network.channels: a unet of {} levels and patches of {} takes pictures whose sides "
+                    "divide by {}, got {}x{}",
+                    levels, options.patch, divisor, input_shape[1], input_shape[2]));
+  }
+  Builder b(input_shape, on);
+  const auto norm = [&](int x, const std::string& name, std::int64_t width) {
+    return b.simple(Op::silu, b.group_norm(x, name, width, options.groups));
+  };
   const auto block = [&](int x, const std::string& name, std::int64_t in, std::int64_t out) {
-    int y = b.simple(Op::silu, b.group_norm(x, name + ".norm1", in, options.groups));
-    y = b.label(Op::label_bias, b.conv(y, name + ".conv1", in, out, 3), name + ".label", out);
-    y = b.simple(Op::silu, b.group_norm(y, name + ".norm2", out, options.groups));
+    int y = b.conv(norm(x, name + ".norm1", in), name + ".conv1", in, out, 3);
+    y = b.dropout(norm(b.label(Op::label_bias, y, name + ".label", out), name + ".norm2", out), options.dropout);
     y = b.conv(y, name + ".conv2", out, out, 3, Norm::none, Init::zero);
     return b.both(Op::add, y, in == out ? x : b.conv(x, name + ".bypass", in, out, 1));
   };
+  // Names of the first level carry no number.
+  const auto level_name = [](std::size_t level) { return level == 0 ? "" : fmt::format("level{}.", level + 1); };
   const int input = b.input();
-  const int patches = b.simple(Op::unshuffle, input, 2);
-  int x = b.conv(patches, "stem", pixels, c, 3);
-  for (int i = 1; i <= options.blocks; ++i) x = block(x, fmt::format("encoder{}", i), c, c);
-  const int skip = x;
-  x = b.conv(x, "down", c, d, 2, Norm::none, Init::he, 2);
-  for (int i = 1; i <= options.deep_blocks; ++i) x = block(x, fmt::format("middle{}", i), d, d);
+  const int patches = options.patch == 1 ? input : b.simple(Op::unshuffle, input, options.patch);
+  const std::int64_t pixels = input_shape[0] * options.patch * options.patch, deep = channels.back();
+  int x = b.conv(patches, "stem", pixels, channels[0], 3);
+  std::vector<int> skips;
+  for (std::size_t l = 0; l + 1 < levels; ++l) {
+    const std::string name = level_name(l);
+    for (int i = 1; i <= options.blocks[l]; ++i)
+      x = block(x, fmt::format("{}encoder{}", name, i), channels[l], channels[l]);
+    skips.push_back(x);
+    x = b.conv(x, name + "down", channels[l], channels[l + 1], 2, Norm::none, Init::he, 2);
+  }
+  for (int i = 1; i <= options.blocks.back(); ++i) {
+    x = block(x, fmt::format("middle{}", i), deep, deep);
+    if (options.attention && i == 1) {
+      x = b.self_attention(x, b.group_norm(x, "attention.norm", deep, options.groups), deep, deep, deep, Norm::none,
+                           Norm::none, Init::zero);
+    }
+  }
   const int deepest = x;
-  x = b.simple(Op::upsample, b.conv(x, "up", d, c, 1), 2);
-  x = b.both(Op::concat, x, skip);
-  for (int i = 1; i <= options.blocks; ++i) x = block(x, fmt::format("decoder{}", i), i == 1 ? 2 * c : c, c);
-  x = b.simple(Op::silu, b.group_norm(x, "out_norm", c, options.groups));
-  x = b.conv(x, "out", c, pixels, 3, Norm::none, Init::zero);
+  for (std::size_t l = levels - 1; l-- > 0;) {
+    const std::string name = level_name(l);
+    const std::int64_t c = channels[l];
+    x = b.simple(Op::upsample, b.conv(x, name + "up", channels[l + 1], c, 1), 2);
+    x = b.both(Op::concat, x, skips[l]);
+    for (int i = 1; i <= options.blocks[l]; ++i)
+      x = block(x, fmt::format("{}decoder{}", name, i), i == 1 ? 2 * c : c, c);
+  }
+  x = b.conv(norm(x, "out_norm", channels[0]), "out", channels[0], pixels, 3, Norm::none, Init::zero);
   const int product = b.both(Op::inner, patches, x);
-  const int scalar = b.simple(Op::squeeze, b.linear(b.simple(Op::mean_pool, deepest), "head", d, 1));
+  const int scalar = b.simple(Op::squeeze, b.linear(b.simple(Op::mean_pool, deepest), "head", deep, 1));
   b.both(Op::add, product, scalar);
   return b.graph;
 }
 
-Graph mlp(const MlpOptions& options, const std::vector<std::int64_t>& input_shape, std::int64_t classes) {
-  Builder b(input_shape, classes);
+Graph mlp(const MlpOptions& options, const std::vector<std::int64_t>& input_shape, const Conditioning& on) {
+  Builder b(input_shape, on);
   int x = b.input();
   std::int64_t width = 1;
   for (const auto d : input_shape) width *= d;
@@ -161,20 +261,17 @@ Graph classifier(const ClassifierOptions& options, const std::vector<std::int64_
   require_image(input_shape, "classifier");
   if (outputs < 2)
     throw UserError(fmt::format("network.kind: a classifier takes data of at least 2 classes, got {}", outputs));
-  Builder b(input_shape, 0);
+  Builder b(input_shape, {});
   b.graph.outputs = outputs;
   int x = b.input();
-  std::int64_t width = input_shape[0], height = input_shape[1], breadth = input_shape[2];
+  std::int64_t width = input_shape[0];
   for (std::size_t i = 0; i < options.channels.size(); ++i) {
     x = b.conv(x, fmt::format("conv{}", i + 1), width, options.channels[i], 4, Norm::none, Init::he, 2);
     x = b.simple(Op::silu, x);
-    width = options.channels[i], height /= 2, breadth /= 2;
+    width = options.channels[i];
   }
-  if (height < 1 || breadth < 1) {
-    throw UserError(fmt::format("network.channels: {} convolutions halve a picture of {}x{} away",
-                                options.channels.size(), input_shape[1], input_shape[2]));
-  }
-  x = b.linear(b.simple(Op::flatten, x), "features", width * height * breadth, options.features);
+  width *= places_after_halving(input_shape, options.channels.size());
+  x = b.linear(b.simple(Op::flatten, x), "features", width, options.features);
   b.linear(b.simple(Op::silu, x), "head", options.features, outputs);
   return b.graph;
 }

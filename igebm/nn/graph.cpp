@@ -119,6 +119,8 @@ std::string to_json(const Graph& graph) {
   json["classes"] = graph.classes;
   if (graph.outputs > 0) json["outputs"] = graph.outputs;
   if (graph.conditions > 0) json["conditions"] = graph.conditions;
+  if (graph.condition_classes > 0) json["condition_classes"] = graph.condition_classes;
+  if (graph.noise_features > 0) json["noise_features"] = graph.noise_features;
   json["nodes"] = nlohmann::ordered_json::array();
   for (Node n : graph.nodes) {
     nlohmann::ordered_json j;
@@ -143,6 +145,8 @@ Graph graph_from_json(const std::string& text) {
     graph.classes = json.at("classes").get<std::int64_t>();
     graph.outputs = json.value("outputs", std::int64_t{0});
     graph.conditions = json.value("conditions", std::int64_t{0});
+    graph.condition_classes = json.value("condition_classes", std::int64_t{0});
+    graph.noise_features = json.value("noise_features", std::int64_t{0});
     for (auto j : json.at("nodes")) {
       Node n;
       n.op = from_name(op_names, j.at("op").get<std::string>(), "operation");
@@ -174,6 +178,11 @@ std::vector<std::vector<std::int64_t>> shapes(const Graph& graph) {
   if (graph.nodes.empty()) throw UserError("network: no nodes");
   if (graph.classes > 0 && graph.conditions > 0)
     throw UserError("network: conditional on a class and on numbers; expected one of them");
+  if (graph.condition_classes < 0 || graph.noise_features < 0 || graph.noise_features % 2 != 0 ||
+      graph.condition_classes + graph.noise_features > graph.conditions) {
+    throw UserError(fmt::format("network: {} classes and {} noise features (an even number) among {} conditions",
+                                graph.condition_classes, graph.noise_features, graph.conditions));
+  }
   for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
     const Node& n = graph.nodes[i];
     const std::size_t arity = n.op == Op::input                                              ? 0

@@ -77,12 +77,15 @@ struct Node {
 ///
 /// A network may be conditional, either on a class or on numbers: with classes > 0 its labels are (N) int64 in
 /// [0, classes), and l above is the one-hot row; with conditions > 0 they are (N, conditions) float, and l is that row.
+/// With noise_features > 0 it is E(x, sigma): its last conditions are features of a noise level, and the first
+/// condition_classes of them a one-hot class; nn/conditions.h makes such rows.
 struct Graph {
   std::vector<std::int64_t> input_shape;  ///< (C, H, W) or (D)
   std::vector<Node> nodes;
-  std::int64_t classes = 0;     ///< 0: not conditional on a class
-  std::int64_t outputs = 0;     ///< of a classifier; 0: an energy
-  std::int64_t conditions = 0;  ///< 0: not conditional on numbers
+  std::int64_t classes = 0;                                ///< 0: not conditional on a class
+  std::int64_t outputs = 0;                                ///< of a classifier; 0: an energy
+  std::int64_t conditions = 0;                             ///< 0: not conditional on numbers
+  std::int64_t condition_classes = 0, noise_features = 0;  ///< of the conditions
 
   bool conditional() const { return classes > 0 || conditions > 0; }
   /// Labels of `count` inputs that only have the right shape: zeros; undefined if the network takes none.

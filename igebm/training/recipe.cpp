@@ -15,6 +15,7 @@ const Range any{-infinity, infinity};
 const Range share{0, 1};
 const Range positive{0, infinity, true, true};
 const Range not_negative{0, infinity, false, true};
+const Range dropout_rate{0, 1, false, true};
 const Range count_from_one{1, 1e9};
 const Range count_from_zero{0, 1e9};
 
@@ -103,24 +104,45 @@ void describe(Fields& f, PhaseOptions& o) {
 }
 
 void describe(Fields& f, NetworkOptions& o) {
-  f.field("kind", o.kind, {"residual", "unet", "mlp", "classifier"}, "");
+  f.field("kind", o.kind, {"residual", "strided", "unet", "mlp", "classifier"}, "");
   f.field("labels", o.labels, "condition on the data's labels");
+  f.field("conditions", o.conditions, "condition on these of the data's numbers; igebm data show tells their names");
+  f.field("noise_features", o.noise_features, Range{0, 1e4},
+          "above 0: condition on a noise level, by so many features (an even number) of its logarithm");
+  if (o.labels && !o.conditions.empty()) f.problem("conditions", "not together with labels = true");
+  if (o.noise_features % 2 != 0) f.problem("noise_features", "expected an even number");
   if (o.kind == "residual") {
     f.field("stem", o.residual.stem, count_from_one, "channels of the first convolution");
     f.field("stem_kernel", o.residual.stem_kernel, Range{3, 4}, "3, or 4 with stride 2");
     f.field("blocks", o.residual.blocks, {}, "widths of the residual blocks; d: halve the picture");
     f.field("activation", o.residual.activation, {"leaky_relu", "silu"}, "");
     f.field("spectral_norm", o.residual.spectral_norm, "on every layer but the last");
+    f.field("attention", o.residual.attention, "self-attention after the first block that halves the picture");
+    f.field("dropout", o.residual.dropout, dropout_rate, "rate in each block, while training");
+  } else if (o.kind == "strided") {
+    f.field("stem", o.strided.stem, count_from_one, "channels of the first convolution");
+    f.field("channels", o.strided.channels, count_from_one, "of the strided convolutions; each halves the picture");
+    f.field("dense", o.strided.dense, count_from_one, "features of the linear layer before the last");
+    f.field("activation", o.strided.activation, {"leaky_relu", "silu"}, "");
+    f.field("spectral_norm", o.strided.spectral_norm, "on every layer but the last");
+    f.field("label_planes", o.strided.label_planes,
+            "labels or conditions as planes beside the picture; false: as a bias into each strided convolution");
   } else if (o.kind == "unet") {
-    f.field("channels", o.unet.channels, count_from_one, "of the first level, half the picture's size");
-    f.field("deep_channels", o.unet.deep_channels, count_from_one, "of the second level, a quarter of it");
-    f.field("blocks", o.unet.blocks, count_from_one, "residual blocks of the first level, on each side");
-    f.field("deep_blocks", o.unet.deep_blocks, count_from_one, "of the second level");
+    f.field("channels", o.unet.channels, count_from_one, "of each level; each has half the size of the one before");
+    f.field("blocks", o.unet.blocks, count_from_one, "residual blocks of each level, on each side of the deeper ones");
+    f.field("patch", o.unet.patch, Range{1, 64},
+            "pixels a side that make one place of the first level; 1: none are joined");
     f.field("groups", o.unet.groups, count_from_zero, "of group norm; 0: none");
+    f.field("attention", o.unet.attention, "self-attention at the deepest level");
+    f.field("dropout", o.unet.dropout, dropout_rate, "rate in each block, while training");
+    if (o.unet.channels.size() != o.unet.blocks.size())
+      f.problem("blocks", "expected as many numbers as channels has, one for each level");
   } else if (o.kind == "classifier") {
     f.field("channels", o.classifier.channels, count_from_one, "of the convolutions, each of which halves the picture");
     f.field("features", o.classifier.features, count_from_one, "that distances between pictures are measured in");
     if (o.labels) f.problem("labels", "a classifier tells the labels; it is not conditional on them");
+    if (!o.conditions.empty()) f.problem("conditions", "a classifier is not conditional");
+    if (o.noise_features > 0) f.problem("noise_features", "a classifier is not conditional");
   } else {
     f.field("widths", o.mlp.widths, count_from_one, "of the hidden layers");
   }
@@ -204,13 +226,17 @@ Recipe read_recipe(const std::string& path, const std::vector<std::string>& assi
   return recipe;
 }
 
-nn::Graph build_graph(const NetworkOptions& o, const std::vector<std::int64_t>& input_shape, std::int64_t classes) {
-  const std::int64_t conditions = o.labels ? classes : 0;
+nn::Graph build_graph(const NetworkOptions& o, const std::vector<std::int64_t>& input_shape, std::int64_t classes,
+                      std::int64_t conditions) {
   if (o.labels && classes == 0) throw UserError("network.labels: the data have no labels");
-  if (o.kind == "unet") return nn::unet(o.unet, input_shape, conditions);
+  if (o.conditions.empty() != (conditions == 0)) throw UserError("network.conditions: the data have no conditions");
+  const nn::Conditioning on{
+      .classes = o.labels ? classes : 0, .conditions = conditions, .noise_features = o.noise_features};
+  if (o.kind == "strided") return nn::strided(o.strided, input_shape, on);
+  if (o.kind == "unet") return nn::unet(o.unet, input_shape, on);
   if (o.kind == "classifier") return nn::classifier(o.classifier, input_shape, classes);
-  if (o.kind == "mlp") return nn::mlp(o.mlp, input_shape, conditions);
-  return nn::residual(o.residual, input_shape, conditions);
+  if (o.kind == "mlp") return nn::mlp(o.mlp, input_shape, on);
+  return nn::residual(o.residual, input_shape, on);
 }
 
 }  // namespace igebm::training

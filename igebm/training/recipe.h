@@ -16,9 +16,14 @@
 namespace igebm::training {
 
 struct NetworkOptions {
-  std::string kind = "residual";  ///< "residual", "unet", "mlp" or "classifier"; its own options stand in the section
-  bool labels = false;            ///< conditional on the data's labels
+  std::string kind =
+      "residual";       ///< "residual", "strided", "unet", "mlp" or "classifier"; its own options stand in the section
+  bool labels = false;  ///< conditional on the data's labels
+  std::vector<std::string>
+      conditions;                   ///< conditional on these of the data's numbers: data::Dataset::condition_columns
+  std::int64_t noise_features = 0;  ///< above 0: E(x, sigma), by so many features (nn/conditions.h); even
   nn::ResidualOptions residual;
+  nn::StridedOptions strided;
   nn::UNetOptions unet;
   nn::MlpOptions mlp;
   nn::ClassifierOptions classifier;
@@ -85,7 +90,8 @@ void describe(io::Fields& fields, Recipe& recipe);
 /// The recipe in a file, with "section.key=value" assignments on top. Throws UserError.
 Recipe read_recipe(const std::string& path, const std::vector<std::string>& assignments);
 
-nn::Graph build_graph(const NetworkOptions& options, const std::vector<std::int64_t>& input_shape,
-                      std::int64_t classes);
+/// The network for data of `classes` classes, of whose conditions the options pick `conditions` columns.
+nn::Graph build_graph(const NetworkOptions& options, const std::vector<std::int64_t>& input_shape, std::int64_t classes,
+                      std::int64_t conditions = 0);
 
 }  // namespace igebm::training

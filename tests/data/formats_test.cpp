@@ -297,6 +297,19 @@ TEST_F(Npz, PicturesPointsLabelsAndConditions) {
 
 class Dsprites : public InFolder {};
 
+TEST(Conditions, AreColumnsPickedByName) {
+  Dataset set;
+  EXPECT_SAYS(set.condition_columns({"size"}), "the data have no conditions");
+  EXPECT_TRUE(set.condition_columns({}).empty());
+  set.condition_names = {"size", "shape.square", "shape.heart", "sizes", "1", "10"};
+  using Columns = std::vector<std::int64_t>;
+  EXPECT_EQ(set.condition_columns({"size"}), Columns({0}));
+  EXPECT_EQ(set.condition_columns({"1", "shape", "size"}), Columns({4, 1, 2, 0}));
+  EXPECT_EQ(set.condition_columns({"shape.heart"}), Columns({2}));
+  EXPECT_SAYS(set.condition_columns({"shap"}), "no \"shap\"; expected some of size, shape.square, shape.heart");
+  EXPECT_SAYS(set.condition_columns({"shape", "shape.heart"}), "shape.heart is picked twice");
+}
+
 TEST_F(Dsprites, DrawnOnesAreWhatTheirConditionsSay) {
   const Dataset set = load({.name = "dsprites-drawn", .validation = 0, .count = 300}, Split::train, 5);
   EXPECT_EQ(set.x.sizes(), (std::vector<std::int64_t>{300, 1, 64, 64}));

@@ -33,23 +33,24 @@ std::vector<Case> cases() {
     return o;
   };
   UNetOptions small;
-  small.channels = 8;
-  small.deep_channels = 24;
+  small.channels = {8, 24};
   UNetOptions plain = small;
   plain.groups = 0;
   UNetOptions usual;
   MlpOptions layers;
   layers.widths = {40, 16, 3};
   return {
-      {"residual", residual(residual_of("32d 48", 32, 3, "leaky_relu"), {1, 28, 28}, 0)},
-      {"residual of odd widths, labels, SiLU", residual(residual_of("20d 12 12d 36", 20, 3, "silu"), {3, 16, 20}, 5)},
-      {"residual, strided stem, labels", residual(residual_of("8 24d", 8, 4, "leaky_relu"), {1, 28, 28}, 3)},
-      {"residual, wide", residual(residual_of("64d 128", 64, 3, "leaky_relu"), {3, 8, 8}, 0)},
-      {"unet", unet(small, {1, 28, 28}, 0)},
-      {"unet without norm, labels", unet(plain, {3, 16, 12}, 4)},
-      {"unet as in the demo", unet(usual, {1, 28, 28}, 0)},
-      {"mlp", mlp(layers, {2}, 0)},
-      {"mlp on pictures, labels", mlp(layers, {3, 5, 4}, 6)},
+      {"residual", residual(residual_of("32d 48", 32, 3, "leaky_relu"), {1, 28, 28})},
+      {"residual of odd widths, labels, SiLU",
+       residual(residual_of("20d 12 12d 36", 20, 3, "silu"), {3, 16, 20}, {.classes = 5})},
+      {"residual, strided stem, labels",
+       residual(residual_of("8 24d", 8, 4, "leaky_relu"), {1, 28, 28}, {.classes = 3})},
+      {"residual, wide", residual(residual_of("64d 128", 64, 3, "leaky_relu"), {3, 8, 8})},
+      {"unet", unet(small, {1, 28, 28})},
+      {"unet without norm, labels", unet(plain, {3, 16, 12}, {.classes = 4})},
+      {"unet as in the demo", unet(usual, {1, 28, 28})},
+      {"mlp", mlp(layers, {2})},
+      {"mlp on pictures, labels", mlp(layers, {3, 5, 4}, {.classes = 6})},
   };
 }
 

@@ -34,16 +34,14 @@ std::vector<Case> random_networks(int count) {
     residual.stem_kernel = between(3, 4);
     residual.blocks = fmt::format("{}d {} {}", between(1, 9), residual.stem, between(1, 9));
     residual.activation = i % 3 == 0 ? "silu" : "leaky_relu";
-    cases.push_back({fmt::format("residual {}", i), nn::residual(residual, {channels, 8, 12}, classes)});
+    cases.push_back({fmt::format("residual {}", i), nn::residual(residual, {channels, 8, 12}, {.classes = classes})});
     nn::UNetOptions unet;
     unet.groups = between(0, 2);
-    unet.channels = 2 * between(1, 4);
-    unet.deep_channels = 2 * between(1, 4);
-    unet.blocks = between(1, 2);
-    unet.deep_blocks = between(1, 2);
-    cases.push_back({fmt::format("unet {}", i), nn::unet(unet, {channels, 8, 12}, classes)});
-    cases.push_back(
-        {fmt::format("mlp {}", i), nn::mlp({.widths = {between(1, 9), between(1, 9)}}, {channels}, classes)});
+    unet.channels = {2 * between(1, 4), 2 * between(1, 4)};
+    unet.blocks = {between(1, 2), between(1, 2)};
+    cases.push_back({fmt::format("unet {}", i), nn::unet(unet, {channels, 8, 12}, {.classes = classes})});
+    cases.push_back({fmt::format("mlp {}", i),
+                     nn::mlp({.widths = {between(1, 9), between(1, 9)}}, {channels}, {.classes = classes})});
   }
   return cases;
 }
@@ -216,7 +214,7 @@ TEST(TensorEngine, LabelsOutOfRangeAreRefused) {
 }
 
 TEST(TensorEngine, OperationsAreCountedAsByTheCpuEngine) {
-  const nn::Graph graph = nn::unet({}, {1, 28, 28}, 0);
+  const nn::Graph graph = nn::unet({}, {1, 28, 28});
   const nn::Tensors weights = nn::Network(graph, 1).effective_weights();
   const double count = prepare(graph, weights, {})->operations();
   EXPECT_NEAR(tensor_engine(graph, weights, at::kCPU, at::kFloat)->operations() / count, 1, 1e-9);

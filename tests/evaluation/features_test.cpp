@@ -84,7 +84,7 @@ TEST_F(Extraction, BadFilesAreNamedInOneLine) {
   expect_refused(folder / "other.npz", "not a CIFAR ResNet");
   io::write_safetensors(folder / "foreign.safetensors", {{"w", at::zeros({2})}});
   expect_refused(folder / "foreign.safetensors", "not a model of igebm");
-  const nn::Network energy(nn::mlp({{4}}, {2}, 0), 0);
+  const nn::Network energy(nn::mlp({{4}}, {2}), 0);
   io::write_safetensors(folder / "energy.safetensors", energy.parameters(),
                         {{"format", "igebm"}, {"version", "1"}, {"graph", nn::to_json(energy.graph())}});
   expect_refused(folder / "energy.safetensors", "not a classifier");

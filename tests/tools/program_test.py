@@ -47,9 +47,8 @@ path = "{path}"
 validation = 0.0
 [network]
 kind = "unet"
-channels = 8
-deep_channels = 8
-deep_blocks = 1
+channels = [8, 8]
+blocks = [1, 1]
 groups = 2
 labels = true
 [train]

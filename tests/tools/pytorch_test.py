@@ -13,7 +13,7 @@ except ImportError as missing:
     print(f"skipped: {missing}")
     sys.exit(77)
 
-program = sys.argv[1]
+program, writer = sys.argv[1:]
 root = pathlib.Path(__file__).resolve().parent.parent.parent
 source = re.search(r"```python\n(.*?)```", (root / "docs/checkpoint.md").read_text(), re.S)[1]
 assert source.count("\n") <= 60, "docs/checkpoint.md promises at most 60 lines"
@@ -22,8 +22,10 @@ exec(source)
 CASES = {
     "mlp": 'kind = "mlp"\nwidths = [16, 16]',
     "mlp with labels": 'kind = "mlp"\nlabels = true',
-    "unet": 'kind = "unet"\nchannels = 8\ndeep_channels = 16',
-    "unet with labels": 'kind = "unet"\nchannels = 8\ndeep_channels = 8\ngroups = 0\nlabels = true',
+    "unet": 'kind = "unet"\nchannels = [8, 16]',
+    "unet with labels": 'kind = "unet"\nchannels = [8, 8]\ngroups = 0\nlabels = true',
+    "unet with all": 'kind = "unet"\nchannels = [4, 6, 8]\nblocks = [1, 1, 1]\npatch = 1\ngroups = 2\nattention = true\ndropout = 0.1',
+    "strided with labels": 'kind = "strided"\nchannels = [6, 8]\nlabels = true',
     "residual": 'kind = "residual"\nstem = 8\nblocks = "8d 12"',
     "residual with labels": 'kind = "residual"\nstem = 8\nstem_kernel = 4\nblocks = "8 12d"\nactivation = "silu"\nlabels = true',
 }
@@ -43,7 +45,7 @@ with tempfile.TemporaryDirectory() as name:
         subprocess.run([program, "train", recipe, "--out", run], check=True, stdout=subprocess.DEVNULL)
         subprocess.run([program, "sample", run, "--count", "12", "--out", run / "x.npz"], check=True, stdout=subprocess.DEVNULL)
         arrays = np.load(run / "x.npz")
-        network = Network(run / "checkpoints/000003/average.safetensors")
+        network = Network(run / "checkpoints/000003/average.safetensors").eval()
         x = torch.tensor(arrays["images" if "images" in arrays else "points"])
         labels = torch.tensor(arrays["labels"]) if "labels" in arrays else None
         with torch.no_grad():
@@ -51,3 +53,19 @@ with tempfile.TemporaryDirectory() as name:
         worst = np.abs(got - arrays["energies"]).max() / (1 + np.abs(got).max())
         print(f"{case}: relative difference {worst:.1e}")
         assert worst < 1e-5, case
+
+    # Networks with weights far from the special values that training starts with, and with conditions.
+    subprocess.run([writer, folder / "written"], check=True)
+    for case in sorted((folder / "written").iterdir()):
+        arrays = {name: torch.tensor(a) for name, a in np.load(case / "x.npz").items()}
+        network = Network(case / "checkpoints/000000/network.safetensors").eval()
+        with torch.no_grad():
+            got = network(arrays["x"], arrays.get("labels"))
+        worst = ((got - arrays["energies"]).abs() / (1 + arrays["energies"].abs())).max()
+        print(f"{case.name}: relative difference {worst:.1e}")
+        assert worst < 1e-5, case.name
+        if "sigma" in arrays:
+            features = noise_features(arrays["sigma"], network.graph["noise_features"])
+            assert torch.allclose(features, arrays["labels"][:, -features.shape[1]:], atol=1e-5), case.name
+        if "dropout" in case.name:
+            assert not torch.equal(network.train()(arrays["x"], arrays.get("labels")), got), case.name

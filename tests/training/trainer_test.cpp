@@ -189,7 +189,7 @@ TEST_F(Training, ModelsOfOtherProgramsAreRefused) {
 
 TEST(Draw, SamplesDoNotDependOnTheBatch) {
   const Recipe recipe = small();
-  const nn::Network network(nn::mlp({{16, 16}}, {2}, 2), 3);
+  const nn::Network network(nn::mlp({{16, 16}}, {2}, {.classes = 2}), 3);
   at::Tensor energies;
   const auto frozen = engine::prepare(network.graph(), network.parameters(), {});
   const auto all = draw(recipe, network.graph(), *frozen, 10, 0, {}, 1, &energies);

@@ -178,7 +178,7 @@ TEST(Objectives, EnergyMatchingIsItsFormula) {
 }
 
 TEST(Objectives, ParameterGradientsAgreeWithFiniteDifferences) {
-  const nn::Graph graph = nn::unet({.channels = 8, .deep_channels = 8, .deep_blocks = 1, .groups = 4}, {1, 8, 8}, 0);
+  const nn::Graph graph = nn::unet({.channels = {8, 8}, .blocks = {1, 1}, .groups = 4}, {1, 8, 8});
   nn::Tensors parameters;
   at::manual_seed(5);
   const nn::Network network(graph, 2);
@@ -216,7 +216,7 @@ TEST(Objectives, ParameterGradientsAgreeWithFiniteDifferences) {
 
 // The fast engine's gradients of both objectives against autograd's exact ones: same data, noise and chains.
 TEST(Objectives, GradientsByTheEngineAreAutograds) {
-  const nn::Graph graph = nn::unet({.channels = 8, .deep_channels = 8, .deep_blocks = 1, .groups = 4}, {1, 8, 8}, 3);
+  const nn::Graph graph = nn::unet({.channels = {8, 8}, .blocks = {1, 1}, .groups = 4}, {1, 8, 8}, {.classes = 3});
   at::manual_seed(6);
   nn::Tensors weights;
   const nn::Network network(graph, 2);

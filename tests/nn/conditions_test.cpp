@@ -1,0 +1,80 @@
+#include "igebm/nn/conditions.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cmath>
+
+#include "igebm/base/error.h"
+#include "igebm/nn/architectures.h"
+#include "igebm/nn/network.h"
+
+namespace igebm::nn {
+namespace {
+
+TEST(NoiseFeatures, AreTheDocumentedOnes) {
+  const at::Tensor sigma = at::tensor({0.002, 1.0, 80.0}, at::kDouble), f = noise_features(sigma, 6);
+  EXPECT_EQ(f.scalar_type(), at::kFloat);
+  const double frequencies[] = {0.25, 2, 16};  // evenly spaced in log: factors of 8
+  for (int n = 0; n < 3; ++n) {
+    for (int i = 0; i < 3; ++i) {
+      const double angle = frequencies[i] * std::log(sigma[n].item<double>());
+      EXPECT_NEAR(f[n][i].item<double>(), std::cos(angle), 1e-6);
+      EXPECT_NEAR(f[n][i + 3].item<double>(), std::sin(angle), 1e-6);
+    }
+  }
+  EXPECT_TRUE(at::allclose(noise_features(sigma.to(at::kFloat), 6), f, 0, 1e-5));
+  EXPECT_NEAR(noise_features(at::tensor({2.0}), 2)[0][1].item<double>(), std::sin(0.25 * std::log(2.0)), 1e-6);
+}
+
+TEST(NoiseFeatures, BadOnesAreRefused) {
+  EXPECT_THROW(noise_features(at::tensor({1.0, 0.0}), 4), UserError);
+  EXPECT_THROW(noise_features(at::tensor({NAN}), 4), UserError);
+  EXPECT_THROW(noise_features(at::ones({2, 2}), 4), UserError);
+  EXPECT_THROW(noise_features(at::ones({2}), 3), UserError);
+  EXPECT_THROW(noise_features(at::ones({2}), 0), UserError);
+}
+
+TEST(ConditionRows, HoldTheClassThenTheNoise) {
+  const Graph graph = mlp({{8}}, {2}, {.classes = 3, .noise_features = 4});
+  EXPECT_EQ(graph.classes, 0);
+  EXPECT_EQ(graph.conditions, 7);
+  const at::Tensor sigma = at::tensor({0.1, 3.0}), labels = at::tensor({2, 0}, at::kLong);
+  const at::Tensor rows = condition_rows(graph, labels, sigma);
+  EXPECT_TRUE(at::equal(rows.slice(1, 0, 3), at::one_hot(labels, 3).to(at::kFloat)));
+  EXPECT_TRUE(at::equal(rows.slice(1, 3), noise_features(sigma, 4)));
+  EXPECT_NO_THROW(evaluate(graph, Network(graph, 1).parameters(), at::zeros({2, 2}), rows));
+  EXPECT_THROW(condition_rows(graph, {}, sigma), UserError);
+  EXPECT_THROW(condition_rows(graph, at::tensor({1}, at::kLong), sigma), UserError);
+}
+
+TEST(ConditionRows, HoldOtherConditionsOrNoneBeforeTheNoise) {
+  const at::Tensor sigma = at::tensor({0.1, 3.0}), given = at::randn({2, 2});
+  const Graph numbers = mlp({{8}}, {2}, {.conditions = 2, .noise_features = 4});
+  EXPECT_TRUE(at::equal(condition_rows(numbers, given, sigma), at::cat({given, noise_features(sigma, 4)}, 1)));
+  EXPECT_THROW(condition_rows(numbers, at::randn({2, 3}), sigma), UserError);
+  const Graph alone = mlp({{8}}, {2}, {.noise_features = 4});
+  EXPECT_TRUE(at::equal(condition_rows(alone, {}, sigma), noise_features(sigma, 4)));
+  // A network that takes no noise level gets its labels as they are.
+  const Graph classes = mlp({{8}}, {2}, {.classes = 3});
+  const at::Tensor labels = at::tensor({2, 0}, at::kLong);
+  EXPECT_TRUE(condition_rows(classes, labels, sigma).is_same(labels));
+}
+
+TEST(ConditionRows, GraphsKeepTheirMeaningInJson) {
+  const Graph graph = mlp({{8}}, {2}, {.classes = 3, .noise_features = 4});
+  const Graph back = graph_from_json(to_json(graph));
+  EXPECT_EQ(back.condition_classes, 3);
+  EXPECT_EQ(back.noise_features, 4);
+  EXPECT_EQ(to_json(back), to_json(graph));
+  for (const auto& [conditions, classes, features] : {std::array{7, 3, 5}, {6, 3, 4}, {7, -1, 4}, {0, 0, 2}}) {
+    Graph bad = graph;
+    bad.conditions = conditions, bad.condition_classes = classes, bad.noise_features = features;
+    EXPECT_THROW(shapes(bad), UserError) << conditions << " " << classes << " " << features;
+  }
+  EXPECT_THROW(mlp({{8}}, {2}, {.classes = 3, .conditions = 4}), UserError);
+}
+
+}  // namespace
+}  // namespace igebm::nn
