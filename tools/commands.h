@@ -25,6 +25,9 @@ void add_weights_option(CLI::App& command, std::string& weights);
 /// Progress with rate and time left: one line rewritten on a terminal, a plain line now and then otherwise.
 std::unique_ptr<Observer> make_console();
 
+/// "41 s", "3:05 min", "2:10 h", "3 d 4 h".
+std::string duration(double seconds);
+
 /// SIGINT and SIGTERM ask long work to stop; a second one ends the program at once.
 void catch_interrupts();
 bool interrupted();

@@ -21,13 +21,6 @@ void on_signal(int signal) {
   }
 }
 
-std::string duration(double seconds) {
-  const auto s = static_cast<std::int64_t>(seconds + 0.5);
-  if (s < 60) return fmt::format("{} s", s);
-  if (s < 3600) return fmt::format("{}:{:02} min", s / 60, s % 60);
-  return fmt::format("{}:{:02} h", s / 3600, s / 60 % 60);
-}
-
 class Console : public Observer {
  public:
   ~Console() override { clear(); }
@@ -85,6 +78,14 @@ class Console : public Observer {
 };
 
 }  // namespace
+
+std::string duration(double seconds) {
+  const auto s = static_cast<std::int64_t>(seconds + 0.5);
+  if (s < 60) return fmt::format("{} s", s);
+  if (s < 3600) return fmt::format("{}:{:02} min", s / 60, s % 60);
+  if (s < 48 * 3600) return fmt::format("{}:{:02} h", s / 3600, s / 60 % 60);
+  return fmt::format("{} d {} h", s / 86400, s / 3600 % 24);
+}
 
 std::unique_ptr<Observer> make_console() { return std::make_unique<Console>(); }
 

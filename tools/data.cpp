@@ -24,6 +24,7 @@ void list(bool json) {
   nlohmann::ordered_json all = nlohmann::ordered_json::array();
   for (const data::Set& set : data::sets()) {
     const fs::path found = data::find_folder(set, "");
+    const auto missing = found.empty() ? std::vector<std::string>() : data::missing_files(set, found);
     std::vector<std::string> looked;
     for (const auto& place : data::places(set, "")) looked.push_back(place.string());
     if (json) {
@@ -33,6 +34,7 @@ void list(bool json) {
                      {"variants", set.variants},
                      {"places", looked},
                      {"found", found.string()},
+                     {"missing", missing},
                      {"fetch", !set.sources.empty()},
                      {"licence", set.licence},
                      {"page", set.page}});
@@ -42,7 +44,9 @@ void list(bool json) {
     if (!set.variants.empty()) fmt::print("  variants: {}\n", fmt::join(set.variants, ", "));
     if (*set.needs != '\0') fmt::print("  needs: {}\n", set.needs);
     if (set.given) fmt::print("  place: given as data.path\n");
-    if (!found.empty()) fmt::print("  found: {}\n", found.string());
+    if (!found.empty() && missing.empty()) fmt::print("  found: {}\n", found.string());
+    if (!missing.empty())
+      fmt::print("  found in part: {}, which lacks {}; {}\n", found.string(), fmt::join(missing, ", "), set.hint);
     if (found.empty() && !looked.empty()) fmt::print("  not found in {}; {}\n", fmt::join(looked, ", "), set.hint);
     if (*set.licence != '\0') fmt::print("  licence: {}\n", set.licence);
     if (*set.page != '\0') fmt::print("  from: {}\n", set.page);

@@ -1,6 +1,8 @@
 #include "igebm/base/device.h"
 
+#include <c10/core/CachingDeviceAllocator.h>
 #include <fmt/format.h>
+#include <sys/resource.h>
 
 #include "igebm/base/error.h"
 
@@ -19,6 +21,16 @@ c10::Device find_device(const std::string& name) {
   if (index >= count)
     throw UserError(fmt::format("device: no \"{}\": {} CUDA devices here, from cuda:0 on", name, count));
   return {c10::DeviceType::CUDA, static_cast<c10::DeviceIndex>(index)};
+}
+
+std::int64_t peak_memory(c10::Device device) {
+  if (!device.is_cpu()) {
+    const auto stats = c10::getDeviceAllocator(device.type())->getDeviceStats(device.index());
+    return stats.reserved_bytes[0].peak;  // of all pools together
+  }
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return std::int64_t{usage.ru_maxrss} * 1024;
 }
 
 }  // namespace igebm

@@ -2,6 +2,7 @@
 
 #include <c10/core/Device.h>
 
+#include <cstdint>
 #include <string>
 
 /// Where tensors live. base/cuda/ is compiled where there is a CUDA compiler and a LibTorch with CUDA, else
@@ -20,5 +21,8 @@ c10::Device find_device(const std::string& name);
 
 /// "cpu", or "cuda:0 (the card's name)".
 std::string device_name(c10::Device device);
+
+/// Bytes at most until now: resident ones of this process, or on a CUDA device what LibTorch has reserved.
+std::int64_t peak_memory(c10::Device device);
 
 }  // namespace igebm

@@ -25,6 +25,7 @@ Batches::~Batches() = default;
 
 std::vector<std::int64_t> Batches::shape() const { return dataset_.shape(); }
 std::int64_t Batches::size() const { return dataset_.size(); }
+std::int64_t Batches::bytes() const { return dataset_.pictures ? 0 : static_cast<std::int64_t>(dataset_.x.nbytes()); }
 
 double Batches::extent() const {
   if (dataset_.pictures || dataset_.x.scalar_type() == at::kByte)

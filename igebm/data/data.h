@@ -93,15 +93,17 @@ struct Set {
   /// options.variant is one of `variants`.
   std::function<Dataset(const Options&, bool test, std::uint64_t seed)> read;
   const char* licence = "";
-  std::vector<std::string> files = {};       ///< any of which marks the set's folder, plain or .gz; empty: needs none
-  std::vector<const char*> subfolders = {};  ///< that its archives unpack to: looked into as well
-  const char* needs = "";                    ///< the files in words
-  const char* hint = "";                     ///< how to get them, said where they are missing
-  const char* usual = "";                    ///< folder where a Debian package installs them
-  std::vector<std::string> variants = {};    ///< the first is the default
-  std::vector<Source> sources = {};          ///< what `igebm data fetch` downloads
-  const char* page = "";                     ///< its home; where downloads need a registration, the place for it
-  bool given = false;                        ///< options.path must be given
+  /// Each list is the whole set, and any file of any list marks its folder; empty: needs none.
+  std::vector<std::vector<std::string>> files = {};
+  std::vector<const char*> endings = {"", ".gz"};  ///< that a file's name may have there
+  std::vector<const char*> subfolders = {};        ///< that its archives unpack to: looked into as well
+  const char* needs = "";                          ///< the files in words
+  const char* hint = "";                           ///< how to get them, said where they are missing
+  const char* usual = "";                          ///< folder where a Debian package installs them
+  std::vector<std::string> variants = {};          ///< the first is the default
+  std::vector<Source> sources = {};                ///< what `igebm data fetch` downloads
+  const char* page = "";                           ///< its home; where downloads need a registration, the place for it
+  bool given = false;                              ///< options.path must be given
 };
 const std::vector<Set>& sets();
 
@@ -114,6 +116,9 @@ std::vector<std::filesystem::path> places(const Set& set, const std::string& pat
 
 /// The first of the places, or of the set's subfolders in them, that holds any of its files; empty if none does.
 std::filesystem::path find_folder(const Set& set, const std::string& path);
+
+/// What `folder` lacks of the set, by the list of files that lacks least; empty where the set is whole.
+std::vector<std::string> missing_files(const Set& set, const std::filesystem::path& folder);
 
 struct Batch {
   at::Tensor x;           ///< float (N, ...), pictures in [low, high]
@@ -141,7 +146,8 @@ class Batches {
 
   std::vector<std::int64_t> shape() const;  ///< of one record
   std::int64_t size() const;
-  double extent() const;  ///< greatest |x| of points; max(|low|, |high|) of pictures
+  std::int64_t bytes() const;  ///< of pictures or points kept in memory
+  double extent() const;       ///< greatest |x| of points; max(|low|, |high|) of pictures
 
  private:
   struct Choice {

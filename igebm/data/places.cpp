@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "igebm/base/error.h"
@@ -14,6 +15,12 @@ namespace fs = std::filesystem;
 std::string environment(const char* name) {
   const char* value = std::getenv(name);
   return value == nullptr ? "" : value;
+}
+
+bool is_there(const Set& set, const fs::path& folder, const std::string& file) {
+  std::error_code ignored;
+  return std::any_of(set.endings.begin(), set.endings.end(),
+                     [&](const char* ending) { return fs::exists(folder / (file + ending), ignored); });
 }
 
 }  // namespace
@@ -54,13 +61,27 @@ fs::path find_folder(const Set& set, const std::string& path) {
     std::vector<fs::path> folders = {place};
     for (const char* name : set.subfolders) folders.push_back(place / name);
     for (const fs::path& folder : folders) {
-      std::error_code ignored;
-      for (const std::string& file : set.files) {
-        if (fs::exists(folder / file, ignored) || fs::exists(folder / (file + ".gz"), ignored)) return folder;
+      for (const auto& whole : set.files) {
+        for (const std::string& file : whole) {
+          if (is_there(set, folder, file)) return folder;
+        }
       }
     }
   }
   return {};
+}
+
+std::vector<std::string> missing_files(const Set& set, const fs::path& folder) {
+  std::vector<std::string> least;
+  for (const auto& whole : set.files) {
+    std::vector<std::string> missing;
+    for (const std::string& file : whole) {
+      if (!is_there(set, folder, file)) missing.push_back(file);
+    }
+    if (missing.empty()) return {};
+    if (least.empty() || missing.size() < least.size()) least = missing;
+  }
+  return least;
 }
 
 }  // namespace igebm::data

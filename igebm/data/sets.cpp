@@ -42,21 +42,30 @@ Dataset plain(const Options& options, bool test, Seed) {
 
 const std::vector<std::string> emnist_variants = {"balanced", "byclass", "bymerge", "digits", "letters", "mnist"};
 
-std::vector<std::string> emnist_files(const char* ending) {
-  std::vector<std::string> files;
+/// The files of each variant.
+std::vector<std::vector<std::string>> emnist_files() {
+  std::vector<std::vector<std::string>> files;
   for (const auto& kind : emnist_variants) {
+    auto& variant = files.emplace_back();
     for (const char* part : {"train-images-idx3", "train-labels-idx1", "test-images-idx3", "test-labels-idx1"})
-      files.push_back(fmt::format("emnist-{}-{}-ubyte{}", kind, part, ending));
+      variant.push_back(fmt::format("emnist-{}-{}-ubyte", kind, part));
   }
   return files;
 }
 
-std::vector<std::string> imagenet_files() {
-  std::vector<std::string> files = {"val_data", "val_data.npz"};
-  for (int i = 1; i <= 10; ++i) {
-    files.push_back(fmt::format("train_data_batch_{}", i));
-    files.push_back(files.back() + ".npz");
+std::vector<std::string> emnist_members() {
+  std::vector<std::string> members;
+  for (const auto& variant : emnist_files()) {
+    for (const auto& file : variant) members.push_back(file + ".gz");
   }
+  return members;
+}
+
+/// {prefix}1 to {prefix}count and `last`, each with `ending`.
+std::vector<std::string> numbered_files(const char* prefix, int count, const char* last, const char* ending) {
+  std::vector<std::string> files;
+  for (int i = 1; i <= count; ++i) files.push_back(fmt::format("{}{}{}", prefix, i, ending));
+  files.push_back(fmt::format("{}{}", last, ending));
   return files;
 }
 
@@ -82,7 +91,7 @@ const std::vector<Source> fashion_sources = {
      "t10k-labels-idx1-ubyte.gz", 5148, "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"}};
 const std::vector<Source> emnist_sources = {
     {"https://biometrics.nist.gov/cs_links/EMNIST/gzip.zip", "gzip.zip", 561753746,
-     "fb9bb67e33772a9cc0b895e4ecf36d2cf35be8b709693c3564cea2a019fcda8e", emnist_files(".gz")}};
+     "fb9bb67e33772a9cc0b895e4ecf36d2cf35be8b709693c3564cea2a019fcda8e", emnist_members()}};
 const std::vector<Source> cifar10_sources = {{"https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
                                               "cifar-10-binary.tar.gz",
                                               170052171,
@@ -118,7 +127,7 @@ const std::vector<Set>& sets() {
        .about = "70,000 grey 28x28 pictures of clothing, 10 classes",
        .read = fashion_mnist,
        .licence = "MIT",
-       .files = mnist_names,
+       .files = {mnist_names},
        .subfolders = {"FashionMNIST/raw"},
        .needs = mnist_needs,
        .hint = "install Debian's package dataset-fashion-mnist, run igebm data fetch fashion-mnist",
@@ -129,7 +138,7 @@ const std::vector<Set>& sets() {
        .about = "70,000 grey 28x28 digits, 10 classes",
        .read = mnist,
        .licence = "CC BY-SA 3.0",
-       .files = mnist_names,
+       .files = {mnist_names},
        .subfolders = {"MNIST/raw"},
        .needs = mnist_needs,
        .hint = "run igebm data fetch mnist",
@@ -140,7 +149,7 @@ const std::vector<Set>& sets() {
        .about = "grey 28x28 digits and letters in six sets, the largest of 814,255",
        .read = plain<emnist>,
        .licence = "none stated; of NIST's Special Database 19",
-       .files = emnist_files(""),
+       .files = emnist_files(),
        .subfolders = {"gzip", "EMNIST/raw"},
        .needs = "emnist-VARIANT-{train,test}-{images-idx3,labels-idx1}-ubyte, plain or .gz",
        .hint = "run igebm data fetch emnist",
@@ -151,7 +160,8 @@ const std::vector<Set>& sets() {
        .about = "60,000 colour 32x32 pictures, 10 classes",
        .read = plain<cifar10>,
        .licence = "none stated; cite Krizhevsky 2009",
-       .files = {"data_batch_1.bin", "test_batch.bin", "data_batch_1", "test_batch"},
+       .files = {numbered_files("data_batch_", 5, "test_batch", ".bin"),
+                 numbered_files("data_batch_", 5, "test_batch", "")},
        .subfolders = {"cifar-10-batches-bin", "cifar-10-batches-py"},
        .needs = "data_batch_1..5.bin and test_batch.bin, or the Python version's data_batch_1..5 and test_batch",
        .hint = "run igebm data fetch cifar10",
@@ -161,7 +171,7 @@ const std::vector<Set>& sets() {
        .about = "60,000 colour 32x32 pictures, 100 classes (coarse: 20)",
        .read = plain<cifar100>,
        .licence = "none stated; cite Krizhevsky 2009",
-       .files = {"train.bin", "test.bin", "train", "test"},
+       .files = {{"train.bin", "test.bin"}, {"train", "test"}},
        .subfolders = {"cifar-100-binary", "cifar-100-python"},
        .needs = "train.bin and test.bin, or the Python version's train and test",
        .hint = "run igebm data fetch cifar100",
@@ -172,7 +182,7 @@ const std::vector<Set>& sets() {
        .about = "99,289 colour 32x32 house numbers, 10 classes (extra: 531,131 more)",
        .read = plain<svhn>,
        .licence = "non-commercial use",
-       .files = {"train_32x32.mat", "test_32x32.mat"},
+       .files = {{"train_32x32.mat", "test_32x32.mat"}},
        .needs = "train_32x32.mat and test_32x32.mat; for the variant extra also extra_32x32.mat",
        .hint = "run igebm data fetch svhn",
        .variants = {"standard", "extra"},
@@ -182,7 +192,8 @@ const std::vector<Set>& sets() {
        .about = "1,331,167 colour 32x32 pictures, 1,000 classes",
        .read = plain<imagenet_batches>,
        .licence = "non-commercial research, after registration",
-       .files = imagenet_files(),
+       .files = {numbered_files("train_data_batch_", 10, "val_data", "")},
+       .endings = {"", ".npz"},
        .subfolders = {"Imagenet32_train_npz", "Imagenet32_train"},
        .needs = "train_data_batch_1..10 and val_data, pickled or .npz",
        .hint = "see igebm data fetch imagenet-32",
@@ -191,7 +202,8 @@ const std::vector<Set>& sets() {
        .about = "the same at 64x64",
        .read = plain<imagenet_batches>,
        .licence = "non-commercial research, after registration",
-       .files = imagenet_files(),
+       .files = {numbered_files("train_data_batch_", 10, "val_data", "")},
+       .endings = {"", ".npz"},
        .needs = "train_data_batch_1..10 and val_data, pickled or .npz",
        .hint = "see igebm data fetch imagenet-64",
        .page = "https://image-net.org/download-images"},
@@ -199,7 +211,7 @@ const std::vector<Set>& sets() {
        .about = "1,331,167 colour pictures, 1,000 classes; set data.size, such as 128",
        .read = plain<image_folder>,
        .licence = "non-commercial research, after registration",
-       .files = {"train", "val"},
+       .files = {{"train", "val"}},
        .needs = "train/WNID/*.JPEG and val/WNID/*.JPEG",
        .hint = "see igebm data fetch imagenet",
        .page = "https://image-net.org/download-images"},
@@ -207,7 +219,7 @@ const std::vector<Set>& sets() {
        .about = "737,280 white shapes 64x64, black ground, with their factors",
        .read = dsprites,
        .licence = "Apache-2.0",
-       .files = {"dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz"},
+       .files = {{"dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz"}},
        .needs = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz",
        .hint = "run igebm data fetch dsprites, or use dsprites-drawn, which needs no file",
        .sources = dsprites_sources,

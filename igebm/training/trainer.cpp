@@ -45,7 +45,7 @@ nn::Network on_device(nn::Network network, c10::Device device) {
 
 struct Trainer::State {
   Recipe recipe;
-  fs::path run;
+  fs::path run;  // empty: nothing is written
   Observer& observer;
   data::Batches data, validation;
   Conditions conditions;  // what the network is conditional on of the data's numbers
@@ -114,7 +114,9 @@ struct Trainer::State {
       const at::Tensor both = labels.defined() ? at::cat({chains.labels, chains.labels}) : labels;
       frozen->parameter_gradient(at::cat({chains.x, chains.x}), both, at::ones({2 * count}, device), {}, unused);
     }
-    if (!frozen->choices().empty()) io::write_atomically(run / "engine.json", frozen->choices() + "\n");
+    if (!frozen->choices().empty() && !run.empty()) {
+      io::write_atomically(run / "engine.json", frozen->choices() + "\n");
+    }
     observer.message("engine: " + frozen->description());
   }
 
@@ -145,7 +147,7 @@ struct Trainer::State {
     c.step = step;
     c.regular = regular;
     c.rollbacks = rollbacks;
-    c.metrics_bytes = record->bytes();
+    if (record) c.metrics_bytes = record->bytes();
     c.threads = at::get_num_threads();
     c.engine = frozen->description();
     c.best = best;
@@ -274,7 +276,7 @@ struct Trainer::State {
     figures.emplace_back("gradient_norm", norm);
     figures.emplace_back("learning_rate", rate);
     if (step % recipe.output.metrics_every == 0 || step == recipe.total_steps()) {
-      record->figures(step, figures, p.name);
+      if (record) record->figures(step, figures, p.name);
       observer.metrics(step, figures);
     }
     return {};
@@ -286,7 +288,7 @@ struct Trainer::State {
     if (held_out.x.size(0) == 0) return;
     const double share = accuracy(network.graph(), network.effective_weights(average.weights()), held_out.x.to(device),
                                   held_out.labels.to(device));
-    record->figures(step, {{"accuracy/validation", share}});
+    if (record) record->figures(step, {{"accuracy/validation", share}});
     observer.message(
         fmt::format("step {}: {:.2f} % of {} pictures held out are right", step, 100 * share, held_out.x.size(0)));
   }
@@ -448,6 +450,70 @@ bool Trainer::train(const std::function<bool()>& stop) {
   }
   if (!fs::exists(s.run / "samples.png") && !s.classifies()) s.picture(s.run / "samples.png", 100);
   return true;
+}
+
+Rehearsal::Rehearsal(const Recipe& recipe, const MakeJudge& make_judge) {
+  use_threads(recipe);
+  const auto [train, validation] = load_data(recipe);
+  state_ = std::make_unique<Trainer::State>(recipe, fs::path(), silent_, train, validation);
+  state_->make_judge(make_judge);
+  state_->choose_algorithms();
+  for (const auto& [name, t] : state_->network.parameters()) start_[name] = t.detach().clone();
+}
+Rehearsal::~Rehearsal() = default;
+
+void Rehearsal::enter(const PhaseOptions& phase) {
+  Trainer::State& s = *state_;
+  {
+    const at::NoGradGuard no_grad;
+    for (auto& [name, t] : s.network.parameters()) t.copy_(start_.at(name));
+  }
+  s.recipe.phases = {phase};
+  s.step = 0;
+  s.enter_phase();
+  for (const auto& [_, objective] : s.objectives) {
+    nn::Tensors chains = objective->state();
+    const auto stream = chains.find("stream");  // of a replay buffer; negative: not begun
+    if (stream == chains.end()) continue;
+    stream->second = at::zeros_like(stream->second);
+    objective->load(chains);
+  }
+}
+
+std::string Rehearsal::step() { return state_->advance(); }
+void Rehearsal::classify_validation() { state_->record_accuracy(); }
+
+Ensemble Rehearsal::averaged() const {
+  const at::NoGradGuard no_grad;
+  return state_->averaged();
+}
+
+const nn::Network& Rehearsal::network() const { return state_->network; }
+const data::Batches& Rehearsal::data() const { return state_->data; }
+const Judge& Rehearsal::judge() const { return state_->judge; }
+std::string Rehearsal::engine() const { return state_->frozen->description(); }
+
+namespace {
+
+std::int64_t bytes(const nn::Tensors& tensors) {
+  std::size_t sum = 0;
+  for (const auto& [_, t] : tensors) sum += t.nbytes();
+  return static_cast<std::int64_t>(sum);
+}
+
+}  // namespace
+
+std::int64_t Rehearsal::buffer_bytes() const {
+  std::int64_t sum = 0;
+  for (const auto& [_, objective] : state_->objectives) sum += bytes(objective->state());
+  return sum;
+}
+
+std::int64_t Rehearsal::checkpoint_bytes() const {
+  const Checkpoint c = state_->checkpoint(true);
+  std::int64_t sum = bytes(c.network.parameters) + bytes(c.average) + 2 * bytes(c.network.buffers);
+  for (const auto& [_, tensors] : c.state) sum += bytes(tensors);
+  return sum;
 }
 
 }  // namespace igebm::training

@@ -195,5 +195,30 @@ TEST_F(Places, InTheOrderThatIsDocumented) {
   EXPECT_EQ(places(find_set("mnist"), "/p"), std::vector<fs::path>{"/p"});
 }
 
+TEST_F(Places, WhatAFolderLacks) {
+  using Names = std::vector<std::string>;
+  const auto lacks = [&](const char* set) { return missing_files(find_set(set), folder); };
+  write("train-images-idx3-ubyte", ""), write("train-labels-idx1-ubyte.gz", "");
+  EXPECT_EQ(lacks("mnist"), (Names{"t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"}));
+  write("t10k-images-idx3-ubyte.gz", ""), write("t10k-labels-idx1-ubyte", "");
+  EXPECT_EQ(lacks("mnist"), Names{});
+  // Of the two forms the one that is there.
+  for (const char* name : {"data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5"})
+    write(name, "");
+  EXPECT_EQ(find_folder(find_set("cifar10"), folder), folder);
+  EXPECT_EQ(lacks("cifar10"), Names{"test_batch"});
+  write("test_batch", "");
+  EXPECT_EQ(lacks("cifar10"), Names{});
+  // One variant of EMNIST is enough.
+  for (const char* name : {"images-idx3", "labels-idx1"})
+    write(std::string("emnist-letters-train-") + name + "-ubyte", "");
+  EXPECT_EQ(lacks("emnist").size(), 2);
+  EXPECT_TRUE(lacks("emnist")[0].starts_with("emnist-letters-test")) << lacks("emnist")[0];
+  // ImageNet's batches may be mixed.
+  write("val_data.npz", "");
+  for (int i = 1; i <= 10; ++i) write("train_data_batch_" + std::to_string(i) + (i % 2 == 0 ? ".npz" : ""), "");
+  EXPECT_EQ(lacks("imagenet-32"), Names{});
+}
+
 }  // namespace
 }  // namespace igebm::data

@@ -226,6 +226,34 @@ class Program(unittest.TestCase):
         self.assertEqual((self.folder / "c.npz").read_bytes(), (self.folder / "again.npz").read_bytes())
         self.refused("expected 0 to 9", "sample", run, "--label", 10)
 
+    def test_a_dry_run_says_what_a_run_takes_and_writes_nothing(self):
+        images, classifier = self.images(), self.folder / "classifier.toml"
+        classifier.write_text(CLASSIFIER.format(path=self.folder))
+        before = sorted(self.folder.rglob("*"))
+        text = igebm("train", self.recipe, "--dry-run", "--set", "train.samples_every=100", "--set", "evaluate.every=100",
+                     cwd=self.folder)
+        self.assertEqual(text.returncode, 0, text.stderr)
+        for said in ("network: mlp, 1185 parameters", "memory: ", "before the first step: ", "phase train: 400 steps of ",
+                     "median of", "pictures: 4 of ", "samples at the end: 1 of ", "evaluations: 4 of ", "checkpoints: 21 of ",
+                     "total: ", "disk: "):
+            self.assertIn(said, text.stdout)
+        for recipe, phase, extra in ((self.recipe, "train", []), (images, "train", ["--set", "phase.train.steps=7"]),
+                                     (classifier, "train", [])):
+            done = igebm("train", recipe, "--dry-run", "--json", *extra, cwd=self.folder)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            told = json.loads(done.stdout)
+            self.assertEqual([p["name"] for p in told["phases"]], [phase])
+            self.assertEqual(told["phases"][0]["steps"], 7 if extra else 20 if recipe == classifier else 400)
+            self.assertEqual(told["accuracies"]["count"], 1 if recipe == classifier else 0)
+            parts = [told[key]["seconds"] for key in ("pictures", "last_picture", "evaluations", "accuracies", "checkpoints")]
+            self.assertAlmostEqual(told["seconds"], told["start_seconds"] + sum(parts) + told["phases"][0]["seconds"])
+            self.assertGreater(told["phases"][0]["seconds_per_step"], 0)
+            self.assertGreater(told["memory_bytes"]["peak"], told["memory_bytes"]["program"])
+        self.assertEqual(sorted(self.folder.rglob("*")), before)
+        self.refused("did you mean \"steps\"", "train", self.recipe, "--dry-run", "--set", "phase.train.stepps=3")
+        self.refused("--resume", "train", "--dry-run", "--resume", self.folder)
+        self.refused("--dry-run", "train", self.recipe, "--json")
+
     def evaluated(self):
         """A run of pictures, and a classifier of them."""
         run, classifier = self.folder / "run", self.folder / "classifier"
@@ -447,6 +475,21 @@ class Program(unittest.TestCase):
             self.assertIn(said, listed)
         names = {entry["name"] for entry in json.loads(self.works("data", "list", "--json"))}
         self.assertTrue({"svhn", "imagenet-32", "dsprites-drawn", "image-folder", "two-moons"} <= names)
+        part = self.folder / "data" / "cifar10"
+        part.mkdir(parents=True)
+        (part / "data_batch_1.bin").write_bytes(b"")
+        where = {**os.environ, "IGEBM_DATA": str(part.parent)}
+
+        def cifar10():
+            entries = json.loads(igebm("data", "list", "--json", env=where).stdout)
+            return next(entry for entry in entries if entry["name"] == "cifar10")
+        rest = [f"data_batch_{i}.bin" for i in range(2, 6)] + ["test_batch.bin"]
+        self.assertEqual((cifar10()["found"], cifar10()["missing"]), (str(part), rest))
+        self.assertIn(f"found in part: {part}, which lacks data_batch_2.bin, ", igebm("data", "list", env=where).stdout)
+        for name in rest:
+            (part / name).write_bytes(b"")
+        self.assertEqual(cifar10()["missing"], [])
+        self.assertIn(f"found: {part}\n", igebm("data", "list", env=where).stdout)
         for name in ("dsprites-drawn", "rings"):
             shown = self.works("data", "show", name, "--set", "data.count=200", "--out", self.folder / "new" / f"{name}.png")
             self.assertIn("records of", shown)

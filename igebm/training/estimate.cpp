@@ -1,0 +1,230 @@
+#include "igebm/training/estimate.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "igebm/base/device.h"
+#include "igebm/base/error.h"
+
+namespace igebm::training {
+namespace {
+
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+template <class Work>
+double time_of(const Work& work) {
+  const double start = now();
+  work();
+  return now() - start;
+}
+
+double median(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+/// Times steps of one phase.
+class Steps {
+ public:
+  Steps(Rehearsal& run, PhaseOptions phase) : run_(run), phase_(std::move(phase)) { run_.enter(phase_); }
+
+  /// Seconds of a step. A network that never saw the phases before may diverge: then from the start again.
+  double take() {
+    for (int attempt = 0; attempt < 3; ++attempt) {
+      std::string trouble;
+      const double seconds = time_of([&] { trouble = run_.step(); });
+      if (trouble.empty()) return seconds;
+      trouble_ = trouble;
+      run_.enter(phase_);
+    }
+    throw UserError(
+        fmt::format("phase.{}: cannot be timed: a step from the network's start fails: {}", phase_.name, trouble_));
+  }
+
+ private:
+  Rehearsal& run_;
+  PhaseOptions phase_;
+  std::string trouble_;
+};
+
+PhaseEstimate time_in_whole(Rehearsal& run, const PhaseOptions& phase, double budget) {
+  constexpr std::size_t enough = 30;
+  const double start = now();
+  Steps steps(run, phase);
+  steps.take();
+  if (now() - start < budget / 10) steps.take();
+  std::vector<double> times;
+  do {
+    times.push_back(steps.take());
+  } while (now() - start < (times.size() < enough ? budget : budget / 10));
+  return {phase.name, {phase.steps, median(times)}, static_cast<std::int64_t>(times.size())};
+}
+
+PhaseEstimate time_phase(Rehearsal& run, const PhaseOptions& phase, double budget) {
+  constexpr std::int64_t few = 1, more = 4;
+  const std::int64_t langevin = phase.contrastive_divergence.steps;
+  if (!phase.has_contrastive_divergence || langevin <= 2 * more) return time_in_whole(run, phase, budget);
+  const auto with = [&](std::int64_t steps) {
+    PhaseOptions p = phase;
+    p.contrastive_divergence.steps = steps;
+    return p;
+  };
+  const double start = now();
+  std::vector<double> short_times, long_times;
+  double each = 0, whole = 0;
+  do {
+    {
+      Steps steps(run, with(few));
+      if (short_times.empty()) steps.take();
+      short_times.push_back(steps.take());
+    }
+    long_times.push_back(Steps(run, with(more)).take());
+    each = std::max(0.0, (median(long_times) - median(short_times)) / static_cast<double>(more - few));
+    whole = median(short_times) + static_cast<double>(langevin - few) * each;
+    // Warm-up and three steps fit: no need to reckon.
+    if (4 * whole < budget) return time_in_whole(run, phase, budget);
+  } while (now() - start < budget / 2);
+  return {
+      phase.name, {phase.steps, whole, false}, static_cast<std::int64_t>(short_times.size() + long_times.size()), each};
+}
+
+/// Seconds of `count` samples and what is done with them.
+class Pictures {
+ public:
+  Pictures(const Recipe& recipe, const Rehearsal& run, double budget) : recipe_(recipe), run_(run), budget_(budget) {}
+
+  /// `times` pictures of `count` samples each.
+  Repeated repeated(std::int64_t times, std::int64_t count) const {
+    if (times == 0 || count == 0) return {};
+    const at::NoGradGuard no_grad;
+    constexpr std::int64_t few = 1, more = 4, chunk_size = 256;
+    Ensemble ensemble;
+    const double preparation = time_of([&] { ensemble = run_.averaged(); });
+    const auto seconds = [&](const Recipe& r, std::int64_t samples) {
+      return time_of([&] { draw(r, ensemble, samples, 0, {}, 0, nullptr); });
+    };
+    // Of annealed dynamics a part is a level, else a gradient.
+    const auto& s = recipe_.sampling;
+    const bool annealed = ensemble.graph.noise_features > 0;
+    const std::int64_t parts =
+        annealed ? s.annealing.levels : s.steps + s.flow.steps * (s.flow.method == "heun" ? 2 : 1);
+    const std::int64_t chunk = std::min(count, chunk_size);
+    if (parts > more) {
+      const auto of_parts = [&](std::int64_t number) {
+        Recipe r = recipe_;
+        r.sampling.flow.steps = 0;
+        (annealed ? r.sampling.annealing.levels : r.sampling.steps) = number;
+        return seconds(r, chunk);
+      };
+      of_parts(few);  // warm-up
+      const double short_time = of_parts(few), long_time = of_parts(more);
+      const double each = std::max(0.0, (long_time - short_time) / static_cast<double>(more - few));
+      const double whole = (short_time + static_cast<double>(parts - few) * each) * static_cast<double>(count) /
+                           static_cast<double>(chunk);
+      if (whole > budget_ / 4) return {times, preparation + whole, false};
+    }
+    return {times, preparation + seconds(recipe_, count)};
+  }
+
+ private:
+  const Recipe& recipe_;
+  const Rehearsal& run_;
+  double budget_;
+};
+
+/// The density behind points in the plane, as a picture has it.
+double time_of_density(const Rehearsal& run, c10::Device device) {
+  const auto& graph = run.network().graph();
+  if (graph.input_shape != std::vector<std::int64_t>{2}) return 0;
+  const at::NoGradGuard no_grad;
+  const std::int64_t points = 400 * 400;
+  const at::Tensor labels = graph.some_labels(points);
+  return time_of([&] {
+    nn::evaluate(graph, run.network().effective_weights(), at::zeros({points, 2}, device),
+                 labels.defined() ? labels.to(device) : labels)
+        .cpu();
+  });
+}
+
+}  // namespace
+
+double Estimate::seconds() const {
+  double sum = start_seconds;
+  for (const auto& phase : phases) sum += phase.steps.total();
+  for (const Repeated& r : {pictures, last_picture, evaluations, accuracies, checkpoints}) sum += r.total();
+  return sum;
+}
+
+std::int64_t count_checkpoints(const Recipe& recipe) {
+  const std::int64_t every = recipe.output.checkpoint_every;
+  std::int64_t count = 1 + recipe.total_steps() / every, end = 0;  // the first is saved before any step
+  for (const auto& phase : recipe.phases) {
+    end += phase.steps;
+    if (end % every != 0) ++count;
+  }
+  return count;
+}
+
+Estimate estimate(const Recipe& recipe, const EstimateOptions& options, Observer& observer,
+                  const MakeJudge& make_judge) {
+  Estimate e;
+  const c10::Device device = find_device(recipe.device);
+  e.program_bytes = peak_memory(c10::kCPU);
+  const double start = now();
+  Rehearsal run(recipe, make_judge);
+  e.start_seconds = now() - start;
+
+  const auto& graph = run.network().graph();
+  const bool classifies = graph.outputs > 0;
+  e.network = recipe.network.kind;
+  e.engine = run.engine();
+  e.device = device_name(device);
+  e.threads = at::get_num_threads();
+  e.parameters = run.network().parameter_count();
+  e.input_shape = graph.input_shape;
+  e.records = run.data().size();
+  e.data_bytes = run.data().bytes();
+  e.parameter_bytes = 5 * 4 * e.parameters;
+
+  for (const auto& phase : recipe.phases) {
+    observer.message(fmt::format("timing phase {}", phase.name));
+    e.phases.push_back(time_phase(run, phase, options.seconds));
+    e.buffer_bytes = std::max(e.buffer_bytes, run.buffer_bytes());
+    e.checkpoint_bytes = std::max(e.checkpoint_bytes, run.checkpoint_bytes());
+  }
+
+  const std::int64_t total = recipe.total_steps();
+  if (!classifies) {
+    observer.message("timing pictures");
+    const Pictures pictures(recipe, run, options.seconds);
+    const auto& o = recipe.output;
+    e.pictures = pictures.repeated(o.samples_every > 0 ? total / o.samples_every : 0, o.samples);
+    e.last_picture = pictures.repeated(1, 100);
+    const double density = time_of_density(run, device);
+    e.pictures.seconds += density;
+    e.last_picture.seconds += density;
+    if (run.judge()) {
+      const std::int64_t every = recipe.evaluate.every;
+      e.evaluations = pictures.repeated((total + every - 1) / every, recipe.evaluate.count);
+      const at::Tensor x = run.data().first(recipe.evaluate.count).x;
+      e.evaluations.seconds += time_of([&] { run.judge()(x.dim() == 4 ? to_unit(x, recipe.data) : x); });
+    }
+  }
+  e.checkpoints.count = count_checkpoints(recipe);
+  e.checkpoints.seconds = static_cast<double>(e.checkpoint_bytes) / checkpoint_rate;
+  if (classifies) e.accuracies = {e.checkpoints.count - 1, time_of([&] { run.classify_validation(); })};
+  const std::int64_t keep = recipe.output.keep;
+  const std::int64_t kept = keep > 0 ? std::min(keep, e.checkpoints.count) : e.checkpoints.count;
+  e.disk_bytes = e.checkpoint_bytes * (kept + (recipe.evaluate.every > 0 ? 1 : 0));
+  e.peak_bytes = peak_memory(c10::kCPU) + e.checkpoint_bytes;
+  if (device.is_cuda()) e.device_bytes = peak_memory(device);
+  return e;
+}
+
+}  // namespace igebm::training

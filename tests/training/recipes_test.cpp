@@ -1,0 +1,81 @@
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <map>
+#include <regex>
+#include <set>
+
+#include "igebm/io/files.h"
+#include "igebm/training/recipe.h"
+
+namespace igebm::training {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::vector<fs::path> recipes() {
+  std::vector<fs::path> all;
+  for (const auto& entry : fs::directory_iterator(fs::path(IGEBM_SOURCE_DIR) / "recipes")) all.push_back(entry.path());
+  return all;
+}
+
+struct Known {
+  std::vector<std::int64_t> shape;
+  std::int64_t classes;
+};
+
+/// What the sets hold, so that no data are needed.
+Known known(const data::Options& options) {
+  static const std::map<std::string, Known> all = {
+      {"fashion-mnist", {{1, 28, 28}, 10}}, {"mnist", {{1, 28, 28}, 10}},    {"cifar10", {{3, 32, 32}, 10}},
+      {"imagenet-32", {{3, 32, 32}, 1000}}, {"imagenet", {{3, 0, 0}, 1000}}, {"dsprites", {{1, 64, 64}, 3}},
+      {"dsprites-drawn", {{1, 64, 64}, 3}}, {"two-moons", {{2}, 2}}};
+  Known set = all.at(options.name);
+  if (options.size > 0) set.shape[1] = set.shape[2] = options.size;
+  return set;
+}
+
+/// Every recipe parses, and its network fits its data.
+TEST(Recipes, BuildTheirNetworks) {
+  EXPECT_GE(recipes().size(), 10);
+  for (const auto& path : recipes()) {
+    SCOPED_TRACE(path.filename().string());
+    const Recipe recipe = read_recipe(path.string(), {});
+    ASSERT_NO_THROW(known(recipe.data)) << "say here what " << recipe.data.name << " holds";
+    const Known set = known(recipe.data);
+    data::Dataset data;
+    if (recipe.data.name.starts_with("dsprites")) {
+      data::Options drawn{.name = "dsprites-drawn", .count = 2};
+      data = data::load(drawn, data::Split::train, 0);
+      EXPECT_EQ(data.shape(), set.shape);
+    }
+    const auto columns = data.condition_columns(recipe.network.conditions);
+    const auto graph = build_graph(recipe.network, set.shape, set.classes, static_cast<std::int64_t>(columns.size()));
+    EXPECT_NO_THROW(nn::shapes(graph));
+    EXPECT_EQ(graph.input_shape, set.shape);
+    EXPECT_EQ(graph.conditional(), recipe.network.labels || !columns.empty());
+    // Chains live where the data do.
+    const auto inside = [&](double low, double high) {
+      return set.shape.size() == 1 || (low <= recipe.data.low && high >= recipe.data.high);
+    };
+    EXPECT_TRUE(inside(recipe.sampling.langevin.low, recipe.sampling.langevin.high));
+    for (const auto& phase : recipe.phases) {
+      const auto& langevin = phase.contrastive_divergence.langevin;
+      EXPECT_TRUE(!phase.has_contrastive_divergence || inside(langevin.low, langevin.high)) << phase.name;
+    }
+  }
+}
+
+/// docs/recipes.md names each of them, and no other.
+TEST(Recipes, AreListed) {
+  const std::string text = io::read_file(fs::path(IGEBM_SOURCE_DIR) / "docs" / "recipes.md");
+  std::set<std::string> there, listed;
+  for (const auto& path : recipes()) there.insert(path.stem());
+  const std::regex name("`([a-z0-9-]+)\\.toml`");
+  for (std::sregex_iterator at(text.begin(), text.end(), name), end; at != end; ++at) listed.insert((*at)[1]);
+  EXPECT_EQ(there, listed);
+}
+
+}  // namespace
+}  // namespace igebm::training
