@@ -62,6 +62,12 @@ nn::Tensors in_double(const nn::Tensors& weights) {
   return out;
 }
 
+/// The same of each input, and of those the median.
+double median_relative(const at::Tensor& a, const at::Tensor& b) {
+  const at::Tensor exact = b.to(at::kDouble).flatten(1);
+  return ((a.to(at::kDouble).flatten(1) - exact).norm(2, 1) / exact.norm(2, 1)).median().item<double>();
+}
+
 /// Choices that name Winograd, or the direct algorithm, for everything.
 std::string choices_of(const std::string& choices, const std::string& algorithm) {
   std::string out = choices;
@@ -85,7 +91,12 @@ TEST(Engine, ValuesAndGradientsAreThoseOfAutogradInDouble) {
           EXPECT_LT((got.energy - want.energy).abs().max().item<double>(),
                     1e-4 * (1 + want.energy.abs().max().item<double>()))
               << c.name << " " << level << " " << count;
-          EXPECT_LT(relative(got.gradient, want.gradient), 1e-4) << c.name << " " << level << " " << count;
+          // At a leaky ReLU's kink to rounding either slope is right: one input may then be further off.
+          EXPECT_LT(relative(got.gradient, want.gradient), nn::is_smooth(c.graph) ? 1e-4 : 1e-2)
+              << c.name << " " << level << " " << count;
+          if (count >= 7) {
+            EXPECT_LT(median_relative(got.gradient, want.gradient), 1e-4) << c.name << " " << level << " " << count;
+          }
           EXPECT_EQ(got.gradient.sizes(), x.sizes());
         };
         check(fast->given(labels)->energy_and_gradient(x));
