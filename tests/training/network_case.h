@@ -33,7 +33,9 @@ struct NetworkCase {
   /// direction.
   void expect_gradients(const nn::Tensors& gradients, const std::function<double()>& loss) {
     constexpr double h = 1e-5;
-    for (const auto& [name, w] : nn::Tensors(weights)) {
+    for (const auto& entry : nn::Tensors(weights)) {
+      const std::string& name = entry.first;
+      const at::Tensor& w = entry.second;
       const at::Tensor direction = at::randn_like(w);
       const auto moved = [&](double s) {
         weights[name] = w + s * direction;
