@@ -39,7 +39,7 @@ energy::EnergyPtr Ensemble::energy(const at::Tensor& labels, std::int64_t count)
 
 engine::Options engine_options(const Recipe& recipe, const fs::path& run) {
   fs::path kept = run / "engine.json";
-  if (!fs::exists(kept)) kept = recipe.choices;
+  if (run.empty() || !fs::exists(kept)) kept = recipe.choices;
   return {.engine = recipe.engine,
           .choices = kept.empty() ? "" : io::read_file(kept),
           .device = find_device(recipe.device),

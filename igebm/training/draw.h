@@ -25,7 +25,8 @@ struct Ensemble {
 /// at::NoGradGuard.
 Ensemble prepare(const std::vector<Model>& models, const Recipe& recipe, const std::filesystem::path& run);
 
-/// The engine that the recipe asks for, with the algorithms that `run` has kept (engine.json) if it has.
+/// The engine that the recipe asks for, with the algorithms that `run` has kept (engine.json) if it has;
+/// an empty `run` has none.
 engine::Options engine_options(const Recipe& recipe, const std::filesystem::path& run);
 
 /// Samples as the recipe says: `count` chains with streams from `first_stream`; labels, one for each, are usual_labels

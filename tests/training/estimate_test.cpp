@@ -115,6 +115,17 @@ TEST_F(Estimates, LongStepsAreReckonedFromFewLangevinSteps) {
   EXPECT_TRUE(made(few, 0).phases[1].steps.in_whole);
 }
 
+// A folder that happens to hold a run's algorithms is none of theirs.
+TEST_F(Estimates, TakeNoAlgorithmsFromWhereTheyAreMade) {
+  const fs::path before = fs::current_path();
+  fs::create_directories(folder);
+  io::write_atomically(folder / "engine.json", "those of another run");
+  fs::current_path(folder);
+  EXPECT_EQ(engine_options(recipe(), {}).choices, "");
+  EXPECT_EQ(engine_options(recipe(), folder).choices, "those of another run");
+  fs::current_path(before);
+}
+
 TEST_F(Estimates, CountCheckpointsOnceEach) {
   Recipe r = recipe();
   for (const std::int64_t every : {1, 4, 13, 20, 33, 100}) {
