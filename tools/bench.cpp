@@ -6,10 +6,10 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <chrono>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "igebm/base/clock.h"
 #include "igebm/base/device.h"
 #include "igebm/base/error.h"
 #include "igebm/energy/analytic.h"
@@ -23,8 +23,6 @@ namespace igebm::tools {
 namespace {
 
 namespace fs = std::filesystem;
-
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 struct LangevinArguments {
   std::string network = "resnet-32", size, engine = "fast", weights, device = "cpu", precision = "default";
@@ -56,6 +54,10 @@ const std::vector<Bench>& benches() {
        "IGEBM's for 32 x 32",
        {3, 32, 32},
        [](const auto& shape) { return residual_of(shape, 128, "128d 128 256d 256 256d 256"); }},
+      {"resnet-32-attention",
+       "the same with self-attention after its first block",
+       {3, 32, 32},
+       [](const auto& shape) { return nn::residual({.attention = true}, shape); }},
       {"mlp",
        "128, 128, for points",
        {2},

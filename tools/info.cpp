@@ -7,6 +7,7 @@
 
 #include "igebm/base/error.h"
 #include "igebm/io/files.h"
+#include "igebm/nn/conditions.h"
 #include "igebm/training/draw.h"
 #include "igebm/training/record.h"
 #include "tools/commands.h"
@@ -18,7 +19,7 @@ namespace fs = std::filesystem;
 
 void describe_graph(const nn::Graph& graph) {
   const nn::Network network(graph, 0);
-  const nn::Conditioning on = training::conditioning(graph);
+  const nn::Conditioning on = nn::conditioning(graph);
   fmt::print("network: {} parameters, input ({}), {}{}\n", network.parameter_count(),
              fmt::join(graph.input_shape, ", "),
              on.classes > 0      ? fmt::format("{} classes", on.classes)

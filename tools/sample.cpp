@@ -9,6 +9,7 @@
 #include "igebm/base/error.h"
 #include "igebm/io/npz.h"
 #include "igebm/io/picture.h"
+#include "igebm/nn/conditions.h"
 #include "igebm/training/draw.h"
 #include "tools/commands.h"
 
@@ -38,7 +39,7 @@ void sample(const Arguments& a) {
   const at::NoGradGuard no_grad;
   const training::Ensemble ensemble = training::prepare(models, recipe, run);
 
-  const std::int64_t classes = training::conditioning(model.graph).classes;
+  const std::int64_t classes = nn::conditioning(model.graph).classes;
   at::Tensor labels;
   if (a.label >= 0) {
     if (classes == 0) throw UserError("sample: --label: this model has no labels");

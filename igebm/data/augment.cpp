@@ -46,6 +46,11 @@ void random_crop(float* picture, const PictureShape& s, const Options& options, 
   }
 }
 
+void mirror(float* picture, const PictureShape& s) {
+  for (std::int64_t line = 0; line < s.channels * s.height; ++line)
+    std::reverse(picture + line * s.width, picture + (line + 1) * s.width);
+}
+
 void random_colour(float* picture, const PictureShape& s, float levels, const ColourChange& change,
                    const RandomPlace& place) {
   const auto u = draw(place);

@@ -18,9 +18,12 @@ struct PictureShape {
 /// reflection (without its border's pixel twice).
 void random_crop(float* picture, const PictureShape& shape, const Options& options, const RandomPlace& place);
 
+void mirror(float* picture, const PictureShape& shape);  ///< left for right
+
 /// Greatest changes, each in [0, 1], as in Options.
 struct ColourChange {
   double brightness = 0, contrast = 0, saturation = 0;
+  bool any() const { return brightness > 0 || contrast > 0 || saturation > 0; }
 };
 
 /// Values in [0, levels): brightness, then contrast, then saturation; clamped to [0, levels].

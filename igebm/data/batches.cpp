@@ -96,7 +96,6 @@ Batch Batches::make(const Choice& choice, const at::Tensor& bytes, bool augmente
   const auto low = static_cast<float>(options_.low), range = static_cast<float>(options_.high - options_.low);
   const float levels = options_.dequantize ? 256 : 255, scale = range / levels;
   const ColourChange colours{options_.brightness, options_.contrast, options_.saturation};
-  const bool recoloured = colours.brightness > 0 || colours.contrast > 0 || colours.saturation > 0;
   at::parallel_for(0, count, 4, [&](std::int64_t begin, std::int64_t end) {
     std::vector<std::uint32_t> bits(static_cast<std::size_t>(elements));
     for (std::int64_t i = begin; i < end; ++i) {
@@ -112,12 +111,9 @@ Batch Batches::make(const Choice& choice, const at::Tensor& bytes, bool augmente
           row[j] += (static_cast<float>(bits[static_cast<std::size_t>(j)] >> 17) + 0.5F) * 0x1p-15F;
         }
       }
-      if (augmented && recoloured) random_colour(row, shape, levels, colours, place);
+      if (augmented && colours.any()) random_colour(row, shape, levels, colours, place);
       for (std::int64_t j = 0; j < elements; ++j) row[j] = low + row[j] * scale;
-      if (augmented && options_.flip && random_uniform(place) < 0.5) {
-        for (std::int64_t line = 0; line < elements; line += shape.width)
-          std::reverse(row + line, row + line + shape.width);
-      }
+      if (augmented && options_.flip && random_uniform(place) < 0.5) mirror(row, shape);
     }
   });
   return batch;

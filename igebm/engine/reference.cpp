@@ -2,7 +2,6 @@
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
-#include <torch/csrc/autograd/autograd.h>
 
 namespace igebm::engine {
 namespace {
@@ -61,17 +60,11 @@ at::Tensor parameter_gradient(const nn::Graph& graph, const nn::Tensors& weights
                               nn::Tensors& into, const nn::Dropout* dropout) {
   const at::AutoGradMode enable(true);
   nn::Tensors leaves;
-  std::vector<at::Tensor> inputs;
-  for (const auto& [name, w] : weights) inputs.push_back(leaves[name] = w.detach().requires_grad_());
+  for (const auto& [name, w] : weights) leaves[name] = w.detach().requires_grad_();
   const at::Tensor e = nn::evaluate(graph, leaves, x.detach(), labels, dropout);
   at::Tensor c = coefficients;
   if (slopes.defined()) c = c + slopes * e.detach();
-  const auto gradients = torch::autograd::grad({e}, inputs, {c}, {}, false, /*allow_unused=*/true);
-  std::size_t i = 0;
-  for (const auto& [name, w] : weights) {
-    const at::Tensor& g = gradients[i++];
-    if (g.defined()) nn::add_to(into, name, g);
-  }
+  nn::add_gradients(e, c, leaves, into);
   return e.detach();
 }
 

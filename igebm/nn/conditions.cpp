@@ -9,6 +9,12 @@
 
 namespace igebm::nn {
 
+Conditioning conditioning(const Graph& graph) {
+  return {.classes = graph.classes + graph.condition_classes,
+          .conditions = graph.conditions - graph.condition_classes - graph.noise_features,
+          .noise_features = graph.noise_features};
+}
+
 at::Tensor noise_features(const at::Tensor& sigma, std::int64_t count) {
   if (count < 2 || count % 2 != 0)
     throw UserError(fmt::format("noise features: expected an even number of them, got {}", count));
@@ -24,12 +30,13 @@ at::Tensor noise_features(const at::Tensor& sigma, std::int64_t count) {
 at::Tensor condition_rows(const Graph& graph, const at::Tensor& labels, const at::Tensor& sigma) {
   if (graph.noise_features == 0) return labels;
   const at::Tensor features = noise_features(sigma, graph.noise_features);
+  const Conditioning on = conditioning(graph);
   Graph without_noise;
-  without_noise.classes = graph.condition_classes;
-  without_noise.conditions = graph.conditions - graph.condition_classes - graph.noise_features;
+  without_noise.classes = on.classes;
+  without_noise.conditions = on.conditions;
   if (!without_noise.conditional()) return features;
   without_noise.check_labels(labels, sigma.size(0));
-  const at::Tensor rows = graph.condition_classes > 0 ? at::one_hot(labels, graph.condition_classes) : labels;
+  const at::Tensor rows = on.classes > 0 ? at::one_hot(labels, on.classes) : labels;
   return at::cat({rows.to(at::kFloat), features}, 1);
 }
 

@@ -4,10 +4,13 @@
 
 #include <cstdint>
 
-#include "igebm/nn/graph.h"
+#include "igebm/nn/architectures.h"
 
 /// Rows of numbers that networks are conditional on, where a noise level is one of them: E(x, sigma).
 namespace igebm::nn {
+
+/// What the network is conditional on, whether beside a noise level or not.
+Conditioning conditioning(const Graph& graph);
 
 /// Features of noise levels sigma (N) above 0, float (N, count): cos(w_i log sigma), then sin(w_i log sigma), with
 /// count / 2 frequencies w_i from 1/4 to 16, evenly spaced in log w. `count` is even. They tell noise levels a few

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
+#include <torch/csrc/autograd/autograd.h>
 
 #include <cmath>
 #include <utility>
@@ -59,6 +60,17 @@ void add_to(Tensors& into, const std::string& name, const at::Tensor& t) {
     sum.add_(t);
   } else {
     sum = t.contiguous();
+  }
+}
+
+void add_gradients(const at::Tensor& output, const at::Tensor& pull, const Tensors& leaves, Tensors& into) {
+  std::vector<at::Tensor> inputs;
+  for (const auto& [_, leaf] : leaves) inputs.push_back(leaf);
+  const auto gradients = torch::autograd::grad({output}, inputs, {pull}, {}, false, /*allow_unused=*/true);
+  std::size_t i = 0;
+  for (const auto& [name, _] : leaves) {
+    const at::Tensor& g = gradients[i++];
+    if (g.defined()) add_to(into, name, g);
   }
 }
 

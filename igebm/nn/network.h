@@ -16,6 +16,10 @@ using Tensors = std::map<std::string, at::Tensor>;  // by name, in order of name
 /// into[name] += t, from nothing at first.
 void add_to(Tensors& into, const std::string& name, const at::Tensor& t);
 
+/// Adds d(sum of pull * output)/d(leaf) to `into` by the leaves' names; a leaf that output does not depend on is left
+/// out.
+void add_gradients(const at::Tensor& output, const at::Tensor& pull, const Tensors& leaves, Tensors& into);
+
 /// A trainable network: a graph, its parameters and spectral norm's buffers.
 class Network {
  public:

@@ -11,6 +11,7 @@
 
 #include "igebm/base/error.h"
 #include "igebm/base/random.h"
+#include "igebm/nn/conditions.h"
 
 namespace igebm::training {
 namespace {
@@ -27,12 +28,6 @@ bool is_number(const std::string& text, double& value) {
 }
 
 }  // namespace
-
-nn::Conditioning conditioning(const nn::Graph& graph) {
-  return {.classes = graph.classes + graph.condition_classes,
-          .conditions = graph.conditions - graph.condition_classes - graph.noise_features,
-          .noise_features = graph.noise_features};
-}
 
 Conditions conditions_of(const data::Dataset& data, const std::vector<std::string>& picked, std::uint64_t seed) {
   Conditions c;
@@ -78,7 +73,7 @@ Conditions conditions_from_json(const std::string& text) {
 }
 
 at::Tensor usual_labels(const nn::Graph& graph, const Conditions& conditions, std::int64_t count) {
-  const nn::Conditioning on = conditioning(graph);
+  const nn::Conditioning on = nn::conditioning(graph);
   if (on.classes > 0) return at::arange(count, at::kLong).remainder(on.classes);
   if (on.conditions == 0) return {};
   if (static_cast<std::int64_t>(conditions.names.size()) != on.conditions)
@@ -88,7 +83,7 @@ at::Tensor usual_labels(const nn::Graph& graph, const Conditions& conditions, st
 }
 
 at::Tensor zero_labels(const nn::Graph& graph, std::int64_t count) {
-  const nn::Conditioning on = conditioning(graph);
+  const nn::Conditioning on = nn::conditioning(graph);
   if (on.classes > 0) return at::zeros({count}, at::kLong);
   return on.conditions > 0 ? at::zeros({count, on.conditions}) : at::Tensor();
 }

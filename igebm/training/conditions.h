@@ -4,14 +4,11 @@
 #include <vector>
 
 #include "igebm/data/data.h"
-#include "igebm/nn/architectures.h"
+#include "igebm/nn/graph.h"
 
 /// Labels of samples: classes, or numbers that the data have. Rows of the latter are kept with a model, so that
 /// sampling needs no data.
 namespace igebm::training {
-
-/// What the network is conditional on, whether beside a noise level or not.
-nn::Conditioning conditioning(const nn::Graph& graph);
 
 /// The numbers that a network is conditional on.
 struct Conditions {

@@ -48,14 +48,11 @@ DenoisingScoreMatching::DenoisingScoreMatching(const DenoisingScoreMatchingOptio
 }
 
 Loss DenoisingScoreMatching::loss(const Step& step) {
-  const std::int64_t count = step.data.size(0), elements = step.data.numel() / count;
-  const auto first = static_cast<std::uint64_t>(step.step) * static_cast<std::uint64_t>(count);
+  const std::int64_t count = step.data.size(0);
   const NoiseScale& scale = options_.noise;
-  at::Tensor noise = at::empty(step.data.sizes()), sigma = at::empty({count}, at::kDouble);
+  at::Tensor sigma = at::empty({count}, at::kDouble);
   for (std::int64_t i = 0; i < count; ++i) {
-    const auto stream = first + static_cast<std::uint64_t>(i);
-    random_normal({step.seed, Purpose::score_noise, stream, 0},
-                  {noise.data_ptr<float>() + i * elements, static_cast<std::size_t>(elements)});
+    const std::uint64_t stream = step.first_stream() + static_cast<std::uint64_t>(i);
     const RandomPlace place{step.seed, Purpose::noise_level, stream, 0};
     const double share = options_.levels > 1 ? static_cast<double>(random_index(place, options_.levels)) /
                                                    static_cast<double>(options_.levels - 1)
@@ -63,7 +60,7 @@ Loss DenoisingScoreMatching::loss(const Step& step) {
     sigma.data_ptr<double>()[i] = scale.sigma_min * std::pow(scale.sigma_max / scale.sigma_min, share);
   }
   sigma = sigma.to(step.data.device());
-  noise = noise.to(step.data.options());
+  const at::Tensor noise = step.normals(Purpose::score_noise).to(step.data.options());
   const auto each = [&](const at::Tensor& numbers) { return column(numbers.to(step.data.options()), step.data); };
   const at::Tensor c = (sigma.square() + scale.sigma_data * scale.sigma_data).rsqrt();
   const Slope slope(step, each(c) * (step.data + each(sigma) * noise),

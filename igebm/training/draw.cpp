@@ -87,6 +87,15 @@ sampling::Chains draw(const Recipe& recipe, const Ensemble& ensemble, std::int64
   return sampling::Chains::join(parts);
 }
 
+at::Tensor energies_in_plane(const Ensemble& ensemble, double bound, c10::Device device) {
+  constexpr std::int64_t side = 400;
+  const at::Tensor axis = at::linspace(-bound, bound, side);
+  const at::Tensor points = at::stack({axis.repeat({side}), axis.flip(0).repeat_interleave(side)}, 1);
+  const at::Tensor labels = zero_labels(ensemble.graph, points.size(0));
+  const auto energy = ensemble.energy(labels.defined() ? labels.to(device) : labels, points.size(0));
+  return energy->energy(points.to(device)).reshape({side, side}).cpu();
+}
+
 void write_picture(const fs::path& path, const Recipe& recipe, const Ensemble& ensemble, std::int64_t count,
                    std::int64_t first_stream, double extent) {
   const at::NoGradGuard no_grad;
@@ -96,13 +105,7 @@ void write_picture(const fs::path& path, const Recipe& recipe, const Ensemble& e
     io::write_png(path, io::grid(to_unit(chains.x, recipe.data)));
   } else if (chains.x.dim() == 2 && chains.x.size(1) == 2) {
     const double bound = std::max(1.0, std::ceil(extent * 1.1));
-    const std::int64_t side = 400;
-    const at::Tensor axis = at::linspace(-bound, bound, side);
-    const at::Tensor points = at::stack({axis.repeat({side}), axis.flip(0).repeat_interleave(side)}, 1);
-    const c10::Device device = find_device(recipe.device);
-    const at::Tensor labels = zero_labels(ensemble.graph, points.size(0));
-    const auto energy = ensemble.energy(labels.defined() ? labels.to(device) : labels, points.size(0));
-    io::write_png(path, io::density(energy->energy(points.to(device)).reshape({side, side}).cpu(), chains.x, bound));
+    io::write_png(path, io::density(energies_in_plane(ensemble, bound, find_device(recipe.device)), chains.x, bound));
   }
 }
 

@@ -37,6 +37,9 @@ sampling::Chains draw(const Recipe& recipe, const Ensemble& ensemble, std::int64
                       const at::Tensor& labels, std::uint64_t seed, at::Tensor* energies,
                       const sampling::OnStep& on_step = {}, std::int64_t batch = 256);
 
+/// Energies on a square grid out to `bound` in the plane, (side, side) on the CPU, under labels of zero: a density's.
+at::Tensor energies_in_plane(const Ensemble& ensemble, double bound, c10::Device device);
+
 /// `count` of them as a PNG file at `path`, drawn with the recipe's seed: a grid of pictures, or for points in the
 /// plane the density exp(-E) out to about `extent` with samples on it (under labels of zero); nothing for other points.
 void write_picture(const std::filesystem::path& path, const Recipe& recipe, const Ensemble& ensemble,

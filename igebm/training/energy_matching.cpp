@@ -10,13 +10,9 @@ namespace igebm::training {
 
 Loss EnergyMatching::loss(const Step& step) {
   const std::int64_t count = step.data.size(0);
-  const auto first = static_cast<std::uint64_t>(step.step) * static_cast<std::uint64_t>(count);
-  at::Tensor noise = at::empty(step.data.sizes()), time = at::empty({count});
-  const std::int64_t elements = noise.numel() / count;
+  at::Tensor noise = step.normals(Purpose::flow_noise), time = at::empty({count});
   for (std::int64_t i = 0; i < count; ++i) {
-    const auto stream = first + static_cast<std::uint64_t>(i);
-    random_normal({step.seed, Purpose::flow_noise, stream, 0},
-                  {noise.data_ptr<float>() + i * elements, static_cast<std::size_t>(elements)});
+    const std::uint64_t stream = step.first_stream() + static_cast<std::uint64_t>(i);
     random_uniform({step.seed, Purpose::flow_time, stream, 0}, {time.data_ptr<float>() + i, 1});
   }
   time *= options_.time_end;

@@ -6,15 +6,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 
+#include "igebm/base/clock.h"
 #include "igebm/base/device.h"
 #include "igebm/base/error.h"
 
 namespace igebm::training {
 namespace {
-
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 template <class Work>
 double time_of(const Work& work) {
@@ -140,16 +138,10 @@ class Pictures {
 
 /// The density behind points in the plane, as a picture has it.
 double time_of_density(const Rehearsal& run, c10::Device device) {
-  const auto& graph = run.network().graph();
-  if (graph.input_shape != std::vector<std::int64_t>{2}) return 0;
+  if (run.network().graph().input_shape != std::vector<std::int64_t>{2}) return 0;
   const at::NoGradGuard no_grad;
-  const std::int64_t points = 400 * 400;
-  const at::Tensor labels = graph.some_labels(points);
-  return time_of([&] {
-    nn::evaluate(graph, run.network().effective_weights(), at::zeros({points, 2}, device),
-                 labels.defined() ? labels.to(device) : labels)
-        .cpu();
-  });
+  const Ensemble ensemble = run.averaged();
+  return time_of([&] { energies_in_plane(ensemble, 1, device); });
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "igebm/base/observer.h"
+#include "igebm/base/random.h"
 #include "igebm/engine/engine.h"
 #include "igebm/nn/network.h"
 
@@ -15,6 +16,11 @@ struct Step {
   at::Tensor labels;           ///< of the data, as the graph takes them beside a noise level, or undefined
   std::uint64_t seed;          ///< of this attempt
   std::int64_t step;           ///< since the training's start
+
+  /// The random stream of the batch's first record; the others' follow, and no step shares one.
+  std::uint64_t first_stream() const;
+  /// Standard normal numbers, one for each of `data`'s, float on the CPU.
+  at::Tensor normals(Purpose purpose) const;
 };
 
 struct Loss {

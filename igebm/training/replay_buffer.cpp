@@ -123,11 +123,8 @@ void ReplayBuffer::augment(const at::Tensor& x, const std::vector<std::int64_t>&
       if (u[7] >= a.share) continue;
       float* picture = x.data_ptr<float>() + i * elements;
       if (a.area < 1) data::random_resized_crop(picture, shape, a.area, place);
-      if (a.flip && u[0] < 0.5F) {
-        for (std::int64_t line = 0; line < elements; line += shape.width)
-          std::reverse(picture + line, picture + line + shape.width);
-      }
-      if (colours.brightness > 0 || colours.contrast > 0 || colours.saturation > 0) {
+      if (a.flip && u[0] < 0.5F) data::mirror(picture, shape);
+      if (colours.any()) {
         for (std::int64_t j = 0; j < elements; ++j) picture[j] = (picture[j] - low) / range;
         data::random_colour(picture, shape, 1, colours, place);
         for (std::int64_t j = 0; j < elements; ++j) picture[j] = low + picture[j] * range;

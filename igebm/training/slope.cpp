@@ -38,15 +38,7 @@ void Slope::pull(const at::Tensor& v, const at::Tensor& c, nn::Tensors& into) co
     step_.frozen.parameter_gradient(at::cat({x_ + shift, x_ - shift}), labels, at::cat({half, -half}), {}, into);
     return;
   }
-  std::vector<at::Tensor> inputs;
-  for (const auto& [_, w] : leaves_) inputs.push_back(w);
-  const auto gradients =
-      torch::autograd::grad({differentiable_}, inputs, {column(c, v) * v}, {}, false, /*allow_unused=*/true);
-  std::size_t i = 0;
-  for (const auto& [name, _] : leaves_) {
-    const at::Tensor& g = gradients[i++];
-    if (g.defined()) nn::add_to(into, name, g);
-  }
+  nn::add_gradients(differentiable_, column(c, v) * v, leaves_, into);
 }
 
 }  // namespace igebm::training

@@ -12,6 +12,7 @@
 #include "igebm/base/device.h"
 #include "igebm/base/error.h"
 #include "igebm/io/files.h"
+#include "igebm/nn/conditions.h"
 #include "igebm/training/draw.h"
 #include "igebm/training/record.h"
 
@@ -129,7 +130,7 @@ struct Trainer::State {
 
   /// The labels of a batch: classes, or the conditions that the network takes.
   at::Tensor labels_of(const data::Batch& batch) const {
-    const nn::Conditioning on = conditioning(network.graph());
+    const nn::Conditioning on = nn::conditioning(network.graph());
     if (on.classes > 0 || classifies()) return batch.labels.to(device);
     return on.conditions > 0 ? batch.conditions.index_select(1, columns).to(device) : at::Tensor();
   }

@@ -15,30 +15,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Two phases; checkpoints, pictures and figures at intervals that do not divide them.
+/// small(), with Langevin steps enough to reckon and figures at intervals that do not divide the phases.
 Recipe recipe() {
-  Recipe r;
-  r.data.name = "two-moons";
-  r.data.count = 500;
-  r.network = {.kind = "mlp", .labels = true, .mlp = {{16, 16}}};
-  r.phase_order = {"match", "refine"};
-  PhaseOptions match;
-  match.name = "match";
-  match.steps = 13;
-  match.batch = 16;
-  match.has_energy_matching = true;
-  PhaseOptions refine = match;
-  refine.name = "refine";
-  refine.steps = 20;
-  refine.has_contrastive_divergence = true;
-  refine.contrastive_divergence = {.weight = 0.1,
-                                   .steps = 50,
-                                   .langevin = {.step_size = 0.01, .noise = -1},
-                                   .flow = {3, "euler"},
-                                   .replay = {.size = 400}};
-  r.phases = {match, refine};
-  r.sampling = {.start = {"normal"}, .flow = {5, "heun"}, .steps = 5, .langevin = {.step_size = 0.01, .noise = -1}};
-  r.output = {.checkpoint_every = 5, .keep = 0, .samples_every = 10, .samples = 16};
+  Recipe r = small();
+  r.phases[1].contrastive_divergence.steps = 50;
+  r.phases[1].contrastive_divergence.replay = {.size = 400};
   r.evaluate = {.every = 4, .count = 20};
   return r;
 }

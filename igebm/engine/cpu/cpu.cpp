@@ -13,6 +13,7 @@
 #include <string_view>
 #include <utility>
 
+#include "igebm/base/clock.h"
 #include "igebm/base/error.h"
 #include "igebm/engine/cpu/parameters.h"
 #include "igebm/engine/graphs.h"
@@ -316,9 +317,9 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
           for (int repeat = 0; repeat < 4; ++repeat) {
             for (std::size_t w = 0; w < ways.size(); ++w) {
               std::swap(weights_.packed, packed[w]);
-              const double start = seconds();
+              const double start = now();
               worker.run(s, kernels_, weights_, all[w], 0, samples);
-              best[w] = std::min(best[w], seconds() - start);
+              best[w] = std::min(best[w], now() - start);
               std::swap(weights_.packed, packed[w]);
             }
           }
@@ -337,7 +338,7 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
       double best = 1e30;
       double spent = 0;
       for (int repeat = 0; repeat < 4 || spent < 0.02; ++repeat) {
-        const double start = seconds();
+        const double start = now();
 #pragma omp parallel for schedule(static, 1) num_threads(workers)
         for (int t = 0; t < workers; ++t) {
           const std::int64_t begin = std::min<std::int64_t>(count - tried.samples, std::int64_t{t} * tried.samples);
@@ -345,7 +346,7 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
                                                      labels.from(begin), tried.samples, e.data() + begin,
                                                      g.data() + begin * plan_.elements);
         }
-        const double taken = seconds() - start;
+        const double taken = now() - start;
         spent += taken;
         if (repeat > 0) best = std::min(best, taken / tried.samples);
       }

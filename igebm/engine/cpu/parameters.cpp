@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <tuple>
 
+#include "igebm/base/clock.h"
+
 namespace igebm::engine::cpu {
 
 ParameterPass::ParameterPass(Plan plan, const Plan& sampling, const Kernels& kernels)
@@ -63,7 +65,7 @@ double ParameterPass::pass(const float* x, const Labels& labels, std::int64_t co
   if (!workers_.empty() && workers_[0]->samples() != samples) workers_.clear();
   while (static_cast<int>(workers_.size()) < threads) workers_.push_back(std::make_unique<Worker>(plan_, samples));
   choices_.samples = samples;
-  const double start = seconds();
+  const double start = now();
 #pragma omp parallel for schedule(static, 1) num_threads(threads)
   for (int t = 0; t < threads; ++t) {
     const auto thread = static_cast<std::size_t>(t);
@@ -75,7 +77,7 @@ double ParameterPass::pass(const float* x, const Labels& labels, std::int64_t co
                             &pull);
     }
   }
-  return seconds() - start;
+  return now() - start;
 }
 
 void ParameterPass::collect(int threads, nn::Tensors& into) const {

@@ -1,9 +1,9 @@
 #include "igebm/engine/cpu/peak.h"
 
 #include <algorithm>
-#include <chrono>
 #include <vector>
 
+#include "igebm/base/clock.h"
 #include "igebm/engine/cpu/kernels.h"
 
 namespace igebm::engine::cpu {
@@ -12,9 +12,6 @@ namespace {
 constexpr int side = 14, lanes = 32, taps = 9, border = side + 2;
 
 double rate() {
-  const auto seconds = [] {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-  };
   struct alignas(64) Line {
     float values[lane_block];
   };
@@ -30,9 +27,9 @@ double rate() {
   double best = 0;
   for (int repeat = 0; repeat < 20; ++repeat) {
     constexpr int runs = 20;
-    const double start = seconds();
+    const double start = now();
     for (int i = 0; i < runs; ++i) kernels().direct(conv, extent, e);
-    best = std::max(best, 2.0 * taps * lanes * lanes * side * side * runs / (seconds() - start));
+    best = std::max(best, 2.0 * taps * lanes * lanes * side * side * runs / (now() - start));
   }
   return best;
 }

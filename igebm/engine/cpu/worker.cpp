@@ -4,9 +4,10 @@
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdlib>
 #include <new>
+
+#include "igebm/base/clock.h"
 
 namespace igebm::engine::cpu {
 namespace {
@@ -35,8 +36,6 @@ Memory allocate(std::size_t floats) {
   std::fill_n(p, floats, 0.0F);
   return Memory(p);
 }
-
-double seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 Gradients::Gradients(const Plan& plan) {
   for (const Convolution& c : plan.convolutions) convolutions.push_back(c.gradient ? nullptr : allocate(weights_of(c)));
@@ -108,10 +107,10 @@ void Worker::run(const Kernels& k, const Weights& w, const Choices& choices, con
   const auto all = [&](const std::vector<Step>& steps) {
     if (timed) {
       for (const Step& s : steps) {
-        const double start = seconds();
+        const double start = now();
         for (int n = 0; n < count; n += choices.chunk(s))
           run(s, k, w, choices, n, std::min(choices.chunk(s), count - n));
-        timed(s, seconds() - start);
+        timed(s, now() - start);
       }
       return;
     }

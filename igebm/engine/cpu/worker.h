@@ -22,8 +22,6 @@ using Memory = std::unique_ptr<float[], Free>;
 /// Aligned, zero.
 Memory allocate(std::size_t floats);
 
-double seconds();  ///< of a steady clock
-
 enum class Algorithm : std::uint8_t { direct, winograd, winograd_bf16 };
 using Algorithms = std::vector<Algorithm>;
 
