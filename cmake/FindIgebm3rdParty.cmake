@@ -1,6 +1,6 @@
 # The third-party parts beside LibTorch, all from the system's packages or from any prefix in CMAKE_PREFIX_PATH:
-# CLI11, toml++, nlohmann-json, stb (headers alone), fmt, zlib; optional: giflib, and libcurl with OpenSSL and libarchive
-# (downloads).
+# CLI11, toml++, nlohmann-json, stb, fmt (headers alone; fmt's code is in igebm/base/format.cpp), zlib; optional: giflib,
+# and libcurl with OpenSSL and libarchive (downloads).
 find_path(CLI11_INCLUDE_DIR CLI/CLI.hpp REQUIRED)
 find_path(TOMLPP_INCLUDE_DIR toml++/toml.h REQUIRED)
 find_path(NLOHMANN_JSON_INCLUDE_DIR nlohmann/json.hpp REQUIRED)
@@ -18,7 +18,6 @@ foreach(part CLI11 TOMLPP NLOHMANN_JSON STB FMT)
     target_include_directories(Igebm3rdParty::${part} SYSTEM INTERFACE ${${part}_INCLUDE_DIR})
   endif()
 endforeach()
-set_property(TARGET Igebm3rdParty::FMT PROPERTY INTERFACE_COMPILE_DEFINITIONS FMT_HEADER_ONLY=1)
 
 set(IGEBM_IO_LIBRARIES $<BUILD_INTERFACE:Igebm3rdParty::TOMLPP> $<BUILD_INTERFACE:Igebm3rdParty::NLOHMANN_JSON>
   $<BUILD_INTERFACE:Igebm3rdParty::STB> $<BUILD_INTERFACE:Igebm3rdParty::FMT> ZLIB::ZLIB)
