@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <filesystem>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "igebm/base/error.h"
@@ -230,7 +231,8 @@ void add_evaluate(CLI::App& app) {
       ->check(CLI::Range(std::int64_t{2}, std::int64_t{10000000}));
   command->add_option("--steps", a->steps, "Langevin steps (default: the recipe's)")
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{1000000}));
-  command->add_option("--seed", a->seed, "default: the recipe's")->check(CLI::NonNegativeNumber);
+  command->add_option("--seed", a->seed, "default: the recipe's")
+      ->check(CLI::Range(std::int64_t{0}, std::numeric_limits<std::int64_t>::max()));
   command->add_option("--against", a->against, "the split that samples are compared with: test or train")
       ->capture_default_str()
       ->check(CLI::IsMember({"test", "train"}));

@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <filesystem>
+#include <limits>
 
 #include "igebm/base/error.h"
 #include "igebm/io/npz.h"
@@ -108,10 +109,11 @@ void add_sample(CLI::App& app) {
       ->add_option("--steps", a->steps, "Langevin steps: fewer for a draft, more for quality (default: the recipe's)")
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{1000000}));
   command->add_option("--label", a->label, "of this class alone (default: all classes in turn)")
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1000000}));
   command->add_option("--condition", a->condition,
                       "NAME=VALUE,…, of a model of [network] conditions (default: those of training data in turn)");
-  command->add_option("--seed", a->seed, "default: the recipe's")->check(CLI::NonNegativeNumber);
+  command->add_option("--seed", a->seed, "default: the recipe's")
+      ->check(CLI::Range(std::int64_t{0}, std::numeric_limits<std::int64_t>::max()));
   command->add_option("--out", a->out, "FILE.png (a grid), FILE.npz (arrays) or FILE.gif (the sampling as it goes)")
       ->capture_default_str();
   command->add_flag("--best", a->best, "the checkpoint that the recipe's [evaluate] found best, instead of the newest");
