@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "igebm/base/observer.h"
 
@@ -21,6 +22,9 @@ void add_data(CLI::App& app);
 
 /// --weights average|network, of a run's checkpoint.
 void add_weights_option(CLI::App& command, std::string& weights);
+
+/// --set, and --engine, which is short for one of them, of a recipe that is read.
+void add_recipe_options(CLI::App& command, std::vector<std::string>& set);
 
 /// Progress with rate and time left: one line rewritten on a terminal, a plain line now and then otherwise.
 std::unique_ptr<Observer> make_console();

@@ -240,9 +240,7 @@ void add_evaluate(CLI::App& app) {
   command->add_option("--data-path", a->data_path, "its folder, where it is not in the usual one");
   command->add_flag("--best", a->best, "the checkpoint that the recipe's [evaluate] found best, instead of the newest");
   add_weights_option(*command, a->weights);
-  command->add_option("--set", a->set, "section.key=value, instead of the recipe's; may be given often")
-      ->take_all()
-      ->allow_extra_args(false);
+  add_recipe_options(*command, a->set);
   command->add_flag("--json", a->json, "print one JSON object");
   command->callback([a] { evaluate(*a); });
 }

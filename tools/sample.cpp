@@ -98,6 +98,18 @@ void add_weights_option(CLI::App& command, std::string& weights) {
       ->check(CLI::IsMember({"average", "network"}));
 }
 
+void add_recipe_options(CLI::App& command, std::vector<std::string>& set) {
+  command.add_option("--set", set, "section.key=value, instead of the recipe's; may be given often")
+      ->take_all()
+      ->allow_extra_args(false);
+  // After --set, which would overwrite what this adds.
+  command
+      .add_option_function<std::string>(
+          "--engine", [&set](const std::string& engine) { set.push_back("run.engine=" + engine); },
+          "fast (derived by hand) or reference (autograd): short for --set run.engine=…")
+      ->check(CLI::IsMember({"fast", "reference"}));
+}
+
 void add_sample(CLI::App& app) {
   auto* command = app.add_subcommand("sample", "draw samples from a trained model");
   auto a = std::make_shared<Arguments>();
@@ -122,9 +134,7 @@ void add_sample(CLI::App& app) {
       ->add_option("--ensemble", a->ensemble,
                    "take the steps with the newest checkpoints in turn, so many of them (default: the recipe's)")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{10000}));
-  command->add_option("--set", a->set, "section.key=value, instead of the recipe's; may be given often")
-      ->take_all()
-      ->allow_extra_args(false);
+  add_recipe_options(*command, a->set);
   command->callback([a] { sample(*a); });
 }
 

@@ -158,9 +158,7 @@ void add_train(CLI::App& app) {
   auto a = std::make_shared<Arguments>();
   command->add_option("RECIPE", a->recipe, "a recipe's .toml file");
   command->add_option("--out", a->out, "the run's folder (default: runs/<name of the recipe>)");
-  command->add_option("--set", a->set, "section.key=value, instead of the recipe's; may be given often")
-      ->take_all()
-      ->allow_extra_args(false);
+  add_recipe_options(*command, a->set);
   command->add_option("--resume", a->resume, "go on with this run, or from this checkpoint of it");
   command->add_flag(
       "--dry-run", a->dry_run,

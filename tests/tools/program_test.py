@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -253,6 +254,18 @@ class Program(unittest.TestCase):
         self.refused("did you mean \"steps\"", "train", self.recipe, "--dry-run", "--set", "phase.train.stepps=3")
         self.refused("--resume", "train", "--dry-run", "--resume", self.folder)
         self.refused("--dry-run", "train", self.recipe, "--json")
+
+    def test_the_engine_is_chosen_by_an_option(self):
+        for options, engine in (([], "cpu"), (["--engine", "reference"], "autograd"),
+                                (["--set", "run.engine=reference", "--engine", "fast"], "cpu")):
+            run = self.folder / "run"
+            done = igebm("train", self.recipe, "--out", run, "--set", "phase.train.steps=1", *options)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIn(f"engine: {engine}", done.stdout + done.stderr)
+            samples = igebm("sample", run, "--out", self.folder / "x.npz", "--count", "4", *options[-2:])
+            self.assertEqual(samples.returncode, 0, samples.stderr)
+            shutil.rmtree(run)
+        self.refused("{fast,reference}", "train", self.recipe, "--engine", "quick")
 
     def evaluated(self):
         """A run of pictures, and a classifier of them."""
