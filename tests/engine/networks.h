@@ -8,9 +8,11 @@
 #include <string>
 #include <vector>
 
+#include "igebm/nn/architectures.h"
 #include "igebm/nn/network.h"
 
-/// Networks made by hand or drawn at random, of operations that no builder puts together so, and what to run them on.
+/// Networks of the builders, and made by hand or drawn at random of operations that no builder puts together so; and
+/// what to run them on.
 namespace igebm::engine {
 
 /// A graph under construction, with the shapes of its values.
@@ -104,6 +106,64 @@ struct Named {
   std::string name;
   nn::Graph graph;
 };
+
+/// Every kind of network that the builders make, small.
+inline std::vector<Named> built_networks() {
+  using nn::MlpOptions, nn::ResidualOptions, nn::StridedOptions, nn::UNetOptions;
+  const auto residual_of = [](const std::string& blocks, std::int64_t stem, std::int64_t kernel,
+                              const std::string& act) {
+    ResidualOptions o;
+    o.blocks = blocks;
+    o.stem = stem;
+    o.stem_kernel = kernel;
+    o.activation = act;
+    return o;
+  };
+  UNetOptions small;
+  small.channels = {8, 24};
+  UNetOptions plain = small;
+  plain.groups = 0;
+  UNetOptions usual;
+  MlpOptions layers;
+  layers.widths = {40, 16, 3};
+  ResidualOptions attentive = residual_of("16d 24 32d", 16, 3, "silu");
+  attentive.attention = true;
+  attentive.dropout = 0.5;
+  UNetOptions deep;
+  deep.channels = {8, 16, 24};
+  deep.blocks = {2, 1, 2};
+  deep.patch = 1;
+  deep.attention = true;
+  deep.dropout = 0.1;
+  StridedOptions mnist, dsprites;
+  mnist.stem = 8;
+  mnist.channels = {8, 16, 24};
+  dsprites.stem = 8;
+  dsprites.channels = {8, 16, 16, 24};
+  dsprites.activation = "silu";
+  dsprites.label_planes = false;
+  return {
+      {"residual", residual(residual_of("32d 48", 32, 3, "leaky_relu"), {1, 28, 28})},
+      {"residual of odd widths, labels, SiLU",
+       residual(residual_of("20d 12 12d 36", 20, 3, "silu"), {3, 16, 20}, {.classes = 5})},
+      {"residual, strided stem, labels",
+       residual(residual_of("8 24d", 8, 4, "leaky_relu"), {1, 28, 28}, {.classes = 3})},
+      {"residual, wide", residual(residual_of("64d 128", 64, 3, "leaky_relu"), {3, 8, 8})},
+      {"unet", unet(small, {1, 28, 28})},
+      {"unet without norm, labels", unet(plain, {3, 16, 12}, {.classes = 4})},
+      {"unet as in the demo", unet(usual, {1, 28, 28})},
+      {"unet of three levels, attention, dropout, conditions", unet(deep, {3, 16, 16}, {.conditions = 5})},
+      {"unet of three levels, attention, a noise level, classes",
+       unet(deep, {1, 12, 20}, {.classes = 3, .noise_features = 8})},
+      {"residual, attention, dropout, labels, SiLU", residual(attentive, {3, 16, 12}, {.classes = 4})},
+      {"the paper's for 128 x 128", residual(residual_of("8d 8d 16d 24d 24d 24", 8, 3, "silu"), {3, 64, 64})},
+      {"the paper's for MNIST", strided(mnist, {1, 28, 28}, {.classes = 10})},
+      {"the paper's for MNIST, odd sizes", strided(mnist, {2, 27, 33}, {.conditions = 2})},
+      {"the paper's for dSprites", strided(dsprites, {1, 64, 64}, {.conditions = 3})},
+      {"mlp", mlp(layers, {2})},
+      {"mlp on pictures, labels", mlp(layers, {3, 5, 4}, {.classes = 6})},
+  };
+}
 
 inline std::vector<Named> handmade_networks() {
   using Op = nn::Op;
