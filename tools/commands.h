@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -22,6 +23,9 @@ void add_data(CLI::App& app);
 
 /// --weights average|network, of a run's checkpoint.
 void add_weights_option(CLI::App& command, std::string& weights);
+
+/// --seed, from 0; `otherwise` says in the help what holds without it.
+void add_seed_option(CLI::App& command, std::int64_t& seed, const std::string& otherwise);
 
 /// --set, and --engine, which is short for one of them, of a recipe that is read.
 void add_recipe_options(CLI::App& command, std::vector<std::string>& set);

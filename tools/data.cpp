@@ -8,7 +8,6 @@
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <filesystem>
-#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "igebm/base/error.h"
@@ -182,9 +181,7 @@ void add_data(CLI::App& app) {
   show_command->add_option("--count", s->count, "pictures drawn")
       ->capture_default_str()
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{10000}));
-  show_command->add_option("--seed", s->seed, "")
-      ->capture_default_str()
-      ->check(CLI::Range(std::int64_t{0}, std::numeric_limits<std::int64_t>::max()));
+  add_seed_option(*show_command, s->seed, "0");
   show_command->add_option("--set", s->set, "data.key=value, as in a recipe; may be given often")
       ->take_all()
       ->allow_extra_args(false);

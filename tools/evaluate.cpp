@@ -5,7 +5,6 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <filesystem>
-#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "igebm/base/error.h"
@@ -231,8 +230,7 @@ void add_evaluate(CLI::App& app) {
       ->check(CLI::Range(std::int64_t{2}, std::int64_t{10000000}));
   command->add_option("--steps", a->steps, "Langevin steps (default: the recipe's)")
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{1000000}));
-  command->add_option("--seed", a->seed, "default: the recipe's")
-      ->check(CLI::Range(std::int64_t{0}, std::numeric_limits<std::int64_t>::max()));
+  add_seed_option(*command, a->seed, "the recipe's");
   command->add_option("--against", a->against, "the split that samples are compared with: test or train")
       ->capture_default_str()
       ->check(CLI::IsMember({"test", "train"}));

@@ -98,6 +98,11 @@ void add_weights_option(CLI::App& command, std::string& weights) {
       ->check(CLI::IsMember({"average", "network"}));
 }
 
+void add_seed_option(CLI::App& command, std::int64_t& seed, const std::string& otherwise) {
+  command.add_option("--seed", seed, "default: " + otherwise)
+      ->check(CLI::Range(std::int64_t{0}, std::numeric_limits<std::int64_t>::max()));
+}
+
 void add_recipe_options(CLI::App& command, std::vector<std::string>& set) {
   command.add_option("--set", set, "section.key=value, instead of the recipe's; may be given often")
       ->take_all()
@@ -124,8 +129,7 @@ void add_sample(CLI::App& app) {
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{1000000}));
   command->add_option("--condition", a->condition,
                       "NAME=VALUE,…, of a model of [network] conditions (default: those of training data in turn)");
-  command->add_option("--seed", a->seed, "default: the recipe's")
-      ->check(CLI::Range(std::int64_t{0}, std::numeric_limits<std::int64_t>::max()));
+  add_seed_option(*command, a->seed, "the recipe's");
   command->add_option("--out", a->out, "FILE.png (a grid), FILE.npz (arrays) or FILE.gif (the sampling as it goes)")
       ->capture_default_str();
   command->add_flag("--best", a->best, "the checkpoint that the recipe's [evaluate] found best, instead of the newest");

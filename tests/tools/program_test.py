@@ -262,8 +262,7 @@ class Program(unittest.TestCase):
             done = igebm("train", self.recipe, "--out", run, "--set", "phase.train.steps=1", *options)
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertIn(f"engine: {engine}", done.stdout + done.stderr)
-            samples = igebm("sample", run, "--out", self.folder / "x.npz", "--count", "4", *options[-2:])
-            self.assertEqual(samples.returncode, 0, samples.stderr)
+            self.works("sample", run, "--out", self.folder / "x.npz", "--count", "4", *options)
             shutil.rmtree(run)
         self.refused("{fast,reference}", "train", self.recipe, "--engine", "quick")
 
