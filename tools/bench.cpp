@@ -206,7 +206,7 @@ void langevin(const LangevinArguments& a) {
   if (!costs.empty()) fmt::print("{:9.1f} on one thread\n", total * 1e6);
 }
 
-struct TrainArguments {
+struct StepArguments {
   std::string recipe;
   std::vector<std::string> set;
   std::int64_t steps = 20;
@@ -222,7 +222,7 @@ class Clock : public Observer {
   std::map<std::string, std::vector<double>> ends;
 };
 
-void train(const TrainArguments& a) {
+void train(const StepArguments& a) {
   auto recipe = training::read_recipe(a.recipe, a.set);
   for (auto& phase : recipe.phases) phase.steps = a.steps;
   recipe.output = {.checkpoint_every = 1 << 30, .samples_every = 0};
@@ -279,7 +279,7 @@ void add_bench(CLI::App& app) {
     c->callback([a] { langevin(*a); });
   }
   auto* c = command->add_subcommand("train", "seconds a training step of each phase of a recipe");
-  auto a = std::make_shared<TrainArguments>();
+  auto a = std::make_shared<StepArguments>();
   c->add_option("RECIPE", a->recipe, "a recipe's .toml file")->required();
   c->add_option("--steps", a->steps, "of each phase")
       ->capture_default_str()

@@ -19,7 +19,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct Arguments {
+struct EvaluateArguments {
   std::string what, features, data, data_path, against = "test", weights = "average";
   std::vector<std::string> metrics = {"frechet"}, set;
   std::int64_t count = 1000, steps = -1, seed = -1;
@@ -35,7 +35,7 @@ struct Samples {
 };
 
 /// Ready samples: `images` or `points` of an npz file.
-Samples read_samples(const Arguments& a) {
+Samples read_samples(const EvaluateArguments& a) {
   if (a.data.empty()) throw UserError(fmt::format("evaluate: {}: expected --data NAME, what it imitates", a.what));
   Samples s;
   s.data.name = a.data;
@@ -61,7 +61,7 @@ Samples read_samples(const Arguments& a) {
   return s;
 }
 
-Samples draw_samples(const Arguments& a, training::Recipe recipe, const std::vector<training::Model>& models,
+Samples draw_samples(const EvaluateArguments& a, training::Recipe recipe, const std::vector<training::Model>& models,
                      const fs::path& run, Observer& observer) {
   if (a.steps >= 0) recipe.sampling.steps = a.steps;
   const training::Model& model = models.back();
@@ -122,7 +122,7 @@ void print_figures(const evaluation::Quality& q, const evaluation::Quality& real
 }
 
 /// A classifier's run: how often it is right.
-void evaluate_classifier(const Arguments& a, const training::Recipe& recipe) {
+void evaluate_classifier(const EvaluateArguments& a, const training::Recipe& recipe) {
   const auto set = data::load(recipe.data, a.against == "test" ? data::Split::test : data::Split::train,
                               static_cast<std::uint64_t>(recipe.seed));
   const double share =
@@ -138,7 +138,7 @@ void evaluate_classifier(const Arguments& a, const training::Recipe& recipe) {
   }
 }
 
-void evaluate(const Arguments& a) {
+void evaluate(const EvaluateArguments& a) {
   const at::NoGradGuard no_grad;
   const auto console = a.json ? std::make_unique<Observer>() : make_console();
   catch_interrupts();
@@ -215,7 +215,7 @@ void evaluate(const Arguments& a) {
 void add_evaluate(CLI::App& app) {
   auto* command =
       app.add_subcommand("evaluate", "measure the quality of samples, beside that of as many real pictures");
-  auto a = std::make_shared<Arguments>();
+  auto a = std::make_shared<EvaluateArguments>();
   command->add_option("RUN", a->what, "a run's folder, one of its checkpoints, or SAMPLES.npz with --data")->required();
   command->add_option("--metric", a->metrics, "frechet, kid or inception; may be given often")
       ->capture_default_str()

@@ -17,7 +17,7 @@
 namespace igebm::tools {
 namespace {
 
-struct Arguments {
+struct SampleArguments {
   std::string run, out = "samples.png";
   std::string weights = "average", condition;
   std::int64_t count = 100, steps = -1, label = -1, seed = -1, ensemble = -1;
@@ -25,7 +25,7 @@ struct Arguments {
   std::vector<std::string> set;
 };
 
-void sample(const Arguments& a) {
+void sample(const SampleArguments& a) {
   namespace fs = std::filesystem;
   const std::string ending = fs::path(a.out).extension();
   if (ending != ".png" && ending != ".npz" && ending != ".gif")
@@ -117,7 +117,7 @@ void add_recipe_options(CLI::App& command, std::vector<std::string>& set) {
 
 void add_sample(CLI::App& app) {
   auto* command = app.add_subcommand("sample", "draw samples from a trained model");
-  auto a = std::make_shared<Arguments>();
+  auto a = std::make_shared<SampleArguments>();
   command->add_option("RUN", a->run, "a run's folder, or one of its checkpoints")->required();
   command->add_option("--count", a->count, "how many")
       ->capture_default_str()

@@ -14,7 +14,7 @@
 namespace igebm::tools {
 namespace {
 
-struct Arguments {
+struct TrainArguments {
   std::string recipe, out, resume;
   std::vector<std::string> set;
   bool dry_run = false, json = false;
@@ -110,7 +110,7 @@ void print_text(const training::Estimate& e) {
              size(e.disk_bytes), size(e.checkpoint_bytes));
 }
 
-void dry_run(const Arguments& a) {
+void dry_run(const TrainArguments& a) {
   if (!a.resume.empty()) throw UserError("train: --dry-run goes with a RECIPE, not with --resume");
   const auto recipe = training::read_recipe(a.recipe, a.set);
   Observer silent;
@@ -120,7 +120,7 @@ void dry_run(const Arguments& a) {
   print_text(estimate);
 }
 
-void train(const Arguments& a) {
+void train(const TrainArguments& a) {
   if (a.recipe.empty() == a.resume.empty()) throw UserError("train: expected either a RECIPE or --resume RUN");
   if (!a.resume.empty() && !a.out.empty())
     throw UserError("train: --out goes with a RECIPE; --resume goes on in its own folder");
@@ -155,7 +155,7 @@ void train(const Arguments& a) {
 
 void add_train(CLI::App& app) {
   auto* command = app.add_subcommand("train", "train a recipe, or go on with a run");
-  auto a = std::make_shared<Arguments>();
+  auto a = std::make_shared<TrainArguments>();
   command->add_option("RECIPE", a->recipe, "a recipe's .toml file");
   command->add_option("--out", a->out, "the run's folder (default: runs/<name of the recipe>)");
   add_recipe_options(*command, a->set);
