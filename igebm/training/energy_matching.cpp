@@ -16,7 +16,10 @@ Loss EnergyMatching::loss(const Step& step) {
     random_uniform({step.seed, Purpose::flow_time, stream, 0}, {time.data_ptr<float>() + i, 1});
   }
   time *= options_.time_end;
-  if (options_.transport) noise = noise.index_select(0, pair_by_transport(noise, step.data.to(c10::kCPU, at::kFloat)));
+  if (options_.transport) {
+    const at::Tensor labels = step.labels.defined() ? step.labels.cpu() : at::Tensor();
+    noise = noise.index_select(0, pair_by_transport(noise, step.data.to(c10::kCPU, at::kFloat), labels));
+  }
   noise = noise.to(step.data.options());
   time = time.to(step.data.options());
 

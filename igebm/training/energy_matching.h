@@ -15,7 +15,7 @@ struct EnergyMatchingOptions {
   double weight = 1;
   double time_end = 1;     ///< in (0, 1]
   double equilibrium = 1;  ///< in [0, 1], where c begins to fall; 1: never
-  bool transport = true;   ///< pair noise and data by optimal transport, else at random
+  bool transport = true;   ///< pair noise with data of equal labels by optimal transport, else at random
 };
 
 class EnergyMatching : public Objective {

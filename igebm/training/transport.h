@@ -12,7 +12,10 @@ namespace igebm::training {
 std::vector<std::int64_t> assign(const std::vector<double>& cost, std::int64_t n);
 
 /// Minibatch optimal transport (Pooladian et al. 2023; Tong et al. 2024): the permutation of noise (N, ...) that
-/// pairs it with data (N, ...) at least total squared distance. Returns indices (N) int64 into noise.
-at::Tensor pair_by_transport(const at::Tensor& noise, const at::Tensor& data);
+/// pairs it with data (N, ...) at least total squared distance. With labels, classes (N) or rows (N, F), noise is moved
+/// among data of equal labels only: otherwise noise would tell of the label that it is paired with, and samples, whose
+/// noise does not, would start where that label was never trained (Cheng & Schwing 2025). Returns indices (N) int64
+/// into noise.
+at::Tensor pair_by_transport(const at::Tensor& noise, const at::Tensor& data, const at::Tensor& labels = {});
 
 }  // namespace igebm::training

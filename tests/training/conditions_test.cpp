@@ -119,7 +119,6 @@ TEST_F(ConditionalRun, SamplesFollowTheirConditions) {
   recipe.phases = {recipe.phases[0]};
   recipe.phases[0].steps = 600;
   recipe.phases[0].batch = 128;
-  recipe.phases[0].energy_matching.transport = false;  // which pairs noise with data whatever their conditions
   recipe.phases[0].optimizer = {.learning_rate = 5e-3, .beta1 = 0.9, .clip = "norm"};
   recipe.sampling = {.start = {"normal"}, .flow = {20, "euler"}, .steps = 0};
   EXPECT_TRUE(Trainer::begin(recipe, folder / "run", silent).train({}));

@@ -46,6 +46,25 @@ TEST(Transport, FindsShuffledPairsAgain) {
   EXPECT_TRUE(at::equal(order.index_select(0, pair_by_transport(noise, data)), at::arange(64)));
 }
 
+// Across labels the nearest noise is another label's here; it is only to be had within them.
+TEST(Transport, MovesNoiseAmongEqualLabelsOnly) {
+  at::manual_seed(3);
+  const std::int64_t n = 60;
+  const at::Tensor classes = at::randint(0, 4, {n}, at::kLong), data = at::randn({n, 5});
+  const at::Tensor rows = at::stack({classes.to(at::kFloat), at::zeros({n})}, 1);
+  const at::Tensor noise = data.index_select(0, at::randperm(n)) + 0.01 * at::randn({n, 5});
+  const at::Tensor pairs = pair_by_transport(noise, data, classes);
+  EXPECT_TRUE(at::equal(classes.index_select(0, pairs), classes));
+  EXPECT_TRUE(at::equal(std::get<0>(pairs.sort()), at::arange(n)));
+  EXPECT_TRUE(at::equal(pair_by_transport(noise, data, rows), pairs));
+  for (std::int64_t k = 0; k < 4; ++k) {  // the best within each label
+    const at::Tensor of = classes.eq(k).nonzero().squeeze(1), got = pairs.index_select(0, of);
+    const at::Tensor best = of.index_select(0, pair_by_transport(noise.index_select(0, of), data.index_select(0, of)));
+    EXPECT_TRUE(at::equal(got, best));
+  }
+  EXPECT_FALSE(at::equal(pair_by_transport(noise, data), pairs));
+}
+
 // Adam against its own formulas, one parameter by hand.
 TEST(Adam, StepsAsPublished) {
   nn::Tensors parameters = {{"a", at::tensor({1.0F, 2.0F})}, {"b", at::tensor({3.0F})}};
