@@ -28,7 +28,8 @@ struct EvaluateArguments {
 
 /// Samples and where they are from.
 struct Samples {
-  at::Tensor x;  ///< pictures float (N, C, H, W) in [0, 1], or points float (N, D)
+  at::Tensor x;       ///< pictures float (N, C, H, W) in [0, 1], or points float (N, D)
+  at::Tensor labels;  ///< the classes that they were asked to be, (N) int64, or undefined
   std::string from;
   data::Options data;
   std::uint64_t seed = 0, data_seed = 0;
@@ -57,6 +58,10 @@ Samples read_samples(const EvaluateArguments& a) {
   if (pictures && (s.x.min().item<double>() < 0 || s.x.max().item<double>() > 1))
     throw UserError(fmt::format("{}: images: expected values in [0, 1], got {:.3g} to {:.3g}", a.what,
                                 s.x.min().item<double>(), s.x.max().item<double>()));
+  const auto labels = arrays.find("labels");
+  if (labels != arrays.end() && labels->second.dim() == 1 && labels->second.size(0) == s.x.size(0) &&
+      !labels->second.is_floating_point())
+    s.labels = labels->second.to(at::kLong);
   s.from = a.what;
   return s;
 }
@@ -80,6 +85,7 @@ Samples draw_samples(const EvaluateArguments& a, training::Recipe recipe, const 
   const auto chains =
       training::draw(recipe, ensemble, a.count, std::int64_t{1} << 41, {}, s.seed, nullptr, on_step, batch);
   s.x = chains.x.dim() == 4 ? training::to_unit(chains.x, recipe.data) : chains.x;
+  if (model.graph.classes > 0) s.labels = chains.labels;
   const auto step = model.metadata.find("step");
   s.from = fmt::format("{} (step {}, {}{}; {}, seed {})", a.what, step == model.metadata.end() ? "?" : step->second,
                        a.weights == "network" ? "weights as trained" : "average of weights",
@@ -184,12 +190,18 @@ void evaluate(const EvaluateArguments& a) {
   };
   const evaluation::QualityOptions options = {.metrics = a.metrics, .seed = samples.seed};
   const auto against = extract("features of the data", reference.all());
-  const auto quality = evaluation::measure(extract("features of samples", samples.x), against, options);
-  const auto floor = evaluation::measure(extract("features of real pictures", others.take(chosen)), against, options);
+  const auto of_samples = extract("features of samples", samples.x);
+  const auto of_real = extract("features of real pictures", others.take(chosen));
+  const auto quality = evaluation::measure(of_samples, against, options);
+  const auto floor = evaluation::measure(of_real, against, options);
+  const bool classify = against.probabilities.defined() && against.probabilities.size(1) == reference.classes;
   const std::string known =
-      against.probabilities.defined() && against.probabilities.size(1) == reference.classes
-          ? fmt::format(", which tell {:.1f} % of these right", 100 * right_share(against, reference.labels))
-          : "";
+      classify ? fmt::format(", which tell {:.1f} % of these right", 100 * right_share(against, reference.labels)) : "";
+  std::optional<double> samples_right, real_right;
+  if (classify && samples.labels.defined()) {
+    samples_right = right_share(of_samples, samples.labels);
+    real_right = right_share(of_real, others.labels.index_select(0, chosen));
+  }
   if (a.json) {
     nlohmann::ordered_json json = {{"samples", samples.from},
                                    {"data", samples.data.name},
@@ -200,13 +212,16 @@ void evaluate(const EvaluateArguments& a) {
                                    {"quality", to_json(quality)},
                                    {"real", to_json(floor)},
                                    {"warnings", quality.warnings}};
-    if (!known.empty()) json["features_accuracy"] = right_share(against, reference.labels);
+    if (classify) json["features_accuracy"] = right_share(against, reference.labels);
+    if (samples_right) json["quality"]["labels_right"] = *samples_right, json["real"]["labels_right"] = *real_right;
     fmt::print("{}\n", json.dump());
     return;
   }
   fmt::print("samples: {}\nagainst: {} {} {} of {}\nfeatures: {}{}\n", samples.from, reference.size(), a.against,
              samples.x.dim() == 4 ? "pictures" : "points", samples.data.name, features->description(), known);
   print_figures(quality, floor, reference.class_names);
+  if (samples_right)
+    fmt::print("{:<18}{:>20.1f} %{:>20.1f} %\n", "label right", 100 * *samples_right, 100 * *real_right);
   for (const auto& warning : quality.warnings) fmt::print("warning: {}\n", warning);
 }
 

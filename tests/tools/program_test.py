@@ -12,6 +12,8 @@ import tempfile
 import time
 import unittest
 
+import numpy
+
 PROGRAM = sys.argv.pop(1)
 RECIPE = """
 [data]
@@ -296,8 +298,14 @@ class Program(unittest.TestCase):
         self.works("sample", run, "--count", 12, "--steps", 1, "--out", samples)
         weights = classifier / "checkpoints/000020/average.safetensors"
         file = json.loads(self.works("evaluate", samples, "--data", "mnist", "--data-path", self.folder, "--features", weights, *metrics, "--json"))
-        for figure in ("frechet", "kid", "inception", "class_shares"):
+        for figure in ("frechet", "kid", "inception", "class_shares", "labels_right"):
             self.assertEqual(file["quality"][figure], told["quality"][figure], figure)
+        # Samples that are the test pictures have their labels as often as the features tell those right.
+        pictures = numpy.frombuffer(bytes(range(256)) * 5, numpy.uint8).reshape(20, 1, 8, 8)
+        numpy.savez(self.folder / "pictures.npz", images=pictures, labels=numpy.arange(20) % 10)
+        told = json.loads(self.works("evaluate", self.folder / "pictures.npz", "--data", "mnist", "--data-path", self.folder,
+                                     "--features", weights, "--json"))
+        self.assertEqual(told["quality"]["labels_right"], accuracy)
         self.assertNotEqual(json.loads(self.works(*arguments, "--seed", 5, "--json"))["quality"]["frechet"], told["quality"]["frechet"])
         self.assertIn("lacks full rank", self.works("evaluate", run, "--features", classifier, "--count", 3, "--steps", 1))
         self.assertIn("20 train pictures", self.works(*arguments, "--against", "train"))
