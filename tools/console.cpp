@@ -33,7 +33,7 @@ class Console : public Observer {
 
   void progress(std::string_view stage, std::int64_t done, std::int64_t total) override {
     const auto now = Clock::now();
-    if (first_done_ < 0 || done < last_done_) first_done_ = done - 1, start_ = now;
+    if (stage != stage_ || done < last_done_) stage_ = stage, first_done_ = done - 1, start_ = now;
     last_done_ = done;
     const double since = seconds(now, shown_);
     if (done < total && since < (terminal_ ? 0.2 : 10)) return;
@@ -73,8 +73,8 @@ class Console : public Observer {
   const bool terminal_ = isatty(STDOUT_FILENO) != 0;
   bool shown_line_ = false;
   Clock::time_point start_ = Clock::now(), shown_ = start_;
-  std::int64_t first_done_ = -1, last_done_ = -1;
-  std::string figures_;
+  std::int64_t first_done_ = 0, last_done_ = 0;
+  std::string stage_, figures_;
 };
 
 }  // namespace

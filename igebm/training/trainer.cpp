@@ -434,10 +434,10 @@ bool Trainer::train(const std::function<bool()>& stop) {
       s.roll_back(trouble);
       continue;
     }
-    s.observer.progress(place(s.recipe, s.step - 1).first < s.recipe.phases.size()
-                            ? s.recipe.phases[place(s.recipe, s.step - 1).first].name
-                            : "",
-                        s.step, total);
+    // To the phase's end: other phases' steps take other times.
+    const auto [index, within] = place(s.recipe, s.step - 1);
+    const PhaseOptions& phase = s.recipe.phases[index];
+    s.observer.progress(phase.name, s.step, s.step - 1 - within + phase.steps);
     if (s.recipe.output.samples_every > 0 && s.step % s.recipe.output.samples_every == 0 && !s.classifies()) {
       s.picture(s.run / "samples" / fmt::format("{:06}.png", s.step), s.recipe.output.samples);
     }

@@ -112,6 +112,25 @@ TEST_F(Training, OnADeviceAndOnTheCpuInTurn) {
   EXPECT_TRUE(fs::exists(folder / "samples.png"));
 }
 
+// Phases take different times, so that each is told of alone: "match: step 3 of 13", then "refine: step 14 of 33".
+TEST_F(Training, ProgressIsThatOfThePhase) {
+  struct : Observer {
+    std::vector<std::tuple<std::string, std::int64_t, std::int64_t>> told;
+    void progress(std::string_view stage, std::int64_t done, std::int64_t total) override {
+      told.emplace_back(stage, done, total);
+    }
+  } observer;
+  const Recipe recipe = small();
+  Trainer::begin(recipe, folder, observer).train({});
+  const std::int64_t first = recipe.phases[0].steps, all = recipe.total_steps();
+  ASSERT_EQ(static_cast<std::int64_t>(observer.told.size()), all);
+  for (std::int64_t step = 1; step <= all; ++step) {
+    const bool in_first = step <= first;
+    const auto expected = std::tuple(recipe.phases[in_first ? 0 : 1].name, step, in_first ? first : all);
+    EXPECT_EQ(observer.told[static_cast<std::size_t>(step - 1)], expected);
+  }
+}
+
 TEST_F(Training, AFinishedRunSaysSoAndStays) {
   Trainer::begin(small(), folder, silent).train({});
   const auto before = contents(folder);
