@@ -1,7 +1,7 @@
 #pragma once
 
 #include "igebm/evaluation/features.h"
-#include "igebm/training/trainer.h"
+#include "igebm/training/judge.h"
 
 namespace igebm::evaluation {
 

@@ -10,6 +10,7 @@
 #include "igebm/base/clock.h"
 #include "igebm/base/device.h"
 #include "igebm/base/error.h"
+#include "igebm/training/rehearsal.h"
 
 namespace igebm::training {
 namespace {

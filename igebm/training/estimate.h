@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "igebm/training/trainer.h"
+#include "igebm/training/judge.h"
 
 /// What a recipe's run would take, found out by doing a little of everything that it does, in memory.
 namespace igebm::training {

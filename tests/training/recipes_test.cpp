@@ -46,6 +46,7 @@ TEST(Recipes, BuildTheirNetworks) {
     data::Dataset data;
     if (recipe.data.name.starts_with("dsprites")) {
       data::Options drawn{.name = "dsprites-drawn", .count = 2};
+      drawn.size = recipe.data.size;
       data = data::load(drawn, data::Split::train, 0);
       EXPECT_EQ(data.shape(), set.shape);
     }

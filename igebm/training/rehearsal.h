@@ -1,0 +1,45 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "igebm/base/observer.h"
+#include "igebm/data/data.h"
+#include "igebm/training/draw.h"
+#include "igebm/training/judge.h"
+
+namespace igebm::training {
+
+struct State;
+
+/// The parts of a recipe's run in memory, for whoever measures them (estimate.h). Nothing is written.
+class Rehearsal {
+ public:
+  /// Everything that a run makes before its first step.
+  explicit Rehearsal(const Recipe& recipe, const MakeJudge& make_judge = {});
+  ~Rehearsal();
+
+  /// To the beginning of `phase`, with the network as it was made; replayed chains are all on their way, as they are
+  /// once a phase has gone on for a while.
+  void enter(const PhaseOptions& phase);
+  /// One parameter step. Returns why a run would undo it, or nothing.
+  std::string step();
+  /// What a classifier's run does at each checkpoint.
+  void classify_validation();
+  /// What samples are drawn from, as a run prepares it for each picture.
+  Ensemble averaged() const;
+
+  const nn::Network& network() const;
+  const data::Batches& data() const;
+  const Judge& judge() const;  ///< empty unless the recipe evaluates
+  std::string engine() const;
+  std::int64_t buffer_bytes() const;      ///< of replay buffers
+  std::int64_t checkpoint_bytes() const;  ///< of one saved now
+
+ private:
+  Observer silent_;
+  std::unique_ptr<State> state_;
+  nn::Tensors start_;
+};
+
+}  // namespace igebm::training

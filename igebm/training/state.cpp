@@ -1,0 +1,297 @@
+#include "igebm/training/state.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
+#include <fmt/format.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "igebm/base/device.h"
+#include "igebm/base/error.h"
+#include "igebm/io/files.h"
+#include "igebm/nn/conditions.h"
+
+namespace igebm::training {
+namespace {
+
+namespace fs = std::filesystem;
+constexpr std::int64_t picture_streams = std::int64_t{1} << 40;  // far from the training's chains
+constexpr std::int64_t quality_streams = std::int64_t{3} << 40;
+
+/// Pictures held out are not mirrored.
+data::Options as_they_are(data::Options options) {
+  options.flip = false;
+  return options;
+}
+
+nn::Network on_device(nn::Network network, c10::Device device) {
+  for (auto& [_, p] : network.parameters()) p = p.detach().to(device).set_requires_grad(true);
+  for (auto& [_, b] : network.buffers()) b = b.to(device);
+  return network;
+}
+
+}  // namespace
+
+State::State(const Recipe& r, fs::path folder, Observer& o, const data::Dataset& train, const data::Dataset& held_out)
+    : recipe(r),
+      run(std::move(folder)),
+      observer(o),
+      data(train, r.data, seed()),
+      validation(held_out, as_they_are(r.data), seed()),
+      conditions(conditions_of(train, r.network.conditions, seed())),
+      columns(at::tensor(train.condition_columns(r.network.conditions), at::kLong)),
+      device(find_device(r.device)),
+      network(
+          on_device(nn::Network(build_graph(r.network, data.shape(), train.classes, columns.size(0)), seed()), device)),
+      adam(network.parameters()),
+      average(network.parameters()) {
+  at::NoGradGuard no_grad;
+  frozen = engine::prepare(network.graph(), network.effective_weights(), engine_options(r, run));
+}
+
+std::pair<std::size_t, std::int64_t> State::place(std::int64_t at_step) const {
+  std::size_t index = 0;
+  while (index + 1 < recipe.phases.size() && at_step >= recipe.phases[index].steps)
+    at_step -= recipe.phases[index++].steps;
+  return {index, at_step};
+}
+
+void State::enter_phase() {
+  const PhaseOptions& p = phase();
+  if (step > 0 && p.from_average) {
+    const at::NoGradGuard no_grad;
+    for (auto& [name, t] : network.parameters()) t.copy_(average.weights().at(name));
+  }
+  adam = Adam(network.parameters());
+  average = Average(network.parameters());
+  objectives = make_objectives(phase(), network.graph());
+  std::string text;
+  for (const auto& [name, _] : objectives) text += (text.empty() ? "" : " and ") + name;
+  std::replace(text.begin(), text.end(), '_', ' ');
+  observer.message(fmt::format("phase {}: {} steps of {}", p.name, p.steps, text));
+}
+
+void State::choose_algorithms() {
+  if (classifies()) return;
+  const std::int64_t count = phase().batch;
+  const at::Tensor labels = network.graph().some_labels(count);
+  const auto chains = sampling::start_chains(recipe.sampling.start, data.shape(), count, 0, labels, seed()).to(device);
+  frozen->given(chains.labels)->energy_and_gradient(chains.x);
+  if (frozen->derives_parameters()) {
+    nn::Tensors unused;
+    const at::Tensor both = labels.defined() ? at::cat({chains.labels, chains.labels}) : labels;
+    frozen->parameter_gradient(at::cat({chains.x, chains.x}), both, at::ones({2 * count}, device), {}, unused);
+  }
+  if (!frozen->choices().empty() && !run.empty()) {
+    io::write_atomically(run / "engine.json", frozen->choices() + "\n");
+  }
+  observer.message("engine: " + frozen->description());
+}
+
+std::shared_ptr<engine::Prepared> State::prepare(const nn::Tensors& weights) const {
+  engine::Options options = engine_options(recipe, run);
+  options.choices = frozen->choices();
+  return engine::prepare(network.graph(), weights, options);
+}
+
+at::Tensor State::labels_of(const data::Batch& batch) const {
+  const nn::Conditioning on = nn::conditioning(network.graph());
+  if (on.classes > 0 || classifies()) return batch.labels.to(device);
+  return on.conditions > 0 ? batch.conditions.index_select(1, columns).to(device) : at::Tensor();
+}
+
+Ensemble State::averaged() const {
+  return {network.graph(),
+          {prepare(network.effective_weights(average.weights()))},
+          conditions,
+          phase().denoising_score_matching.noise};
+}
+
+Checkpoint State::checkpoint(bool regular) {
+  Checkpoint c;
+  c.step = step;
+  c.regular = regular;
+  c.rollbacks = rollbacks;
+  if (record) c.metrics_bytes = record->bytes();
+  c.threads = at::get_num_threads();
+  c.engine = frozen->description();
+  c.best = best;
+  c.network = {network.graph(),
+               network.parameters(),
+               network.buffers(),
+               {{"step", std::to_string(step)},
+                {"low", fmt::format("{}", recipe.data.low)},
+                {"high", fmt::format("{}", recipe.data.high)}}};
+  if (!conditions.names.empty()) c.network.metadata["conditions"] = to_json(conditions);
+  if (network.graph().noise_features > 0) c.network.metadata["noise"] = to_json(phase().denoising_score_matching.noise);
+  c.average = average.weights();
+  c.state["optimizer"] = adam.state();
+  c.state["average"] = {{"step", at::scalar_tensor(average.step(), at::kLong)}};
+  for (const auto& [name, objective] : objectives) c.state[name] = objective->state();
+  return c;
+}
+
+void State::save(bool regular) {
+  save_checkpoint(run, checkpoint(regular), recipe.output.keep);
+  saved_step = step;
+}
+
+void State::restore(const Checkpoint& c) {
+  const at::NoGradGuard no_grad;
+  step = saved_step = c.step;
+  best = c.best;
+  const auto copy = [](const nn::Tensors& from, nn::Tensors& to) {
+    for (auto& [name, t] : to) t.copy_(from.at(name));
+  };
+  copy(c.network.parameters, network.parameters());
+  copy(c.network.buffers, network.buffers());
+  copy(c.average, average.weights());
+  average.set_step(c.state.at("average").at("step").item<std::int64_t>());
+  adam.load(c.state.at("optimizer"));
+  objectives = make_objectives(phase(), network.graph());
+  for (auto& [name, objective] : objectives) {
+    const auto found = c.state.find(name);
+    if (found != c.state.end() && place(step).second > 0) objective->load(found->second);
+  }
+}
+
+void State::roll_back(const std::string& reason) {
+  const std::int64_t from = step;
+  if (rollbacks >= recipe.watchdog.rollbacks) {
+    throw UserError(fmt::format(
+        "{}: diverged at step {} ({}) after {} rollbacks; try a smaller phase.{}.optimizer.learning_rate or "
+        "sampling step_size; the last good checkpoint is kept",
+        run.string(), from, reason, rollbacks, phase().name));
+  }
+  auto folders = list_checkpoints(run);
+  std::error_code ignored;
+  while (!folders.empty()) {
+    const Checkpoint c = load_checkpoint(folders.back());
+    // Diverged twice from the same checkpoint: its weights were broken already, unless there is none before it.
+    const bool broken = c.step == rolled_back_to && folders.size() > 1;
+    if (c.regular && c.step <= from && !broken) {
+      const auto best_so_far = best;
+      restore(c);
+      best = best_so_far;  // its checkpoint was good all the same
+      ++rollbacks;
+      rolled_back_to = c.step;
+      // Fresh buffers: the old chains may sit where the energy broke.
+      objectives = make_objectives(phase(), network.graph());
+      break;
+    }
+    fs::remove_all(folders.back(), ignored);
+    folders.pop_back();
+  }
+  if (folders.empty())
+    throw UserError(fmt::format("{}: diverged at step {} ({}), and no checkpoint is left to go back to", run.string(),
+                                from, reason));
+  record->rolled_back({from, step, rollbacks, reason});
+  observer.message(fmt::format(
+      "step {}: {}; back to step {} with new chains and the learning rate times {:.3g} ({} of {} rollbacks)", from,
+      reason, step, std::pow(recipe.watchdog.learning_rate_factor, static_cast<double>(rollbacks)), rollbacks,
+      recipe.watchdog.rollbacks));
+}
+
+std::string State::advance() {
+  const auto [index, within] = place(step);
+  const PhaseOptions& p = recipe.phases[index];
+  const data::Batch batch = data.at(step, p.batch);
+
+  network.advance_spectral_norm();
+  const at::AutoGradMode enable(true);
+  const nn::Tensors weights = network.effective_weights();
+  frozen->refresh(weights);
+  const Step now{network.graph(), weights, *frozen, batch.x.to(device), labels_of(batch), attempt_seed(), step};
+  at::Tensor total;  // of what autograd derives
+  double value = 0;
+  nn::Tensors by_engine;
+  Metrics figures;
+  for (const auto& [_, objective] : objectives) {
+    Loss loss = objective->loss(now);
+    if (loss.non_finite > 0) return fmt::format("{} chains are not finite", loss.non_finite);
+    for (const auto& [name, figure] : loss.metrics) {
+      if (name.starts_with("energy/") && std::fabs(figure) > recipe.watchdog.energy_limit)
+        return fmt::format("{} is {:.3g}, beyond watchdog.energy_limit", name, figure);
+    }
+    value += loss.value.item<double>();
+    if (loss.gradients.empty()) total = total.defined() ? total + loss.value : loss.value;
+    for (const auto& [name, g] : loss.gradients) nn::add_to(by_engine, name, g);
+    figures.insert(figures.end(), loss.metrics.begin(), loss.metrics.end());
+  }
+  if (!std::isfinite(value)) return "the loss is not finite";
+  std::vector<at::Tensor> leaves;
+  for (const auto& [_, t] : network.parameters()) leaves.push_back(t);
+  std::vector<at::Tensor> outputs, pulls;
+  if (total.defined()) outputs = {total}, pulls = {at::ones_like(total)};
+  for (const auto& [name, g] : by_engine) outputs.push_back(weights.at(name)), pulls.push_back(g);
+  auto gradients = torch::autograd::grad(outputs, leaves, pulls, false, false, /*allow_unused=*/true);
+  for (std::size_t i = 0; i < leaves.size(); ++i) {
+    if (!gradients[i].defined()) gradients[i] = at::zeros_like(leaves[i]);
+  }
+  const double rate = learning_rate(p.optimizer, within, p.steps) *
+                      std::pow(recipe.watchdog.learning_rate_factor, static_cast<double>(rollbacks));
+  const double norm = adam.update(p.optimizer, rate, network.parameters(), gradients);
+  if (!std::isfinite(norm)) return "the parameters' gradient is not finite";
+  average.update(network.parameters(), p.average);
+  ++step;
+  figures.insert(figures.begin(), {"loss", value});
+  figures.emplace_back("gradient_norm", norm);
+  figures.emplace_back("learning_rate", rate);
+  if (step % recipe.output.metrics_every == 0 || step == recipe.total_steps()) {
+    if (record) record->figures(step, figures, p.name);
+    observer.metrics(step, figures);
+  }
+  return {};
+}
+
+void State::record_accuracy() {
+  const data::Batch held_out = validation.first(validation.size());
+  if (held_out.x.size(0) == 0) return;
+  const double share = accuracy(network.graph(), network.effective_weights(average.weights()), held_out.x.to(device),
+                                held_out.labels.to(device));
+  if (record) record->figures(step, {{"accuracy/validation", share}});
+  observer.message(
+      fmt::format("step {}: {:.2f} % of {} pictures held out are right", step, 100 * share, held_out.x.size(0)));
+}
+
+void State::picture(const fs::path& path, std::int64_t count) {
+  const at::NoGradGuard no_grad;
+  fs::create_directories(path.parent_path());
+  write_picture(path, recipe, averaged(), count, picture_streams, data.extent());
+  record->picture(step, path);
+  observer.picture(step, path.string());
+}
+
+void State::make_judge(const MakeJudge& make) {
+  if (recipe.evaluate.every == 0) return;
+  if (!make) throw UserError("evaluate.every: this program cannot evaluate during training; set it to 0");
+  judge = make(recipe);
+}
+
+void State::evaluate() {
+  const at::NoGradGuard no_grad;
+  const at::Tensor x = draw(recipe, averaged(), recipe.evaluate.count, quality_streams, {}, seed(), nullptr).x;
+  if (!x.isfinite().all().item<bool>()) return;
+  const double value = judge(x.dim() == 4 ? to_unit(x, recipe.data) : x);
+  const std::string name = "quality/" + recipe.evaluate.metric;
+  record->figures(step, {{name, value}});
+  const bool better = !best || (recipe.evaluate.metric == "inception" ? value > best->value : value < best->value);
+  if (better) {
+    best = {step, value};
+    save_best(run, checkpoint(true));
+  }
+  observer.message(fmt::format("step {}: {} {:.4g} of {} samples{}", step, name, value, recipe.evaluate.count,
+                               better ? ", the best so far" : ""));
+}
+
+std::unique_ptr<State> make_state(const Recipe& recipe, const fs::path& run, Observer& observer) {
+  if (recipe.threads > 0) at::set_num_threads(static_cast<int>(recipe.threads));
+  const auto seed = static_cast<std::uint64_t>(recipe.seed);
+  return std::make_unique<State>(recipe, run, observer, data::load(recipe.data, data::Split::train, seed),
+                                 data::load(recipe.data, data::Split::validation, seed));
+}
+
+}  // namespace igebm::training

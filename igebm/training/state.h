@@ -1,0 +1,80 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "igebm/base/observer.h"
+#include "igebm/training/draw.h"
+#include "igebm/training/judge.h"
+#include "igebm/training/record.h"
+
+namespace igebm::training {
+
+/// What a recipe's training holds between steps, and what it does in and between them: the Trainer decides when, with
+/// a run's folder; the Rehearsal tries it in memory.
+struct State {
+  Recipe recipe;
+  std::filesystem::path run;  ///< empty: nothing is written
+  Observer& observer;
+  data::Batches data, validation;
+  Conditions conditions;  ///< what the network is conditional on of the data's numbers
+  at::Tensor columns;     ///< of a batch's conditions
+  c10::Device device;
+  nn::Network network;
+  Adam adam;
+  Average average;
+  std::shared_ptr<engine::Prepared> frozen;
+  Objectives objectives;
+  std::int64_t step = 0, rollbacks = 0;
+  std::int64_t saved_step = -1;      ///< of the newest checkpoint
+  std::int64_t rolled_back_to = -1;  ///< by the last rollback
+  std::optional<Record> record;      ///< once the run has a folder
+  Judge judge;                       ///< empty unless the recipe evaluates
+  std::optional<Best> best;
+
+  State(const Recipe& r, std::filesystem::path folder, Observer& o, const data::Dataset& train,
+        const data::Dataset& held_out);
+
+  std::uint64_t seed() const { return static_cast<std::uint64_t>(recipe.seed); }
+  /// After a rollback the chains and the noise are new; the weights at the start are not.
+  std::uint64_t attempt_seed() const { return seed() + (static_cast<std::uint64_t>(rollbacks) << 32); }
+  /// Where a step falls: the phase's index, and the step within it.
+  std::pair<std::size_t, std::int64_t> place(std::int64_t at_step) const;
+  const PhaseOptions& phase() const { return recipe.phases[place(step).first]; }
+  bool classifies() const { return network.graph().outputs > 0; }
+
+  /// A new optimiser, average and objectives, as `step` asks for.
+  void enter_phase();
+  /// The engine's algorithms are measured before the first step and kept with the run: a resume repeats them.
+  void choose_algorithms();
+  /// Other weights by the algorithms of the training's.
+  std::shared_ptr<engine::Prepared> prepare(const nn::Tensors& weights) const;
+  /// The labels of a batch: classes, or the conditions that the network takes.
+  at::Tensor labels_of(const data::Batch& batch) const;
+  /// The average of weights, to draw samples from.
+  Ensemble averaged() const;
+
+  /// One parameter step. Returns why it must be undone, or nothing.
+  std::string advance();
+  /// Back to the last regular checkpoint, with new chains, new noise and a smaller learning rate.
+  void roll_back(const std::string& reason);
+
+  Checkpoint checkpoint(bool regular);
+  void save(bool regular);
+  void restore(const Checkpoint& c);
+
+  /// A classifier's share of right answers on the pictures held out, with the average of weights.
+  void record_accuracy();
+  void picture(const std::filesystem::path& path, std::int64_t count);
+  /// Throws UserError where the recipe evaluates and `make` is empty.
+  void make_judge(const MakeJudge& make);
+  /// A figure of samples drawn with the average of weights; the checkpoint is kept if it is the best so far.
+  void evaluate();
+};
+
+/// Before the first step: the recipe's threads, data, network and engine.
+std::unique_ptr<State> make_state(const Recipe& recipe, const std::filesystem::path& run, Observer& observer);
+
+}  // namespace igebm::training
