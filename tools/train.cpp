@@ -9,6 +9,7 @@
 #include "igebm/base/error.h"
 #include "igebm/evaluation/judge.h"
 #include "igebm/training/estimate.h"
+#include "igebm/training/trainer.h"
 #include "tools/commands.h"
 
 namespace igebm::tools {

@@ -8,6 +8,8 @@
 #include <set>
 
 #include "igebm/base/error.h"
+#include "igebm/training/checkpoint.h"
+#include "igebm/training/draw.h"
 #include "tests/training/run_fixture.h"
 
 namespace igebm::training {
