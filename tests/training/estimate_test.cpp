@@ -10,6 +10,7 @@
 #include "igebm/base/error.h"
 #include "igebm/training/checkpoint.h"
 #include "igebm/training/draw.h"
+#include "igebm/training/trainer.h"
 #include "tests/training/run_fixture.h"
 
 namespace igebm::training {
