@@ -6,7 +6,7 @@
 /// or (N, C), parameters and label rows of the type that sums are kept in.
 ///
 /// Each function returns false, with nothing done, where this build and these tensors have no kernel for it; plain
-/// tensor operations then do the same (tensors.cpp).
+/// tensor operations then do the same (operations.h).
 namespace igebm::engine::fused {
 
 enum class Activation { none, leaky_relu, silu };
