@@ -46,19 +46,16 @@ std::vector<std::int64_t> assign(const std::vector<double>& cost, std::int64_t n
 at::Tensor pair_by_transport(const at::Tensor& noise, const at::Tensor& data, const at::Tensor& labels) {
   const std::int64_t n = data.size(0);
   // |a - b|^2 = |a|^2 + |b|^2 - 2 a.b, and only the last term depends on the pairing.
-  const at::Tensor cost =
-      at::matmul(data.reshape({n, -1}), noise.reshape({n, -1}).t()).neg_().to(at::kDouble).contiguous();
-  const at::Tensor group = labels.defined() ? std::get<1>(at::unique_dim(labels.reshape({n, -1}), 0, true, true))
-                                            : at::zeros({n}, at::kLong);
-  at::Tensor pairs = at::empty({n}, at::kLong);
-  for (std::int64_t g = 0; g <= group.max().item<std::int64_t>(); ++g) {
-    const at::Tensor rows = group.eq(g).nonzero().reshape({-1});
-    const at::Tensor among = cost.index_select(0, rows).index_select(1, rows).contiguous();
-    const double* c = among.const_data_ptr<double>();
-    const auto columns = assign(std::vector<double>(c, c + among.numel()), rows.size(0));
-    pairs.index_put_({rows}, rows.index_select(0, at::tensor(columns, at::kLong)));
+  at::Tensor cost = at::matmul(data.reshape({n, -1}), noise.reshape({n, -1}).t()).neg_().to(at::kDouble).contiguous();
+  if (labels.defined()) {
+    const at::Tensor rows = labels.cpu().reshape({n, -1});
+    const at::Tensor differ = rows.unsqueeze(0).ne(rows.unsqueeze(1)).any(2);
+    // Above what any pairing can save, so that none leaves its label.
+    cost += differ * (static_cast<double>(n) * (cost.max() - cost.min()) + 1);
   }
-  return pairs;
+  const double* c = cost.const_data_ptr<double>();
+  const auto columns = assign(std::vector<double>(c, c + n * n), n);
+  return at::tensor(columns, at::kLong);
 }
 
 }  // namespace igebm::training
