@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "igebm/base/error.h"
 #include "igebm/evaluation/judge.h"
@@ -194,13 +195,13 @@ void evaluate(const EvaluateArguments& a) {
   const auto of_real = extract("features of real pictures", others.take(chosen));
   const auto quality = evaluation::measure(of_samples, against, options);
   const auto floor = evaluation::measure(of_real, against, options);
-  const bool classify = against.probabilities.defined() && against.probabilities.size(1) == reference.classes;
-  const std::string known =
-      classify ? fmt::format(", which tell {:.1f} % of these right", 100 * right_share(against, reference.labels)) : "";
-  std::optional<double> samples_right, real_right;
-  if (classify && samples.labels.defined()) {
-    samples_right = right_share(of_samples, samples.labels);
-    real_right = right_share(of_real, others.labels.index_select(0, chosen));
+  std::optional<double> known, samples_right, real_right;  // shares of right labels
+  if (against.probabilities.defined() && against.probabilities.size(1) == reference.classes) {
+    known = right_share(against, reference.labels);
+    if (samples.labels.defined()) {
+      samples_right = right_share(of_samples, samples.labels);
+      real_right = right_share(of_real, others.labels.index_select(0, chosen));
+    }
   }
   if (a.json) {
     nlohmann::ordered_json json = {{"samples", samples.from},
@@ -212,13 +213,14 @@ void evaluate(const EvaluateArguments& a) {
                                    {"quality", to_json(quality)},
                                    {"real", to_json(floor)},
                                    {"warnings", quality.warnings}};
-    if (classify) json["features_accuracy"] = right_share(against, reference.labels);
+    if (known) json["features_accuracy"] = *known;
     if (samples_right) json["quality"]["labels_right"] = *samples_right, json["real"]["labels_right"] = *real_right;
     fmt::print("{}\n", json.dump());
     return;
   }
   fmt::print("samples: {}\nagainst: {} {} {} of {}\nfeatures: {}{}\n", samples.from, reference.size(), a.against,
-             samples.x.dim() == 4 ? "pictures" : "points", samples.data.name, features->description(), known);
+             samples.x.dim() == 4 ? "pictures" : "points", samples.data.name, features->description(),
+             known ? fmt::format(", which tell {:.1f} % of these right", 100 * *known) : "");
   print_figures(quality, floor, reference.class_names);
   if (samples_right)
     fmt::print("{:<18}{:>20.1f} %{:>20.1f} %\n", "label right", 100 * *samples_right, 100 * *real_right);
