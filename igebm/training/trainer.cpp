@@ -91,7 +91,7 @@ Trainer Trainer::resume(const fs::path& from, const std::vector<std::string>& as
 
 bool Trainer::train(const std::function<bool()>& stop) {
   State& s = *state_;
-  const std::int64_t total = s.recipe.total_steps();
+  const std::int64_t total = s.recipe.total_steps(), first = s.step;
   while (s.step < total) {
     if (stop && stop()) {
       if (s.step != s.saved_step) s.save(false);
@@ -117,7 +117,9 @@ bool Trainer::train(const std::function<bool()>& stop) {
       s.save(true);
     }
   }
-  if (!fs::exists(s.run / "samples.png") && !s.classifies()) s.picture(s.run / "samples.png", 100);
+  // One that is there already may be of an earlier end: a finished run can be given more steps.
+  const fs::path picture = s.run / "samples.png";
+  if (!s.classifies() && (s.step > first || !fs::exists(picture))) s.picture(picture, 100);
   return true;
 }
 

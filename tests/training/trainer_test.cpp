@@ -139,6 +139,14 @@ TEST_F(Training, AFinishedRunSaysSoAndStays) {
   EXPECT_THROW(Trainer::begin(small(), folder, silent), UserError);
 }
 
+TEST_F(Training, MoreStepsForAFinishedRunDrawItsSamplesAnew) {
+  Trainer::begin(small(), folder, silent).train({});
+  const std::string before = io::read_file(folder / "samples.png");
+  const std::int64_t more = small().phases[1].steps + 20;
+  Trainer::resume(folder, {fmt::format("phase.refine.steps={}", more)}, silent).train({});
+  EXPECT_NE(io::read_file(folder / "samples.png"), before);
+}
+
 TEST_F(Training, DamagedCheckpointsAreNamedAndTheOneBeforeOffered) {
   Trainer::begin(small(), folder, silent).train(stop_after(11));
   const fs::path newest = list_checkpoints(folder).back();
