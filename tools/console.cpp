@@ -33,15 +33,17 @@ class Console : public Observer {
 
   void progress(std::string_view stage, std::int64_t done, std::int64_t total) override {
     const auto now = Clock::now();
-    if (stage != stage_ || done < last_done_) stage_ = stage, first_done_ = done - 1, start_ = now;
+    if (stage != stage_ || done < last_done_) stage_ = stage, first_done_ = done, start_ = now;
     last_done_ = done;
     const double since = seconds(now, shown_);
     if (done < total && since < (terminal_ ? 0.2 : 10)) return;
     shown_ = now;
-    const double elapsed = seconds(now, start_),
-                 rate = static_cast<double>(done - first_done_) / std::max(elapsed, 1e-9);
-    const std::string line = fmt::format("{}: step {} of {}, {:.3g} steps/s, {} left{}", stage, done, total, rate,
-                                         duration(static_cast<double>(total - done) / rate), figures_);
+    std::string line = fmt::format("{}: step {} of {}", stage, done, total);
+    if (done > first_done_) {  // how long the first one took is not known
+      const double rate = static_cast<double>(done - first_done_) / std::max(seconds(now, start_), 1e-9);
+      line += fmt::format(", {:.3g} steps/s, {} left", rate, duration(static_cast<double>(total - done) / rate));
+    }
+    line += figures_;
     if (terminal_) {
       fmt::print("\r\x1b[2K{}", line);
       shown_line_ = true;

@@ -11,10 +11,12 @@
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <string_view>
+#include <tuple>
 #include <utility>
 
 #include "igebm/base/clock.h"
 #include "igebm/base/error.h"
+#include "igebm/engine/cpu/measure.h"
 #include "igebm/engine/cpu/parameters.h"
 #include "igebm/engine/graphs.h"
 #include "igebm/engine/reference.h"
@@ -335,32 +337,26 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
     const int workers = static_cast<int>(std::min<std::int64_t>(threads, count));
     const auto time = [&](const Choices& tried) {
       make_workers(workers, tried.samples);
-      double best = 1e30;
-      double spent = 0;
-      for (int repeat = 0; repeat < 4 || spent < 0.02; ++repeat) {
-        const double start = now();
+      return least_time([&] {
+               const double start = now();
 #pragma omp parallel for schedule(static, 1) num_threads(workers)
-        for (int t = 0; t < workers; ++t) {
-          const std::int64_t begin = std::min<std::int64_t>(count - tried.samples, std::int64_t{t} * tried.samples);
-          workers_[static_cast<std::size_t>(t)]->run(kernels_, weights_, tried, x + begin * plan_.elements,
-                                                     labels.from(begin), tried.samples, e.data() + begin,
-                                                     g.data() + begin * plan_.elements);
-        }
-        const double taken = now() - start;
-        spent += taken;
-        if (repeat > 0) best = std::min(best, taken / tried.samples);
-      }
-      return best;
+               for (int t = 0; t < workers; ++t) {
+                 const std::int64_t begin =
+                     std::min<std::int64_t>(count - tried.samples, std::int64_t{t} * tried.samples);
+                 workers_[static_cast<std::size_t>(t)]->run(kernels_, weights_, tried, x + begin * plan_.elements,
+                                                            labels.from(begin), tried.samples, e.data() + begin,
+                                                            g.data() + begin * plan_.elements);
+               }
+               return now() - start;
+             }) /
+             tried.samples;
     };
-    double best = 1e30;
-    for (const int samples : {1, 2, 4, 8, 16, 32, 64, 128, 256}) {
-      if (samples > most) break;
+    double best = 0;
+    std::tie(choices.samples, best) = best_size(std::min(most, 256), [&](int samples) {
       Choices tried = choices;
       tried.samples = samples;
-      const double seconds = time(tried);
-      if (seconds < 0.97 * best) best = seconds, choices.samples = samples;
-      if (seconds > 1.3 * best) break;
-    }
+      return time(tried);
+    });
     std::map<int, int, std::greater<>> heights;
     for (const Step& s : plan_.forward) {
       if (s.height * s.width > 1) heights[s.height] = 0;

@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "igebm/base/clock.h"
+#include "igebm/engine/cpu/measure.h"
 
 namespace igebm::engine::cpu {
 
@@ -46,14 +47,15 @@ void ParameterPass::run(Choices& choices, const float* x, const Labels& labels, 
   threads = static_cast<int>(std::min<std::int64_t>(threads, count));
   while (static_cast<int>(sums_.size()) < threads) sums_.push_back(std::make_unique<Gradients>(plan_));
   if (choices.training_samples == 0) {
-    double best = 1e30;
-    for (int samples = 1; samples <= (count + threads - 1) / threads && samples <= 64; samples *= 2) {
-      double least = 1e30;
-      for (int repeat = 0; repeat < 3; ++repeat)
-        least = std::min(least, pass(x, labels, count, coefficients, slopes, threads, samples, energies));
-      if (least < 0.97 * best) best = least, choices.training_samples = samples;
-      if (least > 1.3 * best) break;
-    }
+    // One sub-batch for each thread.
+    const auto most = static_cast<int>(std::min<std::int64_t>(count / threads, 64));
+    choices.training_samples = best_size(most, [&](int samples) {
+                                 return least_time([&] {
+                                          return pass(x, labels, std::int64_t{threads} * samples, coefficients, slopes,
+                                                      threads, samples, energies);
+                                        }) /
+                                        samples;
+                               }).first;
   }
   for (int t = 0; t < threads; ++t) sums_[static_cast<std::size_t>(t)]->clear(plan_);
   pass(x, labels, count, coefficients, slopes, threads, choices.training_samples, energies);
