@@ -33,7 +33,8 @@ class Builder {
   int simple(Op op, int x, std::int64_t k = 0) { return graph.add({.op = op, .inputs = {x}, .k = k}); }
   int both(Op op, int a, int b) { return graph.add({.op = op, .inputs = {a, b}}); }
   int conv(int x, const std::string& name, std::int64_t in, std::int64_t out, std::int64_t k, Norm norm = Norm::none,
-           Init init = Init::he, std::int64_t stride = 1) {
+           Init init = Init::he, std::int64_t stride = 1, std::int64_t padding = -1) {
+    if (padding < 0) padding = stride == 1 ? k / 2 : (k - stride) / 2;
     return graph.add({.op = Op::conv2d,
                       .inputs = {x},
                       .name = name,
@@ -41,7 +42,7 @@ class Builder {
                       .out = out,
                       .k = k,
                       .stride = stride,
-                      .padding = stride == 1 ? k / 2 : (k - stride) / 2,
+                      .padding = padding,
                       .bias = true,
                       .norm = norm,
                       .init = init});
@@ -78,16 +79,18 @@ void require_image(const std::vector<std::int64_t>& shape, const char* kind) {
     throw UserError(fmt::format("network.kind: {} is for pictures, and the data are points; try \"mlp\"", kind));
 }
 
-/// Places of a picture of `shape` after so many convolutions 4x4 of stride 2.
-std::int64_t places_after_halving(const std::vector<std::int64_t>& shape, std::size_t times) {
-  std::int64_t height = shape[1], breadth = shape[2];
-  for (std::size_t i = 0; i < times; ++i) height /= 2, breadth /= 2;
-  if (height < 1 || breadth < 1) {
-    throw UserError(
-        fmt::format("network.channels: {} convolutions halve a picture of {}x{} away", times, shape[1], shape[2]));
+/// Of a picture that convolutions 4x4 of stride 2 make smaller.
+struct Sides {
+  std::int64_t height, breadth;
+
+  bool odd() const { return height % 2 == 1 && breadth % 2 == 1; }
+  void halve(std::int64_t padding) {
+    if (std::min(height, breadth) + 2 * padding < 4)
+      throw UserError("network.channels: more convolutions than can halve the picture");
+    height = (height + 2 * padding) / 2 - 1, breadth = (breadth + 2 * padding) / 2 - 1;
   }
-  return height * breadth;
-}
+  std::int64_t places() const { return height * breadth; }
+};
 
 Op activation(const std::string& name) { return name == "silu" ? Op::silu : Op::leaky_relu; }
 
@@ -126,9 +129,14 @@ Graph residual(const ResidualOptions& options, const std::vector<std::int64_t>& 
   x = b.simple(act, x);
   std::int64_t width = options.stem;
   const auto blocks = parse_blocks(options.blocks);
-  bool attention = options.attention;  // still to come
+  const auto attend = [&] {
+    const std::int64_t queries = std::max<std::int64_t>(width / 8, 1), values = std::max<std::int64_t>(width / 2, 1);
+    x = b.self_attention(x, x, width, queries, values, norm, capped, Init::tiny);
+  };
+  std::int64_t stages = 0;
   for (std::size_t i = 0; i < blocks.size(); ++i) {
     const auto [out, down] = blocks[i];
+    if (down && stages++ == 1 && options.attention) attend();
     const std::string name = fmt::format("block{}", i + 1);
     int y = b.label(Op::label_bias, x, name + ".label_bias", width);
     y = b.simple(act, b.conv(y, name + ".conv1", width, out, 3, norm));
@@ -139,14 +147,10 @@ Graph residual(const ResidualOptions& options, const std::vector<std::int64_t>& 
     if (down) x = b.simple(Op::avg_pool, x, 2);
     x = b.simple(act, x);
     width = out;
-    if (attention && down) {
-      const std::int64_t queries = std::max<std::int64_t>(width / 8, 1), values = std::max<std::int64_t>(width / 2, 1);
-      x = b.self_attention(x, x, width, queries, values, norm, capped, Init::tiny);
-      attention = false;
-    }
   }
-  if (attention)
-    throw UserError("network.attention: it follows the first block that halves the picture, and no block does");
+  if (options.attention && stages == 0)
+    throw UserError("network.attention: it follows the first stage, and no block halves the picture");
+  if (options.attention && stages == 1) attend();
   x = b.linear(b.simple(Op::sum_pool, b.simple(act, x)), "head", width, 1);
   b.simple(Op::squeeze, x);
   return b.graph;
@@ -165,13 +169,16 @@ Graph strided(const StridedOptions& options, const std::vector<std::int64_t>& in
   }
   x = b.simple(act, b.conv(x, "stem", width, options.stem, 3, norm));
   width = options.stem;
+  Sides sides{input_shape[1], input_shape[2]};
   for (std::size_t i = 0; i < options.channels.size(); ++i) {
     const std::string name = fmt::format("conv{}", i + 1);
     if (!options.label_planes) x = b.label(Op::label_bias, x, name + ".label_bias", width);
-    x = b.simple(act, b.conv(x, name, width, options.channels[i], 4, norm, Init::he, 2));
+    const std::int64_t padding = sides.odd() ? 2 : 1;  // 28, 14, 7, 4, as their code does
+    x = b.simple(act, b.conv(x, name, width, options.channels[i], 4, norm, Init::he, 2, padding));
     width = options.channels[i];
+    sides.halve(padding);
   }
-  width *= places_after_halving(input_shape, options.channels.size());
+  width *= sides.places();
   x = b.simple(act, b.linear(b.simple(Op::flatten, x), "dense", width, options.dense, norm));
   b.simple(Op::squeeze, b.linear(x, "head", options.dense, 1));
   return b.graph;
@@ -265,12 +272,14 @@ Graph classifier(const ClassifierOptions& options, const std::vector<std::int64_
   b.graph.outputs = outputs;
   int x = b.input();
   std::int64_t width = input_shape[0];
+  Sides sides{input_shape[1], input_shape[2]};
   for (std::size_t i = 0; i < options.channels.size(); ++i) {
     x = b.conv(x, fmt::format("conv{}", i + 1), width, options.channels[i], 4, Norm::none, Init::he, 2);
     x = b.simple(Op::silu, x);
     width = options.channels[i];
+    sides.halve(1);
   }
-  width *= places_after_halving(input_shape, options.channels.size());
+  width *= sides.places();
   x = b.linear(b.simple(Op::flatten, x), "features", width, options.features);
   b.linear(b.simple(Op::silu, x), "head", options.features, outputs);
   return b.graph;

@@ -27,7 +27,7 @@ struct ResidualOptions {
   std::string blocks = "128d 128 256d 256 256d 256";  ///< width of each block; d: it halves the picture
   std::string activation = "leaky_relu";              ///< leaky_relu (slope 0.2) or silu
   bool spectral_norm = true;
-  bool attention = false;  ///< self-attention after the first block that halves the picture, the end of the first stage
+  bool attention = false;  ///< self-attention after the first stage: before the second block that halves the picture
   double dropout = 0;      ///< rate, before each block's second convolution
 };
 Graph residual(const ResidualOptions&, const std::vector<std::int64_t>& input_shape, const Conditioning& = {});

@@ -152,7 +152,7 @@ void describe(Fields& f, NetworkOptions& o) {
     f.field("blocks", o.residual.blocks, {}, "widths of the residual blocks; d: halve the picture");
     f.field("activation", o.residual.activation, {"leaky_relu", "silu"}, "");
     f.field("spectral_norm", o.residual.spectral_norm, "on every layer but the last");
-    f.field("attention", o.residual.attention, "self-attention after the first block that halves the picture");
+    f.field("attention", o.residual.attention, "self-attention after the first stage");
     f.field("dropout", o.residual.dropout, dropout_rate, "rate in each block, while training");
   } else if (o.kind == "strided") {
     f.field("stem", o.strided.stem, count_from_one, "channels of the first convolution");

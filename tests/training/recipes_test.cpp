@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <limits>
 #include <map>
 #include <set>
 
@@ -63,6 +64,60 @@ TEST(Recipes, BuildTheirNetworks) {
     for (const auto& phase : recipe.phases) {
       const auto& langevin = phase.contrastive_divergence.langevin;
       EXPECT_TRUE(!phase.has_contrastive_divergence || inside(langevin.low, langevin.high)) << phase.name;
+    }
+  }
+}
+
+/// The settings table of Du & Mordatch 2019, with their code's optimiser and Langevin noise.
+TEST(Recipes, OfIgebmHaveThePapersValues) {
+  struct Row {
+    const char* name;
+    std::int64_t steps;
+    double step_size, gradient_clip;
+    std::int64_t batch;
+    const char* activation;
+    const char* blocks;                  // of a residual network
+    std::vector<std::int64_t> channels;  // of a strided one
+  };
+  const double none = std::numeric_limits<double>::infinity();
+  const std::vector<std::int64_t> dsprites = {64, 128, 128, 128};
+  for (const Row& row :
+       std::vector<Row>{{"cifar10", 60, 10, 0.01, 128, "leaky_relu", "128d 128 128 256d 256 256 512d 512 512", {}},
+                        {"cifar10-conditional", 60, 10, 0.01, 128, "leaky_relu", "128d 128 256d 256 256d 256", {}},
+                        {"imagenet32", 60, 10, 0.01, 32, "leaky_relu", "256d 256 256 512d 512 512 1024d 1024 1024", {}},
+                        {"imagenet128", 50, 100, none, 16, "silu", "64d 128d 256d 512d 512d 512", {}},
+                        {"mnist", 60, 10, 0.01, 128, "leaky_relu", "", {64, 128, 256}},
+                        {"dsprites-size", 20, 500, none, 256, "silu", "", dsprites},
+                        {"dsprites-shape", 20, 500, none, 256, "silu", "", dsprites},
+                        {"dsprites-position", 20, 500, none, 256, "silu", "", dsprites},
+                        {"dsprites-rotation", 20, 500, none, 256, "silu", "", dsprites}}) {
+    SCOPED_TRACE(row.name);
+    const Recipe recipe =
+        read_recipe((fs::path(IGEBM_SOURCE_DIR) / "recipes" / (std::string(row.name) + "-igebm.toml")).string(), {});
+    ASSERT_EQ(recipe.phases.size(), 1);
+    const PhaseOptions& phase = recipe.phases[0];
+    const ContrastiveDivergenceOptions& cd = phase.contrastive_divergence;
+    EXPECT_EQ(cd.steps, row.steps);
+    EXPECT_EQ(cd.langevin.step_size, row.step_size);
+    EXPECT_EQ(cd.langevin.gradient_clip, row.gradient_clip);
+    EXPECT_EQ(cd.langevin.noise, 0.005);
+    EXPECT_TRUE(cd.langevin.noise_first);
+    EXPECT_EQ(cd.replay.size, 10000);
+    EXPECT_EQ(cd.replay.restart_share, 0.05);
+    EXPECT_EQ(cd.energy_l2, 1);
+    EXPECT_EQ(phase.batch, row.batch);
+    EXPECT_EQ(phase.optimizer.learning_rate, 3e-4);
+    EXPECT_EQ(phase.optimizer.beta1, 0);
+    EXPECT_EQ(phase.optimizer.beta2, 0.999);
+    EXPECT_EQ(phase.optimizer.clip, "second-moment");
+    if (row.channels.empty()) {
+      EXPECT_EQ(recipe.network.kind, "residual");
+      EXPECT_EQ(recipe.network.residual.blocks, row.blocks);
+      EXPECT_EQ(recipe.network.residual.activation, row.activation);
+    } else {
+      EXPECT_EQ(recipe.network.kind, "strided");
+      EXPECT_EQ(recipe.network.strided.channels, row.channels);
+      EXPECT_EQ(recipe.network.strided.activation, row.activation);
     }
   }
 }
