@@ -378,7 +378,7 @@ class Program(unittest.TestCase):
         self.assertIn("3 checkpoints in turn", self.works("evaluate", run, "--count", 50, "--set", "sampling.ensemble=3"))
         self.refused("3 checkpoints up to step 60, expected 9", "sample", run, "--ensemble", 9, "--out", self.folder / "x.npz")
         self.refused("average", "sample", run, "--weights", "mean")
-        self.refused("train.keep", "train", self.recipe, "--set", "sampling.ensemble=4")
+        self.refused("at most train.keep = 3, the checkpoints that are kept, got 4", "train", self.recipe, "--set", "sampling.ensemble=4")
 
     def test_conditions(self):
         recipe = self.folder / "shapes.toml"
@@ -532,3 +532,4 @@ class Program(unittest.TestCase):
 
 if __name__ == "__main__":
     unittest.main(verbosity=1)
+        self.refused("ends in .png", "data", "show", "image-folder", "--set", f"data.path={self.folder / 'absent'}", "--out", "x.jpg")
