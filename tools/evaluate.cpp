@@ -150,8 +150,10 @@ void evaluate(const EvaluateArguments& a) {
   const auto console = a.json ? std::make_unique<Observer>() : make_console();
   catch_interrupts();
   // What does not fit is said before the work.
-  const auto load_features = [&](const data::Options& data, const std::vector<std::int64_t>& shape) {
-    auto features = evaluation::features_or_usual(a.features, data, shape.size() == 3);
+  const auto load_features = [&](const data::Options& data, const std::vector<std::int64_t>& shape,
+                                 std::int64_t count) {
+    evaluation::check_count({.metrics = a.metrics}, count, "evaluate: " + a.what);
+    auto features = evaluation::features_or_usual(a.features, "--features", data, shape.size() == 3);
     const auto one = features->extract(at::zeros(shape).unsqueeze(0));
     if (std::count(a.metrics.begin(), a.metrics.end(), "inception") > 0 && !one.probabilities.defined())
       throw UserError("evaluate: --metric inception: these features tell no classes, which the score is made of");
@@ -161,7 +163,7 @@ void evaluate(const EvaluateArguments& a) {
   evaluation::FeaturesPtr features;
   if (fs::path(a.what).extension() == ".npz") {
     samples = read_samples(a);
-    features = load_features(samples.data, samples.x.sizes().slice(1).vec());
+    features = load_features(samples.data, samples.x.sizes().slice(1).vec(), samples.x.size(0));
   } else {
     if (!a.data.empty()) throw UserError("evaluate: --data goes with SAMPLES.npz; a run knows its data");
     const fs::path run = training::run_of(a.what);
@@ -170,7 +172,7 @@ void evaluate(const EvaluateArguments& a) {
                                                 recipe.sampling.ensemble, a.weights == "network");
     const nn::Graph& graph = models.back().graph;
     if (graph.outputs > 0) return evaluate_classifier(a, recipe);
-    features = load_features(recipe.data, graph.input_shape);
+    features = load_features(recipe.data, graph.input_shape, a.count);
     samples = draw_samples(a, recipe, models, run, *console);
   }
   const bool against_test = a.against == "test";
@@ -206,6 +208,8 @@ void evaluate(const EvaluateArguments& a) {
   if (a.json) {
     nlohmann::ordered_json json = {{"samples", samples.from},
                                    {"data", samples.data.name},
+  evaluation::check_count({.metrics = a.metrics}, floor_count,
+                          fmt::format("evaluate: {}'s {} split", samples.data.name, against_test ? "train" : "test"));
                                    {"against", {{"split", a.against}, {"count", reference.size()}}},
                                    {"features", features->description()},
                                    {"feature_count", against.features.size(1)},

@@ -321,7 +321,15 @@ class Program(unittest.TestCase):
         self.works("train", self.recipe, "--out", self.folder / "moons", "--set", "phase.train.steps=5")
         self.works("sample", self.folder / "moons", "--count", 4, "--out", points)
         few = ["--count", 4, "--steps", 0]
-        self.refused(["--features", "classifier-fashion-mnist.toml"], "evaluate", run, *few, cwd=self.folder)
+        advice = f"train recipes/classifier-fashion-mnist.toml --set data.name=mnist --set data.path={self.folder} --out runs/classifier-mnist"
+        self.refused(["--features", advice], "evaluate", run, *few, cwd=self.folder)
+        self.refused(["igebm: evaluate.features: ", advice], "train", self.images(), "--set", "evaluate.every=1", cwd=self.folder)
+        # Before the features are looked for, which are missing here.
+        self.refused("expected at least 10 records, one for each part, got 4", "evaluate", run, "--metric", "inception", *few, cwd=self.folder)
+        self.refused("expected at least 10 records, one for each part, got 4", "evaluate", samples, "--data", "mnist",
+                     "--metric", "inception", cwd=self.folder)
+        self.refused("evaluate.count: ", "train", self.images(), "--set", "evaluate.every=1", "--set", "evaluate.count=9",
+                     "--set", "evaluate.metric=inception", cwd=self.folder)
         self.refused("no such features", "evaluate", run, "--features", self.folder / "absent", *few)
         self.refused("not a classifier", "evaluate", run, "--features", run, *few)
         self.refused("fid", "evaluate", run, "--metric", "fid")
@@ -330,7 +338,7 @@ class Program(unittest.TestCase):
         self.refused("--data NAME", "evaluate", samples)
         self.refused("knows its data", "evaluate", run, "--data", "mnist")
         self.refused("unknown data set", "evaluate", samples, "--data", "mnits", "--features", classifier)
-        self.refused("no classes", "evaluate", points, "--data", "two-moons", "--metric", "inception")
+        self.refused("no classes", "evaluate", self.folder / "moons", "--metric", "inception")
         self.refused("expects pictures of (1, 8, 8), got (2)", "evaluate", points, "--data", "mnist", "--data-path", self.folder, "--features", classifier)
         self.refused("different shapes", "evaluate", samples, "--data", "two-moons", "--features", classifier)
         self.refused("no best checkpoint", "evaluate", run, "--features", classifier, "--best", *few)
