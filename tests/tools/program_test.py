@@ -309,6 +309,10 @@ class Program(unittest.TestCase):
         self.assertNotEqual(json.loads(self.works(*arguments, "--seed", 5, "--json"))["quality"]["frechet"], told["quality"]["frechet"])
         self.assertIn("lacks full rank", self.works("evaluate", run, "--features", classifier, "--count", 3, "--steps", 1))
         self.assertIn("20 train pictures", self.works(*arguments, "--against", "train"))
+        # What the set is taken as.
+        given = ["evaluate", samples, "--data", "mnist", "--data-path", self.folder, "--features", classifier]
+        self.assertIn("11 test pictures", self.works(*given, "--set", "data.count=11"))
+        self.refused("different shapes", *given, "--set", "data.size=4")
         # Points are their own features.
         self.works("train", self.recipe, "--out", self.folder / "moons", "--set", "phase.train.steps=5")
         self.assertIn("coordinates", self.works("evaluate", self.folder / "moons", "--count", 50))
@@ -340,6 +344,18 @@ class Program(unittest.TestCase):
         self.refused("unknown data set", "evaluate", samples, "--data", "mnits", "--features", classifier)
         self.refused("no classes", "evaluate", self.folder / "moons", "--metric", "inception")
         self.refused("expects pictures of (1, 8, 8), got (2)", "evaluate", points, "--data", "mnist", "--data-path", self.folder, "--features", classifier)
+        for option in (["--count", 4], ["--steps", 4], ["--best"], ["--weights", "network"], ["--engine", "fast"]):
+            self.refused(f"{option[0]} goes with a run", "evaluate", points, "--data", "two-moons", *option)
+        for value in ("nonsense.key=3", "sampling.steps=3", "nonsense"):
+            self.refused(f"expected data.KEY=VALUE with {points}, got {value}", "evaluate", points, "--data", "two-moons", "--set", value)
+        self.refused("did you mean \"noise\"", "evaluate", points, "--data", "two-moons", "--set", "data.noises=3")
+        self.refused("--data-path", "evaluate", run, "--data-path", self.folder)
+        file = ["evaluate", self.folder / "labels.npz", "--data", "mnist", "--data-path", self.folder, "--features", classifier]
+        images = numpy.zeros((3, 1, 8, 8), numpy.uint8)
+        for labels, said in (([1, 77, 3], "labels: record 1: expected 0 to 9, got 77"), ([1, 2, -1], "record 2: expected 0 to 9, got -1"),
+                             ([1.0, 2.0, 3.0], "labels: expected integers (3), got Double (3)"), ([1, 2], "got Long (2)")):
+            numpy.savez(self.folder / "labels.npz", images=images, labels=numpy.array(labels))
+            self.refused(["labels.npz: labels: ", said], *file)
         self.refused("different shapes", "evaluate", samples, "--data", "two-moons", "--features", classifier)
         self.refused("no best checkpoint", "evaluate", run, "--features", classifier, "--best", *few)
         self.refused("draws no samples", "sample", classifier, "--out", self.folder / "x.png")
