@@ -450,6 +450,15 @@ class Program(unittest.TestCase):
         info = self.works("info", run)
         self.assertIn("watchdog: 1 of 5 rollbacks\n", info)
         self.assertIn(f"  step {events[0]['step']}: {events[0]['reason']}; back to step 0\n", info)
+        # Rollbacks that no checkpoint has seen, and then the end.
+        lost = self.folder / "lost"
+        self.refused("diverged", "train", self.recipe, "--out", lost, "--set", "watchdog.energy_limit=1e-6")
+        end = json.loads((lost / "metrics.jsonl").read_text().splitlines()[-1])
+        self.assertEqual((end["event"], end["step"]), ("gave up", 0))
+        info = self.works("info", lost)
+        self.assertIn("watchdog: 5 of 5 rollbacks\n", info)
+        self.assertEqual(info.count("; back to step 0\n"), 5)
+        self.assertIn(f"  step 0: {end['reason']}; gave up\n", info)
 
     def test_help_and_version(self):
         self.assertIn("train", self.works("--help"))
@@ -542,6 +551,7 @@ class Program(unittest.TestCase):
         self.refused("did you mean \"cifar10\"", "data", "show", "cifar-10")
         self.refused("did you mean", "data", "fetch", "fashion_mnist")
         self.refused("ends in .png", "data", "show", "rings", "--out", self.folder / "x.jpg")
+        self.refused("ends in .png", "data", "show", "image-folder", "--set", f"data.path={self.folder / 'absent'}", "--out", "x.jpg")
         self.refused("data.flipp", "data", "show", "rings", "--set", "data.flipp=true")
         self.refused("[0, 1]", "data", "show", "rings", "--set", "data.contrast=7")
         self.refused("no such folder", "data", "show", "image-folder", "--set", f"data.path={self.folder / 'absent'}")
@@ -556,4 +566,3 @@ class Program(unittest.TestCase):
 
 if __name__ == "__main__":
     unittest.main(verbosity=1)
-        self.refused("ends in .png", "data", "show", "image-folder", "--set", f"data.path={self.folder / 'absent'}", "--out", "x.jpg")
