@@ -93,8 +93,10 @@ void info(const std::string& what) {
     for (const auto& folder : folders) fmt::print(" {}", folder.filename().string());
     fmt::print("\n");
     if (newest.best) {
-      fmt::print("best: step {}, {} {:.4g} of {} samples (checkpoints/best; igebm sample {} --best)\n",
-                 newest.best->step, recipe.evaluate.metric, newest.best->value, recipe.evaluate.count, what);
+      const training::Best& best = *newest.best;
+      fmt::print("best: step {}, {} {:.4g} of {} samples (checkpoints/best; igebm sample {} --best)\n", best.step,
+                 best.metric.empty() ? recipe.evaluate.metric : best.metric, best.value,
+                 best.count > 0 ? best.count : recipe.evaluate.count, what);
     }
     describe_model(newest.network);
     return;

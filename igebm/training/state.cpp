@@ -283,7 +283,7 @@ void State::evaluate() {
   record->figures(step, {{name, value}});
   const bool better = !best || (recipe.evaluate.metric == "inception" ? value > best->value : value < best->value);
   if (better) {
-    best = {step, value};
+    best = {step, value, recipe.evaluate.metric, recipe.evaluate.features, recipe.evaluate.count};
     save_best(run, checkpoint(true));
   }
   observer.message(fmt::format("step {}: {} {:.4g} of {} samples{}", step, name, value, recipe.evaluate.count,
