@@ -105,6 +105,8 @@ at::Tensor picture_of_points(const at::Tensor& x, double extent) {
 }
 
 void show(const ShowArguments& a) {
+  if (!a.out.empty() && fs::path(a.out).extension() != ".png")
+    throw UserError(fmt::format("data show: --out {}: expected a name that ends in .png", a.out));
   data::find_set(a.name);
   data::Options options;
   io::Recipe recipe = io::Recipe::parse("", "data show");
@@ -131,8 +133,6 @@ void show(const ShowArguments& a) {
   }
   if (set.conditions.defined()) fmt::print("conditions: {}\n", fmt::join(set.condition_names, ", "));
   if (a.out.empty()) return;
-  if (fs::path(a.out).extension() != ".png")
-    throw UserError(fmt::format("data show: --out {}: expected a name that ends in .png", a.out));
   if (set.size() == 0) throw UserError(fmt::format("data show: no records in the {} split", a.split));
   const data::Batches batches(set, options, seed);
   at::Tensor picture;

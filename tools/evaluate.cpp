@@ -1,6 +1,7 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -36,6 +37,8 @@ struct Samples {
   std::uint64_t seed = 0, data_seed = 0;
 };
 
+bool is_file(const std::string& what) { return fs::path(what).extension() == ".npz"; }
+
 /// Ready samples: `images` or `points` of an npz file.
 Samples read_samples(const EvaluateArguments& a) {
   if (a.data.empty()) throw UserError(fmt::format("evaluate: {}: expected --data NAME, what it imitates", a.what));
@@ -43,6 +46,13 @@ Samples read_samples(const EvaluateArguments& a) {
   s.data.name = a.data;
   s.data.path = a.data_path;
   s.data.validation = 0;
+  io::Recipe recipe = io::Recipe::parse("", "evaluate");
+  for (const auto& assignment : a.set) {
+    if (!assignment.starts_with("data."))
+      throw UserError(fmt::format("evaluate: --set: expected data.KEY=VALUE with {}, got {}", a.what, assignment));
+    recipe.set(assignment);
+  }
+  recipe.apply([&](io::Fields& f) { f.section("data", [&](io::Fields& g) { data::describe(g, s.data); }); });
   s.seed = static_cast<std::uint64_t>(std::max<std::int64_t>(a.seed, 0));
   const auto arrays = io::read_npz(a.what);
   const auto found = arrays.contains("images") ? arrays.find("images") : arrays.find("points");
@@ -60,11 +70,24 @@ Samples read_samples(const EvaluateArguments& a) {
     throw UserError(fmt::format("{}: images: expected values in [0, 1], got {:.3g} to {:.3g}", a.what,
                                 s.x.min().item<double>(), s.x.max().item<double>()));
   const auto labels = arrays.find("labels");
-  if (labels != arrays.end() && labels->second.dim() == 1 && labels->second.size(0) == s.x.size(0) &&
-      !labels->second.is_floating_point())
-    s.labels = labels->second.to(at::kLong);
+  if (labels != arrays.end()) {
+    const at::Tensor& l = labels->second;
+    if (l.dim() != 1 || l.size(0) != s.x.size(0) || !at::isIntegralType(l.scalar_type(), /*includeBool=*/false))
+      throw UserError(fmt::format("{}: labels: expected integers ({}), got {} ({})", a.what, s.x.size(0),
+                                  at::toString(l.scalar_type()), fmt::join(l.sizes().vec(), ", ")));
+    s.labels = l.to(at::kLong);
+  }
   s.from = a.what;
   return s;
+}
+
+/// Labels of a file must be classes of the set that it imitates.
+void check_labels(const std::string& file, const at::Tensor& labels, std::int64_t classes) {
+  const at::Tensor wrong = labels.lt(0).logical_or(labels.ge(classes)).nonzero();
+  if (classes == 0 || wrong.size(0) == 0) return;
+  const auto record = wrong[0].item<std::int64_t>();
+  throw UserError(fmt::format("{}: labels: record {}: expected 0 to {}, got {}", file, record, classes - 1,
+                              labels[record].item<std::int64_t>()));
 }
 
 Samples draw_samples(const EvaluateArguments& a, training::Recipe recipe, const std::vector<training::Model>& models,
@@ -150,8 +173,10 @@ void evaluate(const EvaluateArguments& a) {
   const auto console = a.json ? std::make_unique<Observer>() : make_console();
   catch_interrupts();
   // What does not fit is said before the work.
-  const auto load_features = [&](const data::Options& data, const std::vector<std::int64_t>& shape) {
-    auto features = evaluation::features_or_usual(a.features, data, shape.size() == 3);
+  const auto load_features = [&](const data::Options& data, const std::vector<std::int64_t>& shape,
+                                 std::int64_t count) {
+    evaluation::check_count({.metrics = a.metrics}, count, "evaluate: " + a.what);
+    auto features = evaluation::features_or_usual(a.features, "--features", data, shape.size() == 3);
     const auto one = features->extract(at::zeros(shape).unsqueeze(0));
     if (std::count(a.metrics.begin(), a.metrics.end(), "inception") > 0 && !one.probabilities.defined())
       throw UserError("evaluate: --metric inception: these features tell no classes, which the score is made of");
@@ -159,18 +184,19 @@ void evaluate(const EvaluateArguments& a) {
   };
   Samples samples;
   evaluation::FeaturesPtr features;
-  if (fs::path(a.what).extension() == ".npz") {
+  if (is_file(a.what)) {
     samples = read_samples(a);
-    features = load_features(samples.data, samples.x.sizes().slice(1).vec());
+    features = load_features(samples.data, samples.x.sizes().slice(1).vec(), samples.x.size(0));
   } else {
-    if (!a.data.empty()) throw UserError("evaluate: --data goes with SAMPLES.npz; a run knows its data");
+    if (!a.data.empty() || !a.data_path.empty())
+      throw UserError("evaluate: --data and --data-path go with SAMPLES.npz; a run knows its data");
     const fs::path run = training::run_of(a.what);
     const auto recipe = training::read_recipe((run / "recipe.toml").string(), a.set);
     const auto models = training::load_ensemble(a.best ? training::find_best(run) : fs::path(a.what),
                                                 recipe.sampling.ensemble, a.weights == "network");
     const nn::Graph& graph = models.back().graph;
     if (graph.outputs > 0) return evaluate_classifier(a, recipe);
-    features = load_features(recipe.data, graph.input_shape);
+    features = load_features(recipe.data, graph.input_shape, a.count);
     samples = draw_samples(a, recipe, models, run, *console);
   }
   const bool against_test = a.against == "test";
@@ -180,7 +206,10 @@ void evaluate(const EvaluateArguments& a) {
   const data::Dataset reference = split(against_test), others = split(!against_test);
   if (reference.shape() != samples.x.sizes().slice(1))
     throw UserError(fmt::format("evaluate: samples and {} are of different shapes", samples.data.name));
+  if (samples.labels.defined()) check_labels(a.what, samples.labels, reference.classes);
   const std::int64_t floor_count = std::min(samples.x.size(0), others.size());
+  evaluation::check_count({.metrics = a.metrics}, floor_count,
+                          fmt::format("evaluate: {}'s {} split", samples.data.name, against_test ? "train" : "test"));
   const at::Tensor chosen = evaluation::choose(others.size(), floor_count, samples.seed, ~std::uint64_t{0});
 
   const auto extract = [&](const char* whose, const at::Tensor& pictures) {
@@ -257,7 +286,13 @@ void add_evaluate(CLI::App& app) {
   add_weights_option(*command, a->weights);
   add_recipe_options(*command, a->set);
   command->add_flag("--json", a->json, "print one JSON object");
-  command->callback([a] { evaluate(*a); });
+  command->callback([a, command] {
+    for (const char* option : {"--count", "--steps", "--best", "--weights", "--engine"}) {
+      if (is_file(a->what) && command->count(option) > 0)
+        throw UserError(fmt::format("evaluate: {} goes with a run; {} holds samples already", option, a->what));
+    }
+    evaluate(*a);
+  });
 }
 
 }  // namespace igebm::tools

@@ -84,16 +84,19 @@ void info(const std::string& what) {
     const auto folders = training::list_checkpoints(path);
     if (folders.empty()) throw UserError(fmt::format("{}: no checkpoint yet", what));
     const auto newest = training::load_checkpoint(folders.back());
+    const auto rollbacks = training::read_rollbacks(path);  // also those after the newest checkpoint
     fmt::print("steps: {} of {}{}\nwatchdog: {} of {} rollbacks\n", newest.step, recipe.total_steps(),
-               newest.step == recipe.total_steps() ? " (finished)" : "", newest.rollbacks, recipe.watchdog.rollbacks);
-    for (const auto& r : training::read_rollbacks(path))
-      fmt::print("  step {}: {}; back to step {}\n", r.step, r.reason, r.to);
+               newest.step == recipe.total_steps() ? " (finished)" : "", rollbacks.size(), recipe.watchdog.rollbacks);
+    for (const auto& r : rollbacks) fmt::print("  step {}: {}; back to step {}\n", r.step, r.reason, r.to);
+    if (const auto end = training::read_gave_up(path)) fmt::print("  step {}: {}; gave up\n", end->step, end->reason);
     fmt::print("checkpoints:");
     for (const auto& folder : folders) fmt::print(" {}", folder.filename().string());
     fmt::print("\n");
     if (newest.best) {
-      fmt::print("best: step {}, {} {:.4g} of {} samples (checkpoints/best; igebm sample {} --best)\n",
-                 newest.best->step, recipe.evaluate.metric, newest.best->value, recipe.evaluate.count, what);
+      const training::Best& best = *newest.best;
+      fmt::print("best: step {}, {} {:.4g} of {} samples (checkpoints/best; igebm sample {} --best)\n", best.step,
+                 best.metric.empty() ? recipe.evaluate.metric : best.metric, best.value,
+                 best.count > 0 ? best.count : recipe.evaluate.count, what);
     }
     describe_model(newest.network);
     return;

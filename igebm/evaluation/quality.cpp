@@ -9,6 +9,13 @@
 
 namespace igebm::evaluation {
 
+void check_count(const QualityOptions& options, std::int64_t count, const std::string& whose) {
+  const bool in_parts = std::count(options.metrics.begin(), options.metrics.end(), "inception") > 0;
+  if (in_parts && count < options.splits)
+    throw UserError(fmt::format("{}: Inception score: expected at least {} records, one for each part, got {}", whose,
+                                options.splits, count));
+}
+
 Quality measure(const Extracted& samples, const Extracted& against, const QualityOptions& options) {
   Quality q;
   q.count = samples.features.size(0);

@@ -27,6 +27,9 @@ struct Quality {
   std::vector<std::string> warnings;  ///< one line each
 };
 
+/// Throws UserError where `count` records, which are those of `whose`, do not suffice for a metric.
+void check_count(const QualityOptions& options, std::int64_t count, const std::string& whose);
+
 /// Throws UserError for an unknown metric, and where the features or the samples do not suffice for one.
 Quality measure(const Extracted& samples, const Extracted& against, const QualityOptions& options);
 

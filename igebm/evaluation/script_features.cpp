@@ -20,7 +20,9 @@ class Script : public Features {
     try {
       module_ = torch::jit::load(path.string(), at::kCPU);
     } catch (const std::exception&) {
-      throw UserError(fmt::format("{}: not a TorchScript module, or truncated", from_));
+      throw UserError(fmt::format(
+          "{}: expected a TorchScript module, got another file or a truncated one; a state dict (.pth) is not one",
+          from_));
     }
     module_.eval();
     const auto method = module_.find_method("forward");

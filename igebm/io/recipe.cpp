@@ -135,8 +135,7 @@ class Reader : public Fields {
   }
   void problem(const char* key, const std::string& what) override {
     const toml::node* n = table_ == nullptr ? nullptr : table_->get(key);
-    throw UserError(
-        fmt::format("{}: {}: {}", where(path_ + key, n == nullptr ? place_ : n->source()), path_ + key, what));
+    fail(key, n == nullptr ? place_ : n->source(), what);
   }
 
   /// Every key must have been asked for.
@@ -146,10 +145,10 @@ class Reader : public Fields {
       const std::string name(key.str());
       if (std::find(known_.begin(), known_.end(), name) != known_.end()) continue;
       const std::string near = nearest(name, known_);
-      throw UserError(fmt::format("{}: {}{}: unknown {}{}", where(path_ + name, node.source()), path_, name,
-                                  node.is_table() ? "section" : "key",
-                                  near.empty() ? fmt::format("; known here: {}", fmt::join(known_, ", "))
-                                               : fmt::format("; did you mean \"{}\"?", near)));
+      fail(name, node.source(),
+           fmt::format("unknown {}{}", node.is_table() ? "section" : "key",
+                       near.empty() ? fmt::format("; known here: {}", fmt::join(known_, ", "))
+                                    : fmt::format("; did you mean \"{}\"?", near)));
     }
   }
 
@@ -158,12 +157,15 @@ class Reader : public Fields {
     known_.emplace_back(key);
     return table_ == nullptr ? nullptr : table_->get(key);
   }
-  std::string where(const std::string& key, const toml::source_region& place) const {
-    if (assigned_.contains(key)) return "--set " + key;
-    return place.begin.line > 0 ? fmt::format("{}:{}", file_, place.begin.line) : file_;
+  /// FILE:LINE: KEY, or the option that gave the key.
+  [[noreturn]] void fail(const std::string& key, const toml::source_region& place, const std::string& what) const {
+    const std::string name = path_ + key;
+    if (assigned_.contains(name)) throw UserError(fmt::format("--set {}: {}", name, what));
+    const std::string line = place.begin.line > 0 ? fmt::format(":{}", place.begin.line) : "";
+    throw UserError(fmt::format("{}{}: {}: {}", file_, line, name, what));
   }
   [[noreturn]] void fail(const std::string& key, const toml::node& node, const std::string& what) const {
-    throw UserError(fmt::format("{}: {}{}: {}", where(path_ + key, node.source()), path_, key, what));
+    fail(key, node.source(), what);
   }
   std::int64_t integer(const char* key, const toml::node& node, Range range) const {
     const auto expected = fmt::format("expected an integer {}, got {}", range.text(), kind_of(node));

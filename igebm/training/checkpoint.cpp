@@ -89,7 +89,13 @@ void write_checkpoint(const fs::path& run, const Checkpoint& c, const std::strin
         {"format", "igebm-checkpoint"}, {"version", version},       {"step", c.step},
         {"regular", c.regular},         {"rollbacks", c.rollbacks}, {"metrics_bytes", c.metrics_bytes},
         {"threads", c.threads},         {"engine", c.engine}};
-    if (c.best) json["best"] = {{"step", c.best->step}, {"value", c.best->value}};
+    if (c.best) {
+      json["best"] = {{"step", c.best->step},
+                      {"value", c.best->value},
+                      {"metric", c.best->metric},
+                      {"features", c.best->features},
+                      {"count", c.best->count}};
+    }
     for (const char* file : {"network.safetensors", "average.safetensors", "state.safetensors"}) {
       if (fs::exists(temporary / file)) json["crc32"][file] = checksum(temporary / file);
     }
@@ -178,7 +184,11 @@ Checkpoint load_checkpoint(const fs::path& folder) {
     c.metrics_bytes = json.at("metrics_bytes");
     c.threads = json.at("threads");
     c.engine = json.at("engine");
-    if (json.contains("best")) c.best = {json["best"].at("step"), json["best"].at("value")};
+    if (json.contains("best")) {
+      const auto& best = json["best"];
+      c.best = {best.at("step"), best.at("value"), best.value("metric", ""), best.value("features", ""),
+                best.value("count", std::int64_t{0})};
+    }
     for (const auto& [file, sum] : json.at("crc32").items()) {
       if (checksum(folder / file) != sum.get<std::string>()) {
         throw UserError(

@@ -21,10 +21,12 @@ struct Model {
   std::map<std::string, std::string> metadata;
 };
 
-/// The best figure of quality so far.
+/// The best figure of quality so far, and what it was measured by (evaluate.*): only figures of the same compare.
 struct Best {
   std::int64_t step = 0;
   double value = 0;
+  std::string metric = {}, features = {};
+  std::int64_t count = 0;  ///< 0: not known, in checkpoints of earlier versions
 };
 
 struct Checkpoint {

@@ -1,5 +1,7 @@
 #include "igebm/training/recipe.h"
 
+#include <fmt/format.h>
+
 #include <cmath>
 #include <limits>
 
@@ -236,7 +238,8 @@ void describe(Fields& f, Recipe& r) {
     g.field("ensemble", r.sampling.ensemble, count_from_one,
             "checkpoints, the newest, that take the steps in turn; pictures while training are the newest's alone");
     if (r.output.keep > 0 && r.sampling.ensemble > r.output.keep)
-      g.problem("ensemble", "more than the checkpoints that train.keep leaves");
+      g.problem("ensemble", fmt::format("expected at most train.keep = {}, the checkpoints that are kept, got {}",
+                                        r.output.keep, r.sampling.ensemble));
     if (r.network.noise_features > 0) {
       sampling::AnnealingOptions& a = r.sampling.annealing;
       g.field("levels", a.levels, count_from_one, "noise levels, geometric from the greatest to the least");

@@ -18,6 +18,16 @@ void add(std::ofstream& file, const fs::path& run, const nlohmann::ordered_json&
   if (!file) throw UserError(fmt::format("{}: cannot be written (is the disk full?)", metrics_of(run).string()));
 }
 
+std::vector<nlohmann::json> read_events(const fs::path& run, const std::string& event) {
+  std::vector<nlohmann::json> found;
+  std::ifstream file(metrics_of(run));
+  for (std::string text; std::getline(file, text);) {
+    auto line = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+    if (line.is_object() && line.value("event", "") == event) found.push_back(std::move(line));
+  }
+  return found;
+}
+
 }  // namespace
 
 Record::Record(fs::path run, std::int64_t bytes, std::int64_t step)
@@ -47,19 +57,25 @@ void Record::rolled_back(const Rollback& r) {
       {{"event", "rollback"}, {"step", r.step}, {"to", r.to}, {"rollbacks", r.rollbacks}, {"reason", r.reason}});
 }
 
+void Record::gave_up(const GivenUp& end) {
+  add(metrics_, run_, {{"event", "gave up"}, {"step", end.step}, {"reason", end.reason}});
+}
+
 void Record::picture(std::int64_t step, const fs::path& png) { events_.picture(step, png); }
 
 std::vector<Rollback> read_rollbacks(const fs::path& run) {
   std::vector<Rollback> found;
-  std::ifstream file(metrics_of(run));
-  for (std::string text; std::getline(file, text);) {
-    const auto line = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-    if (line.is_object() && line.value("event", "") == "rollback") {
-      found.push_back({line.value("step", std::int64_t{0}), line.value("to", std::int64_t{0}),
-                       line.value("rollbacks", std::int64_t{0}), line.value("reason", "")});
-    }
+  for (const auto& line : read_events(run, "rollback")) {
+    found.push_back({line.value("step", std::int64_t{0}), line.value("to", std::int64_t{0}),
+                     line.value("rollbacks", std::int64_t{0}), line.value("reason", "")});
   }
   return found;
+}
+
+std::optional<GivenUp> read_gave_up(const fs::path& run) {
+  const auto found = read_events(run, "gave up");
+  if (found.empty()) return {};
+  return GivenUp{found.back().value("step", std::int64_t{0}), found.back().value("reason", "")};
 }
 
 }  // namespace igebm::training

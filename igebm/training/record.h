@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,12 @@ struct Rollback {
   std::string reason;
 };
 
+/// Where and why the watchdog gave up.
+struct GivenUp {
+  std::int64_t step = 0;
+  std::string reason;
+};
+
 /// The figures that a run leaves: metrics.jsonl (docs/run.md), and the same for TensorBoard.
 class Record {
  public:
@@ -26,6 +33,7 @@ class Record {
   /// One line; `phase` is left out where it is empty. Throws UserError if the disk is full.
   void figures(std::int64_t step, const Metrics& figures, const std::string& phase = {});
   void rolled_back(const Rollback& rollback);
+  void gave_up(const GivenUp& end);
   void picture(std::int64_t step, const std::filesystem::path& png);  ///< for TensorBoard alone
 
  private:
@@ -36,5 +44,7 @@ class Record {
 
 /// The rollbacks in a run's metrics.jsonl, in order; none where there is no such file.
 std::vector<Rollback> read_rollbacks(const std::filesystem::path& run);
+/// How its training gave up, if it did: a resume takes that back.
+std::optional<GivenUp> read_gave_up(const std::filesystem::path& run);
 
 }  // namespace igebm::training

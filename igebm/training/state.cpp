@@ -161,6 +161,7 @@ void State::restore(const Checkpoint& c) {
 void State::roll_back(const std::string& reason) {
   const std::int64_t from = step;
   if (rollbacks >= recipe.watchdog.rollbacks) {
+    record->gave_up({from, reason});
     throw UserError(fmt::format(
         "{}: diverged at step {} ({}) after {} rollbacks; try a smaller phase.{}.optimizer.learning_rate or "
         "sampling step_size; the last good checkpoint is kept",
@@ -185,9 +186,11 @@ void State::roll_back(const std::string& reason) {
     fs::remove_all(folders.back(), ignored);
     folders.pop_back();
   }
-  if (folders.empty())
+  if (folders.empty()) {
+    record->gave_up({from, reason + ", and no checkpoint is left to go back to"});
     throw UserError(fmt::format("{}: diverged at step {} ({}), and no checkpoint is left to go back to", run.string(),
                                 from, reason));
+  }
   record->rolled_back({from, step, rollbacks, reason});
   observer.message(fmt::format(
       "step {}: {}; back to step {} with new chains and the learning rate times {:.3g} ({} of {} rollbacks)", from,
@@ -280,7 +283,7 @@ void State::evaluate() {
   record->figures(step, {{name, value}});
   const bool better = !best || (recipe.evaluate.metric == "inception" ? value > best->value : value < best->value);
   if (better) {
-    best = {step, value};
+    best = {step, value, recipe.evaluate.metric, recipe.evaluate.features, recipe.evaluate.count};
     save_best(run, checkpoint(true));
   }
   observer.message(fmt::format("step {}: {} {:.4g} of {} samples{}", step, name, value, recipe.evaluate.count,

@@ -77,6 +77,16 @@ Trainer Trainer::resume(const fs::path& from, const std::vector<std::string>& as
     fs::remove_all(best);
     checkpoint.best.reset();
   }
+  // Figures of another metric, features or count do not compare.
+  const EvaluateOptions& by = recipe.evaluate;
+  if (const auto& b = checkpoint.best;
+      b && b->count > 0 && (b->metric != by.metric || b->features != by.features || b->count != by.count)) {
+    observer.message(
+        fmt::format("the best checkpoint, of step {}, was measured by another evaluate.metric, features or count; "
+                    "the next one measured replaces it",
+                    b->step));
+    checkpoint.best.reset();
+  }
   state->rollbacks = checkpoint.rollbacks;
   state->restore(checkpoint);
   // The best one is kept before a phase's end, the others after it.

@@ -79,7 +79,8 @@ TEST_F(Extraction, BadFilesAreNamedInOneLine) {
   io::write_atomically(folder / "notes.txt", "text");
   expect_refused(folder / "notes.txt", "expected features in");
   io::write_atomically(folder / "broken.pt", "PK nonsense");
-  expect_refused(folder / "broken.pt", "not a TorchScript module");
+  expect_refused(folder / "broken.pt",
+                 "expected a TorchScript module, got another file or a truncated one; a state dict (.pth) is not one");
   io::write_npz(folder / "other.npz", {{"w", at::zeros({2})}});
   expect_refused(folder / "other.npz", "not a CIFAR ResNet");
   io::write_safetensors(folder / "foreign.safetensors", {{"w", at::zeros({2})}});

@@ -275,8 +275,9 @@ TEST(Recipes, ErrorsSayWhereAndWhatWasExpected) {
   EXPECT_EQ(error("[run.inner]\nwidths = [1,\n 2, 99]\n"),
             "r.toml:3: run.inner.widths: expected an integer in [1, 9], got 99");
   EXPECT_EQ(error("run = 3\n"), "r.toml:1: run: expected a section [run], got 3");
-  EXPECT_EQ(error("", {"run.steps=many"}),
-            "--set run.steps: run.steps: expected an integer in [1, 1000], got \"many\"");
+  EXPECT_EQ(error("", {"run.steps=many"}), "--set run.steps: expected an integer in [1, 1000], got \"many\"");
+  EXPECT_EQ(error("", {"run.stepps=3"}), "--set run.stepps: unknown key; did you mean \"steps\"?");
+  EXPECT_EQ(error("", {"run.steps=13"}), "--set run.steps: bad luck");
   EXPECT_EQ(error("", {"steps"}), "--set steps: expected section.key=value");
   EXPECT_EQ(error("[run\n").substr(0, 11), "r.toml:1:5:");
   EXPECT_THROW(Recipe::read("/absent/recipe.toml"), UserError);

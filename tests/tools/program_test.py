@@ -309,6 +309,10 @@ class Program(unittest.TestCase):
         self.assertNotEqual(json.loads(self.works(*arguments, "--seed", 5, "--json"))["quality"]["frechet"], told["quality"]["frechet"])
         self.assertIn("lacks full rank", self.works("evaluate", run, "--features", classifier, "--count", 3, "--steps", 1))
         self.assertIn("20 train pictures", self.works(*arguments, "--against", "train"))
+        # What the set is taken as.
+        given = ["evaluate", samples, "--data", "mnist", "--data-path", self.folder, "--features", classifier]
+        self.assertIn("11 test pictures", self.works(*given, "--set", "data.count=11"))
+        self.refused("different shapes", *given, "--set", "data.size=4")
         # Points are their own features.
         self.works("train", self.recipe, "--out", self.folder / "moons", "--set", "phase.train.steps=5")
         self.assertIn("coordinates", self.works("evaluate", self.folder / "moons", "--count", 50))
@@ -321,7 +325,15 @@ class Program(unittest.TestCase):
         self.works("train", self.recipe, "--out", self.folder / "moons", "--set", "phase.train.steps=5")
         self.works("sample", self.folder / "moons", "--count", 4, "--out", points)
         few = ["--count", 4, "--steps", 0]
-        self.refused(["--features", "classifier-fashion-mnist.toml"], "evaluate", run, *few, cwd=self.folder)
+        advice = f"train recipes/classifier-fashion-mnist.toml --set data.name=mnist --set data.path={self.folder} --out runs/classifier-mnist"
+        self.refused(["--features", advice], "evaluate", run, *few, cwd=self.folder)
+        self.refused(["igebm: evaluate.features: ", advice], "train", self.images(), "--set", "evaluate.every=1", cwd=self.folder)
+        # Before the features are looked for, which are missing here.
+        self.refused("expected at least 10 records, one for each part, got 4", "evaluate", run, "--metric", "inception", *few, cwd=self.folder)
+        self.refused("expected at least 10 records, one for each part, got 4", "evaluate", samples, "--data", "mnist",
+                     "--metric", "inception", cwd=self.folder)
+        self.refused("evaluate.count: ", "train", self.images(), "--set", "evaluate.every=1", "--set", "evaluate.count=9",
+                     "--set", "evaluate.metric=inception", cwd=self.folder)
         self.refused("no such features", "evaluate", run, "--features", self.folder / "absent", *few)
         self.refused("not a classifier", "evaluate", run, "--features", run, *few)
         self.refused("fid", "evaluate", run, "--metric", "fid")
@@ -330,8 +342,20 @@ class Program(unittest.TestCase):
         self.refused("--data NAME", "evaluate", samples)
         self.refused("knows its data", "evaluate", run, "--data", "mnist")
         self.refused("unknown data set", "evaluate", samples, "--data", "mnits", "--features", classifier)
-        self.refused("no classes", "evaluate", points, "--data", "two-moons", "--metric", "inception")
+        self.refused("no classes", "evaluate", self.folder / "moons", "--metric", "inception")
         self.refused("expects pictures of (1, 8, 8), got (2)", "evaluate", points, "--data", "mnist", "--data-path", self.folder, "--features", classifier)
+        for option in (["--count", 4], ["--steps", 4], ["--best"], ["--weights", "network"], ["--engine", "fast"]):
+            self.refused(f"{option[0]} goes with a run", "evaluate", points, "--data", "two-moons", *option)
+        for value in ("nonsense.key=3", "sampling.steps=3", "nonsense"):
+            self.refused(f"expected data.KEY=VALUE with {points}, got {value}", "evaluate", points, "--data", "two-moons", "--set", value)
+        self.refused("did you mean \"noise\"", "evaluate", points, "--data", "two-moons", "--set", "data.noises=3")
+        self.refused("--data-path", "evaluate", run, "--data-path", self.folder)
+        file = ["evaluate", self.folder / "labels.npz", "--data", "mnist", "--data-path", self.folder, "--features", classifier]
+        images = numpy.zeros((3, 1, 8, 8), numpy.uint8)
+        for labels, said in (([1, 77, 3], "labels: record 1: expected 0 to 9, got 77"), ([1, 2, -1], "record 2: expected 0 to 9, got -1"),
+                             ([1.0, 2.0, 3.0], "labels: expected integers (3), got Double (3)"), ([1, 2], "got Long (2)")):
+            numpy.savez(self.folder / "labels.npz", images=images, labels=numpy.array(labels))
+            self.refused(["labels.npz: labels: ", said], *file)
         self.refused("different shapes", "evaluate", samples, "--data", "two-moons", "--features", classifier)
         self.refused("no best checkpoint", "evaluate", run, "--features", classifier, "--best", *few)
         self.refused("draws no samples", "sample", classifier, "--out", self.folder / "x.png")
@@ -378,7 +402,7 @@ class Program(unittest.TestCase):
         self.assertIn("3 checkpoints in turn", self.works("evaluate", run, "--count", 50, "--set", "sampling.ensemble=3"))
         self.refused("3 checkpoints up to step 60, expected 9", "sample", run, "--ensemble", 9, "--out", self.folder / "x.npz")
         self.refused("average", "sample", run, "--weights", "mean")
-        self.refused("train.keep", "train", self.recipe, "--set", "sampling.ensemble=4")
+        self.refused("at most train.keep = 3, the checkpoints that are kept, got 4", "train", self.recipe, "--set", "sampling.ensemble=4")
 
     def test_conditions(self):
         recipe = self.folder / "shapes.toml"
@@ -426,6 +450,15 @@ class Program(unittest.TestCase):
         info = self.works("info", run)
         self.assertIn("watchdog: 1 of 5 rollbacks\n", info)
         self.assertIn(f"  step {events[0]['step']}: {events[0]['reason']}; back to step 0\n", info)
+        # Rollbacks that no checkpoint has seen, and then the end.
+        lost = self.folder / "lost"
+        self.refused("diverged", "train", self.recipe, "--out", lost, "--set", "watchdog.energy_limit=1e-6")
+        end = json.loads((lost / "metrics.jsonl").read_text().splitlines()[-1])
+        self.assertEqual((end["event"], end["step"]), ("gave up", 0))
+        info = self.works("info", lost)
+        self.assertIn("watchdog: 5 of 5 rollbacks\n", info)
+        self.assertEqual(info.count("; back to step 0\n"), 5)
+        self.assertIn(f"  step 0: {end['reason']}; gave up\n", info)
 
     def test_help_and_version(self):
         self.assertIn("train", self.works("--help"))
@@ -518,6 +551,7 @@ class Program(unittest.TestCase):
         self.refused("did you mean \"cifar10\"", "data", "show", "cifar-10")
         self.refused("did you mean", "data", "fetch", "fashion_mnist")
         self.refused("ends in .png", "data", "show", "rings", "--out", self.folder / "x.jpg")
+        self.refused("ends in .png", "data", "show", "image-folder", "--set", f"data.path={self.folder / 'absent'}", "--out", "x.jpg")
         self.refused("data.flipp", "data", "show", "rings", "--set", "data.flipp=true")
         self.refused("[0, 1]", "data", "show", "rings", "--set", "data.contrast=7")
         self.refused("no such folder", "data", "show", "image-folder", "--set", f"data.path={self.folder / 'absent'}")

@@ -130,6 +130,22 @@ TEST_F(BestCheckpoint, OfStepsThatAreGivenUpGoes) {
   EXPECT_EQ(load_checkpoint(list_checkpoints(folder).back()).best->value, 4);
 }
 
+TEST_F(BestCheckpoint, IsNotComparedWithOtherFigures) {
+  Recipe recipe = evaluated();
+  recipe.evaluate.every = 11;
+  for (const char* changed : {"evaluate.metric=kid", "evaluate.features=other", "evaluate.count=21"}) {
+    const fs::path run = folder / changed;
+    Trainer::begin(recipe, run, silent, listed({1})).train(stop_after(12));
+    EXPECT_EQ(load_checkpoint(find_best(run)).step, 11);
+    // Interrupted before a figure, and once more: what the best was measured by is still known.
+    Trainer::resume(run, {changed}, silent, listed({})).train(stop_after(0));
+    EXPECT_EQ(load_checkpoint(list_checkpoints(run).back()).best->value, 1);
+    Trainer::resume(run, {}, silent, listed({5, 6})).train({});
+    EXPECT_EQ(load_checkpoint(find_best(run)).step, 22) << changed;
+    EXPECT_EQ(load_checkpoint(list_checkpoints(run).back()).best->value, 5) << changed;
+  }
+}
+
 TEST_F(BestCheckpoint, NeedsAJudge) {
   EXPECT_THROW(Trainer::begin(evaluated(), folder, silent), UserError);
   EXPECT_FALSE(fs::exists(folder));

@@ -52,6 +52,25 @@ TEST_F(Watchdog, AnAbsurdLearningRateIsRolledBackAndThenReported) {
   expect_text(complaint(recipe), "diverged");
   expect_rollbacks(3, "");
   expect_last_is_finite();  // still there and whole
+  const auto end = read_gave_up(folder / "run");
+  ASSERT_TRUE(end.has_value());
+  EXPECT_GT(end->step, 13);
+  EXPECT_FALSE(end->reason.empty());
+}
+
+TEST_F(Watchdog, GivenUpAndResumedGivesUpAgainOrGoesOnAsIfItHadNot) {
+  Recipe recipe = small();
+  recipe.phases[1].optimizer = {.learning_rate = 1e6, .clip = "none"};
+  recipe.watchdog = {.energy_limit = 1e4, .rollbacks = 3, .learning_rate_factor = 0.5};
+  complaint(recipe);
+  const auto first = contents(folder / "run");
+  const Checkpoint newest = load_checkpoint(list_checkpoints(folder / "run").back());
+  EXPECT_LT(newest.rollbacks, 3) << "another seed would test more";
+  EXPECT_THROW(Trainer::resume(folder / "run", {}, silent).train({}), UserError);
+  EXPECT_TRUE(contents(folder / "run") == first);
+  EXPECT_TRUE(Trainer::resume(folder / "run", {"phase.refine.optimizer.learning_rate=1e-4"}, silent).train({}));
+  EXPECT_FALSE(read_gave_up(folder / "run").has_value());
+  expect_rollbacks(static_cast<std::size_t>(newest.rollbacks), "");
 }
 
 TEST_F(Watchdog, RecoversWithASmallerLearningRateAndResumesBitForBit) {
