@@ -97,10 +97,7 @@ Records batch_of_rows(const at::Tensor& data, const at::Tensor& labels, std::int
     throw fail(fmt::format("rows of {} values, which are no square colour pictures", data.size(1)));
   if (labels.dim() != 1 || labels.size(0) != data.size(0))
     throw fail(fmt::format("{} labels for {} pictures", labels.numel(), data.size(0)));
-  Records records{data.view({-1, 3, width, width}), labels.to(at::kLong)};
-  require_labels(records.labels, classes, path, first_label);
-  records.labels = records.labels - first_label;
-  return records;
+  return {data.view({-1, 3, width, width}), require_labels(labels, classes, path, first_label) - first_label};
 }
 
 Records read_pickled_batch(const fs::path& path, const std::string& labels, std::int64_t classes,

@@ -2,6 +2,8 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <cmath>
+
 #include "igebm/data/cifar.h"
 #include "igebm/data/dsprites.h"
 #include "igebm/data/pickle.h"
@@ -241,6 +243,9 @@ TEST_F(Svhn, DamagedFilesAreRefused) {
   EXPECT_NE(
       said(header() + pictures(2) + matrix("y", 2, {2, 1}, "\x0b\x03")).find("label 11 of record 0, where 1 to 10"),
       std::string::npos);
+  EXPECT_NE(
+      said(header() + pictures(2) + matrix("y", 9, {2, 1}, bytes(3.0) + bytes(4.5))).find("label 4.5 of record 1"),
+      std::string::npos);
   EXPECT_NE(said(header() + pictures(2) + matrix("y", 2, {1, 1}, "\x01")).find("1 labels for 2"), std::string::npos);
   EXPECT_NE(said(header() + pictures(2)).find("no array \"y\""), std::string::npos);
 }
@@ -293,6 +298,28 @@ TEST_F(Npz, PicturesPointsLabelsAndConditions) {
   EXPECT_SAYS(load(in(folder / "d.npz", "npz"), Split::train, 0), "picture 0 has values outside [0, 1]");
   io::write_npz(folder / "e.npz", {{"other", at::ones({3})}});
   EXPECT_SAYS(load(in(folder / "e.npz", "npz"), Split::train, 0), "it has other");
+}
+
+TEST_F(Npz, LabelsAreWholeNumbersInRange) {
+  const at::Tensor x = at::zeros({2, 2, 2}, at::kByte);
+  const auto says = [&](const at::Tensor& labels) {
+    io::write_npz(folder / "a.npz", {{"images", x}, {"labels", labels}});
+    return message([&] { load(in(folder / "a.npz", "npz"), Split::train, 0); });
+  };
+  const std::string what = (folder / "a.npz").string() + ": labels: label ";
+  EXPECT_EQ(says(at::tensor({1, 65535}, at::kLong)), "nothing was thrown");
+  EXPECT_EQ(says(at::tensor({1.0, 3.0}, at::kDouble)), "nothing was thrown");
+  EXPECT_EQ(says(at::tensor({std::int64_t{1}, std::int64_t{5000000000}})),
+            what + "5000000000 of record 1, where 0 to 65535 are expected");
+  EXPECT_EQ(says(at::tensor({-1, 1}, at::kInt)), what + "-1 of record 0, where 0 to 65535 are expected");
+  for (const double bad : {0.5, -2.0, std::nan(""), 5e9, HUGE_VAL})
+    EXPECT_EQ(says(at::tensor({1.0, bad}, at::kDouble)),
+              what + fmt::format("{} of record 1, where whole numbers from 0 to 65535 are expected", bad));
+  io::write_npz(folder / "b.npz", {{"x_train", x},
+                                   {"y_train", at::tensor({1.0, 0.5}, at::kDouble)},
+                                   {"x_test", x},
+                                   {"y_test", at::tensor({0, 2}, at::kLong)}});
+  EXPECT_SAYS(load(in(folder / "b.npz", "npz"), Split::test, 0), "b.npz: y_train: label 0.5 of record 1");
 }
 
 class Dsprites : public InFolder {};
