@@ -409,6 +409,26 @@ TEST_F(Dsprites, TheOfficialFileIsReadAsAStream) {
   EXPECT_SAYS(load(some, Split::train, 7), name);
 }
 
+TEST_F(Dsprites, DamagedFactorsAreRefusedWithTheirRecord) {
+  const fs::path path = folder / "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz";
+  std::int64_t record = 0;
+  while (in_test(record)) ++record;
+  const auto said_of = [&](std::int64_t column, double value) {
+    at::Tensor factors = at::ones({20, 6}, at::kDouble);
+    factors[record][column] = value;
+    io::write_npz(path, {{"imgs", at::zeros({20, 64, 64}, at::kByte)}, {"latents_values", factors}});
+    return message([&] { load(in(folder, "dsprites"), Split::train, 0); });
+  };
+  const std::string where = fmt::format("{}: latents_values: record {}: expected ", path.string(), record);
+  for (std::int64_t column = 0; column < 6; ++column) {
+    EXPECT_TRUE(said_of(column, std::nan("")).starts_with(where + "finite numbers, got ")) << column;
+    EXPECT_TRUE(said_of(column, HUGE_VAL).starts_with(where + "finite numbers, got ")) << column;
+  }
+  for (const double shape : {0.0, 1.5, 4.0, -1.0, 1e300})
+    EXPECT_EQ(said_of(1, shape), where + fmt::format("shape 1, 2 or 3, got {}", shape));
+  EXPECT_EQ(said_of(1, 3), "nothing was thrown");
+}
+
 // Real files, where a folder of them is named.
 TEST(RealData, Cifar10) {
   const char* place = std::getenv("IGEBM_DATA");
