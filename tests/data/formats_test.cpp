@@ -170,6 +170,48 @@ TEST_F(ImageNet, DownsampledBatchesPickledAndNpz) {
   EXPECT_SAYS(load(in(folder, "imagenet-32"), Split::test, 0), "val_data.npz: label 1001 of record 2, where 1 to 1000");
 }
 
+TEST_F(ImageNet, BatchesOfAnotherSizeAreRefused) {
+  if (!has_python()) GTEST_SKIP() << "numpy is not installed";
+  ASSERT_EQ(python("import numpy as np, pickle\n"
+                   "def batch(side): return {'data': np.zeros((2, 3 * side * side), np.uint8), 'labels': [1, 2]}\n"
+                   "pickle.dump(batch(32), open('train_data_batch_1', 'wb'))\n"
+                   "np.savez('train_data_batch_2.npz', **batch(64))\n"
+                   "pickle.dump(batch(64), open('val_data', 'wb'))\n"),
+            0);
+  const std::string other = "data: expected colour pictures of 32x32 in rows of 3072 bytes, got rows of 12288";
+  EXPECT_SAYS(load(in(folder, "imagenet-32"), Split::train, 0), "train_data_batch_2.npz: " + other);
+  EXPECT_SAYS(load(in(folder, "imagenet-32"), Split::test, 0), "val_data: " + other);
+  EXPECT_EQ(load(in(folder, "imagenet-64"), Split::test, 0).shape(), (std::vector<std::int64_t>{3, 64, 64}));
+  EXPECT_SAYS(load(in(folder, "imagenet-64"), Split::train, 0),
+              "train_data_batch_1: data: expected colour pictures of 64");
+}
+
+TEST_F(ImageNet, DamagedBatchesAreRefusedWithTheOffset) {
+  if (!has_python()) GTEST_SKIP() << "numpy is not installed";
+  ASSERT_EQ(python("import numpy as np, pickle\n"
+                   "d = {'data': np.arange(2 * 3072).reshape(2, 3072).astype(np.uint8), 'labels': [1, 2]}\n"
+                   "pickle.dump(d, open('train_data_batch_1', 'wb'))\n"
+                   "np.savez('val_data.npz', **d)\n"),
+            0);
+  const auto said = [&](const std::string& name, const std::string& bytes) {
+    write(name, bytes);
+    return message([&] { load(in(folder, "imagenet-32"), name == "val_data.npz" ? Split::test : Split::train, 0); });
+  };
+  const std::string pickled = read("train_data_batch_1"), npz = read("val_data.npz");
+  for (const std::size_t length : {std::size_t{0}, std::size_t{40}, pickled.size() / 2, pickled.size() - 1})
+    EXPECT_NE(said("train_data_batch_1", pickled.substr(0, length)).find("train_data_batch_1: at offset "),
+              std::string::npos);
+  std::string bad = pickled;
+  bad[bad.find("_reconstruct")] = 'x';
+  EXPECT_NE(said("train_data_batch_1", bad).find("train_data_batch_1: at offset "), std::string::npos);
+  for (const std::size_t length : {std::size_t{0}, std::size_t{40}, npz.size() / 2, npz.size() - 1})
+    EXPECT_NE(said("val_data.npz", npz.substr(0, length)).find("val_data.npz: "), std::string::npos);
+  bad = npz;
+  bad[1000] ^= 1;  // a pixel
+  EXPECT_NE(said("val_data.npz", bad).find("val_data.npz: data.npy: "), std::string::npos);
+  EXPECT_NE(said("val_data.npz", bad).find(" at offset "), std::string::npos);
+}
+
 class Svhn : public InFolder {
  protected:
   template <typename T>
