@@ -292,14 +292,16 @@ TEST_F(Svhn, DamagedFilesAreRefused) {
   EXPECT_NE(said(header() + pictures(2)).find("no array \"y\""), std::string::npos);
 }
 
-class Emnist : public InFolder {};
-
-TEST_F(Emnist, UprightWithItsOwnClasses) {
-  const auto idx = [](const std::vector<int>& shape, const std::string& data) {
+class Emnist : public InFolder {
+ protected:
+  static std::string idx(const std::vector<int>& shape, const std::string& data) {
     std::string out{'\0', '\0', '\x08', static_cast<char>(shape.size())};
     for (const int d : shape) out += {'\0', '\0', '\0', static_cast<char>(d)};
     return out + data;
-  };
+  }
+};
+
+TEST_F(Emnist, UprightWithItsOwnClasses) {
   write("gzip/emnist-letters-train-images-idx3-ubyte", idx({1, 2, 2}, "abcd"));
   write("gzip/emnist-letters-train-labels-idx1-ubyte", idx({1}, "\x1a"));
   write("gzip/emnist-balanced-test-images-idx3-ubyte", idx({1, 2, 2}, "abcd"));
@@ -312,6 +314,27 @@ TEST_F(Emnist, UprightWithItsOwnClasses) {
   EXPECT_EQ(balanced.classes, 47);
   EXPECT_EQ(balanced.class_names[46], "t");
   EXPECT_SAYS(load(in(folder, "emnist"), Split::train, 0), "emnist-balanced-train-images-idx3-ubyte");
+}
+
+TEST_F(Emnist, DamagedFilesAreRefusedWithTheOffset) {
+  const std::string pictures = "emnist-letters-train-images-idx3-ubyte",
+                    labels = "emnist-letters-train-labels-idx1-ubyte";
+  const auto letters = [&] { load(in(folder, "emnist", "letters"), Split::train, 0); };
+  write(pictures, idx({2, 2, 2}, "abcdefgh"));
+  write(labels, idx({2}, std::string("\x01\x00", 2)));
+  EXPECT_SAYS(letters(), labels + ": label 0 of record 1 at offset 9, where 1 to 26 are expected");
+  write(labels, idx({2}, "\x1b\x01"));
+  EXPECT_SAYS(letters(), labels + ": label 27 of record 0 at offset 8, where 1 to 26 are expected");
+  write(labels, idx({2}, "\x01"));
+  EXPECT_SAYS(letters(), labels + ": truncated at offset 9: expected 2 bytes of data, got 1");
+  write(pictures, idx({2, 2, 2}, "abcdefg"));
+  EXPECT_SAYS(letters(), pictures + ": truncated at offset 23: expected 8 bytes of data, got 7");
+  std::string floats = idx({2, 2, 2}, "abcdefgh");
+  floats[2] = '\x0d';
+  write(pictures, floats);
+  EXPECT_SAYS(letters(), pictures + ": not an IDX file");
+  write(pictures + ".gz", std::string("\x1f\x8b\x08\0\0\0\0\0\0\0\xff\xff\xff\xff", 14));
+  EXPECT_SAYS(letters(), pictures + ".gz: damaged gzip data at offset 0: ");
 }
 
 class Npz : public InFolder {};
