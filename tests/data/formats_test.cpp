@@ -86,13 +86,14 @@ TEST_F(Cifar, RecordsOfAnyFile) {
 }
 
 // The opcodes that Python 2's cPickle wrote: byte strings as SHORT_BINSTRING and BINSTRING, memo by BINPUT.
-std::string python2_batch(const std::string& labels, const std::string& data, int rows) {
+std::string python2_batch(const std::string& labels, const std::string& data, int rows,
+                          const std::string& labels_key = "labels") {
   const auto text = [](const std::string& s) { return std::string("U") + static_cast<char>(s.size()) + s + "q\x01"; };
   const auto number = [](int n) {
     return std::string{'J', static_cast<char>(n), static_cast<char>(n >> 8), static_cast<char>(n >> 16), '\0'};
   };
   const auto size = static_cast<int>(data.size());
-  return std::string("\x80\x02}q\x01(") + text("batch_label") + text("testing batch 1 of 1") + text("labels") +
+  return std::string("\x80\x02}q\x01(") + text("batch_label") + text("testing batch 1 of 1") + text(labels_key) +
          "]q\x03(" + labels + "e" + text("data") + "cnumpy.core.multiarray\n_reconstruct\nq\x05" +
          "cnumpy\nndarray\nq\x06" + std::string("K\x00\x85", 3) +
          "U\x01"
@@ -124,6 +125,30 @@ TEST_F(Cifar, PicklesOfPython2) {
   EXPECT_SAYS(load(in(folder, "cifar10"), Split::test, 0), "label 10 of record 1");
   write("test_batch", python2_batch("K\x06", data, 2));
   EXPECT_SAYS(load(in(folder, "cifar10"), Split::test, 0), "1 labels for 2 pictures");
+}
+
+TEST_F(Cifar, DamagedFilesOfHundredClassesAreRefusedWithTheOffset) {
+  const Options fine = in(folder, "cifar100"), coarse = in(folder, "cifar100", "coarse");
+  const std::string good = record({'\x03', '\x63'}, 1) + record({'\x14', '\x64'}, 2);
+  write("train.bin", good);
+  EXPECT_SAYS(load(fine, Split::train, 0), "train.bin: label 100 at offset 3075, where 0 to 99");
+  EXPECT_SAYS(load(coarse, Split::train, 0), "train.bin: label 20 at offset 3074, where 0 to 19");
+  write("train.bin", good.substr(0, good.size() - 1));
+  EXPECT_SAYS(load(fine, Split::train, 0), "train.bin: truncated");
+  EXPECT_SAYS(load(fine, Split::train, 0), "3073 more at offset 3074");
+  fs::remove(folder / "train.bin");
+  const std::string pickled = python2_batch("K\x06K\x64", record("", 1) + record("", 2), 2, "fine_labels");
+  write("train", pickled);
+  EXPECT_SAYS(load(fine, Split::train, 0), "train: label 100 of record 1, where 0 to 99");
+  EXPECT_SAYS(load(coarse, Split::train, 0), "train: expected a dict with \"data\" and \"coarse_labels\"");
+  for (const std::size_t length : {std::size_t{0}, std::size_t{50}, pickled.size() / 2, pickled.size() - 1}) {
+    write("train", pickled.substr(0, length));
+    EXPECT_SAYS(load(fine, Split::train, 0), "/train: at offset ");
+  }
+  std::string bad = pickled;
+  bad[bad.find("_reconstruct")] = 'x';
+  write("train", bad);
+  EXPECT_SAYS(load(fine, Split::train, 0), "/train: at offset ");
 }
 
 TEST_F(Cifar, PicklesOfPython3InEveryProtocol) {
