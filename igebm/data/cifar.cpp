@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
-#include <cmath>
 #include <fstream>
 
 #include "igebm/base/error.h"
@@ -15,7 +14,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::int64_t side = 32, pixels = 3 * side * side;
+constexpr std::int64_t width = 32, pixels = 3 * width * width;
 
 const std::vector<std::string> cifar10_names = {"airplane", "automobile", "bird",  "cat",  "deer",
                                                 "dog",      "frog",       "horse", "ship", "truck"};
@@ -72,7 +71,7 @@ Records read_cifar_binary(const fs::path& path, std::int64_t label_bytes, std::i
     throw UserError(fmt::format(
         "{}: truncated, or not of this format: {} bytes are {} records of {} bytes, and {} more at offset {}",
         path.string(), size, count, record, size % record, count * record));
-  Records records{at::empty({count, 3, side, side}, at::kByte), at::empty({count}, at::kLong)};
+  Records records{at::empty({count, 3, width, width}, at::kByte), at::empty({count}, at::kLong)};
   std::vector<char> labels(static_cast<std::size_t>(label_bytes));
   for (std::int64_t i = 0; i < count; ++i) {
     in.read(labels.data(), label_bytes);
@@ -88,23 +87,20 @@ Records read_cifar_binary(const fs::path& path, std::int64_t label_bytes, std::i
 }
 
 Records batch_of_rows(const at::Tensor& data, const at::Tensor& labels, std::int64_t classes, std::int64_t first_label,
-                      const fs::path& path) {
+                      std::int64_t side, const fs::path& path) {
   const auto fail = [&](const std::string& what) { return UserError(fmt::format("{}: {}", path.string(), what)); };
   if (!data.defined() || data.dim() != 2 || data.scalar_type() != at::kByte)
     throw fail("expected \"data\" as bytes, one row a picture");
-  const auto width = static_cast<std::int64_t>(std::lround(std::sqrt(static_cast<double>(data.size(1)) / 3)));
-  if (width == 0 || 3 * width * width != data.size(1))
-    throw fail(fmt::format("rows of {} values, which are no square colour pictures", data.size(1)));
+  if (data.size(1) != 3 * side * side)
+    throw fail(fmt::format("data: expected colour pictures of {}x{} in rows of {} bytes, got rows of {}", side, side,
+                           3 * side * side, data.size(1)));
   if (labels.dim() != 1 || labels.size(0) != data.size(0))
     throw fail(fmt::format("{} labels for {} pictures", labels.numel(), data.size(0)));
-  Records records{data.view({-1, 3, width, width}), labels.to(at::kLong)};
-  require_labels(records.labels, classes, path, first_label);
-  records.labels = records.labels - first_label;
-  return records;
+  return {data.view({-1, 3, side, side}), require_labels(labels, classes, path, first_label) - first_label};
 }
 
 Records read_pickled_batch(const fs::path& path, const std::string& labels, std::int64_t classes,
-                           std::int64_t first_label) {
+                           std::int64_t first_label, std::int64_t side) {
   const auto batch = read_pickle(path);
   const PickleValue* data = batch->find("data");
   const PickleValue* list = batch->find(labels);
@@ -121,7 +117,7 @@ Records read_pickled_batch(const fs::path& path, const std::string& labels, std:
     numbers = at::tensor(values, at::kLong);
   }
   if (!numbers.defined()) throw UserError(fmt::format("{}: \"{}\" is no list of integers", path.string(), labels));
-  return batch_of_rows(data->array, numbers, classes, first_label, path);
+  return batch_of_rows(data->array, numbers, classes, first_label, side, path);
 }
 
 Dataset cifar10(const Options& options, bool test) {

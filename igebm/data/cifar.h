@@ -24,10 +24,10 @@ Records read_cifar_binary(const std::filesystem::path& path, std::int64_t label_
 
 /// A pickled batch: "data" uint8 (N, 3 * side * side) and the list `labels`, each at least `first_label`.
 Records read_pickled_batch(const std::filesystem::path& path, const std::string& labels, std::int64_t classes,
-                           std::int64_t first_label = 0);
+                           std::int64_t first_label = 0, std::int64_t side = 32);
 
 /// The same two from any source: checks that they fit together and makes pictures of the rows.
 Records batch_of_rows(const at::Tensor& data, const at::Tensor& labels, std::int64_t classes, std::int64_t first_label,
-                      const std::filesystem::path& path);
+                      std::int64_t side, const std::filesystem::path& path);
 
 }  // namespace igebm::data

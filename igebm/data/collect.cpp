@@ -40,13 +40,20 @@ Dataset Collector::finish(std::int64_t classes, std::vector<std::string> class_n
   return set;
 }
 
-void require_labels(const at::Tensor& labels, std::int64_t classes, const std::filesystem::path& from,
-                    std::int64_t first) {
-  const at::Tensor wrong = labels.lt(first).logical_or_(labels.ge(first + classes)).nonzero();
-  if (wrong.size(0) == 0) return;
+at::Tensor require_labels(const at::Tensor& labels, std::int64_t classes, const std::filesystem::path& from,
+                          std::int64_t first, std::int64_t offset) {
+  const bool real = labels.is_floating_point();
+  const at::Tensor values = labels.to(real ? at::kDouble : at::kLong);
+  at::Tensor wrong = values.lt(first).logical_or_(values.ge(first + classes));
+  if (real) wrong.logical_or_(values.ne(values.floor()));  // NaN too
+  wrong = wrong.nonzero();
+  if (wrong.size(0) == 0) return values.to(at::kLong);
   const auto record = wrong[0][0].item<std::int64_t>();
-  throw UserError(fmt::format("{}: label {} of record {}, where {} to {} are expected", from.string(),
-                              labels[record].item<std::int64_t>(), record, first, first + classes - 1));
+  const at::Tensor label = values[record];
+  throw UserError(fmt::format("{}: label {} of record {}{}, where {}{} to {} are expected", from.string(),
+                              real ? fmt::to_string(label.item<double>()) : fmt::to_string(label.item<std::int64_t>()),
+                              record, offset < 0 ? "" : fmt::format(" at offset {}", offset + record),
+                              real ? "whole numbers from " : "", first, first + classes - 1));
 }
 
 std::vector<std::string> numbered(std::int64_t classes) {

@@ -22,9 +22,10 @@ class Collector {
   std::vector<at::Tensor> parts_, labels_;
 };
 
-/// Throws UserError with the record where a label is not in [first, first + classes).
-void require_labels(const at::Tensor& labels, std::int64_t classes, const std::filesystem::path& from,
-                    std::int64_t first = 0);
+/// `labels`, of any type, as int64. Throws UserError with the record where one is no whole number in
+/// [first, first + classes), and with its offset where `offset`, that of the first label as a byte, is known.
+at::Tensor require_labels(const at::Tensor& labels, std::int64_t classes, const std::filesystem::path& from,
+                          std::int64_t first = 0, std::int64_t offset = -1);
 
 /// "0", "1", ...
 std::vector<std::string> numbered(std::int64_t classes);

@@ -110,6 +110,9 @@ const std::vector<Set>& sets();
 /// Throws UserError with the nearest known name.
 const Set& find_set(const std::string& name);
 
+/// The default for an empty one. Throws UserError with the known ones.
+std::string find_variant(const Set& set, const std::string& variant);
+
 /// Where a set is looked for, in this order: `path` if given, else $IGEBM_DATA/NAME, then $XDG_DATA_HOME/igebm/NAME
 /// ($XDG_DATA_HOME is ~/.local/share unless set), then where a Debian package puts it.
 std::vector<std::filesystem::path> places(const Set& set, const std::string& path);

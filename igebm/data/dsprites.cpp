@@ -147,9 +147,12 @@ Dataset dsprites(const Options& options, bool test, std::uint64_t seed) {
     images.read_rows(1, x.data_ptr<std::uint8_t>() + static_cast<std::int64_t>(i) * side * side);
     next = at + 1;
     const double* v = values.const_data_ptr<double>() + 6 * at;
-    const auto shape = static_cast<std::int64_t>(v[1]) - 1;
-    if (shape < 0 || shape > 2) throw fail(fmt::format("latents_values: shape {} of record {}", v[1], at));
-    sprites.push_back({shape, v[2], v[3], v[4], v[5]});
+    if (!std::all_of(v, v + 6, [](double value) { return std::isfinite(value); }))
+      throw fail(
+          fmt::format("latents_values: record {}: expected finite numbers, got {}", at, fmt::join(v, v + 6, ", ")));
+    if (v[1] != 1 && v[1] != 2 && v[1] != 3)
+      throw fail(fmt::format("latents_values: record {}: expected shape 1, 2 or 3, got {}", at, v[1]));
+    sprites.push_back({static_cast<std::int64_t>(v[1]) - 1, v[2], v[3], v[4], v[5]});
   }
   images.skip_rows(total - next);  // to its checksum
   if (x.numel() > 0 && x.max().item<int>() > 1) throw fail("imgs: expected only 0 and 1");

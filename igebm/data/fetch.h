@@ -22,8 +22,9 @@ std::filesystem::path fetch_folder(const Set& set);
 
 /// Downloads what is not there yet of a set's sources, compares size and checksum, takes archives apart, and puts whole
 /// files under their names; an interrupted download goes on where it stopped. Progress in bytes.
-/// Throws UserError: a set that has no addresses (with what to do instead), no network, a wrong checksum (the file is
-/// removed), a full disk; everywhere where igebm was built without libcurl, OpenSSL and libarchive.
+/// Throws UserError: an unknown variant, a set that has no addresses (with what to do instead), no network, a wrong
+/// checksum (the file is removed), a full disk; everywhere where igebm was built without libcurl, OpenSSL and
+/// libarchive.
 void fetch(const Set& set, const FetchOptions& options, Observer& observer);
 
 }  // namespace igebm::data

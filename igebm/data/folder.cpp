@@ -35,6 +35,8 @@ std::vector<std::string> folders_in(const fs::path& path) {
   return names;
 }
 
+constexpr const char* no_pictures = "expected .png, .jpg or .jpeg files in it, got none";
+
 /// Folders of the training and the test split; an empty path where there is none.
 struct Splits {
   fs::path train, test;
@@ -112,10 +114,11 @@ Dataset image_folder(const Options& options, bool test) {
     for (const auto& entry : fs::recursive_directory_iterator(folder / name)) {
       if (entry.is_regular_file() && is_picture(entry.path())) files.push_back(entry.path());
     }
+    if (files.size() == first) throw UserError(fmt::format("{}: {}", (folder / name).string(), no_pictures));
     std::sort(files.begin() + static_cast<std::ptrdiff_t>(first), files.end());
     labels.resize(files.size(), known - set.class_names.begin());
   }
-  if (files.empty()) throw UserError(fmt::format("{}: no .png, .jpg or .jpeg in its folders", folder.string()));
+  if (files.empty()) throw UserError(fmt::format("{}: {}", folder.string(), no_pictures));
   set.labels = at::tensor(labels, at::kLong);
   set.pictures = std::make_shared<Folder>(std::move(files), options);
   return set;

@@ -26,15 +26,18 @@ at::Tensor read_idx(const fs::path& path) {
                               static_cast<unsigned>(std::min<std::size_t>(size - done, 1U << 30)));
       if (part < 0) {
         int code = 0;
-        throw fail(fmt::format("damaged gzip data ({})", gzerror(file.get(), &code)));
+        throw fail(fmt::format("damaged gzip data at offset {}: {}", gztell(file.get()), gzerror(file.get(), &code)));
       }
       if (part == 0) break;
       done += static_cast<std::size_t>(part);
     }
     return done;
   };
+  const auto truncated = [&](const std::string& expected) {
+    return fail(fmt::format("truncated at offset {}: expected {}", gztell(file.get()), expected));
+  };
   unsigned char magic[4] = {};
-  if (read(magic, 4) != 4) throw fail("truncated: shorter than an IDX header");
+  if (read(magic, 4) != 4) throw truncated("an IDX header of at least 8 bytes");
   if (magic[0] != 0 || magic[1] != 0 || magic[2] != 8 || magic[3] < 1 || magic[3] > 4) {
     throw fail(
         fmt::format("not an IDX file of bytes: expected it to begin with 00 00 08 and 1 to 4 dimensions, got {:02x} "
@@ -45,10 +48,11 @@ at::Tensor read_idx(const fs::path& path) {
   std::int64_t total = 1;
   for (int d = 0; d < magic[3]; ++d) {
     unsigned char b[4] = {};
-    if (read(b, 4) != 4) throw fail("truncated in its header");
+    if (read(b, 4) != 4) throw truncated(fmt::format("an IDX header of {} bytes", 4 + 4 * magic[3]));
     shape.push_back((std::int64_t{b[0]} << 24) | (b[1] << 16) | (b[2] << 8) | b[3]);
     if (shape.back() == 0 || total > (std::int64_t{1} << 36) / shape.back())
-      throw fail("dimensions that cannot be: " + std::to_string(shape.back()));
+      throw fail(fmt::format("dimension {} at offset {}: expected 1 or more, 2^36 bytes in all at most", shape.back(),
+                             4 + 4 * d));
     total *= shape.back();
   }
   // Grown as data arrive: a damaged header must not ask for more memory than the file fills.
@@ -59,13 +63,15 @@ at::Tensor read_idx(const fs::path& path) {
                       have = bytes.size();
     bytes.resize(have + want);
     const std::size_t got = read(bytes.data() + have, want);
-    if (got != want) throw fail(fmt::format("truncated: {} bytes of data promised, {} found", total, have + got));
+    if (got != want) throw truncated(fmt::format("{} bytes of data, got {}", total, have + got));
   }
   char extra = 0;
-  if (read(&extra, 1) != 0) throw fail(fmt::format("longer than the {} bytes of data that its header promises", total));
+  if (read(&extra, 1) != 0)
+    throw fail(fmt::format("expected its end at offset {}, after {} bytes of data, got more", 4 + 4 * magic[3] + total,
+                           total));
   int state = 0;
   gzerror(file.get(), &state);
-  if (state != Z_OK && state != Z_STREAM_END) throw fail("truncated: the gzip data lack their end");
+  if (state != Z_OK && state != Z_STREAM_END) throw truncated("the end of the gzip data");
   at::Tensor tensor = at::empty(shape, at::kByte);
   std::copy(bytes.begin(), bytes.end(), tensor.data_ptr<std::uint8_t>());
   return tensor;

@@ -7,7 +7,8 @@
 namespace igebm::data {
 
 /// LeCun's IDX format of unsigned bytes, plain or gzip: 0, 0, 8, the number of dimensions, each as four bytes
-/// big-endian, then the data. Returns uint8 of that shape. Throws UserError with the file and what was expected.
+/// big-endian, then the data. Returns uint8 of that shape. Throws UserError with the file, the offset in
+/// it as uncompressed, and what was expected.
 at::Tensor read_idx(const std::filesystem::path& path);
 
 /// `name`.gz or `name` in `folder`, whichever is there. Throws UserError with `hint` if neither.

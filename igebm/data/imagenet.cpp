@@ -14,23 +14,25 @@ namespace fs = std::filesystem;
 
 Dataset imagenet_batches(const Options& options, bool test) {
   const fs::path folder = options.path;
+  const std::int64_t side = options.name == "imagenet-64" ? 64 : 32;
   std::vector<std::string> files;
   if (test) files.emplace_back("val_data");
   for (int i = 1; i <= 10 && !test; ++i) files.push_back(fmt::format("train_data_batch_{}", i));
   Collector all(options.count);
   for (const std::string& file : files) {
     if (all.done()) break;
-    const fs::path npz = folder / (file + ".npz"), pickle = folder / file;
-    Records records;
-    if (fs::exists(npz)) {
-      const io::NpzFile arrays(npz);
-      records = batch_of_rows(arrays.open("data").read(), arrays.open("labels").read(), 1000, 1, npz);
-    } else if (fs::exists(pickle)) {
-      records = read_pickled_batch(pickle, "labels", 1000, 1);
-    } else {
+    const bool npz = fs::exists(folder / (file + ".npz"));
+    const fs::path path = folder / (npz ? file + ".npz" : file);
+    if (!fs::exists(path))
       throw UserError(fmt::format("{}: neither {}.npz nor {} is there", folder.string(), file, file));
+    Records records;
+    if (npz) {
+      const io::NpzFile arrays(path);
+      records = batch_of_rows(arrays.open("data").read(), arrays.open("labels").read(), 1000, 1, side, path);
+    } else {
+      records = read_pickled_batch(path, "labels", 1000, 1, side);
     }
-    all.add(records.x, records.labels, pickle);
+    all.add(records.x, records.labels, path);
   }
   return all.finish(1000, {});
 }

@@ -24,14 +24,7 @@ std::vector<std::string> names() {
 
 /// The options with the place of the set's files and its variant filled in.
 Options resolve(const Set& set, Options o) {
-  if (set.variants.empty() && !o.variant.empty())
-    throw UserError(fmt::format("data.variant: {} has no variants, got \"{}\"", set.name, o.variant));
-  if (!set.variants.empty()) {
-    if (o.variant.empty()) o.variant = set.variants.front();
-    if (std::find(set.variants.begin(), set.variants.end(), o.variant) == set.variants.end())
-      throw UserError(fmt::format("data.variant: expected one of \"{}\" for {}, got \"{}\"",
-                                  fmt::join(set.variants, "\", \""), set.name, o.variant));
-  }
+  o.variant = find_variant(set, o.variant);
   if (set.given && o.path.empty())
     throw UserError(fmt::format("data.path: expected {}, as data.name is \"{}\"", set.needs, set.name));
   if (set.files.empty()) return o;

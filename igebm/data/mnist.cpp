@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "igebm/base/error.h"
+#include "igebm/data/collect.h"
 #include "igebm/data/idx.h"
 
 namespace igebm::data {
@@ -23,36 +24,26 @@ at::Tensor pictures(const fs::path& path) {
       fmt::format("{}: expected pictures (3 dimensions, or 4 with channels), got {}", path.string(), x.dim()));
 }
 
-/// One label for each of `count` pictures.
+/// One label, as stored, for each of `count` pictures.
 at::Tensor labels_of(const fs::path& path, std::int64_t count) {
   const at::Tensor labels = read_idx(path);
   if (labels.dim() != 1 || labels.size(0) != count) {
     throw UserError(fmt::format("{}: expected {} labels, one for each picture beside it, got {} in {} dimensions",
                                 path.string(), count, labels.numel(), labels.dim()));
   }
-  return labels.to(at::kLong);
+  return labels;
 }
 
-void require_below(const at::Tensor& labels, std::int64_t classes, const fs::path& path) {
-  const auto greatest = labels.argmax().item<std::int64_t>();
-  if (labels[greatest].item<std::int64_t>() >= classes) {
-    throw UserError(fmt::format("{}: label {} where 0 to {} are expected, at offset {} of its data", path.string(),
-                                labels[greatest].item<std::int64_t>(), classes - 1, 8 + greatest));
-  }
-}
+constexpr std::int64_t labels_at = 8;  // their offset in a file
 
 Dataset named_files(const fs::path& images, const fs::path& labels, std::vector<std::string> class_names,
                     std::int64_t first_label) {
   Dataset set;
   set.x = pictures(images);
-  set.labels = labels_of(labels, set.x.size(0));
   set.classes = static_cast<std::int64_t>(class_names.size());
   set.class_names = std::move(class_names);
-  require_below(set.labels, set.classes + first_label, labels);
-  if (first_label == 0) return set;
-  set.labels -= first_label;
-  if (set.labels.min().item<std::int64_t>() < 0)
-    throw UserError(fmt::format("{}: label 0 where 1 to {} are expected", labels.string(), set.classes));
+  set.labels = require_labels(labels_of(labels, set.x.size(0)), set.classes, labels, first_label, labels_at);
+  if (first_label != 0) set.labels -= first_label;
   return set;
 }
 
@@ -95,11 +86,10 @@ Dataset idx_files(const Options& options, bool test) {
   set.x = pictures(find_idx(folder, fmt::format("{}-images-idx3-ubyte", part(test)), hint));
   if (!has_idx(folder, labels_name(test))) return set;
   const fs::path labels = find_idx(folder, labels_name(test), hint);
-  set.labels = labels_of(labels, set.x.size(0));
-  const at::Tensor training = test ? read_idx(find_idx(folder, labels_name(false), hint)) : set.labels;
-  set.classes = training.max().item<std::int64_t>() + 1;
-  for (std::int64_t k = 0; k < set.classes; ++k) set.class_names.push_back(std::to_string(k));
-  require_below(set.labels, set.classes, labels);
+  const at::Tensor own = labels_of(labels, set.x.size(0));
+  set.classes = (test ? read_idx(find_idx(folder, labels_name(false), hint)) : own).max().item<std::int64_t>() + 1;
+  set.class_names = numbered(set.classes);
+  set.labels = require_labels(own, set.classes, labels, 0, labels_at);
   return set;
 }
 

@@ -11,6 +11,8 @@
 namespace igebm::data {
 namespace {
 
+constexpr std::int64_t most_classes = 65536;  // a damaged label must not make billions of them
+
 std::string first_of(const io::NpzFile& file, const std::vector<std::string>& names) {
   for (const std::string& name : names) {
     if (file.has(name)) return name;
@@ -73,10 +75,13 @@ Dataset npz_arrays(const Options& options, bool test) {
     return t;
   };
   if (!y.empty()) {
-    set.labels = rows(y, 1).to(at::kLong);
-    const at::Tensor known = test && file.has("y_train") ? file.open("y_train").read().to(at::kLong) : set.labels;
+    const auto name = [&](const std::string& array) { return fmt::format("{}: {}", options.path, array); };
+    set.labels = require_labels(rows(y, 1), most_classes, name(y));
+    const at::Tensor known = test && file.has("y_train")
+                                 ? require_labels(file.open("y_train").read().flatten(), most_classes, name("y_train"))
+                                 : set.labels;
     set.classes = known.numel() == 0 ? 0 : known.max().item<std::int64_t>() + 1;
-    require_labels(set.labels, set.classes, fmt::format("{}: {}", options.path, y));
+    require_labels(set.labels, set.classes, name(y));
     set.class_names = numbered(set.classes);
   }
   if (!split && file.has("conditions")) {

@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -34,6 +35,16 @@ const Set& find_set(const std::string& name) {
   const std::string near = io::nearest(name, names);
   throw UserError(fmt::format("data.name: unknown data set \"{}\"{}", name,
                               near.empty() ? "; see igebm data list" : fmt::format("; did you mean \"{}\"?", near)));
+}
+
+std::string find_variant(const Set& set, const std::string& variant) {
+  if (variant.empty()) return set.variants.empty() ? "" : set.variants.front();
+  if (set.variants.empty())
+    throw UserError(fmt::format("data.variant: {} has no variants, got \"{}\"", set.name, variant));
+  if (std::find(set.variants.begin(), set.variants.end(), variant) == set.variants.end())
+    throw UserError(fmt::format("data.variant: expected one of \"{}\" for {}, got \"{}\"",
+                                fmt::join(set.variants, "\", \""), set.name, variant));
+  return variant;
 }
 
 std::vector<fs::path> places(const Set& set, const std::string& path) {

@@ -205,11 +205,10 @@ Dataset svhn(const Options& options, bool test) {
     const at::Tensor& x = arrays[0];
     if (x.dim() != 4 || x.size(1) != 3 || x.scalar_type() != at::kByte)
       throw UserError(fmt::format("{}: expected X as bytes (H, W, 3, N)", path.string()));
-    const at::Tensor y = arrays[1].flatten().to(at::kLong);
+    const at::Tensor y = arrays[1].flatten();
     if (y.size(0) != x.size(0))
       throw UserError(fmt::format("{}: {} labels for {} pictures", path.string(), y.size(0), x.size(0)));
-    require_labels(y, 10, path, 1);
-    all.add(x.transpose(2, 3), y.remainder(10), path);  // MATLAB's columns come first
+    all.add(x.transpose(2, 3), require_labels(y, 10, path, 1).remainder(10), path);  // MATLAB's columns come first
   }
   Dataset set = all.finish(10, {});
   set.x = set.x.contiguous();

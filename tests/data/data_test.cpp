@@ -11,6 +11,7 @@
 
 #include "igebm/base/error.h"
 #include "igebm/data/idx.h"
+#include "tests/data/files.h"
 
 namespace igebm::data {
 namespace {
@@ -58,19 +59,27 @@ TEST_F(Files, IdxPlainAndGzip) {
 TEST_F(Files, EveryTruncationAndLengtheningIsRefused) {
   const std::string bytes = idx({2, 2, 2}, "abcdefgh");
   for (std::size_t length = 0; length < bytes.size(); ++length)
-    EXPECT_THROW(read_idx(write("short", bytes.substr(0, length))), UserError) << length;
-  EXPECT_THROW(read_idx(write("long", bytes + "x")), UserError);
+    EXPECT_SAYS(read_idx(write("short", bytes.substr(0, length))),
+                "short: truncated at offset " + std::to_string(length) + ": expected ");
+  EXPECT_SAYS(read_idx(write("long", bytes + "x")), "long: expected its end at offset 24, after 8 bytes of data");
   const fs::path packed = write_gzip("whole.gz", bytes);
   for (auto length = fs::file_size(packed) - 1; length > 0; --length) {
     fs::resize_file(packed, length);
-    EXPECT_THROW(read_idx(packed), UserError) << length;
+    EXPECT_SAYS(read_idx(packed), "whole.gz: truncated at offset ");
   }
+  std::string noise;  // that gzip cannot shorten: the file's bytes are about those that it holds
+  for (unsigned i = 0, value = 1; i < 300000; ++i)
+    noise += static_cast<char>((value = value * 1664525 + 1013904223) >> 24);
+  const fs::path damaged = write_gzip("damaged.gz", idx({3, 1000, 100}, noise));
+  std::fstream(damaged, std::ios::in | std::ios::out | std::ios::binary).seekp(200000).write("\xff\xff\xff\xff", 4);
+  EXPECT_SAYS(read_idx(damaged), "damaged.gz: damaged gzip data at offset ");
 }
 
 TEST_F(Files, OtherFilesAreRefused) {
   EXPECT_THROW(read_idx(write("text", "hello, this is no IDX file")), UserError);
   EXPECT_THROW(read_idx(write("floats", std::string("\0\0\x0d\x01\0\0\0\x01xxxx", 12))), UserError);
-  EXPECT_THROW(read_idx(write("huge", idx({0x7fffffff, 0x7fffffff, 0x7fffffff}, "x"))), UserError);
+  EXPECT_SAYS(read_idx(write("huge", idx({0x7fffffff, 0x7fffffff, 0x7fffffff}, "x"))),
+              "huge: dimension 2147483647 at offset 8: expected");
   EXPECT_THROW(read_idx(folder / "absent"), UserError);
 }
 
@@ -84,7 +93,8 @@ TEST_F(Files, MnistReadsImagesWithTheirLabels) {
   write("train-labels-idx1-ubyte", idx({2}, std::string("\x05\x00", 2)));
   EXPECT_THROW(load({.name = "mnist", .path = folder}, Split::train, 0), UserError);
   write("train-labels-idx1-ubyte", idx({3}, std::string("\x05\x00\x0a", 3)));
-  EXPECT_THROW(load({.name = "mnist", .path = folder}, Split::train, 0), UserError);
+  EXPECT_SAYS(load({.name = "mnist", .path = folder}, Split::train, 0),
+              "train-labels-idx1-ubyte: label 10 of record 2 at offset 10, where 0 to 9 are expected");
   EXPECT_THROW(load({.name = "mnist", .path = folder / "absent"}, Split::train, 0), UserError);
   EXPECT_THROW(load({.name = "fasion-mnist"}, Split::train, 0), UserError);
 }

@@ -122,6 +122,12 @@ TEST_F(Fetch, WhatStopsItIsSaid) {
   waitpid(server, nullptr, 0);
   server = 0;
   EXPECT_SAYS(get(set()), "is there a network?");
+  const std::string mirror = address + "/whole";
+  EXPECT_SAYS(fetch(find_set("svhn"), {.folder = folder / "new", .from = mirror, .variant = "xtra"}, observer),
+              "expected one of \"standard\", \"extra\" for svhn, got \"xtra\"");
+  EXPECT_SAYS(fetch(find_set("mnist"), {.folder = folder / "new", .from = mirror, .variant = "fine"}, observer),
+              "mnist has no variants");
+  EXPECT_FALSE(fs::exists(folder / "new"));
   EXPECT_SAYS(fetch(find_set("imagenet-32"), {}, observer), "registering at https://image-net.org");
   EXPECT_SAYS(fetch(find_set("two-moons"), {}, observer), "is made, not downloaded");
   EXPECT_SAYS(fetch(find_set("npz"), {}, observer), "of your own");

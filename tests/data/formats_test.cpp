@@ -2,6 +2,8 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <cmath>
+
 #include "igebm/data/cifar.h"
 #include "igebm/data/dsprites.h"
 #include "igebm/data/pickle.h"
@@ -84,13 +86,14 @@ TEST_F(Cifar, RecordsOfAnyFile) {
 }
 
 // The opcodes that Python 2's cPickle wrote: byte strings as SHORT_BINSTRING and BINSTRING, memo by BINPUT.
-std::string python2_batch(const std::string& labels, const std::string& data, int rows) {
+std::string python2_batch(const std::string& labels, const std::string& data, int rows,
+                          const std::string& labels_key = "labels") {
   const auto text = [](const std::string& s) { return std::string("U") + static_cast<char>(s.size()) + s + "q\x01"; };
   const auto number = [](int n) {
     return std::string{'J', static_cast<char>(n), static_cast<char>(n >> 8), static_cast<char>(n >> 16), '\0'};
   };
   const auto size = static_cast<int>(data.size());
-  return std::string("\x80\x02}q\x01(") + text("batch_label") + text("testing batch 1 of 1") + text("labels") +
+  return std::string("\x80\x02}q\x01(") + text("batch_label") + text("testing batch 1 of 1") + text(labels_key) +
          "]q\x03(" + labels + "e" + text("data") + "cnumpy.core.multiarray\n_reconstruct\nq\x05" +
          "cnumpy\nndarray\nq\x06" + std::string("K\x00\x85", 3) +
          "U\x01"
@@ -122,6 +125,30 @@ TEST_F(Cifar, PicklesOfPython2) {
   EXPECT_SAYS(load(in(folder, "cifar10"), Split::test, 0), "label 10 of record 1");
   write("test_batch", python2_batch("K\x06", data, 2));
   EXPECT_SAYS(load(in(folder, "cifar10"), Split::test, 0), "1 labels for 2 pictures");
+}
+
+TEST_F(Cifar, DamagedFilesOfHundredClassesAreRefusedWithTheOffset) {
+  const Options fine = in(folder, "cifar100"), coarse = in(folder, "cifar100", "coarse");
+  const std::string good = record({'\x03', '\x63'}, 1) + record({'\x14', '\x64'}, 2);
+  write("train.bin", good);
+  EXPECT_SAYS(load(fine, Split::train, 0), "train.bin: label 100 at offset 3075, where 0 to 99");
+  EXPECT_SAYS(load(coarse, Split::train, 0), "train.bin: label 20 at offset 3074, where 0 to 19");
+  write("train.bin", good.substr(0, good.size() - 1));
+  EXPECT_SAYS(load(fine, Split::train, 0), "train.bin: truncated");
+  EXPECT_SAYS(load(fine, Split::train, 0), "3073 more at offset 3074");
+  fs::remove(folder / "train.bin");
+  const std::string pickled = python2_batch("K\x06K\x64", record("", 1) + record("", 2), 2, "fine_labels");
+  write("train", pickled);
+  EXPECT_SAYS(load(fine, Split::train, 0), "train: label 100 of record 1, where 0 to 99");
+  EXPECT_SAYS(load(coarse, Split::train, 0), "train: expected a dict with \"data\" and \"coarse_labels\"");
+  for (const std::size_t length : {std::size_t{0}, std::size_t{50}, pickled.size() / 2, pickled.size() - 1}) {
+    write("train", pickled.substr(0, length));
+    EXPECT_SAYS(load(fine, Split::train, 0), "/train: at offset ");
+  }
+  std::string bad = pickled;
+  bad[bad.find("_reconstruct")] = 'x';
+  write("train", bad);
+  EXPECT_SAYS(load(fine, Split::train, 0), "/train: at offset ");
 }
 
 TEST_F(Cifar, PicklesOfPython3InEveryProtocol) {
@@ -166,6 +193,48 @@ TEST_F(ImageNet, DownsampledBatchesPickledAndNpz) {
   EXPECT_EQ(train.labels[19].item<int>(), 999);
   EXPECT_EQ((train.x[18][0][0][0].item<int>()), 10);
   EXPECT_SAYS(load(in(folder, "imagenet-32"), Split::test, 0), "val_data.npz: label 1001 of record 2, where 1 to 1000");
+}
+
+TEST_F(ImageNet, BatchesOfAnotherSizeAreRefused) {
+  if (!has_python()) GTEST_SKIP() << "numpy is not installed";
+  ASSERT_EQ(python("import numpy as np, pickle\n"
+                   "def batch(side): return {'data': np.zeros((2, 3 * side * side), np.uint8), 'labels': [1, 2]}\n"
+                   "pickle.dump(batch(32), open('train_data_batch_1', 'wb'))\n"
+                   "np.savez('train_data_batch_2.npz', **batch(64))\n"
+                   "pickle.dump(batch(64), open('val_data', 'wb'))\n"),
+            0);
+  const std::string other = "data: expected colour pictures of 32x32 in rows of 3072 bytes, got rows of 12288";
+  EXPECT_SAYS(load(in(folder, "imagenet-32"), Split::train, 0), "train_data_batch_2.npz: " + other);
+  EXPECT_SAYS(load(in(folder, "imagenet-32"), Split::test, 0), "val_data: " + other);
+  EXPECT_EQ(load(in(folder, "imagenet-64"), Split::test, 0).shape(), (std::vector<std::int64_t>{3, 64, 64}));
+  EXPECT_SAYS(load(in(folder, "imagenet-64"), Split::train, 0),
+              "train_data_batch_1: data: expected colour pictures of 64");
+}
+
+TEST_F(ImageNet, DamagedBatchesAreRefusedWithTheOffset) {
+  if (!has_python()) GTEST_SKIP() << "numpy is not installed";
+  ASSERT_EQ(python("import numpy as np, pickle\n"
+                   "d = {'data': np.arange(2 * 3072).reshape(2, 3072).astype(np.uint8), 'labels': [1, 2]}\n"
+                   "pickle.dump(d, open('train_data_batch_1', 'wb'))\n"
+                   "np.savez('val_data.npz', **d)\n"),
+            0);
+  const auto said = [&](const std::string& name, const std::string& bytes) {
+    write(name, bytes);
+    return message([&] { load(in(folder, "imagenet-32"), name == "val_data.npz" ? Split::test : Split::train, 0); });
+  };
+  const std::string pickled = read("train_data_batch_1"), npz = read("val_data.npz");
+  for (const std::size_t length : {std::size_t{0}, std::size_t{40}, pickled.size() / 2, pickled.size() - 1})
+    EXPECT_NE(said("train_data_batch_1", pickled.substr(0, length)).find("train_data_batch_1: at offset "),
+              std::string::npos);
+  std::string bad = pickled;
+  bad[bad.find("_reconstruct")] = 'x';
+  EXPECT_NE(said("train_data_batch_1", bad).find("train_data_batch_1: at offset "), std::string::npos);
+  for (const std::size_t length : {std::size_t{0}, std::size_t{40}, npz.size() / 2, npz.size() - 1})
+    EXPECT_NE(said("val_data.npz", npz.substr(0, length)).find("val_data.npz: "), std::string::npos);
+  bad = npz;
+  bad[1000] ^= 1;  // a pixel
+  EXPECT_NE(said("val_data.npz", bad).find("val_data.npz: data.npy: "), std::string::npos);
+  EXPECT_NE(said("val_data.npz", bad).find(" at offset "), std::string::npos);
 }
 
 class Svhn : public InFolder {
@@ -241,18 +310,23 @@ TEST_F(Svhn, DamagedFilesAreRefused) {
   EXPECT_NE(
       said(header() + pictures(2) + matrix("y", 2, {2, 1}, "\x0b\x03")).find("label 11 of record 0, where 1 to 10"),
       std::string::npos);
+  EXPECT_NE(
+      said(header() + pictures(2) + matrix("y", 9, {2, 1}, bytes(3.0) + bytes(4.5))).find("label 4.5 of record 1"),
+      std::string::npos);
   EXPECT_NE(said(header() + pictures(2) + matrix("y", 2, {1, 1}, "\x01")).find("1 labels for 2"), std::string::npos);
   EXPECT_NE(said(header() + pictures(2)).find("no array \"y\""), std::string::npos);
 }
 
-class Emnist : public InFolder {};
-
-TEST_F(Emnist, UprightWithItsOwnClasses) {
-  const auto idx = [](const std::vector<int>& shape, const std::string& data) {
+class Emnist : public InFolder {
+ protected:
+  static std::string idx(const std::vector<int>& shape, const std::string& data) {
     std::string out{'\0', '\0', '\x08', static_cast<char>(shape.size())};
     for (const int d : shape) out += {'\0', '\0', '\0', static_cast<char>(d)};
     return out + data;
-  };
+  }
+};
+
+TEST_F(Emnist, UprightWithItsOwnClasses) {
   write("gzip/emnist-letters-train-images-idx3-ubyte", idx({1, 2, 2}, "abcd"));
   write("gzip/emnist-letters-train-labels-idx1-ubyte", idx({1}, "\x1a"));
   write("gzip/emnist-balanced-test-images-idx3-ubyte", idx({1, 2, 2}, "abcd"));
@@ -265,6 +339,27 @@ TEST_F(Emnist, UprightWithItsOwnClasses) {
   EXPECT_EQ(balanced.classes, 47);
   EXPECT_EQ(balanced.class_names[46], "t");
   EXPECT_SAYS(load(in(folder, "emnist"), Split::train, 0), "emnist-balanced-train-images-idx3-ubyte");
+}
+
+TEST_F(Emnist, DamagedFilesAreRefusedWithTheOffset) {
+  const std::string pictures = "emnist-letters-train-images-idx3-ubyte",
+                    labels = "emnist-letters-train-labels-idx1-ubyte";
+  const auto letters = [&] { load(in(folder, "emnist", "letters"), Split::train, 0); };
+  write(pictures, idx({2, 2, 2}, "abcdefgh"));
+  write(labels, idx({2}, std::string("\x01\x00", 2)));
+  EXPECT_SAYS(letters(), labels + ": label 0 of record 1 at offset 9, where 1 to 26 are expected");
+  write(labels, idx({2}, "\x1b\x01"));
+  EXPECT_SAYS(letters(), labels + ": label 27 of record 0 at offset 8, where 1 to 26 are expected");
+  write(labels, idx({2}, "\x01"));
+  EXPECT_SAYS(letters(), labels + ": truncated at offset 9: expected 2 bytes of data, got 1");
+  write(pictures, idx({2, 2, 2}, "abcdefg"));
+  EXPECT_SAYS(letters(), pictures + ": truncated at offset 23: expected 8 bytes of data, got 7");
+  std::string floats = idx({2, 2, 2}, "abcdefgh");
+  floats[2] = '\x0d';
+  write(pictures, floats);
+  EXPECT_SAYS(letters(), pictures + ": not an IDX file");
+  write(pictures + ".gz", std::string("\x1f\x8b\x08\0\0\0\0\0\0\0\xff\xff\xff\xff", 14));
+  EXPECT_SAYS(letters(), pictures + ".gz: damaged gzip data at offset 0: ");
 }
 
 class Npz : public InFolder {};
@@ -293,6 +388,28 @@ TEST_F(Npz, PicturesPointsLabelsAndConditions) {
   EXPECT_SAYS(load(in(folder / "d.npz", "npz"), Split::train, 0), "picture 0 has values outside [0, 1]");
   io::write_npz(folder / "e.npz", {{"other", at::ones({3})}});
   EXPECT_SAYS(load(in(folder / "e.npz", "npz"), Split::train, 0), "it has other");
+}
+
+TEST_F(Npz, LabelsAreWholeNumbersInRange) {
+  const at::Tensor x = at::zeros({2, 2, 2}, at::kByte);
+  const auto says = [&](const at::Tensor& labels) {
+    io::write_npz(folder / "a.npz", {{"images", x}, {"labels", labels}});
+    return message([&] { load(in(folder / "a.npz", "npz"), Split::train, 0); });
+  };
+  const std::string what = (folder / "a.npz").string() + ": labels: label ";
+  EXPECT_EQ(says(at::tensor({1, 65535}, at::kLong)), "nothing was thrown");
+  EXPECT_EQ(says(at::tensor({1.0, 3.0}, at::kDouble)), "nothing was thrown");
+  EXPECT_EQ(says(at::tensor({std::int64_t{1}, std::int64_t{5000000000}})),
+            what + "5000000000 of record 1, where 0 to 65535 are expected");
+  EXPECT_EQ(says(at::tensor({-1, 1}, at::kInt)), what + "-1 of record 0, where 0 to 65535 are expected");
+  for (const double bad : {0.5, -2.0, std::nan(""), 5e9, HUGE_VAL})
+    EXPECT_EQ(says(at::tensor({1.0, bad}, at::kDouble)),
+              what + fmt::format("{} of record 1, where whole numbers from 0 to 65535 are expected", bad));
+  io::write_npz(folder / "b.npz", {{"x_train", x},
+                                   {"y_train", at::tensor({1.0, 0.5}, at::kDouble)},
+                                   {"x_test", x},
+                                   {"y_test", at::tensor({0, 2}, at::kLong)}});
+  EXPECT_SAYS(load(in(folder / "b.npz", "npz"), Split::test, 0), "b.npz: y_train: label 0.5 of record 1");
 }
 
 class Dsprites : public InFolder {};
@@ -380,6 +497,26 @@ TEST_F(Dsprites, TheOfficialFileIsReadAsAStream) {
   EXPECT_SAYS(load(some, Split::train, 7), "imgs.npy");
   write(name, good.substr(0, good.size() / 2));
   EXPECT_SAYS(load(some, Split::train, 7), name);
+}
+
+TEST_F(Dsprites, DamagedFactorsAreRefusedWithTheirRecord) {
+  const fs::path path = folder / "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz";
+  std::int64_t record = 0;
+  while (in_test(record)) ++record;
+  const auto said_of = [&](std::int64_t column, double value) {
+    at::Tensor factors = at::ones({20, 6}, at::kDouble);
+    factors[record][column] = value;
+    io::write_npz(path, {{"imgs", at::zeros({20, 64, 64}, at::kByte)}, {"latents_values", factors}});
+    return message([&] { load(in(folder, "dsprites"), Split::train, 0); });
+  };
+  const std::string where = fmt::format("{}: latents_values: record {}: expected ", path.string(), record);
+  for (std::int64_t column = 0; column < 6; ++column) {
+    EXPECT_TRUE(said_of(column, std::nan("")).starts_with(where + "finite numbers, got ")) << column;
+    EXPECT_TRUE(said_of(column, HUGE_VAL).starts_with(where + "finite numbers, got ")) << column;
+  }
+  for (const double shape : {0.0, 1.5, 4.0, -1.0, 1e300})
+    EXPECT_EQ(said_of(1, shape), where + fmt::format("shape 1, 2 or 3, got {}", shape));
+  EXPECT_EQ(said_of(1, 3), "nothing was thrown");
 }
 
 // Real files, where a folder of them is named.

@@ -40,6 +40,9 @@ TEST_F(Folders, SplitsAndClassesByName) {
   picture("val/horse/x.png", 6, 6, 40);
   EXPECT_SAYS(load(options(6), Split::test, 0), "horse: no such class");
   EXPECT_SAYS(load(options(0), Split::train, 0), "z.png: 6 x 6 pixels, where");
+  write("train/fox/notes.txt", "no picture");
+  EXPECT_SAYS(load(options(6), Split::train, 0), (folder / "train/fox").string() + ": expected .png, .jpg or .jpeg");
+  fs::remove_all(folder / "train/fox");
   Options grey = options(6);
   grey.channels = 1;
   EXPECT_EQ(load(grey, Split::train, 0).shape(), (std::vector<std::int64_t>{1, 6, 6}));

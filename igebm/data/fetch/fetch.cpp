@@ -35,6 +35,7 @@ void check_whole(const Source& source, const std::string& address, const fs::pat
 }  // namespace
 
 void fetch(const Set& set, const FetchOptions& options, Observer& observer) {
+  const std::string variant = find_variant(set, options.variant);
   if (set.sources.empty() && *set.page != '\0')
     throw UserError(fmt::format("{}: can be downloaded only after registering at {}; put {} into {}", set.name,
                                 set.page, set.needs, fetch_folder(set).string()));
@@ -46,7 +47,7 @@ void fetch(const Set& set, const FetchOptions& options, Observer& observer) {
   fs::create_directories(folder, error);
   if (error) throw UserError(fmt::format("{}: cannot be made: {}", folder.string(), error.message()));
   for (const Source& source : set.sources) {
-    if (*source.variant != '\0' && options.variant != source.variant) continue;
+    if (*source.variant != '\0' && variant != source.variant) continue;
     if (is_there(source, folder)) {
       observer.message(fmt::format("{}: {} is there already", folder.string(), source.file));
       continue;

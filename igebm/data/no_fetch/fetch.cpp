@@ -7,6 +7,7 @@
 namespace igebm::data {
 
 void fetch(const Set& set, const FetchOptions& options, Observer&) {
+  find_variant(set, options.variant);
   const auto folder = options.folder.empty() ? fetch_folder(set) : options.folder;
   throw UserError(fmt::format(
       "{}: this igebm was built without libcurl, OpenSSL and libarchive; download it from {} and put {} into {}",
