@@ -33,8 +33,7 @@ class Builder {
   int simple(Op op, int x, std::int64_t k = 0) { return graph.add({.op = op, .inputs = {x}, .k = k}); }
   int both(Op op, int a, int b) { return graph.add({.op = op, .inputs = {a, b}}); }
   int conv(int x, const std::string& name, std::int64_t in, std::int64_t out, std::int64_t k, Norm norm = Norm::none,
-           Init init = Init::he, std::int64_t stride = 1, std::int64_t padding = -1) {
-    if (padding < 0) padding = stride == 1 ? k / 2 : (k - stride) / 2;
+           Init init = Init::he, std::int64_t stride = 1) {
     return graph.add({.op = Op::conv2d,
                       .inputs = {x},
                       .name = name,
@@ -42,7 +41,7 @@ class Builder {
                       .out = out,
                       .k = k,
                       .stride = stride,
-                      .padding = padding,
+                      .padding = stride == 1 ? k / 2 : (k - stride) / 2,
                       .bias = true,
                       .norm = norm,
                       .init = init});
@@ -79,18 +78,16 @@ void require_image(const std::vector<std::int64_t>& shape, const char* kind) {
     throw UserError(fmt::format("network.kind: {} is for pictures, and the data are points; try \"mlp\"", kind));
 }
 
-/// Of a picture that convolutions 4x4 of stride 2 make smaller.
-struct Sides {
-  std::int64_t height, breadth;
-
-  bool odd() const { return height % 2 == 1 && breadth % 2 == 1; }
-  void halve(std::int64_t padding) {
-    if (std::min(height, breadth) + 2 * padding < 4)
-      throw UserError("network.channels: more convolutions than can halve the picture");
-    height = (height + 2 * padding) / 2 - 1, breadth = (breadth + 2 * padding) / 2 - 1;
+/// Places of a picture of `shape` after so many convolutions 4x4 of stride 2.
+std::int64_t places_after_halving(const std::vector<std::int64_t>& shape, std::size_t times) {
+  std::int64_t height = shape[1], breadth = shape[2];
+  for (std::size_t i = 0; i < times; ++i) height /= 2, breadth /= 2;
+  if (height < 1 || breadth < 1) {
+    throw UserError(
+        fmt::format("network.channels: {} convolutions halve a picture of {}x{} away", times, shape[1], shape[2]));
   }
-  std::int64_t places() const { return height * breadth; }
-};
+  return height * breadth;
+}
 
 Op activation(const std::string& name) { return name == "silu" ? Op::silu : Op::leaky_relu; }
 
@@ -169,16 +166,13 @@ Graph strided(const StridedOptions& options, const std::vector<std::int64_t>& in
   }
   x = b.simple(act, b.conv(x, "stem", width, options.stem, 3, norm));
   width = options.stem;
-  Sides sides{input_shape[1], input_shape[2]};
   for (std::size_t i = 0; i < options.channels.size(); ++i) {
     const std::string name = fmt::format("conv{}", i + 1);
     if (!options.label_planes) x = b.label(Op::label_bias, x, name + ".label_bias", width);
-    const std::int64_t padding = sides.odd() ? 2 : 1;  // 28, 14, 7, 4, as their code does
-    x = b.simple(act, b.conv(x, name, width, options.channels[i], 4, norm, Init::he, 2, padding));
+    x = b.simple(act, b.conv(x, name, width, options.channels[i], 4, norm, Init::he, 2));
     width = options.channels[i];
-    sides.halve(padding);
   }
-  width *= sides.places();
+  width *= places_after_halving(input_shape, options.channels.size());
   x = b.simple(act, b.linear(b.simple(Op::flatten, x), "dense", width, options.dense, norm));
   b.simple(Op::squeeze, b.linear(x, "head", options.dense, 1));
   return b.graph;
@@ -272,14 +266,12 @@ Graph classifier(const ClassifierOptions& options, const std::vector<std::int64_
   b.graph.outputs = outputs;
   int x = b.input();
   std::int64_t width = input_shape[0];
-  Sides sides{input_shape[1], input_shape[2]};
   for (std::size_t i = 0; i < options.channels.size(); ++i) {
     x = b.conv(x, fmt::format("conv{}", i + 1), width, options.channels[i], 4, Norm::none, Init::he, 2);
     x = b.simple(Op::silu, x);
     width = options.channels[i];
-    sides.halve(1);
   }
-  width *= sides.places();
+  width *= places_after_halving(input_shape, options.channels.size());
   x = b.linear(b.simple(Op::flatten, x), "features", width, options.features);
   b.linear(b.simple(Op::silu, x), "head", options.features, outputs);
   return b.graph;

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "igebm/base/device.h"
 #include "igebm/base/error.h"
@@ -140,6 +141,7 @@ void State::save(bool regular) {
 }
 
 void State::restore(const Checkpoint& c) {
+  pictured = -1;
   const at::NoGradGuard no_grad;
   step = saved_step = c.step;
   best = c.best;
@@ -264,7 +266,7 @@ void State::picture(const fs::path& path, std::int64_t count) {
   const at::NoGradGuard no_grad;
   fs::create_directories(path.parent_path());
   write_picture(path, recipe, averaged(), count, picture_streams, data.extent());
-  record->picture(step, path);
+  if (std::exchange(pictured, step) != step) record->picture(step, path);
   observer.picture(step, path.string());
 }
 

@@ -29,6 +29,7 @@ struct State {
   Objectives objectives;
   std::int64_t step = 0, rollbacks = 0;
   std::int64_t saved_step = -1;      ///< of the newest checkpoint
+  std::int64_t pictured = -1;        ///< the step whose samples TensorBoard was given last
   std::int64_t rolled_back_to = -1;  ///< by the last rollback
   std::optional<Record> record;      ///< once the run has a folder
   Judge judge;                       ///< empty unless the recipe evaluates
