@@ -11,6 +11,7 @@
 #include <string>
 
 #include "igebm/base/error.h"
+#include "igebm/data/data.h"
 
 namespace igebm::data {
 
@@ -61,5 +62,10 @@ class InFolder : public testing::Test {
 
   std::filesystem::path folder;
 };
+
+/// A set from here, nothing held out.
+inline Options in(const std::filesystem::path& path, const char* name, const char* variant = "") {
+  return {.name = name, .path = path, .variant = variant, .validation = 0};
+}
 
 }  // namespace igebm::data
