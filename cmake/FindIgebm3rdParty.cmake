@@ -1,6 +1,6 @@
 # The third-party parts beside LibTorch, all from the system's packages or from any prefix in CMAKE_PREFIX_PATH:
 # CLI11, toml++, nlohmann-json, stb, fmt (headers alone; fmt's code is in igebm/base/format.cpp), zlib; optional: giflib,
-# and libcurl with OpenSSL and libarchive (downloads).
+# libjpeg-turbo's TurboJPEG, and libcurl with OpenSSL and libarchive (downloads).
 find_path(CLI11_INCLUDE_DIR CLI/CLI.hpp REQUIRED)
 find_path(TOMLPP_INCLUDE_DIR toml++/toml.h REQUIRED)
 find_path(NLOHMANN_JSON_INCLUDE_DIR nlohmann/json.hpp REQUIRED)
@@ -8,12 +8,14 @@ find_path(STB_INCLUDE_DIR stb_image_write.h PATH_SUFFIXES stb REQUIRED)
 find_path(FMT_INCLUDE_DIR fmt/format.h REQUIRED)
 find_package(ZLIB REQUIRED)
 find_package(GIF QUIET)
+find_path(TURBOJPEG_INCLUDE_DIR turbojpeg.h)  # its CMake package asks for parts that are not ours
+find_library(TURBOJPEG_LIBRARY turbojpeg)
 find_package(CURL QUIET)
 find_package(OpenSSL QUIET COMPONENTS Crypto)
 find_package(LibArchive QUIET)
 
-foreach(part CLI11 TOMLPP NLOHMANN_JSON STB FMT)
-  if(NOT TARGET Igebm3rdParty::${part})
+foreach(part CLI11 TOMLPP NLOHMANN_JSON STB FMT TURBOJPEG)
+  if(${part}_INCLUDE_DIR AND NOT TARGET Igebm3rdParty::${part})
     add_library(Igebm3rdParty::${part} INTERFACE IMPORTED)
     target_include_directories(Igebm3rdParty::${part} SYSTEM INTERFACE ${${part}_INCLUDE_DIR})
   endif()
@@ -33,6 +35,12 @@ if(GIF_FOUND)
   set(IGEBM_IO_WITHOUT no_gif)
 else()
   set(IGEBM_IO_WITHOUT gif)
+endif()
+if(TURBOJPEG_INCLUDE_DIR AND TURBOJPEG_LIBRARY)
+  list(APPEND IGEBM_IO_LIBRARIES $<BUILD_INTERFACE:Igebm3rdParty::TURBOJPEG> ${TURBOJPEG_LIBRARY})
+  list(APPEND IGEBM_IO_WITHOUT no_turbojpeg)
+else()
+  list(APPEND IGEBM_IO_WITHOUT turbojpeg)
 endif()
 include(FindPackageHandleStandardArgs)
 find_package_handle_standard_args(Igebm3rdParty REQUIRED_VARS CLI11_INCLUDE_DIR TOMLPP_INCLUDE_DIR NLOHMANN_JSON_INCLUDE_DIR STB_INCLUDE_DIR FMT_INCLUDE_DIR)

@@ -83,7 +83,7 @@ class Folder : public Pictures {
  private:
   std::string file(std::int64_t record) const { return files_[static_cast<std::size_t>(record)].string(); }
   at::Tensor decode(std::int64_t record) const {
-    return io::decode_picture(io::read_file(file(record)), channels_, file(record));
+    return io::decode_picture(io::read_file(file(record)), channels_, file(record), size_);
   }
   std::vector<fs::path> files_;
   std::int64_t size_, channels_, height_ = 0, width_ = 0;

@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "igebm/base/error.h"
+#include "igebm/io/decoders.h"
 #include "igebm/io/picture.h"
 
 namespace igebm::io {
@@ -17,7 +18,8 @@ std::uint32_t big_endian(std::string_view bytes, std::size_t at) {
   return b(0) << 24 | b(1) << 16 | b(2) << 8 | b(3);
 }
 
-// stb fills what a truncated JPEG lacks with grey and does not look at PNG's checksums: both are looked at here.
+// Decoders fill what a truncated JPEG lacks with grey, and stb does not look at PNG's checksums: both are looked at
+// here, which also tells the offset.
 
 /// Segments up to the first scan, then the end marker, which cannot occur within entropy-coded data.
 std::string jpeg_problem(std::string_view bytes) {
@@ -54,18 +56,23 @@ std::string png_problem(std::string_view bytes) {
 
 }  // namespace
 
-at::Tensor decode_picture(std::string_view bytes, std::int64_t channels, const std::string& name) {
+at::Tensor decode_picture(std::string_view bytes, std::int64_t channels, const std::string& name,
+                          std::int64_t at_least) {
   const bool png = bytes.starts_with(std::string_view("\x89PNG\r\n\x1a\n", 8)),
              jpeg = bytes.starts_with(std::string_view("\xff\xd8", 2));
   const auto fail = [&](const std::string& what) { return UserError(fmt::format("{}: {}", name, what)); };
   if (!png && !jpeg) throw fail(bytes.empty() ? "empty; expected a PNG or JPEG picture" : "neither PNG nor JPEG");
   if (const std::string problem = png ? png_problem(bytes) : jpeg_problem(bytes); !problem.empty()) throw fail(problem);
+  return png ? decode_by_stb(bytes, channels, name) : decode_jpeg(bytes, channels, at_least, name);
+}
+
+at::Tensor decode_by_stb(std::string_view bytes, std::int64_t channels, const std::string& name) {
   int w = 0, h = 0, stored = 0;
   const std::unique_ptr<stbi_uc, void (*)(void*)> pixels(
       stbi_load_from_memory(reinterpret_cast<const stbi_uc*>(bytes.data()), static_cast<int>(bytes.size()), &w, &h,
                             &stored, static_cast<int>(channels)),
       stbi_image_free);
-  if (!pixels) throw fail(fmt::format("damaged: {}", stbi_failure_reason()));
+  if (!pixels) throw UserError(fmt::format("{}: damaged: {}", name, stbi_failure_reason()));
   at::Tensor picture = at::empty({h, w, channels}, at::kByte);
   std::memcpy(picture.data_ptr(), pixels.get(), picture.nbytes());
   return picture;

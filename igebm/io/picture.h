@@ -23,9 +23,11 @@ void write_png(const std::filesystem::path& path, const at::Tensor& picture);
 std::string encode_png(const at::Tensor& picture);
 
 /// A PNG or JPEG file's content as uint8 (H, W, channels), channels 1 or 3: grey becomes colour and colour grey, 16
-/// bits become 8, transparency is dropped. `name` is for messages. Throws UserError where it is damaged, truncated
-/// (JPEG: no end marker; PNG: any chunk's checksum) or of another kind.
-at::Tensor decode_picture(std::string_view bytes, std::int64_t channels, const std::string& name);
+/// bits become 8, transparency is dropped. `at_least` above 0: a JPEG may come at 1/2, 1/4 or 1/8 of its size, as long
+/// as its short side has so many pixels. `name` is for messages. Throws UserError where it is damaged, truncated (JPEG:
+/// no end marker, with libjpeg-turbo what its scan lacks as well; PNG: any chunk's checksum) or of another kind.
+at::Tensor decode_picture(std::string_view bytes, std::int64_t channels, const std::string& name,
+                          std::int64_t at_least = 0);
 
 /// An animated GIF that repeats for ever. Throws UserError where igebm was built without giflib.
 void write_gif(const std::filesystem::path& path, const std::vector<at::Tensor>& frames, double frames_per_second);

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <limits>
 #include <map>
 #include <sstream>
@@ -14,6 +15,8 @@
 #include "igebm/io/files.h"
 
 namespace igebm::io {
+
+namespace fs = std::filesystem;
 
 bool Range::holds(double v) const { return (low_open ? v > low : v >= low) && (high_open ? v < high : v <= high); }
 
@@ -65,6 +68,12 @@ std::string number(double value) {
   std::string text = fmt::format("{}", value);
   if (text.find_first_of(".e") == std::string::npos) text += ".0";
   return text;
+}
+
+/// FILE:LINE, of the file that the place is in: with `extends` not always the one that was read.
+std::string place_text(const toml::source_region& place, const std::string& file) {
+  const std::string& name = place.path ? *place.path : file;
+  return place.begin.line > 0 ? fmt::format("{}:{}", name, place.begin.line) : name;
 }
 
 std::string toml_text(const std::string& text) {
@@ -161,8 +170,7 @@ class Reader : public Fields {
   [[noreturn]] void fail(const std::string& key, const toml::source_region& place, const std::string& what) const {
     const std::string name = path_ + key;
     if (assigned_.contains(name)) throw UserError(fmt::format("--set {}: {}", name, what));
-    const std::string line = place.begin.line > 0 ? fmt::format(":{}", place.begin.line) : "";
-    throw UserError(fmt::format("{}{}: {}: {}", file_, line, name, what));
+    throw UserError(fmt::format("{}: {}: {}", place_text(place, file_), name, what));
   }
   [[noreturn]] void fail(const std::string& key, const toml::node& node, const std::string& what) const {
     fail(key, node.source(), what);
@@ -239,9 +247,46 @@ toml::table parse_toml(std::string_view text, const std::string& name) {
   }
 }
 
+/// What `base` holds and `table` does not, moved there: nodes that are moved keep their places.
+void add_missing(toml::table& table, toml::table&& base) {
+  for (auto&& [key, node] : base) {
+    toml::node* there = table.get(key);
+    if (there == nullptr) {
+      std::move(node).visit([&](auto&& n) { table.insert_or_assign(key, std::forward<decltype(n)>(n)); });
+    } else if (there->is_table() && node.is_table()) {
+      add_missing(*there->as_table(), std::move(*node.as_table()));
+    }
+  }
+}
+
+/// A file with what it extends; `line` are the files that lead to it.
+toml::table read_toml(const fs::path& path, std::vector<fs::path> line) {
+  toml::table table = parse_toml(read_file(path), path.string());
+  const toml::node* extends = table.get("extends");
+  if (extends == nullptr) return table;
+  const auto fail = [&](const std::string& what) {
+    return UserError(fmt::format("{}: extends: {}", place_text(extends->source(), path.string()), what));
+  };
+  if (!extends->is_string()) throw fail("expected the path of another recipe, got " + kind_of(*extends));
+  const fs::path base = path.parent_path() / extends->as_string()->get();
+  if (!fs::is_regular_file(base)) throw fail(fmt::format("{}: no such file", base.string()));
+  line.push_back(path);
+  for (const fs::path& above : line) {
+    if (fs::equivalent(above, base)) throw fail(fmt::format("{} leads back to itself", above.string()));
+  }
+  toml::table rest = read_toml(base, std::move(line));
+  table.erase("extends");
+  add_missing(table, std::move(rest));
+  return table;
+}
+
 }  // namespace
 
-Recipe Recipe::read(const std::string& path) { return parse(read_file(path), path); }
+Recipe Recipe::read(const std::string& path) {
+  Recipe recipe;
+  recipe.parsed_ = std::make_shared<Parsed>(Parsed{path, read_toml(path, {}), {}});
+  return recipe;
+}
 
 Recipe Recipe::parse(std::string_view text, const std::string& name) {
   Recipe recipe;

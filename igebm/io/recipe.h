@@ -39,8 +39,11 @@ class Fields {
 /// A parsed file that knows where each value stands.
 class Recipe {
  public:
-  /// Throw UserError: missing file; syntax, with line and column.
+  /// A file's first key may be `extends = "other.toml"`, a path from the file's folder: what the file says goes on top
+  /// of what that one says, value by value. Throws UserError: missing file; one that extends itself; syntax, with line
+  /// and column.
   static Recipe read(const std::string& path);
+  /// A text alone, which extends nothing.
   static Recipe parse(std::string_view text, const std::string& name);
 
   /// "section.key=value" on top of the file: the value as in TOML; bare words are strings.

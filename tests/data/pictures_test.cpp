@@ -99,6 +99,51 @@ TEST_F(Folders, JpegWholeAndTruncated) {
   }
 }
 
+/// Pixels that a decoder cannot know are not made up: libjpeg-turbo tells, at whichever size it decodes.
+TEST_F(Folders, JpegDamagedWithinItsScan) {
+  if (!IGEBM_HAS_TURBOJPEG) GTEST_SKIP() << "built without libjpeg-turbo";
+  if (!has_python("PIL, numpy")) GTEST_SKIP() << "Pillow is not installed";
+  ASSERT_EQ(python("from PIL import Image\nimport numpy as np, os\nos.makedirs('a')\n"
+                   "x = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)\n"
+                   "Image.fromarray(x).save('a/plain.jpg', quality=95)\n"
+                   "Image.fromarray(x).save('a/progressive.jpg', progressive=True, quality=95)\n"),
+            0);
+  for (const char* name : {"a/plain.jpg", "a/progressive.jpg"}) {
+    const std::string good = read(name);
+    std::string bad = good;  // nothing but ones in the middle of the scan, with the zeros that JPEG puts after them
+    for (std::size_t i = 0; i < 200; ++i) bad[bad.size() / 2 + i] = i % 2 == 0 ? '\xff' : '\0';
+    write(name, bad);
+    for (const std::int64_t size : {64, 32, 8}) {
+      SCOPED_TRACE(size);
+      EXPECT_SAYS(load(options(size), Split::train, 0), (folder / name).string() + ": damaged: ");
+    }
+    write(name, good);
+    EXPECT_EQ(load(options(64), Split::train, 0).size(), 2);
+  }
+}
+
+/// A large JPEG may be decoded at a part of its size: the same pictures, but for the filter and a part of a pixel, as
+/// sides are not always a multiple of 8.
+TEST_F(Folders, JpegMadeSmall) {
+  if (!has_python("PIL, numpy")) GTEST_SKIP() << "Pillow is not installed";
+  ASSERT_EQ(python("from PIL import Image\nimport numpy as np, os\nos.makedirs('jpg/a'); os.makedirs('png/a')\n"
+                   "y, x = np.mgrid[0:375, 0:500] / 120.\n"
+                   "p = np.stack([np.sin(x + y), np.cos(2 * x), np.sin(3 * y) * np.cos(x)], 2) * 100 + 128\n"
+                   "Image.fromarray(p.astype(np.uint8)).save('jpg/a/1.jpg', quality=98, subsampling=0)\n"
+                   "Image.open('jpg/a/1.jpg').save('png/a/1.png')\n"),
+            0);
+  for (const std::int64_t size : {16, 46, 47, 93, 94, 128, 187, 188, 375}) {  // on both sides of 1/8, 1/4 and 1/2
+    Options small = options(size);
+    small.path = (folder / "jpg").string();
+    const at::Tensor jpeg = load(small, Split::train, 0).x.to(at::kFloat);
+    small.path = (folder / "png").string();
+    const at::Tensor png = load(small, Split::train, 0).x.to(at::kFloat);
+    EXPECT_EQ(jpeg.size(3), size);
+    EXPECT_LT((jpeg - png).abs().mean().item<float>(), 2) << size;
+    EXPECT_LT((jpeg - png).abs().max().item<float>(), 12) << size;
+  }
+}
+
 TEST_F(Folders, PicturesReadAheadAreTheSame) {
   for (int i = 0; i < 23; ++i)
     picture("train/" + std::string(1, static_cast<char>('a' + i % 3)) + "/" + std::to_string(i) + ".png", 8, 8, i);

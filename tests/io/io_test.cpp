@@ -283,6 +283,58 @@ TEST(Recipes, ErrorsSayWhereAndWhatWasExpected) {
   EXPECT_THROW(Recipe::read("/absent/recipe.toml"), UserError);
 }
 
+TEST_F(Files, RecipesExtendOthers) {
+  fs::create_directories(folder / "base");
+  const auto write = [&](const char* name, const std::string& text) {
+    write_atomically(folder / name, text);
+    return (folder / name).string();
+  };
+  const auto read_file = [&](const std::string& path, const std::vector<std::string>& assignments = {}) {
+    Recipe recipe = Recipe::read(path);
+    for (const auto& a : assignments) recipe.set(a);
+    Options o;
+    recipe.apply([&](Fields& f) { describe(f, o); });
+    return o;
+  };
+  const auto error_of = [&](const std::string& path) -> std::string {
+    try {
+      read_file(path);
+    } catch (const UserError& e) {
+      return e.what();
+    }
+    return "no error";
+  };
+  // Paths are taken from the file that says them, values go on top one by one, lists as a whole.
+  write("base/first.toml", "[run]\nsteps = 20\nrate = 0.5\n[run.inner]\nwidths = [1, 2]\nnames = ['p']\n");
+  write("base/second.toml", "extends = \"first.toml\"\n[run]\nsteps = 30\nfast = false\n");
+  const std::string third =
+      write("third.toml", "extends = \"base/second.toml\"\n[run.inner]\nwidths = [3]\n[run.extra]\nextra = 2\n");
+  const Options o = read_file(third, {"run.rate=0.25"});
+  EXPECT_EQ(o.steps, 30);
+  EXPECT_EQ(o.rate, 0.25);
+  EXPECT_FALSE(o.fast);
+  EXPECT_EQ(o.widths, (std::vector<std::int64_t>{3}));
+  EXPECT_EQ(o.names, (std::vector<std::string>{"p"}));
+  EXPECT_EQ(o.extra, 2);
+
+  // An error is told where it stands.
+  const std::string at = folder.string() + "/";
+  write("base/bad.toml", "\n[run]\nsteps = 0\n");
+  EXPECT_EQ(error_of(write("on_bad.toml", "extends = \"base/bad.toml\"\n[run]\nrate = 1\n")),
+            at + "base/bad.toml:3: run.steps: expected an integer in [1, 1000], got 0");
+  EXPECT_EQ(error_of(write("own_bad.toml", "extends = \"base/first.toml\"\n[run]\nrate = 0.0\n")),
+            at + "own_bad.toml:3: run.rate: expected a number, above 0, got 0.0");
+  EXPECT_EQ(error_of(write("mixed.toml", "extends = \"base/first.toml\"\nrun = 3\n")),
+            at + "mixed.toml:2: run: expected a section [run], got 3");
+  EXPECT_EQ(error_of(write("lost.toml", "extends = \"absent.toml\"\n")),
+            at + "lost.toml:1: extends: " + at + "absent.toml: no such file");
+  EXPECT_EQ(error_of(write("number.toml", "extends = 3\n")),
+            at + "number.toml:1: extends: expected the path of another recipe, got 3");
+  write("round.toml", "extends = \"about.toml\"\n");
+  EXPECT_EQ(error_of(write("about.toml", "\nextends = \"round.toml\"\n")),
+            at + "round.toml:1: extends: " + at + "about.toml leads back to itself");
+}
+
 TEST(Recipes, WrittenOnesReadBackEqual) {
   Options o{.steps = 77,
             .rate = 0.1 + 0.2,
