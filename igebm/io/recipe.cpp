@@ -250,9 +250,10 @@ toml::table parse_toml(std::string_view text, const std::string& name) {
 /// What `base` holds and `table` does not, moved there: nodes that are moved keep their places.
 void add_missing(toml::table& table, toml::table&& base) {
   for (auto&& [key, node] : base) {
-    toml::node* there = table.get(key);
+    const std::string name(key.str());
+    toml::node* there = table.get(name);
     if (there == nullptr) {
-      std::move(node).visit([&](auto&& n) { table.insert_or_assign(key, std::forward<decltype(n)>(n)); });
+      std::move(node).visit([&](auto&& n) { table.insert_or_assign(name, std::forward<decltype(n)>(n)); });
     } else if (there->is_table() && node.is_table()) {
       add_missing(*there->as_table(), std::move(*node.as_table()));
     }
