@@ -89,6 +89,13 @@ TEST_F(Folders, JpegWholeAndTruncated) {
     EXPECT_LT((left[i] - at::tensor({200.0F, 40.0F, 90.0F})).abs().max().item<float>(), 6) << i;
     EXPECT_LT((right[i] - at::tensor({20.0F, 160.0F, 240.0F})).abs().max().item<float>(), 6) << i;
   }
+  Options one = options(20);
+  one.channels = 1;
+  const at::Tensor grey = load(one, Split::train, 0).x;
+  for (const int i : {1, 2, 3}) {  // .299 R + .587 G + .114 B
+    EXPECT_NEAR(grey[i][0][10][3].item<int>(), 93.5, 4) << i;
+    EXPECT_NEAR(grey[i][0][10][16].item<int>(), 127.3, 4) << i;
+  }
   for (const char* name : {"a/plain.jpg", "a/progressive.JPEG"}) {
     const std::string good = read(name);
     for (std::size_t length = 0; length < good.size(); length += 7) {
