@@ -224,21 +224,29 @@ void describe(Fields& f, Options& o) {
   });
 }
 
-Options read(const std::string& text, const std::vector<std::string>& assignments = {}) {
-  Recipe recipe = Recipe::parse(text, "r.toml");
+Options options_of(Recipe recipe, const std::vector<std::string>& assignments) {
   for (const auto& a : assignments) recipe.set(a);
   Options o;
   recipe.apply([&](Fields& f) { describe(f, o); });
   return o;
 }
 
-std::string error(const std::string& text, const std::vector<std::string>& assignments = {}) {
+Options read(const std::string& text, const std::vector<std::string>& assignments = {}) {
+  return options_of(Recipe::parse(text, "r.toml"), assignments);
+}
+
+template <typename Act>
+std::string error_of(const Act& act) {
   try {
-    read(text, assignments);
+    act();
   } catch (const UserError& e) {
     return e.what();
   }
   return "no error";
+}
+
+std::string error(const std::string& text, const std::vector<std::string>& assignments = {}) {
+  return error_of([&] { read(text, assignments); });
 }
 
 TEST(Recipes, FillOptionsAndKeepDefaults) {
@@ -289,27 +297,13 @@ TEST_F(Files, RecipesExtendOthers) {
     write_atomically(folder / name, text);
     return (folder / name).string();
   };
-  const auto read_file = [&](const std::string& path, const std::vector<std::string>& assignments = {}) {
-    Recipe recipe = Recipe::read(path);
-    for (const auto& a : assignments) recipe.set(a);
-    Options o;
-    recipe.apply([&](Fields& f) { describe(f, o); });
-    return o;
-  };
-  const auto error_of = [&](const std::string& path) -> std::string {
-    try {
-      read_file(path);
-    } catch (const UserError& e) {
-      return e.what();
-    }
-    return "no error";
-  };
+  const auto error_in = [](const std::string& path) { return error_of([&] { options_of(Recipe::read(path), {}); }); };
   // Paths are taken from the file that says them, values go on top one by one, lists as a whole.
   write("base/first.toml", "[run]\nsteps = 20\nrate = 0.5\n[run.inner]\nwidths = [1, 2]\nnames = ['p']\n");
   write("base/second.toml", "extends = \"first.toml\"\n[run]\nsteps = 30\nfast = false\n");
   const std::string third =
       write("third.toml", "extends = \"base/second.toml\"\n[run.inner]\nwidths = [3]\n[run.extra]\nextra = 2\n");
-  const Options o = read_file(third, {"run.rate=0.25"});
+  const Options o = options_of(Recipe::read(third), {"run.rate=0.25"});
   EXPECT_EQ(o.steps, 30);
   EXPECT_EQ(o.rate, 0.25);
   EXPECT_FALSE(o.fast);
@@ -320,18 +314,18 @@ TEST_F(Files, RecipesExtendOthers) {
   // An error is told where it stands.
   const std::string at = folder.string() + "/";
   write("base/bad.toml", "\n[run]\nsteps = 0\n");
-  EXPECT_EQ(error_of(write("on_bad.toml", "extends = \"base/bad.toml\"\n[run]\nrate = 1\n")),
+  EXPECT_EQ(error_in(write("on_bad.toml", "extends = \"base/bad.toml\"\n[run]\nrate = 1\n")),
             at + "base/bad.toml:3: run.steps: expected an integer in [1, 1000], got 0");
-  EXPECT_EQ(error_of(write("own_bad.toml", "extends = \"base/first.toml\"\n[run]\nrate = 0.0\n")),
+  EXPECT_EQ(error_in(write("own_bad.toml", "extends = \"base/first.toml\"\n[run]\nrate = 0.0\n")),
             at + "own_bad.toml:3: run.rate: expected a number, above 0, got 0.0");
-  EXPECT_EQ(error_of(write("mixed.toml", "extends = \"base/first.toml\"\nrun = 3\n")),
+  EXPECT_EQ(error_in(write("mixed.toml", "extends = \"base/first.toml\"\nrun = 3\n")),
             at + "mixed.toml:2: run: expected a section [run], got 3");
-  EXPECT_EQ(error_of(write("lost.toml", "extends = \"absent.toml\"\n")),
+  EXPECT_EQ(error_in(write("lost.toml", "extends = \"absent.toml\"\n")),
             at + "lost.toml:1: extends: " + at + "absent.toml: no such file");
-  EXPECT_EQ(error_of(write("number.toml", "extends = 3\n")),
+  EXPECT_EQ(error_in(write("number.toml", "extends = 3\n")),
             at + "number.toml:1: extends: expected the path of another recipe, got 3");
   write("round.toml", "extends = \"about.toml\"\n");
-  EXPECT_EQ(error_of(write("about.toml", "\nextends = \"round.toml\"\n")),
+  EXPECT_EQ(error_in(write("about.toml", "\nextends = \"round.toml\"\n")),
             at + "round.toml:1: extends: " + at + "about.toml leads back to itself");
 }
 

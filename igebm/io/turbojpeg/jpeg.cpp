@@ -39,11 +39,10 @@ at::Tensor decode_jpeg(std::string_view bytes, std::int64_t channels, std::int64
   const auto* data = reinterpret_cast<const unsigned char*>(bytes.data());
   int width = 0, height = 0, subsampling = 0, colours = 0;
   check(tjDecompressHeader3(jpeg.get(), data, bytes.size(), &width, &height, &subsampling, &colours));
+  const int side = std::min(width, height);
   tjscalingfactor scale{1, 1};
-  for (const int part : {8, 4, 2}) {
-    const tjscalingfactor smaller{1, part};
-    if (scale.denom == 1 && at_least > 0 && TJSCALED(std::min(width, height), smaller) >= at_least) scale = smaller;
-  }
+  for (tjscalingfactor half{1, 2}; half.denom <= 8 && at_least > 0 && TJSCALED(side, half) >= at_least; half.denom *= 2)
+    scale = half;
   width = TJSCALED(width, scale), height = TJSCALED(height, scale);
   const bool inks = colours == TJCS_CMYK || colours == TJCS_YCCK;
   at::Tensor picture = at::empty({height, width, inks ? 4 : channels}, at::kByte);
