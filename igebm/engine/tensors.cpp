@@ -17,6 +17,7 @@
 #include "igebm/engine/operations.h"
 #include "igebm/engine/reference.h"
 #include "igebm/engine/steps.h"
+#include "igebm/nn/network.h"
 
 namespace igebm::engine {
 namespace {
@@ -240,7 +241,7 @@ class TensorEngine : public Prepared, public std::enable_shared_from_this<Tensor
     };
     switch (n.op) {
       case Op::conv2d:
-        kept.input = in.to(compute_).contiguous(at::MemoryFormat::ChannelsLast);
+        kept.input = nn::padded_at_end(in.to(compute_), n.padding_end).contiguous(at::MemoryFormat::ChannelsLast);
         return at::conv2d(kept.input, layer(n), {}, n.stride, n.padding);
       case Op::linear:
         return at::linear(in.to(layer(n).scalar_type()), layer(n));
@@ -325,9 +326,10 @@ class TensorEngine : public Prepared, public std::enable_shared_from_this<Tensor
       case Op::conv2d: {
         const std::array<std::int64_t, 2> stride{n.stride, n.stride}, padding{n.padding, n.padding}, one{1, 1},
             none{0, 0};
-        give(std::get<0>(at::convolution_backward(g.to(compute_).contiguous(at::MemoryFormat::ChannelsLast), kept.input,
-                                                  layer(n), at::OptionalIntArrayRef(), stride, padding, one,
-                                                  /*transposed=*/false, none, 1, {true, false, false})));
+        const at::Tensor whole = std::get<0>(at::convolution_backward(
+            g.to(compute_).contiguous(at::MemoryFormat::ChannelsLast), kept.input, layer(n), at::OptionalIntArrayRef(),
+            stride, padding, one, /*transposed=*/false, none, 1, {true, false, false}));
+        give(nn::padded_at_end(whole, -n.padding_end));
         break;
       }
       case Op::linear:

@@ -142,6 +142,14 @@ class Reader : public Fields {
     known_.emplace_back(key);
     if (present) enter(key, describe);
   }
+  std::vector<std::string> sections() const override {
+    std::vector<std::string> names;
+    if (table_ == nullptr) return names;
+    for (const auto& [key, node] : *table_) {
+      if (node.is_table()) names.emplace_back(key.str());
+    }
+    return names;
+  }
   void problem(const char* key, const std::string& what) override {
     const toml::node* n = table_ == nullptr ? nullptr : table_->get(key);
     fail(key, n == nullptr ? place_ : n->source(), what);
@@ -228,6 +236,7 @@ class Writer : public Fields {
   void optional_section(const char* key, bool& present, const std::function<void(Fields&)>& describe) override {
     if (present) section(key, describe);
   }
+  std::vector<std::string> sections() const override { return {}; }
   void problem(const char*, const std::string&) override {}
 
  private:

@@ -32,6 +32,8 @@ class Fields {
   virtual void section(const char* key, const std::function<void(Fields&)>& describe) = 0;
   /// Described only where present; reading sets `present`.
   virtual void optional_section(const char* key, bool& present, const std::function<void(Fields&)>& describe) = 0;
+  /// Names of the sections that were found inside this one; none in writing.
+  virtual std::vector<std::string> sections() const = 0;
   /// What is wrong about the value of `key`, given the other values. Reading throws UserError at the key's place.
   virtual void problem(const char* key, const std::string& what) = 0;
 };

@@ -46,6 +46,12 @@ class Builder {
                       .norm = norm,
                       .init = init});
   }
+  /// 4x4, stride 2; half of an odd side is rounded up, by zeros at its end, as by TensorFlow's SAME in IGEBM's code.
+  int halve(int x, const std::string& name, std::int64_t in, std::int64_t out, bool odd, Norm norm) {
+    const int y = conv(x, name, in, out, 4, norm, Init::he, 2);
+    graph.nodes.back().padding_end = odd ? 1 : 0;
+    return y;
+  }
   int linear(int x, const std::string& name, std::int64_t in, std::int64_t out, Norm norm = Norm::none) {
     return graph.add({.op = Op::linear, .inputs = {x}, .name = name, .in = in, .out = out, .bias = true, .norm = norm});
   }
@@ -166,13 +172,16 @@ Graph strided(const StridedOptions& options, const std::vector<std::int64_t>& in
   }
   x = b.simple(act, b.conv(x, "stem", width, options.stem, 3, norm));
   width = options.stem;
+  std::int64_t rows = input_shape[1], columns = input_shape[2];
   for (std::size_t i = 0; i < options.channels.size(); ++i) {
     const std::string name = fmt::format("conv{}", i + 1);
     if (!options.label_planes) x = b.label(Op::label_bias, x, name + ".label_bias", width);
-    x = b.simple(act, b.conv(x, name, width, options.channels[i], 4, norm, Init::he, 2));
+    const bool odd = rows % 2 == 1 || columns % 2 == 1;
+    x = b.simple(act, b.halve(x, name, width, options.channels[i], odd, norm));
+    rows = (rows + 1) / 2, columns = (columns + 1) / 2;
     width = options.channels[i];
   }
-  width *= places_after_halving(input_shape, options.channels.size());
+  width *= rows * columns;
   x = b.simple(act, b.linear(b.simple(Op::flatten, x), "dense", width, options.dense, norm));
   b.simple(Op::squeeze, b.linear(x, "head", options.dense, 1));
   return b.graph;

@@ -70,6 +70,7 @@ void for_each_field(Node& n, const Visit& visit) {
   visit("k", n.k, std::int64_t{0});
   visit("stride", n.stride, std::int64_t{1});
   visit("padding", n.padding, std::int64_t{0});
+  visit("padding_end", n.padding_end, std::int64_t{0});
   visit("groups", n.groups, std::int64_t{1});
   visit("classes", n.classes, std::int64_t{0});
   visit("bias", n.bias, false);
@@ -211,8 +212,9 @@ std::vector<std::vector<std::int64_t>> shapes(const Graph& graph) {
     switch (n.op) {
       case Op::conv2d: {
         image(), channels();
-        const std::int64_t h = a[1] + 2 * n.padding - n.k, w = a[2] + 2 * n.padding - n.k;
-        if (n.k < 1 || n.stride < 1 || h < 0 || w < 0) misfit(n, i, "kernel larger than the image " + text(a));
+        const std::int64_t more = 2 * n.padding + n.padding_end - n.k, h = a[1] + more, w = a[2] + more;
+        if (n.k < 1 || n.stride < 1 || n.padding < 0 || n.padding_end < 0 || h < 0 || w < 0)
+          misfit(n, i, "kernel larger than the image " + text(a));
         out = {n.out, h / n.stride + 1, w / n.stride + 1};
         break;
       }

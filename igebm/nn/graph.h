@@ -62,9 +62,10 @@ struct Node {
   std::int64_t out = 0;   ///< channels or features that leave
   std::int64_t k = 0;     ///< kernel, pool, upsampling or shuffle size
   std::int64_t stride = 1;
-  std::int64_t padding = 0;
-  std::int64_t groups = 1;   ///< of group_norm
-  std::int64_t classes = 0;  ///< of label_*: classes or conditions of the graph
+  std::int64_t padding = 0;      ///< of conv2d: zeros on each side
+  std::int64_t padding_end = 0;  ///< more of them below and to the right, where a stride does not divide a picture
+  std::int64_t groups = 1;       ///< of group_norm
+  std::int64_t classes = 0;      ///< of label_*: classes or conditions of the graph
   bool bias = false;
   double scale = 1, shift = 0;  ///< of affine
   double slope = 0.2;           ///< of leaky_relu

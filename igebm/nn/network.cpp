@@ -148,6 +148,10 @@ Tensors Network::effective_weights(const Tensors& parameters) const {
   return out;
 }
 
+at::Tensor padded_at_end(const at::Tensor& x, std::int64_t more) {
+  return more == 0 ? x : at::constant_pad_nd(x, {0, more, 0, more});
+}
+
 at::Tensor evaluate(const Graph& graph, const Tensors& weights, const at::Tensor& x, const at::Tensor& labels,
                     const Dropout* dropout) {
   graph.check_labels(labels, x.size(0));
@@ -174,7 +178,7 @@ at::Tensor evaluate(const Graph& graph, const Tensors& weights, const at::Tensor
         values.push_back(in(0) * n.scale + n.shift);
         break;
       case Op::conv2d:
-        values.push_back(at::conv2d(in(0), weight(), bias(), n.stride, n.padding));
+        values.push_back(at::conv2d(padded_at_end(in(0), n.padding_end), weight(), bias(), n.stride, n.padding));
         break;
       case Op::linear:
         values.push_back(at::linear(in(0), weight(), bias()));

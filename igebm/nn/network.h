@@ -46,6 +46,9 @@ class Network {
   Tensors parameters_, buffers_;
 };
 
+/// Pictures with so many more rows and columns of zeros at their end (Node::padding_end); without those if negative.
+at::Tensor padded_at_end(const at::Tensor& x, std::int64_t more);
+
 /// Where dropout's random numbers come from: a function of these, of the node and of an input's place in the batch.
 struct Dropout {
   std::uint64_t seed = 0;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -212,10 +213,10 @@ void describe(Fields& f, Recipe& r) {
   std::vector<PhaseOptions> given = r.phases;
   r.phases.clear();
   f.section("phase", [&](Fields& g) {
-    for (std::size_t i = 0; i < r.phase_order.size(); ++i) {
-      PhaseOptions phase = i < given.size() ? given[i] : PhaseOptions{};
-      phase.name = r.phase_order[i];
-      g.section(phase.name.c_str(), [&](Fields& h) {
+    const std::vector<std::string> there = g.sections();
+    const auto describe_phase = [&](PhaseOptions& phase, const std::string& name) {
+      phase.name = name;
+      g.section(name.c_str(), [&](Fields& h) {
         describe(h, phase);
         const bool usual = phase.has_energy_matching || phase.has_contrastive_divergence;
         if (phase.has_classification != (r.network.kind == "classifier") ||
@@ -228,7 +229,22 @@ void describe(Fields& f, Recipe& r) {
                     "network.noise_features above 0 and this section go together, and with no other");
         }
       });
-      r.phases.push_back(phase);
+    };
+    for (std::size_t i = 0; i < r.phase_order.size(); ++i) {
+      const std::string& name = r.phase_order[i];
+      if (std::find(there.begin(), there.end(), name) == there.end()) {
+        const std::string near = io::nearest(name, there);
+        g.problem(name.c_str(), "train.phases names it, but there is no such section" +
+                                    (near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near)));
+      }
+      r.phases.push_back(i < given.size() ? given[i] : PhaseOptions{});
+      describe_phase(r.phases.back(), name);
+    }
+    // Sections that are not in the order are checked, too, but not run.
+    for (const std::string& name : there) {
+      PhaseOptions left_out;
+      if (std::find(r.phase_order.begin(), r.phase_order.end(), name) == r.phase_order.end())
+        describe_phase(left_out, name);
     }
   });
   f.section("sampling", [&](Fields& g) {

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <random>
 #include <string>
@@ -31,12 +32,13 @@ class Net {
 
   const std::vector<std::int64_t>& shape(int x) const { return shapes_[static_cast<std::size_t>(x)]; }
   std::int64_t channels(int x) const { return shape(x)[0]; }
-  bool fits(int x, std::int64_t k, std::int64_t padding) const {
-    return shape(x)[1] + 2 * padding >= k && shape(x)[2] + 2 * padding >= k;
+  bool fits(int x, std::int64_t k, std::int64_t padding, std::int64_t end) const {
+    return std::min(shape(x)[1], shape(x)[2]) + 2 * padding + end >= k;
   }
 
-  int conv(int x, std::int64_t out, std::int64_t k, std::int64_t stride = 1, std::int64_t padding = 0) {
-    const auto side = [&](std::int64_t s) { return (s + 2 * padding - k) / stride + 1; };
+  int conv(int x, std::int64_t out, std::int64_t k, std::int64_t stride = 1, std::int64_t padding = 0,
+           std::int64_t end = 0) {
+    const auto side = [&](std::int64_t s) { return (s + 2 * padding + end - k) / stride + 1; };
     return add({.op = Op::conv2d,
                 .inputs = {x},
                 .name = name("conv"),
@@ -45,6 +47,7 @@ class Net {
                 .k = k,
                 .stride = stride,
                 .padding = padding,
+                .padding_end = end,
                 .bias = graph.nodes.size() % 3 != 0},
                {out, side(shape(x)[1]), side(shape(x)[2])});
   }
@@ -254,12 +257,13 @@ inline Named random_network(unsigned seed) {
     switch (between(0, joined ? 4 : 10)) {
       case 0: {
         struct Shape {
-          std::int64_t k, stride, padding;
+          std::int64_t k, stride, padding, end;
         };
-        const std::vector<Shape> shapes = {{1, 1, 0}, {1, 2, 0}, {2, 2, 0}, {2, 1, 0}, {3, 1, 1},
-                                           {3, 2, 1}, {4, 2, 1}, {3, 3, 0}, {4, 4, 0}};
+        const std::vector<Shape> shapes = {{1, 1, 0, 0}, {1, 2, 0, 0}, {2, 2, 0, 0}, {2, 1, 0, 0},
+                                           {3, 1, 1, 0}, {3, 2, 1, 0}, {3, 2, 0, 1}, {4, 2, 1, 0},
+                                           {4, 2, 1, 1}, {3, 3, 0, 0}, {4, 4, 0, 0}};
         const Shape s = shapes[static_cast<std::size_t>(between(0, static_cast<std::int64_t>(shapes.size()) - 1))];
-        if (n.fits(x, s.k, s.padding)) x = n.conv(x, between(1, 40), s.k, s.stride, s.padding);
+        if (n.fits(x, s.k, s.padding, s.end)) x = n.conv(x, between(1, 40), s.k, s.stride, s.padding, s.end);
         break;
       }
       case 1:

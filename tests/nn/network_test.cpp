@@ -308,9 +308,9 @@ TEST(Architectures, HaveThePapersNumbersOfParameters) {
             conv(3, 64) + 2 * conv(64, 64) + widening(64, 128) + widening(128, 256) + widening(256, 512) +
                 4 * conv(512, 512) + 512 + 1 + 1000 * (64 + 64 + 128 + 256 + 512 + 512) +
                 1000 * (64 + 128 + 256 + 512 + 512 + 512));
-  // 28, 14, 7, 3; with labels, ten more planes enter the stem.
+  // 28, 14, 7, 4; with labels, ten more planes enter the stem.
   const std::int64_t strides = conv(64, 64, 4) + conv(64, 128, 4) + conv(128, 256, 4);
-  const std::int64_t dense = (256 * 3 * 3 * 128 + 128) + (128 + 1);
+  const std::int64_t dense = (256 * 4 * 4 * 128 + 128) + (128 + 1);
   EXPECT_EQ(count(strided({}, {1, 28, 28})), conv(1, 64) + strides + dense);
   EXPECT_EQ(count(strided({}, {1, 28, 28}, {.classes = 10})), conv(1 + 10, 64) + strides + dense);
   // 64, 32, 16, 8, 4; with 3 conditions, a bias into each of the four strided convolutions.
@@ -393,7 +393,7 @@ TEST(Architectures, WhatDoesNotFitIsNamed) {
   says([] { residual({.blocks = "128d x"}, {3, 32, 32}); }, "network.blocks: expected widths");
   says([] { residual({.blocks = "8 8", .attention = true}, {3, 32, 32}); }, "network.attention");
   says([] { shapes(residual({.stem = 4, .blocks = "4d 4d 4d 4d"}, {1, 28, 28})); }, "does not divide by 2");
-  says([] { strided({}, {1, 28, 7}); }, "network.channels: 3 convolutions halve a picture of 28x7 away");
+  says([] { classifier({}, {1, 28, 7}, 10); }, "network.channels: 3 convolutions halve a picture of 28x7 away");
   says([] { strided({}, {2}); }, "network.kind: strided is for pictures");
   says([] { strided({}, {1, 28, 28}, {.classes = 3, .conditions = 2}); }, "network.conditions");
 }

@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 
+#include "igebm/base/error.h"
 #include "igebm/io/files.h"
 #include "igebm/training/recipe.h"
 
@@ -120,6 +121,32 @@ TEST(Recipes, OfIgebmHaveThePapersValues) {
       EXPECT_EQ(recipe.network.strided.activation, row.activation);
     }
   }
+}
+
+TEST(Recipes, PhasesLeftOutOfTheOrderAreCheckedButNotRun) {
+  const auto read = [](const std::string& phases, const std::string& second, const std::string& key) {
+    Recipe recipe;
+    io::Recipe::parse("[train]\nphases = " + phases + "\n[phase.match.energy_matching]\n[phase." + second + "]\n" +
+                          key + " = 7\n[phase." + second + ".contrastive_divergence]\n",
+                      "r.toml")
+        .apply([&](io::Fields& f) { describe(f, recipe); });
+    std::string names;
+    for (const PhaseOptions& phase : recipe.phases) names += phase.name + std::to_string(phase.steps) + " ";
+    return names;
+  };
+  const auto error = [&](const std::string& phases, const std::string& second, const std::string& key) -> std::string {
+    try {
+      return "no error: " + read(phases, second, key);
+    } catch (const UserError& e) {
+      return e.what();
+    }
+  };
+  EXPECT_EQ(read("[\"match\"]", "refine", "steps"), "match1000 ");
+  EXPECT_EQ(read("[\"refine\", \"match\"]", "refine", "steps"), "refine7 match1000 ");
+  EXPECT_EQ(error("[\"match\"]", "refine", "step"),
+            "r.toml:5: phase.refine.step: unknown key; did you mean \"steps\"?");
+  EXPECT_EQ(error("[\"match\", \"refine\"]", "refin", "steps"),
+            "r.toml:3: phase.refine: train.phases names it, but there is no such section; did you mean \"refin\"?");
 }
 
 /// docs/recipes.md names each of them, and no other.

@@ -119,10 +119,10 @@ void Planner::add_borders() {
       for (const auto& tap : c.taps) {
         const int bottom = c.step * (s.height - 1) + tap.dy, right = c.step * (s.width - 1) + tap.dx;
         if (tap.dy >= 0 && tap.dx >= 0 && bottom < in.height && right < in.width) continue;
-        // What lies beyond the border of one pixel is not there to be read.
-        if (tap.dy < -1 || tap.dx < -1 || bottom > in.height || right > in.width)
-          throw Unknown{"conv2d of this size (" + c.name + ")"};
         in.border = true;
+        // What lies beyond the border is not there to be read: one pixel, and what fills the last tile.
+        if (tap.dy < -1 || tap.dx < -1 || bottom > in.rows() - 2 || right > in.columns() - 2)
+          throw Unknown{"conv2d of this size (" + c.name + ")"};
       }
     }
   }
