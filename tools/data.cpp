@@ -1,6 +1,7 @@
 #include "igebm/data/data.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <unistd.h>
@@ -8,6 +9,7 @@
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <filesystem>
+#include <mutex>
 #include <nlohmann/json.hpp>
 
 #include "igebm/base/error.h"
@@ -90,8 +92,36 @@ void fetch(const FetchArguments& a) {
 struct ShowArguments {
   std::string name, out, split = "train";
   std::int64_t count = 64, seed = 0;
+  bool check = false;
   std::vector<std::string> set;
 };
+
+/// Reads every picture that is decoded only when it is asked for, and names those that cannot be read.
+void check_pictures(const data::Dataset& set, Observer& observer) {
+  if (!set.pictures) return;  // read already
+  std::int64_t bytes = 1, bad = 0;
+  for (const auto d : set.shape()) bytes *= d;
+  std::mutex one;
+  constexpr std::int64_t part = 1000;
+  for (std::int64_t begin = 0; begin < set.size(); begin += part) {
+    const std::int64_t end = std::min(begin + part, set.size());
+    at::parallel_for(begin, end, 1, [&](std::int64_t from, std::int64_t to) {
+      std::vector<std::uint8_t> pixels(static_cast<std::size_t>(bytes));
+      for (std::int64_t i = from; i < to; ++i) {
+        try {
+          set.pictures->read(i, pixels.data());
+        } catch (const UserError& e) {
+          const std::scoped_lock lock(one);
+          observer.message(e.what());
+          ++bad;
+        }
+      }
+    });
+    if (interrupted()) throw UserError(fmt::format("data show: interrupted; {} of {} read", end, set.size()));
+    observer.progress("reading", end, set.size());
+  }
+  if (bad > 0) throw UserError(fmt::format("data show: {} of {} pictures cannot be read", bad, set.size()));
+}
 
 /// Points as a picture of how many fall where.
 at::Tensor picture_of_points(const at::Tensor& x, double extent) {
@@ -117,9 +147,16 @@ void show(const ShowArguments& a) {
                             : a.split == "test" ? data::Split::test
                                                 : data::Split::validation;
   const auto seed = static_cast<std::uint64_t>(a.seed);
+  if (a.check) {
+    options.memory = 0;
+    catch_interrupts();
+  }
   const data::Dataset set = data::load(options, split, seed);
+  if (a.check) check_pictures(set, *make_console());
   fmt::print("{}: {} records of ({}), {} split{}\n", a.name, set.size(), fmt::join(set.shape(), ", "), a.split,
-             set.pictures ? ", read as batches ask for them" : "");
+             a.check        ? ", all of them can be read"
+             : set.pictures ? ", read as batches ask for them"
+                            : "");
   if (set.labels.defined()) {
     const at::Tensor counts = at::bincount(set.labels, {}, set.classes);
     fmt::print("classes: {}\n", set.classes);
@@ -181,6 +218,7 @@ void add_data(CLI::App& app) {
   show_command->add_option("--count", s->count, "pictures drawn")
       ->capture_default_str()
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{10000}));
+  show_command->add_flag("--check", s->check, "read every record, and name the files that cannot be read");
   add_seed_option(*show_command, s->seed, "0");
   show_command->add_option("--set", s->set, "data.key=value, as in a recipe; may be given often")
       ->take_all()

@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "igebm/base/error.h"
+#include "igebm/data/collect.h"
 #include "igebm/evaluation/judge.h"
 #include "igebm/evaluation/quality.h"
 #include "igebm/io/npz.h"
@@ -30,8 +31,10 @@ struct EvaluateArguments {
 
 /// Samples and where they are from.
 struct Samples {
-  at::Tensor x;       ///< pictures float (N, C, H, W) in [0, 1], or points float (N, D)
-  at::Tensor labels;  ///< the classes that they were asked to be, (N) int64, or undefined
+  at::Tensor x;                       ///< pictures float (N, C, H, W) in [0, 1], or points float (N, D)
+  at::Tensor labels;                  ///< the classes that they were asked to be, (N) int64, or undefined
+  at::Tensor conditions;              ///< the numbers that they were asked to have, (N, F), or undefined
+  std::vector<std::int64_t> columns;  ///< of the data's conditions, for those F
   std::string from;
   data::Options data;
   std::uint64_t seed = 0, data_seed = 0;
@@ -81,13 +84,40 @@ Samples read_samples(const EvaluateArguments& a) {
   return s;
 }
 
-/// Labels of a file must be classes of the set that it imitates.
-void check_labels(const std::string& file, const at::Tensor& labels, std::int64_t classes) {
-  const at::Tensor wrong = labels.lt(0).logical_or(labels.ge(classes)).nonzero();
-  if (classes == 0 || wrong.size(0) == 0) return;
-  const auto record = wrong[0].item<std::int64_t>();
-  throw UserError(fmt::format("{}: labels: record {}: expected 0 to {}, got {}", file, record, classes - 1,
-                              labels[record].item<std::int64_t>()));
+/// What samples are compared with.
+struct Real {
+  data::Dataset reference;
+  data::Dataset others;  ///< of another split: real pictures to set beside the samples; none where there are too few
+  at::Tensor chosen;     ///< of these, as many as there are samples
+  std::string beside;    ///< that split's name
+};
+
+/// Loaded before the samples are drawn, so that what is missing is said before the work.
+Real load_real(const EvaluateArguments& a, const data::Options& options, std::uint64_t data_seed,
+               const std::vector<std::int64_t>& shape, std::int64_t count, std::uint64_t seed) {
+  const bool against_test = a.against == "test";
+  Real real;
+  real.reference = data::load(options, against_test ? data::Split::test : data::Split::train, data_seed);
+  if (real.reference.shape() != shape)
+    throw UserError(fmt::format("evaluate: samples and {} are of different shapes", options.name));
+  real.beside = against_test ? "train" : "test";
+  try {
+    real.others = data::load(options, against_test ? data::Split::train : data::Split::test, data_seed);
+  } catch (const UserError&) {
+    // A set without a test split: what training has held out is as good.
+    if (against_test || options.validation == 0) throw;
+    real.beside = "validation";
+    real.others = data::load(options, data::Split::validation, data_seed);
+  }
+  const std::int64_t floor_count = std::min(count, real.others.size());
+  evaluation::check_count({.metrics = a.metrics}, floor_count,
+                          fmt::format("evaluate: {}'s {} split", options.name, real.beside));
+  real.chosen = evaluation::choose(real.others.size(), floor_count, seed, ~std::uint64_t{0});
+  return real;
+}
+
+std::uint64_t seed_of(const EvaluateArguments& a, const training::Recipe& recipe) {
+  return static_cast<std::uint64_t>(a.seed >= 0 ? a.seed : recipe.seed);
 }
 
 Samples draw_samples(const EvaluateArguments& a, training::Recipe recipe, const std::vector<training::Model>& models,
@@ -105,11 +135,12 @@ Samples draw_samples(const EvaluateArguments& a, training::Recipe recipe, const 
     observer.progress("sampling", ++done, batches * total);
   };
   Samples s;
-  s.seed = static_cast<std::uint64_t>(a.seed >= 0 ? a.seed : recipe.seed);
+  s.seed = seed_of(a, recipe);
   const auto chains =
       training::draw(recipe, ensemble, a.count, std::int64_t{1} << 41, {}, s.seed, nullptr, on_step, batch);
   s.x = chains.x.dim() == 4 ? training::to_unit(chains.x, recipe.data) : chains.x;
   if (model.graph.classes > 0) s.labels = chains.labels;
+  if (model.graph.conditions > 0 && !annealed) s.conditions = chains.labels;
   const auto step = model.metadata.find("step");
   s.from = fmt::format("{} (step {}, {}{}; {}, seed {})", a.what, step == model.metadata.end() ? "?" : step->second,
                        a.weights == "network" ? "weights as trained" : "average of weights",
@@ -122,6 +153,32 @@ Samples draw_samples(const EvaluateArguments& a, training::Recipe recipe, const 
 
 double right_share(const evaluation::Extracted& extracted, const at::Tensor& labels) {
   return extracted.probabilities.argmax(1).eq(labels).to(at::kDouble).mean().item<double>();
+}
+
+/// Of one condition: the mean |asked for - found|, where found is that of the nearest picture of the reference.
+struct Obeyed {
+  std::string name;
+  double samples = 0, real = 0;
+};
+
+std::vector<Obeyed> how_conditions_are_obeyed(const Samples& samples, const Real& real) {
+  if (!samples.conditions.defined()) return {};
+  const at::Tensor columns = at::tensor(samples.columns, at::kLong);
+  const auto errors = [&](const at::Tensor& x, const at::Tensor& asked) {
+    const at::Tensor found =
+        real.reference.conditions.index_select(0, evaluation::nearest_rows(x, real.reference.all()));
+    return (found.index_select(1, columns) - asked).abs().mean(0).to(at::kDouble);
+  };
+  const at::Tensor of_samples = errors(samples.x, samples.conditions);
+  const at::Tensor of_real = errors(real.others.take(real.chosen),
+                                    real.others.conditions.index_select(0, real.chosen).index_select(1, columns));
+  std::vector<Obeyed> all;
+  for (std::size_t i = 0; i < samples.columns.size(); ++i) {
+    const auto k = static_cast<std::int64_t>(i);
+    all.push_back({real.reference.condition_names[static_cast<std::size_t>(samples.columns[i])],
+                   of_samples[k].item<double>(), of_real[k].item<double>()});
+  }
+  return all;
 }
 
 nlohmann::ordered_json to_json(const evaluation::Quality& q) {
@@ -184,9 +241,14 @@ void evaluate(const EvaluateArguments& a) {
   };
   Samples samples;
   evaluation::FeaturesPtr features;
+  Real real;
   if (is_file(a.what)) {
     samples = read_samples(a);
-    features = load_features(samples.data, samples.x.sizes().slice(1).vec(), samples.x.size(0));
+    const std::vector<std::int64_t> shape = samples.x.sizes().slice(1).vec();
+    features = load_features(samples.data, shape, samples.x.size(0));
+    real = load_real(a, samples.data, samples.data_seed, shape, samples.x.size(0), samples.seed);
+    if (samples.labels.defined() && real.reference.classes > 0)
+      data::require_labels(samples.labels, real.reference.classes, a.what + ": labels");
   } else {
     if (!a.data.empty() || !a.data_path.empty())
       throw UserError("evaluate: --data and --data-path go with SAMPLES.npz; a run knows its data");
@@ -197,20 +259,13 @@ void evaluate(const EvaluateArguments& a) {
     const nn::Graph& graph = models.back().graph;
     if (graph.outputs > 0) return evaluate_classifier(a, recipe);
     features = load_features(recipe.data, graph.input_shape, a.count);
+    real = load_real(a, recipe.data, static_cast<std::uint64_t>(recipe.seed), graph.input_shape, a.count,
+                     seed_of(a, recipe));
     samples = draw_samples(a, recipe, models, run, *console);
+    samples.columns = real.reference.condition_columns(recipe.network.conditions);
   }
-  const bool against_test = a.against == "test";
-  const auto split = [&](bool test) {
-    return data::load(samples.data, test ? data::Split::test : data::Split::train, samples.data_seed);
-  };
-  const data::Dataset reference = split(against_test), others = split(!against_test);
-  if (reference.shape() != samples.x.sizes().slice(1))
-    throw UserError(fmt::format("evaluate: samples and {} are of different shapes", samples.data.name));
-  if (samples.labels.defined()) check_labels(a.what, samples.labels, reference.classes);
-  const std::int64_t floor_count = std::min(samples.x.size(0), others.size());
-  evaluation::check_count({.metrics = a.metrics}, floor_count,
-                          fmt::format("evaluate: {}'s {} split", samples.data.name, against_test ? "train" : "test"));
-  const at::Tensor chosen = evaluation::choose(others.size(), floor_count, samples.seed, ~std::uint64_t{0});
+  const data::Dataset &reference = real.reference, &others = real.others;
+  const at::Tensor& chosen = real.chosen;
 
   const auto extract = [&](const char* whose, const at::Tensor& pictures) {
     return evaluation::extract_all(*features, pictures, 250, [&](std::int64_t done, std::int64_t total) {
@@ -232,6 +287,7 @@ void evaluate(const EvaluateArguments& a) {
       real_right = right_share(of_real, others.labels.index_select(0, chosen));
     }
   }
+  const std::vector<Obeyed> obeyed = how_conditions_are_obeyed(samples, real);
   if (a.json) {
     nlohmann::ordered_json json = {{"samples", samples.from},
                                    {"data", samples.data.name},
@@ -241,9 +297,14 @@ void evaluate(const EvaluateArguments& a) {
                                    {"seed", samples.seed},
                                    {"quality", to_json(quality)},
                                    {"real", to_json(floor)},
+                                   {"real_split", real.beside},
                                    {"warnings", quality.warnings}};
     if (known) json["features_accuracy"] = *known;
     if (samples_right) json["quality"]["labels_right"] = *samples_right, json["real"]["labels_right"] = *real_right;
+    for (const Obeyed& o : obeyed) {
+      json["quality"]["condition_errors"][o.name] = o.samples;
+      json["real"]["condition_errors"][o.name] = o.real;
+    }
     fmt::print("{}\n", json.dump());
     return;
   }
@@ -253,6 +314,10 @@ void evaluate(const EvaluateArguments& a) {
   print_figures(quality, floor, reference.class_names);
   if (samples_right)
     fmt::print("{:<18}{:>20.1f} %{:>20.1f} %\n", "label right", 100 * *samples_right, 100 * *real_right);
+  if (!obeyed.empty()) fmt::print("mean error of conditions, read off the nearest real picture:\n");
+  for (const Obeyed& o : obeyed) fmt::print("  {:<16}{:>22.4f}{:>22.4f}\n", o.name, o.samples, o.real);
+  if (real.beside == "validation")
+    fmt::print("real against real: {} records held out from training, as there is no test split\n", others.size());
   for (const auto& warning : quality.warnings) fmt::print("warning: {}\n", warning);
 }
 

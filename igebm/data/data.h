@@ -120,7 +120,12 @@ std::vector<std::filesystem::path> places(const Set& set, const std::string& pat
 /// The first of the places, or of the set's subfolders in them, that holds any of its files; empty if none does.
 std::filesystem::path find_folder(const Set& set, const std::string& path);
 
-/// What `folder` lacks of the set, by the list of files that lacks least; empty where the set is whole.
+/// Where a file of the set (without an ending) is: in `folder`, in one of the set's subfolders there or beside it;
+/// empty if in none.
+std::filesystem::path find_file(const Set& set, const std::filesystem::path& folder, const std::string& file);
+
+/// What `folder`, with its subfolders, lacks of the set, by the list of files that lacks least; empty where the set is
+/// whole.
 std::vector<std::string> missing_files(const Set& set, const std::filesystem::path& folder);
 
 struct Batch {

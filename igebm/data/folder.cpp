@@ -35,6 +35,11 @@ std::vector<std::string> folders_in(const fs::path& path) {
   return names;
 }
 
+bool has_pictures(const fs::path& folder) {
+  return std::any_of(fs::directory_iterator(folder), fs::directory_iterator(),
+                     [](const fs::directory_entry& entry) { return is_picture(entry.path()); });
+}
+
 constexpr const char* no_pictures = "expected .png, .jpg or .jpeg files in it, got none";
 
 /// Folders of the training and the test split; an empty path where there is none.
@@ -53,6 +58,23 @@ Splits splits_of(const fs::path& path) {
   Splits splits{first_of({"train", "training"}), first_of({"test", "val", "validation"})};
   if (splits.train.empty() && splits.test.empty()) splits.train = path;
   return splits;
+}
+
+/// `count` of the files with their labels, in their order: the same ones for every run, of all classes.
+void choose(std::int64_t count, std::vector<fs::path>& files, std::vector<std::int64_t>& labels) {
+  const auto total = static_cast<std::int64_t>(files.size());
+  if (count == 0 || count >= total) return;
+  std::vector<std::size_t> rows(files.size());
+  std::iota(rows.begin(), rows.end(), std::size_t{0});
+  for (std::int64_t i = 0; i < count; ++i) {
+    const RandomPlace place{0, Purpose::data_order, static_cast<std::uint64_t>(i), 0};
+    std::swap(rows[static_cast<std::size_t>(i)], rows[static_cast<std::size_t>(i + random_index(place, total - i))]);
+  }
+  rows.resize(static_cast<std::size_t>(count));
+  std::sort(rows.begin(), rows.end());
+  for (std::size_t i = 0; i < rows.size(); ++i)  // a row lies at i or after it
+    files[i] = std::move(files[rows[i]]), labels[i] = labels[rows[i]];
+  files.resize(rows.size()), labels.resize(rows.size());
 }
 
 class Folder : public Pictures {
@@ -104,6 +126,9 @@ Dataset image_folder(const Options& options, bool test) {
   if (set.classes == 0)
     throw UserError(
         fmt::format("{}: no folders of classes in it", (splits.train.empty() ? folder : splits.train).string()));
+  if (folders_in(folder).empty() && has_pictures(folder))  // as ImageNet's archive of validation pictures unpacks
+    throw UserError(fmt::format("{}: pictures lie directly in it; expected a folder for each class, named as in {}",
+                                folder.string(), splits.train.string()));
   std::vector<fs::path> files;
   std::vector<std::int64_t> labels;
   for (const std::string& name : folders_in(folder)) {
@@ -119,6 +144,7 @@ Dataset image_folder(const Options& options, bool test) {
     labels.resize(files.size(), known - set.class_names.begin());
   }
   if (files.empty()) throw UserError(fmt::format("{}: {}", folder.string(), no_pictures));
+  choose(options.count, files, labels);
   set.labels = at::tensor(labels, at::kLong);
   set.pictures = std::make_shared<Folder>(std::move(files), options);
   return set;

@@ -21,12 +21,10 @@ Dataset imagenet_batches(const Options& options, bool test) {
   Collector all(options.count);
   for (const std::string& file : files) {
     if (all.done()) break;
-    const bool npz = fs::exists(folder / (file + ".npz"));
-    const fs::path path = folder / (npz ? file + ".npz" : file);
-    if (!fs::exists(path))
-      throw UserError(fmt::format("{}: neither {}.npz nor {} is there", folder.string(), file, file));
+    const fs::path path = find_file(find_set(options.name), folder, file);
+    if (path.empty()) throw UserError(fmt::format("{}: neither {} nor {}.npz is there", folder.string(), file, file));
     Records records;
-    if (npz) {
+    if (path.extension() == ".npz") {
       const io::NpzFile arrays(path);
       records = batch_of_rows(arrays.open("data").read(), arrays.open("labels").read(), 1000, 1, side, path);
     } else {

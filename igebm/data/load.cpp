@@ -84,6 +84,7 @@ void keep(at::Tensor& t, const std::vector<std::int64_t>& rows) {
     if (from != i) std::memmove(bytes + i * row, bytes + from * row, row);
   }
   t = t.narrow(0, 0, static_cast<std::int64_t>(rows.size()));
+  if (2 * t.nbytes() < t.storage().nbytes()) t = t.clone();  // the rest is given back
 }
 
 void keep(Dataset& set, std::vector<std::int64_t> rows) {

@@ -18,10 +18,14 @@ std::string environment(const char* name) {
   return value == nullptr ? "" : value;
 }
 
-bool is_there(const Set& set, const fs::path& folder, const std::string& file) {
+/// The file in this very folder, empty if it is not there.
+fs::path in_folder(const Set& set, const fs::path& folder, const std::string& file) {
   std::error_code ignored;
-  return std::any_of(set.endings.begin(), set.endings.end(),
-                     [&](const char* ending) { return fs::exists(folder / (file + ending), ignored); });
+  for (const char* ending : set.endings) {
+    const fs::path path = folder / (file + ending);
+    if (fs::exists(path, ignored)) return path;
+  }
+  return {};
 }
 
 }  // namespace
@@ -74,10 +78,19 @@ fs::path find_folder(const Set& set, const std::string& path) {
     for (const fs::path& folder : folders) {
       for (const auto& whole : set.files) {
         for (const std::string& file : whole) {
-          if (is_there(set, folder, file)) return folder;
+          if (!in_folder(set, folder, file).empty()) return folder;
         }
       }
     }
+  }
+  return {};
+}
+
+fs::path find_file(const Set& set, const fs::path& folder, const std::string& file) {
+  std::vector<fs::path> folders = {folder};
+  for (const char* name : set.subfolders) folders.insert(folders.end(), {folder / name, folder.parent_path() / name});
+  for (const fs::path& one : folders) {
+    if (const fs::path path = in_folder(set, one, file); !path.empty()) return path;
   }
   return {};
 }
@@ -87,7 +100,7 @@ std::vector<std::string> missing_files(const Set& set, const fs::path& folder) {
   for (const auto& whole : set.files) {
     std::vector<std::string> missing;
     for (const std::string& file : whole) {
-      if (!is_there(set, folder, file)) missing.push_back(file);
+      if (find_file(set, folder, file).empty()) missing.push_back(file);
     }
     if (missing.empty()) return {};
     if (least.empty() || missing.size() < least.size()) least = missing;

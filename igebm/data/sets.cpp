@@ -69,8 +69,7 @@ std::vector<std::string> numbered_files(const char* prefix, int count, const cha
   return files;
 }
 
-// Sizes and SHA-256 as TensorFlow Datasets records them, MD5 as torchvision does; of dSprites' npz as several users of
-// it do.
+// Sizes and SHA-256 as TensorFlow Datasets records them; dSprites' MD5 as several users of it do.
 const std::vector<Source> mnist_sources = {
     {"https://ossci-datasets.s3.amazonaws.com/mnist/train-images-idx3-ubyte.gz", "train-images-idx3-ubyte.gz", 9912422,
      "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"},
@@ -194,7 +193,7 @@ const std::vector<Set>& sets() {
        .licence = "non-commercial research, after registration",
        .files = {numbered_files("train_data_batch_", 10, "val_data", "")},
        .endings = {"", ".npz"},
-       .subfolders = {"Imagenet32_train_npz", "Imagenet32_train"},
+       .subfolders = {"Imagenet32_train_npz", "Imagenet32_val_npz", "Imagenet32_train", "Imagenet32_val"},
        .needs = "train_data_batch_1..10 and val_data, pickled or .npz",
        .hint = "see igebm data fetch imagenet-32",
        .page = "https://image-net.org/download-images"},
@@ -204,6 +203,8 @@ const std::vector<Set>& sets() {
        .licence = "non-commercial research, after registration",
        .files = {numbered_files("train_data_batch_", 10, "val_data", "")},
        .endings = {"", ".npz"},
+       .subfolders = {"Imagenet64_train_part1_npz", "Imagenet64_train_part2_npz", "Imagenet64_val_npz",
+                      "Imagenet64_train_part1", "Imagenet64_train_part2", "Imagenet64_val"},
        .needs = "train_data_batch_1..10 and val_data, pickled or .npz",
        .hint = "see igebm data fetch imagenet-64",
        .page = "https://image-net.org/download-images"},

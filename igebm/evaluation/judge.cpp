@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "igebm/base/error.h"
 #include "igebm/evaluation/quality.h"
@@ -20,6 +21,10 @@ FeaturesPtr features_or_usual(const std::string& path, const std::string& option
   std::string set = "--set data.name=" + data.name;
   if (!data.path.empty()) set += " --set data.path=" + data.path;
   if (!data.variant.empty()) set += " --set data.variant=" + data.variant;
+  for (const auto& [key, value] : {std::pair("size", data.size), {"channels", data.channels}, {"count", data.count}}) {
+    if (value > 0) set += fmt::format(" --set data.{}={}", key, value);
+  }
+  if (!data.flip && data.name != "fashion-mnist") set += " --set data.flip=false";
   throw UserError(
       fmt::format("{}: no features given, and no {}; a classifier is trained as: "
                   "igebm train recipes/classifier-fashion-mnist.toml {} --out {}",

@@ -117,6 +117,31 @@ Estimate inception_score(const at::Tensor& probabilities, std::int64_t splits) {
   return estimate(values);
 }
 
+at::Tensor nearest_rows(const at::Tensor& x, const at::Tensor& among) {
+  const auto rows = [](const at::Tensor& t) {
+    const at::Tensor flat = t.flatten(1).to(at::kFloat);
+    return t.scalar_type() == at::kByte ? flat / 255 : flat;
+  };
+  const at::Tensor a = rows(x);
+  if (a.size(1) != among[0].numel())
+    throw UserError(
+        fmt::format("nearest rows: {} numbers, and {} in what they are compared with", a.size(1), among[0].numel()));
+  // |a - b|^2 but for |a|^2, which is the same for all b; a part at a time, as there may be many of both.
+  at::Tensor least, where;
+  constexpr std::int64_t part = 4096;
+  for (std::int64_t begin = 0; begin < among.size(0); begin += part) {
+    const at::Tensor b = rows(among.slice(0, begin, begin + part));
+    const auto [value, index] = (b.square().sum(1) - 2 * at::matmul(a, b.t())).min(1);
+    if (!least.defined()) {
+      least = value, where = index;
+    } else {
+      where = at::where(value.lt(least), index + begin, where);
+      least = at::minimum(least, value);
+    }
+  }
+  return where;
+}
+
 at::Tensor choose(std::int64_t total, std::int64_t count, std::uint64_t seed, std::uint64_t stream) {
   std::vector<std::int64_t> all(static_cast<std::size_t>(total));
   std::iota(all.begin(), all.end(), 0);

@@ -45,6 +45,10 @@ double kernel_distance(const at::Tensor& a, const at::Tensor& b);
 /// `splits`) over parts. Throws UserError for fewer rows than splits.
 Estimate inception_score(const at::Tensor& probabilities, std::int64_t splits = 10);
 
+/// The row of `among` (M, ...) that is nearest to each row of x (N, ...), by Euclidean distance: (N) int64. Both of any
+/// type, finite; bytes are divided by 255. Throws UserError where rows differ in size.
+at::Tensor nearest_rows(const at::Tensor& x, const at::Tensor& among);
+
 /// `count` different numbers of 0 ... total - 1 in random order: (count) int64, a function of (seed, stream).
 at::Tensor choose(std::int64_t total, std::int64_t count, std::uint64_t seed, std::uint64_t stream);
 

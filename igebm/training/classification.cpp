@@ -4,6 +4,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "igebm/base/error.h"
 
@@ -13,9 +14,11 @@ Loss Classification::loss(const Step& step) {
   if (!step.labels.defined()) throw UserError("classification: the data have no labels");
   const at::Tensor logits = nn::evaluate(step.graph, step.weights, step.data);
   const at::Tensor right = logits.detach().argmax(1).eq(step.labels).to(at::kDouble).mean();
-  return {at::cross_entropy_loss(logits, step.labels, {}, at::Reduction::Mean, -100, options_.label_smoothing),
-          {},
-          {{"accuracy/batch", right.item<double>()}}};
+  Loss loss;
+  loss.value = at::cross_entropy_loss(logits, step.labels, {}, at::Reduction::Mean, -100, options_.label_smoothing);
+  loss.metrics = {{"accuracy/batch", right.item<double>()}};
+  loss.relative = loss.value.item<double>() / std::log(static_cast<double>(logits.size(1)));
+  return loss;
 }
 
 double accuracy(const nn::Graph& graph, const nn::Tensors& weights, const at::Tensor& x, const at::Tensor& labels) {

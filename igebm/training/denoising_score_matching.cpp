@@ -73,6 +73,7 @@ Loss DenoisingScoreMatching::loss(const Step& step) {
              loss.gradients);
   loss.value = options_.weight * value;
   loss.metrics = {{"loss/denoising_score_matching", value.item<double>()}};
+  loss.relative = (value / noise.square().mean()).item<double>();
   return loss;
 }
 

@@ -34,6 +34,7 @@ Loss EnergyMatching::loss(const Step& step) {
              loss.gradients);
   loss.value = options_.weight * value;
   loss.metrics = {{"loss/energy_matching", value.item<double>()}};
+  loss.relative = (value / velocity.square().mean()).item<double>();
   return loss;
 }
 

@@ -29,6 +29,8 @@ struct Loss {
   nn::Tensors gradients;
   Metrics metrics;
   std::int64_t non_finite = 0;  ///< chains that left the finite numbers
+  /// Times the loss that a network has that knows nothing (a flat energy, equal logits); 0: not known.
+  double relative = 0;
 };
 
 /// A term of the loss. A new one is a subclass with a section in training/recipe.h.

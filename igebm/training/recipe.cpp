@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 
@@ -97,7 +98,7 @@ void describe(Fields& f, ContrastiveDivergenceOptions& o) {
   f.field("buffer", o.replay.size, count_from_one, "chains in the replay buffer");
   f.field("restart_share", o.replay.restart_share, share, "of chains that start anew");
   f.field("data_share", o.replay.data_share, share, "of chains that start from data");
-  f.field("compact", o.replay.compact, "keep the buffer as 8-bit numbers over [start_low, start_high]");
+  f.field("compact", o.replay.compact, "keep the buffer as 8-bit numbers over [low, high]");
   describe(f, o.start);
   describe(f, o.flow);
   describe(f, o.langevin);
@@ -109,12 +110,16 @@ void describe(Fields& f, ContrastiveDivergenceOptions& o) {
   if (o.replay.restart_share + o.replay.data_share > 1)
     f.problem("restart_share", "restart_share and data_share together exceed 1");
   if (o.langevin.low >= o.langevin.high) f.problem("low", "low must be below high");
-  if (o.replay.compact && o.start.low >= o.start.high) f.problem("start_low", "start_low must be below start_high");
+  if (o.replay.compact && !(std::isfinite(o.langevin.low) && std::isfinite(o.langevin.high)))
+    f.problem("compact", "low and high, which 8-bit numbers are to span, must be given");
 }
 
 void describe(Fields& f, ClassificationOptions& o) {
   f.field("label_smoothing", o.label_smoothing, Range{0, 1, false, true}, "of the targets, towards all classes alike");
 }
+
+constexpr std::array objective_names = {"energy_matching", "contrastive_divergence", "denoising_score_matching",
+                                        "classification"};
 
 void describe(Fields& f, PhaseOptions& o) {
   f.field("steps", o.steps, count_from_one, "training steps");
@@ -214,9 +219,20 @@ void describe(Fields& f, Recipe& r) {
   r.phases.clear();
   f.section("phase", [&](Fields& g) {
     const std::vector<std::string> there = g.sections();
+    const auto meant = [](const std::string& name, const std::vector<std::string>& of) {
+      const std::string near = io::nearest(name, of);
+      return near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near);
+    };
     const auto describe_phase = [&](PhaseOptions& phase, const std::string& name) {
       phase.name = name;
       g.section(name.c_str(), [&](Fields& h) {
+        const bool listed = std::find(r.phase_order.begin(), r.phase_order.end(), name) != r.phase_order.end();
+        const std::vector<std::string> inside = h.sections();
+        const bool trains = std::ranges::any_of(objective_names, [&](const char* objective) {
+          return std::find(inside.begin(), inside.end(), objective) != inside.end();
+        });
+        if (!listed && !trains)  // a slip
+          g.problem(name.c_str(), "train.phases does not name it" + meant(name, r.phase_order));
         describe(h, phase);
         const bool usual = phase.has_energy_matching || phase.has_contrastive_divergence;
         if (phase.has_classification != (r.network.kind == "classifier") ||
@@ -233,18 +249,16 @@ void describe(Fields& f, Recipe& r) {
     for (std::size_t i = 0; i < r.phase_order.size(); ++i) {
       const std::string& name = r.phase_order[i];
       if (std::find(there.begin(), there.end(), name) == there.end()) {
-        const std::string near = io::nearest(name, there);
-        g.problem(name.c_str(), "train.phases names it, but there is no such section" +
-                                    (near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near)));
+        g.problem(name.c_str(), "train.phases names it, but there is no such section" + meant(name, there));
       }
       r.phases.push_back(i < given.size() ? given[i] : PhaseOptions{});
       describe_phase(r.phases.back(), name);
     }
     // Sections that are not in the order are checked, too, but not run.
     for (const std::string& name : there) {
+      if (std::find(r.phase_order.begin(), r.phase_order.end(), name) != r.phase_order.end()) continue;
       PhaseOptions left_out;
-      if (std::find(r.phase_order.begin(), r.phase_order.end(), name) == r.phase_order.end())
-        describe_phase(left_out, name);
+      describe_phase(left_out, name);
     }
   });
   f.section("sampling", [&](Fields& g) {
@@ -281,6 +295,8 @@ void describe(Fields& f, Recipe& r) {
   });
   f.section("watchdog", [&](Fields& g) {
     g.field("energy_limit", r.watchdog.energy_limit, positive, "of the mean |E| of data or samples");
+    g.field("loss_limit", r.watchdog.loss_limit, positive,
+            "of a loss of matching or of a classifier, in times that of a network that knows nothing");
     g.field("rollbacks", r.watchdog.rollbacks, count_from_zero, "to the last good checkpoint, before training stops");
     g.field("learning_rate_factor", r.watchdog.learning_rate_factor, Range{0, 1, true}, "at each rollback");
   });

@@ -23,6 +23,8 @@ ReplayBuffer::ReplayBuffer(const ReplayOptions& options, const sampling::StartOp
     if (!std::isfinite(low) || !std::isfinite(high))
       throw UserError("contrastive_divergence.augment: low and high, black and white, must be finite");
   }
+  if (options.compact && (!std::isfinite(low) || !std::isfinite(high)))
+    throw UserError("contrastive_divergence.compact: low and high, black and white, must be finite");
   std::vector<std::int64_t> size = {options.size};
   size.insert(size.end(), shape.begin(), shape.end());
   std::vector<std::int64_t> label_size = {options.size};
@@ -34,12 +36,12 @@ ReplayBuffer::ReplayBuffer(const ReplayOptions& options, const sampling::StartOp
 
 at::Tensor ReplayBuffer::pack(const at::Tensor& x) const {
   if (!options_.compact) return x;
-  return x.sub(start_.low).mul_(255 / (start_.high - start_.low)).round_().clamp_(0, 255).to(at::kByte);
+  return x.sub(low_).mul_(255 / (high_ - low_)).round_().clamp_(0, 255).to(at::kByte);
 }
 
 at::Tensor ReplayBuffer::unpack(const at::Tensor& x) const {
   if (!options_.compact) return x;
-  return x.to(at::kFloat).mul_((start_.high - start_.low) / 255).add_(start_.low);
+  return x.to(at::kFloat).mul_((high_ - low_) / 255).add_(low_);
 }
 
 ReplayBuffer::Taken ReplayBuffer::take(const at::Tensor& data, const at::Tensor& labels, std::uint64_t seed,

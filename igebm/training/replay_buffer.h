@@ -29,8 +29,8 @@ struct ReplayOptions {
 class ReplayBuffer {
  public:
   /// Every chain starts anew when it is first taken. labels: some, of the chains' type and shape, or undefined. low and
-  /// high are black and white, for augmentation; throws UserError where it is asked for and chains are no pictures or
-  /// these are not finite.
+  /// high are black and white, for augmentation and `compact`; throws UserError where one of them is asked for and
+  /// these are not finite, or chains to be augmented are no pictures.
   ReplayBuffer(const ReplayOptions& options, const sampling::StartOptions& start,
                const std::vector<std::int64_t>& shape, const at::Tensor& labels = {}, double low = 0, double high = 1);
 

@@ -36,12 +36,11 @@ nn::Network on_device(nn::Network network, c10::Device device) {
 
 }  // namespace
 
-State::State(const Recipe& r, fs::path folder, Observer& o, const data::Dataset& train, const data::Dataset& held_out)
+State::State(const Recipe& r, fs::path folder, Observer& o, const data::Dataset& train)
     : recipe(r),
       run(std::move(folder)),
       observer(o),
       data(train, r.data, seed()),
-      validation(held_out, as_they_are(r.data), seed()),
       conditions(conditions_of(train, r.network.conditions, seed())),
       columns(at::tensor(train.condition_columns(r.network.conditions), at::kLong)),
       device(find_device(r.device)),
@@ -200,10 +199,19 @@ void State::roll_back(const std::string& reason) {
       recipe.watchdog.rollbacks));
 }
 
+data::Batch State::next_batch() {
+  try {
+    return data.at(step, phase().batch);
+  } catch (const UserError&) {  // a file that cannot be read: nothing is lost until it can
+    if (!run.empty() && step != saved_step) save(false);
+    throw;
+  }
+}
+
 std::string State::advance() {
   const auto [index, within] = place(step);
   const PhaseOptions& p = recipe.phases[index];
-  const data::Batch batch = data.at(step, p.batch);
+  const data::Batch batch = next_batch();
 
   network.advance_spectral_norm();
   const at::AutoGradMode enable(true);
@@ -221,6 +229,9 @@ std::string State::advance() {
       if (name.starts_with("energy/") && std::fabs(figure) > recipe.watchdog.energy_limit)
         return fmt::format("{} is {:.3g}, beyond watchdog.energy_limit", name, figure);
     }
+    if (loss.relative > recipe.watchdog.loss_limit)
+      return fmt::format("the loss is {:.3g} times that of a network that knows nothing, beyond watchdog.loss_limit",
+                         loss.relative);
     value += loss.value.item<double>();
     if (loss.gradients.empty()) total = total.defined() ? total + loss.value : loss.value;
     for (const auto& [name, g] : loss.gradients) nn::add_to(by_engine, name, g);
@@ -253,8 +264,8 @@ std::string State::advance() {
 }
 
 void State::record_accuracy() {
-  const data::Batch held_out = validation.first(validation.size());
-  if (held_out.x.size(0) == 0) return;
+  if (validation->size() == 0) return;
+  const data::Batch held_out = validation->first(validation->size());
   const double share = accuracy(network.graph(), network.effective_weights(average.weights()), held_out.x.to(device),
                                 held_out.labels.to(device));
   if (record) record->figures(step, {{"accuracy/validation", share}});
@@ -295,8 +306,10 @@ void State::evaluate() {
 std::unique_ptr<State> make_state(const Recipe& recipe, const fs::path& run, Observer& observer) {
   if (recipe.threads > 0) at::set_num_threads(static_cast<int>(recipe.threads));
   const auto seed = static_cast<std::uint64_t>(recipe.seed);
-  return std::make_unique<State>(recipe, run, observer, data::load(recipe.data, data::Split::train, seed),
-                                 data::load(recipe.data, data::Split::validation, seed));
+  auto state = std::make_unique<State>(recipe, run, observer, data::load(recipe.data, data::Split::train, seed));
+  if (state->classifies())
+    state->validation.emplace(data::load(recipe.data, data::Split::validation, seed), as_they_are(recipe.data), seed);
+  return state;
 }
 
 }  // namespace igebm::training

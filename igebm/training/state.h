@@ -18,9 +18,10 @@ struct State {
   Recipe recipe;
   std::filesystem::path run;  ///< empty: nothing is written
   Observer& observer;
-  data::Batches data, validation;
-  Conditions conditions;  ///< what the network is conditional on of the data's numbers
-  at::Tensor columns;     ///< of a batch's conditions
+  data::Batches data;
+  std::optional<data::Batches> validation;  ///< of a classifier
+  Conditions conditions;                    ///< what the network is conditional on of the data's numbers
+  at::Tensor columns;                       ///< of a batch's conditions
   c10::Device device;
   nn::Network network;
   Adam adam;
@@ -35,8 +36,7 @@ struct State {
   Judge judge;                       ///< empty unless the recipe evaluates
   std::optional<Best> best;
 
-  State(const Recipe& r, std::filesystem::path folder, Observer& o, const data::Dataset& train,
-        const data::Dataset& held_out);
+  State(const Recipe& r, std::filesystem::path folder, Observer& o, const data::Dataset& train);
 
   std::uint64_t seed() const { return static_cast<std::uint64_t>(recipe.seed); }
   /// After a rollback the chains and the noise are new; the weights at the start are not.
@@ -57,6 +57,8 @@ struct State {
   /// The average of weights, to draw samples from.
   Ensemble averaged() const;
 
+  /// The step's data. Throws UserError, after saving a checkpoint, where they cannot be read.
+  data::Batch next_batch();
   /// One parameter step. Returns why it must be undone, or nothing.
   std::string advance();
   /// Back to the last regular checkpoint, with new chains, new noise and a smaller learning rate.

@@ -157,6 +157,18 @@ TEST_F(Fetch, ArchivesAreTakenApart) {
     EXPECT_FALSE(fs::exists(folder / "to/other"));
     EXPECT_FALSE(fs::exists(folder / "b.bin"));
     fs::remove_all(folder / "to");
+    // One that somebody put there is taken, and never removed.
+    const std::string archive_bytes = read(std::string("served/") + name);
+    write(std::string("to/") + name, archive_bytes);
+    fetch(archive, {.folder = folder / "to", .from = "http://127.0.0.1:9"}, observer);
+    EXPECT_EQ(read("to/a.bin"), "one\n");
+    fs::remove(folder / "to/a.bin");
+    Set other = archive;
+    other.sources[0].bytes = 7;
+    EXPECT_SAYS(get(other),
+                fmt::format("{}: {} bytes, expected 7", (folder / "to" / name).string(), archive_bytes.size()));
+    EXPECT_EQ(read(std::string("to/") + name), archive_bytes);
+    fs::remove_all(folder / "to");
     const Set lacking{.name = "mine", .sources = {{"https://example.invalid", name, 0, "", {"c.bin"}}}};
     EXPECT_SAYS(get(lacking), "lacks c.bin");
     fs::remove_all(folder / "to");
@@ -224,6 +236,21 @@ TEST_F(Places, WhatAFolderLacks) {
   write("val_data.npz", "");
   for (int i = 1; i <= 10; ++i) write("train_data_batch_" + std::to_string(i) + (i % 2 == 0 ? ".npz" : ""), "");
   EXPECT_EQ(lacks("imagenet-32"), Names{});
+  // As its archives unpack, the two splits lie in folders beside one another, or one of them above.
+  fs::create_directories(folder / "Imagenet32_train_npz");
+  for (int i = 1; i <= 10; ++i) {
+    const std::string name = "train_data_batch_" + std::to_string(i) + (i % 2 == 0 ? ".npz" : "");
+    fs::rename(folder / name, folder / "Imagenet32_train_npz" / name);
+  }
+  EXPECT_EQ(lacks("imagenet-32"), Names{});
+  fs::create_directories(folder / "Imagenet32_val_npz");
+  fs::rename(folder / "val_data.npz", folder / "Imagenet32_val_npz/val_data.npz");
+  const Set& imagenet = find_set("imagenet-32");
+  const fs::path found = find_folder(imagenet, folder);
+  EXPECT_EQ(found, folder / "Imagenet32_train_npz");
+  EXPECT_EQ(missing_files(imagenet, found), Names{});
+  EXPECT_EQ(find_file(imagenet, found, "val_data"), folder / "Imagenet32_val_npz/val_data.npz");
+  EXPECT_EQ(find_file(imagenet, found, "val_date"), fs::path());
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 // Picture files and folders of them, resizing, augmentation.
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 
 #include <cmath>
 
@@ -40,6 +41,9 @@ TEST_F(Folders, SplitsAndClassesByName) {
   picture("val/horse/x.png", 6, 6, 40);
   EXPECT_SAYS(load(options(6), Split::test, 0), "horse: no such class");
   EXPECT_SAYS(load(options(0), Split::train, 0), "z.png: 6 x 6 pixels, where");
+  fs::remove_all(folder / "val");
+  picture("val/x.png", 6, 6, 40);
+  EXPECT_SAYS(load(options(6), Split::test, 0), (folder / "val").string() + ": pictures lie directly in it");
   write("train/fox/notes.txt", "no picture");
   EXPECT_SAYS(load(options(6), Split::train, 0), (folder / "train/fox").string() + ": expected .png, .jpg or .jpeg");
   fs::remove_all(folder / "train/fox");
@@ -52,6 +56,21 @@ TEST_F(Folders, SplitsAndClassesByName) {
   EXPECT_SAYS(load(inner, Split::test, 0), "so no test split");
   inner.path = folder / "train/dog";
   EXPECT_SAYS(load(inner, Split::train, 0), "no folders of classes");
+}
+
+// The first 8 would be of one class; 8 of 20 miss one of two classes once in 1,000 choices.
+TEST_F(Folders, SomeOfThemAreOfAllClasses) {
+  for (int i = 0; i < 20; ++i) picture(fmt::format("{}/{}.png", i < 10 ? "a" : "b", i), 4, 4, i);
+  Options some = options(4);
+  some.count = 8;
+  const Dataset set = load(some, Split::train, 0);
+  EXPECT_EQ(set.size(), 8);
+  const at::Tensor pixels = set.x.select(1, 0).select(1, 0).select(1, 0).to(at::kLong);
+  EXPECT_EQ(std::get<0>(at::_unique(pixels)).size(0), 8);
+  EXPECT_TRUE(at::equal(set.labels, pixels.ge(10).to(at::kLong)));
+  EXPECT_EQ(set.labels.min().item<int>(), 0);
+  EXPECT_EQ(set.labels.max().item<int>(), 1);
+  EXPECT_TRUE(at::equal(load(some, Split::train, 7).x, set.x));
 }
 
 TEST_F(Folders, DamagedPicturesAreNamed) {

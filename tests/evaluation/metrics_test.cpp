@@ -146,6 +146,19 @@ TEST(Choose, DifferentRowsAllAlike) {
   EXPECT_TRUE(at::equal(std::get<0>(choose(50, 50, 1, 2).sort()), at::arange(50)));
 }
 
+TEST(NearestRows, AreThoseOfAllDistances) {
+  at::manual_seed(3);
+  const at::Tensor x = at::rand({20, 2, 3}), among = at::rand({5000, 2, 3});
+  const at::Tensor distances = at::cdist(x.flatten(1).to(at::kDouble), among.flatten(1).to(at::kDouble));
+  const at::Tensor rows = nearest_rows(x, among);
+  EXPECT_TRUE(at::equal(rows, distances.argmin(1)));
+  EXPECT_GE(rows.max().item<int>(), 4096);  // beyond the first part
+  EXPECT_TRUE(
+      at::equal(nearest_rows(at::full({1, 2}, 0.5), at::tensor({0, 0, 130, 120, 255, 255}, at::kByte).view({3, 2})),
+                at::tensor({1}, at::kLong)));
+  EXPECT_THROW(nearest_rows(x, at::zeros({4, 5})), UserError);
+}
+
 TEST(Metrics, BadInputIsRefused) {
   const at::Tensor x = at::zeros({5, 3}, at::kDouble);
   EXPECT_THROW(moments(at::zeros({1, 3})), UserError);

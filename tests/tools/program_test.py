@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 import unittest
+import zlib
 
 import numpy
 
@@ -131,6 +132,14 @@ steps = 20
 batch = 8
 [phase.train.classification]
 """
+
+
+def png(width, height, value):
+    def chunk(name, data):
+        return len(data).to_bytes(4, "big") + name + data + zlib.crc32(name + data).to_bytes(4, "big")
+    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([8, 0, 0, 0, 0])
+    rows = (b"\0" + bytes([value]) * width) * height
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 def igebm(*arguments, **options):
@@ -325,7 +334,7 @@ class Program(unittest.TestCase):
         self.works("train", self.recipe, "--out", self.folder / "moons", "--set", "phase.train.steps=5")
         self.works("sample", self.folder / "moons", "--count", 4, "--out", points)
         few = ["--count", 4, "--steps", 0]
-        advice = f"train recipes/classifier-fashion-mnist.toml --set data.name=mnist --set data.path={self.folder} --out runs/classifier-mnist"
+        advice = f"train recipes/classifier-fashion-mnist.toml --set data.name=mnist --set data.path={self.folder} --set data.flip=false --out runs/classifier-mnist"
         self.refused(["--features", advice], "evaluate", run, *few, cwd=self.folder)
         self.refused(["igebm: evaluate.features: ", advice], "train", self.images(), "--set", "evaluate.every=1", cwd=self.folder)
         # Before the features are looked for, which are missing here.
@@ -352,7 +361,7 @@ class Program(unittest.TestCase):
         self.refused("--data-path", "evaluate", run, "--data-path", self.folder)
         file = ["evaluate", self.folder / "labels.npz", "--data", "mnist", "--data-path", self.folder, "--features", classifier]
         images = numpy.zeros((3, 1, 8, 8), numpy.uint8)
-        for labels, said in (([1, 77, 3], "labels: record 1: expected 0 to 9, got 77"), ([1, 2, -1], "record 2: expected 0 to 9, got -1"),
+        for labels, said in (([1, 77, 3], "label 77 of record 1, where 0 to 9 are expected"), ([1, 2, -1], "label -1 of record 2"),
                              ([1.0, 2.0, 3.0], "labels: expected integers (3), got Double (3)"), ([1, 2], "got Long (2)")):
             numpy.savez(self.folder / "labels.npz", images=images, labels=numpy.array(labels))
             self.refused(["labels.npz: labels: ", said], *file)
@@ -420,6 +429,21 @@ class Program(unittest.TestCase):
         self.assertNotEqual(table, heart)
         self.assertEqual(samples("c.npz", "--condition", "shape.square=0,shape.ellipse=0,shape.heart=1,size=0.75"), heart)
         self.assertNotEqual(samples("d.npz", "--condition", "size=0.75,shape=square"), heart)
+        # A sample's conditions are those of the real picture nearest to it: of pictures of noise nearly any.
+        classifier = self.folder / "classifier"
+        shapes = self.folder / "classifier.toml"
+        shapes.write_text(CLASSIFIER.format(path=""))
+        # Of the drawn set, as evaluate says where there is none.
+        refused = igebm("evaluate", run, cwd=self.folder).stderr
+        self.assertIn("--set data.name=dsprites-drawn --set data.size=16 --set data.count=40 --set data.flip=false --out", refused)
+        given = refused[refused.index("--set"):refused.index(" --out")].split()
+        self.works("train", shapes, "--out", classifier, *given)
+        told = json.loads(self.works("evaluate", run, "--features", classifier, "--count", 40, "--json"))
+        errors, real = told["quality"]["condition_errors"], told["real"]["condition_errors"]
+        self.assertEqual(list(errors), ["size", "shape.square", "shape.ellipse", "shape.heart"])
+        self.assertLess(real["size"], 0.15)
+        self.assertLess(real["shape.heart"], errors["shape.heart"] + 0.2)
+        self.assertIn("mean error of conditions", self.works("evaluate", run, "--features", classifier, "--count", 40))
         self.refused(["colour=1", "size, shape.square"], "sample", run, "--condition", "colour=1")
         self.refused("no labels", "sample", run, "--label", 1)
         self.works("train", self.recipe, "--out", self.folder / "moons", "--set", "phase.train.steps=5")
@@ -521,6 +545,44 @@ class Program(unittest.TestCase):
         self.assertEqual(sorted(os.listdir(run / "checkpoints")), before)
         self.works("train", "--resume", run)
         self.same(whole, run)
+
+    def test_pictures_that_cannot_be_read(self):
+        pictures = self.folder / "pictures"
+        for name in ("a", "b"):
+            for i in range(12):
+                (pictures / name).mkdir(parents=True, exist_ok=True)
+                (pictures / name / f"{i}.png").write_bytes(png(8, 8, 20 * i))
+        show = ["data", "show", "image-folder", "--set", f"data.path={pictures}", "--check"]
+        self.assertIn("24 records of (3, 8, 8), train split, all of them can be read", self.works(*show, "--set", "data.validation=0"))
+        recipe = self.folder / "pictures.toml"
+        recipe.write_text(CONDITIONS.replace("\"dsprites-drawn\"", f"\"image-folder\"\npath = \"{pictures}\"\nmemory = 0")
+                          .replace("count = 40\nsize = 16\n", "").replace("conditions = [\"size\", \"shape\"]", ""))
+        run = self.folder / "run"
+        damaged = pictures / "b" / "7.png"
+        whole = damaged.read_bytes()
+        damaged.write_bytes(whole[:-20])
+        self.refused(["b/7.png: "], "train", recipe, "--out", run, "--set", "phase.train.steps=6")  # one epoch
+        self.assertEqual(igebm(*show, "--set", "data.validation=0").returncode, 2)
+        self.assertIn("1 of 24 pictures cannot be read", igebm(*show, "--set", "data.validation=0").stderr)
+        reached = max(int(path.name) for path in (run / "checkpoints").iterdir())
+        damaged.write_bytes(whole)
+        self.assertIn(f"resuming {run} at step {reached}", self.works("train", "--resume", run))
+        other = self.folder / "other"
+        self.works("train", recipe, "--out", other, "--set", "phase.train.steps=6", "--set", f"run.choices={run / 'engine.json'}")
+        self.assertEqual(*((path / "checkpoints/000006/network.safetensors").read_bytes() for path in (run, other)))
+
+    def test_what_does_not_load_is_said_before_samples_are_drawn(self):
+        run, classifier = self.evaluated()
+        for name in list(self.folder.glob("t10k-*")):
+            name.unlink()
+        arguments = ["evaluate", run, "--features", classifier, "--count", 12]
+        done = igebm(*arguments)
+        self.assertEqual(done.returncode, 2)
+        self.assertNotIn("sampling", done.stdout)
+        self.assertIn("t10k", done.stderr)
+        # Real pictures held out from training stand in for those of a split that is not there.
+        told = self.works(*arguments, "--against", "train", "--set", "data.validation=0.4")
+        self.assertIn("records held out from training, as there is no test split", told)
 
     def test_data_sets_are_listed_shown_and_fetched(self):
         listed = self.works("data", "list")

@@ -134,17 +134,28 @@ TEST(Recipes, PhasesLeftOutOfTheOrderAreCheckedButNotRun) {
     for (const PhaseOptions& phase : recipe.phases) names += phase.name + std::to_string(phase.steps) + " ";
     return names;
   };
-  const auto error = [&](const std::string& phases, const std::string& second, const std::string& key) -> std::string {
+  const auto refusal = [](const auto& act) -> std::string {
     try {
-      return "no error: " + read(phases, second, key);
+      act();
     } catch (const UserError& e) {
       return e.what();
     }
+    return "no error";
+  };
+  const auto error = [&](const std::string& phases, const std::string& second, const std::string& key) {
+    return refusal([&] { read(phases, second, key); });
   };
   EXPECT_EQ(read("[\"match\"]", "refine", "steps"), "match1000 ");
   EXPECT_EQ(read("[\"refine\", \"match\"]", "refine", "steps"), "refine7 match1000 ");
   EXPECT_EQ(error("[\"match\"]", "refine", "step"),
             "r.toml:5: phase.refine.step: unknown key; did you mean \"steps\"?");
+  io::Recipe slip = io::Recipe::parse("[phase.train.energy_matching]\n", "r.toml");
+  slip.set("phase.trian.optimizer.warmup=3");
+  EXPECT_EQ(refusal([&] {
+              Recipe recipe;
+              slip.apply([&](io::Fields& f) { describe(f, recipe); });
+            }),
+            "r.toml: phase.trian: train.phases does not name it; did you mean \"train\"?");
   EXPECT_EQ(error("[\"match\", \"refine\"]", "refin", "steps"),
             "r.toml:3: phase.refine: train.phases names it, but there is no such section; did you mean \"refin\"?");
 }

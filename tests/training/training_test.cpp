@@ -223,7 +223,7 @@ TEST(ReplayBuffer, AugmentsItsShareOfReplayedPicturesAndNoOthers) {
 }
 
 TEST(ReplayBuffer, CompactKeepsPixelsToHalfALevel) {
-  ReplayBuffer buffer({.size = 4, .restart_share = 0, .compact = true}, {"uniform", -1, 1}, {5});
+  ReplayBuffer buffer({.size = 4, .restart_share = 0, .compact = true}, {"normal"}, {5}, {}, -1, 1);
   auto taken = buffer.take(at::zeros({4, 5}), {}, 1, 0);
   taken.chains.x = at::rand({4, 5}) * 2 - 1;
   buffer.put(taken);
@@ -235,6 +235,7 @@ TEST(ReplayBuffer, CompactKeepsPixelsToHalfALevel) {
                 .item<double>(),
             1.0 / 255 + 1e-6);
   EXPECT_EQ(buffer.state().at("x").scalar_type(), at::kByte);
+  EXPECT_THROW(ReplayBuffer({.compact = true}, {}, {5}, {}, 0, INFINITY), UserError);
 }
 
 TEST(Average, FollowsTheWeights) {

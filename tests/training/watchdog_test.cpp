@@ -96,6 +96,16 @@ TEST_F(Watchdog, EnergiesBeyondTheirLimitAreNamed) {
   expect_rollbacks(2, "energy/");
 }
 
+// Without contrastive divergence there is no mean energy to look at; this rate leaves all numbers finite.
+TEST_F(Watchdog, MatchingThatGoesAstrayIsRolledBackThoughItStaysFinite) {
+  Recipe recipe = small();
+  recipe.phases[0].optimizer = {.learning_rate = 3, .clip = "none"};
+  recipe.watchdog.rollbacks = 2;  // the third halving of the rate would be enough
+  expect_text(complaint(recipe), "times that of a network that knows nothing, beyond watchdog.loss_limit");
+  expect_rollbacks(2, "the loss is");
+  expect_last_is_finite();
+}
+
 TEST_F(Watchdog, ChainsThatAreNotFiniteAreCounted) {
   Recipe recipe = small();
   recipe.phases[1].contrastive_divergence.langevin.noise = 3e38;  // x overflows, and then the energy

@@ -81,11 +81,12 @@ void download(const std::string& address, const fs::path& path, const OnBytes& o
     const std::string why = *reason != '\0' ? reason : curl_easy_strerror(code);
     const bool no_network = code == CURLE_COULDNT_RESOLVE_HOST || code == CURLE_COULDNT_RESOLVE_PROXY ||
                             code == CURLE_COULDNT_CONNECT || code == CURLE_OPERATION_TIMEDOUT;
-    throw UserError(fmt::format("{}: {}{}", address, why,
-                                no_network ? fmt::format(" (is there a network? the file may also be downloaded "
-                                                         "elsewhere and put into {})",
-                                                         path.parent_path().string())
-                                           : ""));
+    throw UserError(fmt::format(
+        "{}: {}{}", address, why,
+        no_network ? fmt::format(" (is there a network? the file may also be downloaded "
+                                 "elsewhere, put into {}, and unpacked by this command if it is an archive)",
+                                 path.parent_path().string())
+                   : ""));
   }
 }
 

@@ -19,17 +19,13 @@ bool is_there(const Source& source, const fs::path& folder) {
   return source.members.empty() ? there(source.file) : std::all_of(source.members.begin(), source.members.end(), there);
 }
 
-void check_whole(const Source& source, const std::string& address, const fs::path& path) {
+/// Why the file at `path` is not the source's; empty if it is.
+std::string difference(const Source& source, const fs::path& path) {
   const auto size = static_cast<std::int64_t>(fs::file_size(path));
-  const auto refuse = [&](const std::string& what) {
-    fs::remove(path);
-    return UserError(
-        fmt::format("{}: {}; it was damaged on its way or is another file, and is removed", address, what));
-  };
-  if (source.bytes > 0 && size != source.bytes) throw refuse(fmt::format("{} bytes, expected {}", size, source.bytes));
+  if (source.bytes > 0 && size != source.bytes) return fmt::format("{} bytes, expected {}", size, source.bytes);
   const std::string got = checksum(path, std::strlen(source.checksum));
-  if (*source.checksum != '\0' && got != source.checksum)
-    throw refuse(fmt::format("checksum {}, expected {}", got, source.checksum));
+  if (*source.checksum == '\0' || got == source.checksum) return {};
+  return fmt::format("checksum {}, expected {}", got, source.checksum);
 }
 
 }  // namespace
@@ -52,6 +48,15 @@ void fetch(const Set& set, const FetchOptions& options, Observer& observer) {
       observer.message(fmt::format("{}: {} is there already", folder.string(), source.file));
       continue;
     }
+    // An archive that was downloaded by other means.
+    if (const fs::path own = folder / source.file; !source.members.empty() && fs::exists(own)) {
+      if (const std::string what = difference(source, own); !what.empty())
+        throw UserError(fmt::format("{}: {}; it is damaged or another file", own.string(), what));
+      unpack(own, source.members, folder);
+      io::sync_folder(folder);
+      observer.message(fmt::format("{}: checksum right, unpacked", own.string()));
+      continue;
+    }
     const std::string address =
         options.from.empty()
             ? source.address
@@ -66,7 +71,11 @@ void fetch(const Set& set, const FetchOptions& options, Observer& observer) {
         return options.stop && options.stop();
       });
     }
-    check_whole(source, address, part);
+    if (const std::string what = difference(source, part); !what.empty()) {
+      fs::remove(part);
+      throw UserError(
+          fmt::format("{}: {}; it was damaged on its way or is another file, and is removed", address, what));
+    }
     if (source.members.empty()) {
       fs::rename(part, folder / source.file);
     } else {
