@@ -149,6 +149,7 @@ void show(const ShowArguments& a) {
   const auto seed = static_cast<std::uint64_t>(a.seed);
   if (a.check) {
     options.memory = 0;
+    options.validation = 0;
     catch_interrupts();
   }
   const data::Dataset set = data::load(options, split, seed);
@@ -218,7 +219,9 @@ void add_data(CLI::App& app) {
   show_command->add_option("--count", s->count, "pictures drawn")
       ->capture_default_str()
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{10000}));
-  show_command->add_flag("--check", s->check, "read every record, and name the files that cannot be read");
+  show_command->add_flag(
+      "--check", s->check,
+      "read every record, those held out for validation too, and name the files that cannot be read");
   add_seed_option(*show_command, s->seed, "0");
   show_command->add_option("--set", s->set, "data.key=value, as in a recipe; may be given often")
       ->take_all()

@@ -87,7 +87,7 @@ Samples read_samples(const EvaluateArguments& a) {
 /// What samples are compared with.
 struct Real {
   data::Dataset reference;
-  data::Dataset others;  ///< of another split: real pictures to set beside the samples; none where there are too few
+  data::Dataset others;  ///< of another split: real pictures to set beside the samples
   at::Tensor chosen;     ///< of these, as many as there are samples
   std::string beside;    ///< that split's name
 };
