@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cctype>
 #include <memory>
-#include <numeric>
+#include <utility>
 
 #include "igebm/base/error.h"
 #include "igebm/base/random.h"
@@ -64,17 +64,14 @@ Splits splits_of(const fs::path& path) {
 void choose(std::int64_t count, std::vector<fs::path>& files, std::vector<std::int64_t>& labels) {
   const auto total = static_cast<std::int64_t>(files.size());
   if (count == 0 || count >= total) return;
-  std::vector<std::size_t> rows(files.size());
-  std::iota(rows.begin(), rows.end(), std::size_t{0});
-  for (std::int64_t i = 0; i < count; ++i) {
+  std::int64_t kept = 0;
+  for (std::int64_t i = 0; kept < count; ++i) {  // each with the share of those still wanted among those still there
     const RandomPlace place{0, Purpose::data_order, static_cast<std::uint64_t>(i), 0};
-    std::swap(rows[static_cast<std::size_t>(i)], rows[static_cast<std::size_t>(i + random_index(place, total - i))]);
+    if (random_index(place, total - i) >= count - kept) continue;
+    const auto from = static_cast<std::size_t>(i), to = static_cast<std::size_t>(kept++);
+    std::swap(files[to], files[from]), std::swap(labels[to], labels[from]);
   }
-  rows.resize(static_cast<std::size_t>(count));
-  std::sort(rows.begin(), rows.end());
-  for (std::size_t i = 0; i < rows.size(); ++i)  // a row lies at i or after it
-    files[i] = std::move(files[rows[i]]), labels[i] = labels[rows[i]];
-  files.resize(rows.size()), labels.resize(rows.size());
+  files.resize(static_cast<std::size_t>(count)), labels.resize(static_cast<std::size_t>(count));
 }
 
 class Folder : public Pictures {

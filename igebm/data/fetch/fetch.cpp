@@ -49,7 +49,7 @@ void fetch(const Set& set, const FetchOptions& options, Observer& observer) {
       continue;
     }
     // An archive that was downloaded by other means.
-    if (const fs::path own = folder / source.file; !source.members.empty() && fs::exists(own)) {
+    if (const fs::path own = folder / source.file; fs::exists(own)) {
       if (const std::string what = difference(source, own); !what.empty())
         throw UserError(fmt::format("{}: {}; it is damaged or another file", own.string(), what));
       unpack(own, source.members, folder);
