@@ -6,17 +6,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <map>
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <string_view>
-#include <tuple>
 #include <utility>
 
-#include "igebm/base/clock.h"
 #include "igebm/base/error.h"
-#include "igebm/engine/cpu/measure.h"
+#include "igebm/engine/cpu/input_pass.h"
 #include "igebm/engine/cpu/parameters.h"
 #include "igebm/engine/graphs.h"
 #include "igebm/engine/reference.h"
@@ -25,25 +22,36 @@ namespace igebm::engine {
 namespace cpu {
 namespace {
 
-constexpr std::array<std::string_view, 3> names = {"direct", "winograd", "winograd-bf16"};  // by Algorithm
-
-/// What was measured in this process, by network and kernels.
-std::mutex measured_mutex;
-std::map<std::string, Choices>& measured() {
-  static std::map<std::string, Choices> all;
-  return all;
+/// What is tried for a convolution that Winograd's algorithm can do.
+std::vector<Algorithm> ways(const Kernels& kernels, const std::string& precision) {
+  const bool can_bf16 = kernels.winograd_bf16 != nullptr;
+  if (can_bf16 && precision == "bf16") return {Algorithm::winograd_bf16};
+  if (can_bf16 && precision == "auto") return {Algorithm::direct, Algorithm::winograd, Algorithm::winograd_bf16};
+  return {Algorithm::direct, Algorithm::winograd};
 }
+
+/// Sub-batches of the parameters' gradient as they were measured in this process, by network, kernels and threads.
+std::mutex measured_mutex;
 
 class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
  public:
   Engine(const nn::Graph& graph, Plan plan, const nn::Tensors& weights, const Options& options)
       : graph_(graph),
-        plan_(std::move(plan)),
-        kernels_(kernels(options.instructions.c_str())),
-        precision_(options.precision) {
+        precision_(options.precision),
+        key_(nn::to_json(graph) + options.precision),
+        f32_(std::move(plan), kernels(options.instructions.c_str()),
+             ways(kernels(options.instructions.c_str()), options.precision), key_) {
     std::string why;
     if (auto plan_for_parameters = make_plan(graph, Wanted::parameter_gradients, why))
-      parameters_ = std::make_unique<ParameterPass>(std::move(*plan_for_parameters), plan_, kernels_);
+      parameters_ = std::make_unique<ParameterPass>(std::move(*plan_for_parameters), f32_.plan(), f32_.kernels());
+    const Kernels* able = tile_kernels(options.instructions.c_str());
+    if (able != nullptr && (precision_ == "bf16" || precision_ == "auto")) {
+      auto stored_in_bf16 = make_plan(graph, Wanted::input_gradient, why, Storage::bf16);
+      const auto by_tiles = [](const Convolution& c) { return c.tiles; };
+      if (stored_in_bf16 &&
+          std::any_of(stored_in_bf16->convolutions.begin(), stored_in_bf16->convolutions.end(), by_tiles))
+        tiles_ = std::make_unique<InputPass>(std::move(*stored_in_bf16), *able, std::vector<Algorithm>{}, key_);
+    }
     if (!options.choices.empty()) take_choices(options.choices);
     refresh(weights);
   }
@@ -53,36 +61,40 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
       const at::Tensor w = t.detach();
       tensors_[name] = w.dim() == 4 ? w.contiguous(at::MemoryFormat::ChannelsLast) : w;
     }
-    packed_ = shared_ = false;  // when next needed: a refresh may be followed by another
+    f32_.refresh();
+    if (tiles_) tiles_->refresh();
+    shared_ = false;
   }
 
   energy::EnergyPtr given(const at::Tensor& labels) override;
 
   std::string description() const override {
-    if (choices_.samples == 0) return fmt::format("cpu ({})", kernels_.name);
-    std::int64_t winograd = 0, bf16 = 0, candidates = 0;
-    for (std::size_t i = 0; i < plan_.convolutions.size(); ++i) {
-      winograd += choices_.algorithms[i] != Algorithm::direct ? 1 : 0;
-      bf16 += choices_.algorithms[i] == Algorithm::winograd_bf16 ? 1 : 0;
-      candidates += plan_.convolutions[i].few == 0 ? 1 : 0;
+    const InputPass* pass = chosen_;
+    if (pass == nullptr) return fmt::format("cpu ({})", f32_.kernels().name);
+    const Plan& plan = pass->plan();
+    std::int64_t winograd = 0, bf16 = 0, tiles = 0, candidates = 0;
+    for (std::size_t i = 0; i < plan.convolutions.size(); ++i) {
+      const Algorithm a = pass->choices().algorithms[i];
+      winograd += a == Algorithm::winograd || a == Algorithm::winograd_bf16 ? 1 : 0;
+      bf16 += a == Algorithm::winograd_bf16 ? 1 : 0;
+      tiles += a == Algorithm::tiles ? 1 : 0;
+      candidates += plan.convolutions[i].few == 0 ? 1 : 0;
     }
-    return fmt::format("cpu ({}): {} of {} convolutions by Winograd{}", kernels_.name, winograd, candidates,
+    if (tiles > 0) {
+      return fmt::format("cpu ({}): {} of {} convolutions by matrix tiles in bfloat16", pass->kernels().name, tiles,
+                         candidates);
+    }
+    return fmt::format("cpu ({}): {} of {} convolutions by Winograd{}", pass->kernels().name, winograd, candidates,
                        bf16 > 0 ? fmt::format(", {} of them in bfloat16", bf16) : "");
   }
 
   std::string choices() const override {
-    if (choices_.samples == 0) return "";
-    nlohmann::ordered_json json = {{"kernels", kernels_.name},
-                                   {"precision", precision_},
-                                   {"samples", choices_.samples},
-                                   {"training_samples", choices_.training_samples}};
-    auto& chunks = json["chunks"] = nlohmann::ordered_json::object();
-    for (const auto& [height, chunk] : choices_.chunks) chunks[std::to_string(height)] = chunk;
-    auto& algorithms = json["algorithms"] = nlohmann::ordered_json::object();
-    for (std::size_t i = 0; i < plan_.convolutions.size(); ++i) {
-      if (plan_.convolutions[i].can_winograd)
-        algorithms[plan_.convolutions[i].key()] = names[static_cast<std::size_t>(choices_.algorithms[i])];
-    }
+    if (!f32_.measured() && !(tiles_ && tiles_->measured())) return "";
+    nlohmann::ordered_json json = {{"kernels", f32_.kernels().name}, {"precision", precision_}};
+    if (f32_.measured()) f32_.write(json);
+    json["training_samples"] = training_samples_;
+    if (tiles_ && tiles_->measured()) tiles_->write(json["tiles"]);
+    if (tiles_ && chosen_ != nullptr) json["chosen"] = chosen_ == tiles_.get() ? "tiles" : "f32";
     return json.dump();
   }
 
@@ -92,27 +104,26 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
     at::Tensor energies, gradient;
     evaluate(x, labels, energies, &gradient);  // prepares, and checks x
     const at::Tensor in = x.detach().contiguous();
-    const int samples = std::min<int>(choices_.samples, static_cast<int>(x.size(0)));
-    Worker worker(plan_, choices_.samples);
-    const at::Tensor chosen = checked(labels, x.size(0));
-    std::vector<StepCost> costs(plan_.forward.size() + plan_.backward.size());
+    const int samples = std::min<int>(chosen_->choices().samples, static_cast<int>(x.size(0)));
+    const at::Tensor checked_labels = checked(labels, x.size(0));
+    const Plan& plan = chosen_->plan();
+    std::vector<StepCost> costs(plan.forward.size() + plan.backward.size());
     for (int repeat = 0; repeat < 10; ++repeat) {
-      worker.run(kernels_, weights_, choices_, in.const_data_ptr<float>(), read(chosen), samples,
-                 energies.data_ptr<float>(), gradient.data_ptr<float>(),
-                 [&, i = std::size_t{0}](const Step& s, double seconds) mutable {
-                   StepCost& cost = costs[i++];
-                   cost.what = describe(s);
-                   cost.operations = operations_of(s);
-                   const double each = seconds / samples;
-                   cost.seconds = repeat == 0 ? each : std::min(cost.seconds, each);
-                 });
+      chosen_->run_timed({in.const_data_ptr<float>(), read(checked_labels), samples}, energies.data_ptr<float>(),
+                         gradient.data_ptr<float>(), [&, i = std::size_t{0}](const Step& s, double seconds) mutable {
+                           StepCost& cost = costs[i++];
+                           cost.what = describe(s, plan, chosen_->choices().algorithms);
+                           cost.operations = operations_of(s, plan);
+                           const double each = seconds / samples;
+                           cost.seconds = repeat == 0 ? each : std::min(cost.seconds, each);
+                         });
     }
     return costs;
   }
 
   /// False where x is not for this engine (another type or device).
   bool takes(const at::Tensor& x) const {
-    return x.scalar_type() == at::kFloat && x.is_cpu() && x.dim() >= 1 && x.numel() == x.size(0) * plan_.elements;
+    return x.scalar_type() == at::kFloat && x.is_cpu() && x.dim() >= 1 && x.numel() == x.size(0) * f32_.plan().elements;
   }
 
   at::Tensor reference(const at::Tensor& x, const at::Tensor& labels) const {
@@ -122,28 +133,14 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
   void evaluate(const at::Tensor& x, const at::Tensor& labels, at::Tensor& energies, at::Tensor* gradient) {
     const auto count = x.size(0);
     const at::Tensor in = x.contiguous(), chosen = checked(labels, count);
-    const float* px = in.const_data_ptr<float>();
-    const Labels pl = read(chosen);
     if (!energies.defined() || energies.numel() != count) energies = at::empty({count});
     if (gradient != nullptr && !(gradient->defined() && gradient->sizes() == in.sizes()))
       *gradient = at::empty(in.sizes());
     if (count == 0) return;
-    float* pe = energies.data_ptr<float>();
-    float* pg = gradient == nullptr ? nullptr : gradient->data_ptr<float>();
+    const Inputs inputs{in.const_data_ptr<float>(), read(chosen), count};
     const int threads = at::get_num_threads();
-    prepare(px, pl, count, threads);
-    const int samples = std::min<int>(choices_.samples, static_cast<int>((count + threads - 1) / threads));
-    make_workers(threads, choices_.samples);
-    // As many parts as fill the threads evenly, of nearly equal size.
-    std::int64_t parts = (count + samples - 1) / samples;
-    parts = std::min<std::int64_t>(count, (parts + threads - 1) / threads * threads);
-#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
-    for (std::int64_t p = 0; p < parts; ++p) {
-      const std::int64_t begin = count * p / parts, end = count * (p + 1) / parts;
-      workers_[static_cast<std::size_t>(thread())]->run(kernels_, weights_, choices_, px + begin * plan_.elements,
-                                                        pl.from(begin), static_cast<int>(end - begin), pe + begin,
-                                                        pg == nullptr ? nullptr : pg + begin * plan_.elements);
-    }
+    choose(inputs, threads)
+        .run(inputs, threads, energies.data_ptr<float>(), gradient == nullptr ? nullptr : gradient->data_ptr<float>());
   }
 
   bool derives_parameters() const override { return parameters_ != nullptr && !has_dropout(graph_); }
@@ -159,32 +156,30 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
                      s = slopes.defined() ? slopes.to(at::kFloat).contiguous() : at::Tensor();
     const float* px = in.const_data_ptr<float>();
     const Labels pl = read(chosen);
-    prepare(px, pl, count, threads);
+    f32_.prepare(tensors_, {px, pl, count}, threads);
     if (!shared_) {
-      parameters_->take(weights_, tensors_, choices_);
+      parameters_->take(f32_.weights(), tensors_, f32_.choices());
       shared_ = true;
     }
     at::Tensor energies = at::empty({count});
     const auto run = [&] {
-      parameters_->run(choices_, px, pl, count, c.const_data_ptr<float>(),
+      parameters_->run(training_samples_, px, pl, count, c.const_data_ptr<float>(),
                        s.defined() ? s.const_data_ptr<float>() : nullptr, threads, energies.data_ptr<float>(), into);
     };
-    if (choices_.training_samples > 0) {
+    if (training_samples_ > 0) {
       run();
     } else {
       const std::scoped_lock lock(measured_mutex);  // what it measures serves all engines of this network
       static std::map<std::string, int> kept;
-      int& samples = kept[measured_key(threads)];
-      choices_.training_samples = samples;
+      int& samples = kept[key_ + f32_.kernels().name + std::to_string(threads)];
+      training_samples_ = samples;
       run();
-      samples = choices_.training_samples;
+      samples = training_samples_;
     }
     return energies;
   }
 
  private:
-  static int thread();
-
   /// Labels as they are read; throws UserError where they are not what the network takes.
   at::Tensor checked(const at::Tensor& labels, std::int64_t count) const {
     graph_.check_labels(labels, count);
@@ -205,15 +200,13 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
     return {};
   }
 
-  std::string describe(const Step& s) const {
+  static std::string describe(const Step& s, const Plan& plan, const Algorithms& algorithms) {
     const std::string size = fmt::format("{} x {}, {} lanes", s.height, s.width, s.lanes);
     switch (s.kind) {
       case Step::Kind::convolution: {
         const auto i = static_cast<std::size_t>(s.convolution);
-        const Convolution& c = plan_.convolutions[i];
-        return fmt::format("{} of {}, {} -> {}",
-                           c.few > 0 ? "few" : names[static_cast<std::size_t>(choices_.algorithms[i])], c.key(), c.read,
-                           size);
+        const Convolution& c = plan.convolutions[i];
+        return fmt::format("{} of {}, {} -> {}", c.few > 0 ? "few" : name(algorithms[i]), c.key(), c.read, size);
       }
       case Step::Kind::load:
         return "load, " + size;
@@ -241,178 +234,55 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
     return {};
   }
 
-  double operations_of(const Step& s) const {
+  static double operations_of(const Step& s, const Plan& plan) {
     if (s.attention >= 0) {
-      const double forwards = 2 * plan_.attentions[static_cast<std::size_t>(s.attention)].multiplications;
+      const double forwards = 2 * plan.attentions[static_cast<std::size_t>(s.attention)].multiplications;
       return s.kind == Step::Kind::attention ? forwards : 2 * forwards;
     }
     if (s.convolution < 0) return 0;
-    const Convolution& c = plan_.convolutions[static_cast<std::size_t>(s.convolution)];
+    const Convolution& c = plan.convolutions[static_cast<std::size_t>(s.convolution)];
     return 2.0 * static_cast<double>(c.lane_of_input.size()) * c.layer_outputs * static_cast<double>(c.taps.size()) *
            s.height * s.width;
   }
 
-  std::string measured_key(int threads) const {
-    return nn::to_json(graph_) + kernels_.name + precision_ + std::to_string(threads);
-  }
-
-  void make_workers(int threads, int samples) {
-    if (!workers_.empty() && workers_[0]->samples() != samples) workers_.clear();
-    while (static_cast<int>(workers_.size()) < threads) workers_.push_back(std::make_unique<Worker>(plan_, samples));
-  }
-
-  void pack_all(const Algorithms& algorithms, std::vector<std::shared_ptr<float[]>>& packed) const {
-    packed.resize(plan_.convolutions.size());
-    at::parallel_for(0, static_cast<std::int64_t>(packed.size()), 1, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t k = begin; k < end; ++k) {
-        const auto i = static_cast<std::size_t>(k);
-        const Convolution& c = plan_.convolutions[i];
-        packed[i] = pack(kernels_, c, tensors_.at(c.name + ".weight"), algorithms[i]);
-      }
-    });
-  }
-
-  /// Weights packed, and algorithms chosen if they are not.
-  void prepare(const float* x, const Labels& labels, std::int64_t count, int threads) {
-    if (packed_) return;
-    weights_.take_vectors(plan_, tensors_);
-    if (choices_.samples == 0) {
-      const std::scoped_lock lock(measured_mutex);
-      const std::string key = measured_key(threads);
-      const auto found = measured().find(key);
-      choices_ = found != measured().end() ? found->second : measure(x, labels, count, threads);
-      measured()[key] = choices_;
+  /// The pass that is taken, prepared: where the precision is "auto" the faster by measuring.
+  InputPass& choose(const Inputs& in, int threads) {
+    if (chosen_ == nullptr && tiles_ && precision_ == "auto") {
+      f32_.prepare(tensors_, in, threads);
+      tiles_->prepare(tensors_, in, threads);
+      chosen_ = tiles_->seconds() < f32_.seconds() ? tiles_.get() : &f32_;
     }
-    pack_all(choices_.algorithms, weights_.packed);
-    packed_ = true;
-  }
-
-  /// The faster algorithm for each convolution, then the fastest size of sub-batches.
-  Choices measure(const float* x, const Labels& labels, std::int64_t count, int threads) {
-    const auto most = static_cast<int>(std::max<std::int64_t>(1, (count + threads - 1) / threads));
-    const std::size_t convolutions = plan_.convolutions.size();
-    Choices choices{1, Algorithms(convolutions, Algorithm::direct), {}};
-    // What is tried for each convolution that Winograd's algorithm can do; others are direct.
-    std::vector<Algorithm> ways = {Algorithm::direct, Algorithm::winograd};
-    const bool can_bf16 = kernels_.winograd_bf16 != nullptr;
-    if (can_bf16 && precision_ == "bf16") ways = {Algorithm::winograd_bf16};
-    if (can_bf16 && precision_ == "auto") ways.push_back(Algorithm::winograd_bf16);
-    std::vector<float> e(static_cast<std::size_t>(count)), g(static_cast<std::size_t>(count * plan_.elements));
-    {
-      std::vector<Choices> all;
-      std::vector<std::vector<std::shared_ptr<float[]>>> packed(ways.size());
-      for (std::size_t w = 0; w < ways.size(); ++w) {
-        all.push_back(choices);
-        for (std::size_t i = 0; i < convolutions; ++i) {
-          if (plan_.convolutions[i].can_winograd) all[w].algorithms[i] = ways[w];
-        }
-        pack_all(all[w].algorithms, packed[w]);
-      }
-      pack_all(choices.algorithms, weights_.packed);
-      const int samples = std::min(most, 4);
-      Worker worker(plan_, samples);
-      worker.run(kernels_, weights_, choices, x, labels, samples, e.data(), g.data());
-      for (const auto* steps : {&plan_.forward, &plan_.backward}) {
-        for (const Step& s : *steps) {
-          if (s.convolution < 0 || !plan_.convolutions[static_cast<std::size_t>(s.convolution)].can_winograd) continue;
-          std::vector<double> best(ways.size(), 1e30);
-          for (int repeat = 0; repeat < 4; ++repeat) {
-            for (std::size_t w = 0; w < ways.size(); ++w) {
-              std::swap(weights_.packed, packed[w]);
-              const double start = now();
-              worker.run(s, kernels_, weights_, all[w], 0, samples);
-              best[w] = std::min(best[w], now() - start);
-              std::swap(weights_.packed, packed[w]);
-            }
-          }
-          const auto fastest = std::min_element(best.begin(), best.end()) - best.begin();
-          choices.algorithms[static_cast<std::size_t>(s.convolution)] = ways[static_cast<std::size_t>(fastest)];
-        }
-      }
-    }
-    pack_all(choices.algorithms, weights_.packed);
-    // Larger sub-batches share the weights, smaller chunks of them stay in the cache: the samples first, then the
-    // chunks from the largest pictures on.
-    // All threads at once: they share the last cache.
-    const int workers = static_cast<int>(std::min<std::int64_t>(threads, count));
-    const auto time = [&](const Choices& tried) {
-      make_workers(workers, tried.samples);
-      return least_time([&] {
-               const double start = now();
-#pragma omp parallel for schedule(static, 1) num_threads(workers)
-               for (int t = 0; t < workers; ++t) {
-                 const std::int64_t begin =
-                     std::min<std::int64_t>(count - tried.samples, std::int64_t{t} * tried.samples);
-                 workers_[static_cast<std::size_t>(t)]->run(kernels_, weights_, tried, x + begin * plan_.elements,
-                                                            labels.from(begin), tried.samples, e.data() + begin,
-                                                            g.data() + begin * plan_.elements);
-               }
-               return now() - start;
-             }) /
-             tried.samples;
-    };
-    double best = 0;
-    std::tie(choices.samples, best) = best_size(std::min(most, 256), [&](int samples) {
-      Choices tried = choices;
-      tried.samples = samples;
-      return time(tried);
-    });
-    std::map<int, int, std::greater<>> heights;
-    for (const Step& s : plan_.forward) {
-      if (s.height * s.width > 1) heights[s.height] = 0;
-    }
-    for (const auto& [height, unused] : heights) {
-      for (const int chunk : {1, 2, 4, 8, 16, 32, 64, 128}) {
-        if (chunk >= choices.samples) break;
-        Choices tried = choices;
-        tried.chunks[height] = chunk;
-        const double seconds = time(tried);
-        if (seconds < 0.97 * best) best = seconds, choices = tried;
-      }
-    }
-    return choices;
+    if (chosen_ == nullptr) chosen_ = tiles_ ? tiles_.get() : &f32_;
+    chosen_->prepare(tensors_, in, threads);
+    return *chosen_;
   }
 
   void take_choices(const std::string& text) {
     try {
-      const auto json = nlohmann::json::parse(text);
+      const auto json = nlohmann::ordered_json::parse(text);
       // Another processor, or another wish: measure here.
-      if (json.at("kernels") != kernels_.name || json.at("precision") != precision_) return;
-      Choices taken{json.at("samples").get<int>(), Algorithms(plan_.convolutions.size(), Algorithm::direct), {}};
-      for (const auto& [height, chunk] : json.at("chunks").items())
-        taken.chunks[std::stoi(height)] = std::max(1, chunk.get<int>());
-      for (std::size_t i = 0; i < plan_.convolutions.size(); ++i) {
-        const Convolution& c = plan_.convolutions[i];
-        if (!c.can_winograd) continue;
-        const auto* name = std::find(names.begin(), names.end(), json.at("algorithms").at(c.key()).get<std::string>());
-        if (name == names.end() || (name - names.begin() == 2 && kernels_.winograd_bf16 == nullptr)) return;
-        taken.algorithms[i] = static_cast<Algorithm>(name - names.begin());
-      }
-      taken.training_samples = std::clamp(json.value("training_samples", 0), 0, 4096);
-      if (taken.samples >= 1 && taken.samples <= 4096) choices_ = std::move(taken);
+      if (json.at("kernels") != f32_.kernels().name || json.at("precision") != precision_) return;
+      training_samples_ = std::clamp(json.value("training_samples", 0), 0, 4096);
+      if (json.contains("samples")) f32_.read(json);
+      const bool by_tiles = json.value("chosen", "f32") == "tiles";
+      if (tiles_ && json.contains("tiles")) tiles_->read(json.at("tiles"));
+      InputPass* wanted = by_tiles ? tiles_.get() : &f32_;
+      if (wanted != nullptr && wanted->measured()) chosen_ = wanted;
     } catch (const std::exception&) {
       return;  // of another network or version: measure
     }
   }
 
   nn::Graph graph_;
-  Plan plan_;
-  const Kernels& kernels_;
-  std::string precision_;
+  std::string precision_, key_;
   nn::Tensors tensors_;
-  Weights weights_;
-  Choices choices_;
-  bool packed_ = false, shared_ = false;
+  InputPass f32_;                     // in float32 but for the factors of Winograd's products
+  std::unique_ptr<InputPass> tiles_;  // with pictures in bfloat16; null: not wanted, or not to be had
+  InputPass* chosen_ = nullptr;       // null: not measured yet
+  int training_samples_ = 0;          // of a sub-batch of the parameters' gradient; 0: not measured yet
+  bool shared_ = false;
   std::unique_ptr<ParameterPass> parameters_;  // null: by autograd
-  std::vector<std::unique_ptr<Worker>> workers_;
 };
-
-#ifdef _OPENMP
-extern "C" int omp_get_thread_num();
-int Engine::thread() { return omp_get_thread_num(); }
-#else
-int Engine::thread() { return 0; }
-#endif
 
 class FastEnergy : public energy::Energy {
  public:

@@ -17,12 +17,20 @@ static constexpr int padded(std::int64_t channels) {
   return static_cast<int>((channels + lane_block - 1) / lane_block * lane_block);
 }
 
-/// A block of pictures: channel c of pixel (y, x) of sample n is at data[n * sample + y * row + x * pixel + c]. Strides
-/// of zero repeat a value. data == nullptr: none.
+/// A block of pictures: channel c of pixel (y, x) of sample n is element n * sample + y * row + x * pixel + c. Strides
+/// of zero repeat a value. data == nullptr: none. bf16: the elements behind `data` are bfloat16 numbers, for kernels
+/// with `tiles` alone, and not for load, store or as `direct`'s input.
 struct View {
   float* data = nullptr;
   std::ptrdiff_t sample = 0, row = 0, pixel = 0;
+  bool bf16 = false;
 };
+
+/// The view from an element on. (static: kernels.inl says why)
+static constexpr View moved(View v, std::ptrdiff_t elements) {
+  v.data += v.bf16 ? elements / 2 : elements;  // always an even number of them: lanes come in blocks
+  return v;
+}
 
 struct Extent {
   int samples = 0, height = 0, width = 0, lanes = 0;
@@ -32,8 +40,9 @@ enum class Activation { none, leaky_relu, silu };
 
 /// What becomes of a result r before it is stored:
 ///   r = ((r + bias) * (1 + gain) + add) * multiply;  out = r;  activated = f(r);  derivative = f'(r)
-/// Whatever is not given is left out. bias and gain are a vector of lanes for each sample (stride vector_sample) or
-/// pixel of a row (stride vector_pixel).
+/// Whatever is not given is left out. multiply_slope >= 0: `multiply` holds a leaky ReLU's values of that slope, and
+/// what r is multiplied by is its derivative, 1 where they are positive. bias and gain are a vector of lanes for each
+/// sample (stride vector_sample) or pixel of a row (stride vector_pixel).
 struct Epilogue {
   const float* bias = nullptr;
   const float* gain = nullptr;
@@ -41,6 +50,7 @@ struct Epilogue {
   View add, multiply, out, activated, derivative;
   Activation activation = Activation::none;
   float slope = 0;
+  float multiply_slope = -1;
 };
 
 /// out(n, y, x) = sum over taps t and channels c of in[n, y, x at offsets[t] + c] * weight(t, c): a convolution of any
@@ -141,6 +151,11 @@ struct Kernels {
   /// The same with both factors of the products rounded to bfloat16, sums in float32; null where the processor cannot.
   void (*pack_winograd_bf16)(const float* weights, int channels, int outputs, float* packed);
   void (*winograd_bf16)(const WinogradConvolution&, const Extent&, const Epilogue&);
+  /// A direct convolution of a picture in bfloat16, channels a multiple of 32, by the processor's matrix tiles (AMX):
+  /// factors in bfloat16, sums in float32. A row must be a whole number of in's pixels further than the last. Reads up
+  /// to tile_pixels pixels beyond the picture's end, for results that are dropped. Null where there are no tiles.
+  void (*pack_tiles)(const float* weights, int taps, int channels, int outputs, float* packed);
+  void (*tiles)(const DirectConvolution&, const Extent&, const Epilogue&);
 
   /// r(n, y, x) = scale * in(n, y / zoom, x / zoom).
   void (*pointwise)(const View& in, float scale, int zoom, const Extent&, const Epilogue&);
@@ -149,6 +164,7 @@ struct Kernels {
   void (*group_norm)(const GroupNorm&, const Extent&, const Epilogue&);
   /// r = dE/dx, from gradient = dE/d(normalised) and mean and scale of the forward pass.
   void (*group_norm_gradient)(const GroupNorm&, const View& gradient, const Extent&, const Epilogue&);
+  /// Null where there are tiles, as is Winograd's algorithm: those of `kernels` serve.
   void (*attention)(const Attention&, const Extent&, const Epilogue&);
   void (*attention_gradient)(const Attention&, const Extent&);
   /// out[n][0] = scale * sum of a * b over everything but samples.
@@ -160,7 +176,19 @@ struct Kernels {
   void (*store)(const View& gradient, int channels, int zoom, float scale, const Extent&, float* x);
 };
 
-/// For this processor; `limit` ("v4-bf16", "v4", "v3", "v2", "" for the best) is for tests and comparisons.
+/// Weights of `tiles`, in floats.
+constexpr std::size_t tile_weights(int taps, int channels, int outputs) {
+  return static_cast<std::size_t>(taps) * static_cast<std::size_t>(channels) *
+         static_cast<std::size_t>((outputs + 31) / 32 * 16);
+}
+
+/// Pixels that `tiles` takes at once.
+constexpr int tile_pixels = 32;
+
+/// For this processor, in float32; `limit` ("amx", "v4-bf16", "v4", "v3", "v2", "" for the best) is for tests and
+/// comparisons.
 const Kernels& kernels(const char* limit = "");
+/// Those with matrix tiles; null where the processor or `limit` has none.
+const Kernels* tile_kernels(const char* limit = "");
 
 }  // namespace igebm::engine::cpu

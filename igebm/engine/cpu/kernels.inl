@@ -1,7 +1,8 @@
 // The loops of kernels.h, compiled once for each instruction set: the includer defines IGEBM_ISA (a name) and
-// IGEBM_LANES (floats in a vector register). Of the library only <utility>'s index_sequence is used, which yields no
-// code, and of kernels.h static functions: an inline function compiled for AVX-512 must not become the one copy that
-// other files share.
+// IGEBM_LANES (floats in a vector register), IGEBM_BF16 where it multiplies bfloat16 vectors, and IGEBM_AMX where it
+// has matrix tiles: pictures may then be stored in bfloat16. Of the library only <utility>'s index_sequence is used,
+// which yields no code, and of kernels.h static functions: an inline function compiled for AVX-512 must not become the
+// one copy that other files share.
 #include <utility>
 
 #include "igebm/engine/cpu/kernels.h"
@@ -24,6 +25,23 @@ constexpr int max_rows = W == 16 ? 14 : 6;  // registers: max_rows * panel_vecto
 IGEBM_INLINE V load(const float* p) { return *reinterpret_cast<const V*>(p); }
 IGEBM_INLINE void store(float* p, V v) { *reinterpret_cast<V*>(p) = v; }
 IGEBM_INLINE V all(float v) { return V{} + v; }
+
+#ifdef IGEBM_BF16
+using Bf16 = unsigned short;
+
+IGEBM_INLINE void store(Bf16* p, V v) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), (__m256i)_mm512_cvtneps_pbh((__m512)v));
+}
+/// To the nearest, to even between two.
+IGEBM_INLINE Bf16 rounded(float v) {
+  const auto bits = __builtin_bit_cast(unsigned, v);
+  return static_cast<Bf16>((bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16);
+}
+IGEBM_INLINE V load_bf16(const Bf16* p) {
+  const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  return (V)_mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
+}
+#endif
 
 /// exp x for |x| <= 87, relative error 2e-7: 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2].
 IGEBM_INLINE V exponential(V x) {
@@ -53,31 +71,55 @@ IGEBM_INLINE V reciprocal(V x) {
 #endif
 }
 
+/// A view at one sample and row.
+struct Line {
+  float* data;
+  std::ptrdiff_t pixel;
+  bool bf16;
+
+  Line(const View& v, std::ptrdiff_t n, std::ptrdiff_t y)
+      : data(v.data == nullptr ? nullptr : moved(v, n * v.sample + y * v.row).data), pixel(v.pixel), bf16(v.bf16) {}
+  explicit operator bool() const { return data != nullptr; }
+
+  IGEBM_INLINE V load(std::ptrdiff_t x, std::ptrdiff_t c) const {
+#ifdef IGEBM_AMX
+    if (bf16) return load_bf16(reinterpret_cast<const Bf16*>(data) + x * pixel + c);
+#endif
+    return IGEBM_ISA::load(data + x * pixel + c);
+  }
+  IGEBM_INLINE void store(std::ptrdiff_t x, std::ptrdiff_t c, V v) const {
+#ifdef IGEBM_AMX
+    if (bf16) return IGEBM_ISA::store(reinterpret_cast<Bf16*>(data) + x * pixel + c, v);
+#endif
+    IGEBM_ISA::store(data + x * pixel + c, v);
+  }
+};
+
 /// An epilogue at one sample and row.
 struct Row {
   const Epilogue& e;
-  const float *bias, *gain, *add, *multiply;
-  float *out, *activated, *derivative;
+  const float *bias, *gain;
+  Line add, multiply, out, activated, derivative;
 
-  static float* at(const View& v, std::ptrdiff_t n, std::ptrdiff_t y) {
-    return v.data == nullptr ? nullptr : v.data + n * v.sample + y * v.row;
-  }
   Row(const Epilogue& epilogue, int n, int y)
       : e(epilogue),
         bias(e.bias == nullptr ? nullptr : e.bias + n * e.bias_sample),
         gain(e.gain == nullptr ? nullptr : e.gain + n * e.gain_sample),
-        add(at(e.add, n, y)),
-        multiply(at(e.multiply, n, y)),
-        out(at(e.out, n, y)),
-        activated(at(e.activated, n, y)),
-        derivative(at(e.derivative, n, y)) {}
+        add(e.add, n, y),
+        multiply(e.multiply, n, y),
+        out(e.out, n, y),
+        activated(e.activated, n, y),
+        derivative(e.derivative, n, y) {}
 
   IGEBM_INLINE void finish(V r, std::ptrdiff_t x, std::ptrdiff_t c) const {
     if (bias != nullptr) r += load(bias + x * e.bias_pixel + c);
     if (gain != nullptr) r *= load(gain + x * e.gain_pixel + c) + 1.0F;
-    if (add != nullptr) r += load(add + x * e.add.pixel + c);
-    if (multiply != nullptr) r *= load(multiply + x * e.multiply.pixel + c);
-    if (out != nullptr) store(out + x * e.out.pixel + c, r);
+    if (add) r += add.load(x, c);
+    if (multiply) {
+      const V factor = multiply.load(x, c);
+      r *= e.multiply_slope < 0 ? factor : factor > 0.0F ? all(1.0F) : all(e.multiply_slope);
+    }
+    if (out) out.store(x, c, r);
     if (e.activation == Activation::none) return;
     V value, slope;
     if (e.activation == Activation::silu) {
@@ -88,8 +130,8 @@ struct Row {
       slope = r > 0.0F ? all(1.0F) : all(e.slope);
       value = r * slope;
     }
-    if (activated != nullptr) store(activated + x * e.activated.pixel + c, value);
-    if (derivative != nullptr) store(derivative + x * e.derivative.pixel + c, slope);
+    if (activated) activated.store(x, c, value);
+    if (derivative) derivative.store(x, c, slope);
   }
 };
 
@@ -129,8 +171,6 @@ IGEBM_INLINE void multiply_rows(const float* a, std::ptrdiff_t stride, const flo
 }
 
 #ifdef IGEBM_BF16
-using Bf16 = unsigned short;
-
 /// The same of bfloat16 numbers, two of the depth at once: b holds them as (depth / 2, vectors * W, 2).
 template <int rows, int vectors>
 IGEBM_INLINE void multiply_rows(const Bf16* a, std::ptrdiff_t stride, const Bf16* b, int depth,
@@ -150,9 +190,6 @@ IGEBM_INLINE void multiply_rows(const Bf16* a, std::ptrdiff_t stride, const Bf16
   }
 }
 
-IGEBM_INLINE void store(Bf16* p, V v) {
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), (__m256i)_mm512_cvtneps_pbh((__m512)v));
-}
 #endif
 
 /// Calls f with the constant `rows` in 1 .. max_rows.
@@ -254,19 +291,18 @@ IGEBM_INLINE float sum_of_lanes(V v) {
 }
 
 template <int outputs, int pixels>
-IGEBM_INLINE void few_block(const DirectConvolution& conv, const float* in, const Row& row, int x, int lanes) {
+IGEBM_INLINE void few_block(const DirectConvolution& conv, const Line& in, const Row& row, int x, int lanes) {
   V sums[pixels][outputs] = {};
   const std::ptrdiff_t depth = static_cast<std::ptrdiff_t>(conv.taps) * conv.channels;
   const float* weights = conv.weights;
   for (int t = 0; t < conv.taps; ++t) {
-    const float* p = in + conv.offsets[t];
     for (int c = 0; c < conv.channels; c += W, weights += W) {
       V right[outputs];
 #pragma GCC unroll 4
       for (int o = 0; o < outputs; ++o) right[o] = load(weights + o * depth);
 #pragma GCC unroll 4
       for (int m = 0; m < pixels; ++m) {
-        const V left = load(p + m * conv.in.pixel + c);
+        const V left = in.load(x + m, conv.offsets[t] + c);
 #pragma GCC unroll 4
         for (int o = 0; o < outputs; ++o) sums[m][o] += left * right[o];
       }
@@ -285,11 +321,11 @@ template <int outputs>
 void few(const DirectConvolution& conv, const Extent& extent, const Epilogue& epilogue) {
   for (int n = 0; n < extent.samples; ++n) {
     for (int y = 0; y < extent.height; ++y) {
-      const float* in = conv.in.data + n * conv.in.sample + y * conv.in.row;
+      const Line in(conv.in, n, y);
       const Row row(epilogue, n, y);
       int x = 0;
-      for (; x + 4 <= extent.width; x += 4) few_block<outputs, 4>(conv, in + x * conv.in.pixel, row, x, extent.lanes);
-      for (; x < extent.width; ++x) few_block<outputs, 1>(conv, in + x * conv.in.pixel, row, x, extent.lanes);
+      for (; x + 4 <= extent.width; x += 4) few_block<outputs, 4>(conv, in, row, x, extent.lanes);
+      for (; x < extent.width; ++x) few_block<outputs, 1>(conv, in, row, x, extent.lanes);
     }
   }
 }
@@ -366,117 +402,13 @@ void weight_gradient(const DirectConvolution& conv, const View& gradient, const 
   }
 }
 
-// Winograd's F(4x4, 3x3) at the points 0, 1, -1, 2, -2 and infinity.
-IGEBM_INLINE void input_transform(const V (&d)[6], V (&o)[6]) {
-  const V a = d[4] - 4.0F * d[2], b = d[3] - 4.0F * d[1], c = d[4] - d[2], e = 2.0F * (d[3] - d[1]);
-  o[0] = 4.0F * d[0] + (a - d[2]);
-  o[1] = a + b;
-  o[2] = a - b;
-  o[3] = c + e;
-  o[4] = c - e;
-  o[5] = 4.0F * d[1] - 5.0F * d[3] + d[5];
-}
-
-IGEBM_INLINE void output_transform(const V (&m)[6], V (&o)[4]) {
-  const V s = m[1] + m[2], u = m[1] - m[2], v = m[3] + m[4], w = m[3] - m[4];
-  o[0] = m[0] + s + v;
-  o[1] = u + 2.0F * w;
-  o[2] = s + 4.0F * v;
-  o[3] = u + 8.0F * w + m[5];
-}
-
-/// T: what the factors of the products are stored as.
-template <typename T>
-void winograd_of(const WinogradConvolution& conv, const Extent& extent, const Epilogue& epilogue) {
-  const int down = (extent.height + 3) / 4, across = (extent.width + 3) / 4, per_sample = down * across;
-  const int total = extent.samples * per_sample;
-  const int blocks = (total + conv.tiles - 1) / conv.tiles;
-  const int channels = conv.channels, outputs = extent.lanes;
-  for (int block = 0, first = 0; block < blocks; ++block) {
-    const int count = (total - first + blocks - block - 1) / (blocks - block);
-    // 16 floats between the 36 matrices keep them out of one another's cache lines.
-    const std::ptrdiff_t in_stride = static_cast<std::ptrdiff_t>(count) * channels + 16;
-    const std::ptrdiff_t out_stride = static_cast<std::ptrdiff_t>(count) * outputs + 16;
-    T* in = reinterpret_cast<T*>(conv.work);
-    float* out = conv.work + 36 * in_stride;
-
-    for (int t = 0; t < count; ++t) {
-      const int n = (first + t) / per_sample, y = (first + t) % per_sample / across * 4, x = (first + t) % across * 4;
-      const float* corner = conv.in.data + n * conv.in.sample + (y - 1) * conv.in.row + (x - 1) * conv.in.pixel;
-      for (int c = 0; c < channels; c += W) {
-        V rows[6][6];
-#pragma GCC unroll 6
-        for (int j = 0; j < 6; ++j) {
-          V column[6], result[6];
-#pragma GCC unroll 6
-          for (int i = 0; i < 6; ++i) column[i] = load(corner + i * conv.in.row + j * conv.in.pixel + c);
-          input_transform(column, result);
-#pragma GCC unroll 6
-          for (int i = 0; i < 6; ++i) rows[i][j] = result[i];
-        }
-        T* to = in + static_cast<std::ptrdiff_t>(t) * channels + c;
-#pragma GCC unroll 6
-        for (int i = 0; i < 6; ++i) {
-          V result[6];
-          input_transform(rows[i], result);
-#pragma GCC unroll 6
-          for (int j = 0; j < 6; ++j) store(to + (6 * i + j) * in_stride, result[j]);
-        }
-      }
-    }
-
-    for (int p = 0; p < 36; ++p) {
-      const T* weights = reinterpret_cast<const T*>(conv.weights) + static_cast<std::ptrdiff_t>(p) * channels * outputs;
-      for (int c = 0; c < outputs; c += panel) {
-        const T* b = weights + static_cast<std::ptrdiff_t>(channels) * c;
-        if (c + panel <= outputs) {
-          products<panel_vectors>(in + p * in_stride, channels, count, channels, b, out + p * out_stride + c, outputs);
-        } else {
-          products<1>(in + p * in_stride, channels, count, channels, b, out + p * out_stride + c, outputs);
-        }
-      }
-    }
-
-    for (int t = 0; t < count; ++t) {
-      const int n = (first + t) / per_sample, y = (first + t) % per_sample / across * 4, x = (first + t) % across * 4;
-      const int height = extent.height - y < 4 ? extent.height - y : 4,
-                width = extent.width - x < 4 ? extent.width - x : 4;
-      for (int c = 0; c < outputs; c += W) {
-        const float* from = out + static_cast<std::ptrdiff_t>(t) * outputs + c;
-        V rows[4][6];
-#pragma GCC unroll 6
-        for (int j = 0; j < 6; ++j) {
-          V column[6], result[4];
-#pragma GCC unroll 6
-          for (int i = 0; i < 6; ++i) column[i] = load(from + (6 * i + j) * out_stride);
-          output_transform(column, result);
-#pragma GCC unroll 4
-          for (int i = 0; i < 4; ++i) rows[i][j] = result[i];
-        }
-        for (int i = 0; i < height; ++i) {
-          V result[4];
-          output_transform(rows[i], result);
-          const Row row(epilogue, n, y + i);
-          for (int j = 0; j < width; ++j) row.finish(result[j], x + j, c);
-        }
-      }
-    }
-    first += count;
-  }
-}
-
-void winograd(const WinogradConvolution& conv, const Extent& extent, const Epilogue& epilogue) {
-  winograd_of<float>(conv, extent, epilogue);
-}
-
 void pointwise(const View& in, float scale, int zoom, const Extent& extent, const Epilogue& epilogue) {
   for (int n = 0; n < extent.samples; ++n) {
     for (int y = 0; y < extent.height; ++y) {
-      const float* from = in.data + n * in.sample + y / zoom * in.row;
+      const Line from(in, n, y / zoom);
       const Row row(epilogue, n, y);
       for (int x = 0; x < extent.width; ++x) {
-        const float* p = from + x / zoom * in.pixel;
-        for (int c = 0; c < extent.lanes; c += W) row.finish(load(p + c) * scale, x, c);
+        for (int c = 0; c < extent.lanes; c += W) row.finish(from.load(x / zoom, c) * scale, x, c);
       }
     }
   }
@@ -487,45 +419,17 @@ void pool(const View& in, float scale, int zoom_y, int zoom_x, const Extent& ext
     for (int y = 0; y < extent.height; ++y) {
       const Row row(epilogue, n, y);
       for (int x = 0; x < extent.width; ++x) {
-        const float* corner = in.data + n * in.sample + y * zoom_y * in.row + x * zoom_x * in.pixel;
         for (int c = 0; c < extent.lanes; c += W) {
           V sum{};
           for (int i = 0; i < zoom_y; ++i) {
-            for (int j = 0; j < zoom_x; ++j) sum += load(corner + i * in.row + j * in.pixel + c);
+            const Line from(in, n, y * zoom_y + i);
+            for (int j = 0; j < zoom_x; ++j) sum += from.load(x * zoom_x + j, c);
           }
           row.finish(sum * scale, x, c);
         }
       }
     }
   }
-}
-
-constexpr int max_lanes = 2048;
-
-/// Sums over a picture's pixels of `lanes` terms that `term` gives for (pixel offset in `in` and `other`, lane).
-template <typename Term>
-IGEBM_INLINE void sum_pixels(const Extent& extent, const Term& term, float* sums) {
-  for (int c = 0; c < extent.lanes; c += W) {
-    V sum{}, other{};
-    for (int y = 0; y < extent.height; ++y) {
-      for (int x = 0; x + 1 < extent.width; x += 2) {
-        sum += term(y, x, c);
-        other += term(y, x + 1, c);
-      }
-      if (extent.width % 2 != 0) sum += term(y, extent.width - 1, c);
-    }
-    store(sums + c, sum + other);
-  }
-}
-
-/// Every lane gets the sum over its group.
-IGEBM_INLINE void share_in_groups(const GroupNorm& norm, int lanes, const float* sums, float factor, float* shared) {
-  float totals[max_lanes];
-  for (int g = 0; g < norm.groups; ++g) totals[g] = 0;
-  for (int c = 0; c < lanes; ++c) {
-    if (norm.group[c] >= 0) totals[norm.group[c]] += sums[c];
-  }
-  for (int c = 0; c < lanes; ++c) shared[c] = norm.group[c] >= 0 ? totals[norm.group[c]] * factor : 0.0F;
 }
 
 void lane_sums(const View& in, const View& factor, const Extent& extent, const float* coefficients,
@@ -556,96 +460,13 @@ void lane_sums(const View& in, const View& factor, const Extent& extent, const f
   }
 }
 
-void group_norm(const GroupNorm& norm, const Extent& extent, const Epilogue& epilogue) {
-  alignas(64) float sums[max_lanes], squares[max_lanes], factor[max_lanes], offset[max_lanes];
-  const float share = 1.0F / static_cast<float>(norm.elements);
-  for (int n = 0; n < extent.samples; ++n) {
-    const float* in = norm.in.data + n * norm.in.sample;
-    float *mean = norm.mean + n * extent.lanes, *scale = norm.scale + n * extent.lanes;
-    const auto at = [&](int y, int x, int c) __attribute__((always_inline)) {
-      return load(in + y * norm.in.row + x * norm.in.pixel + c);
-    };
-    sum_pixels(extent, at, sums);
-    share_in_groups(norm, extent.lanes, sums, share, mean);
-    sum_pixels(
-        extent,
-        [&](int y, int x, int c) __attribute__((always_inline)) {
-          const V d = at(y, x, c) - load(mean + c);
-          return d * d;
-        },
-        squares);
-    share_in_groups(norm, extent.lanes, squares, share, scale);
-    for (int c = 0; c < extent.lanes; ++c) {
-      scale[c] = 1.0F / __builtin_sqrtf(scale[c] + 1e-5F);
-      factor[c] = norm.weight[c] * scale[c];
-      offset[c] = norm.bias[c] - factor[c] * mean[c];
-    }
-    for (int y = 0; y < extent.height; ++y) {
-      const Row row(epilogue, n, y);
-      for (int x = 0; x < extent.width; ++x) {
-        for (int c = 0; c < extent.lanes; c += W) row.finish(at(y, x, c) * load(factor + c) + load(offset + c), x, c);
-      }
-    }
-  }
-}
-
-// With z = (x - m) s, y = w z + b and G = w dE/dy: dE/dx = s (G - mean(G) - z mean(G z)), means over the group.
-void group_norm_gradient(const GroupNorm& norm, const View& gradient, const Extent& extent, const Epilogue& epilogue) {
-  alignas(64) float sums[max_lanes], products[max_lanes], a[max_lanes], b[max_lanes], k[max_lanes];
-  const float share = 1.0F / static_cast<float>(norm.elements);
-  for (int n = 0; n < extent.samples; ++n) {
-    const float* in = norm.in.data + n * norm.in.sample;
-    const float* up = gradient.data + n * gradient.sample;
-    const float *mean = norm.mean + n * extent.lanes, *scale = norm.scale + n * extent.lanes;
-    const auto x_at = [&](int y, int x, int c) __attribute__((always_inline)) {
-      return load(in + y * norm.in.row + x * norm.in.pixel + c);
-    };
-    const auto g_at = [&](int y, int x, int c) __attribute__((always_inline)) {
-      return load(up + y * gradient.row + x * gradient.pixel + c);
-    };
-    sum_pixels(extent, g_at, sums);
-    sum_pixels(
-        extent,
-        [&](int y, int x, int c)
-            __attribute__((always_inline)) { return g_at(y, x, c) * (x_at(y, x, c) - load(mean + c)); },
-        products);
-    if (norm.coefficients != nullptr) {
-      for (int c = 0; c < extent.lanes; ++c) {
-        norm.bias_sums[c] += norm.coefficients[n] * sums[c];
-        norm.weight_sums[c] += norm.coefficients[n] * products[c] * scale[c];
-      }
-    }
-    for (int c = 0; c < extent.lanes; ++c) {
-      sums[c] *= norm.weight[c];
-      products[c] *= norm.weight[c] * scale[c];
-    }
-    share_in_groups(norm, extent.lanes, sums, share, a);
-    share_in_groups(norm, extent.lanes, products, share, b);
-    // dE/dx = k g - b s^2 x + (b s^2 m - a s)
-    for (int c = 0; c < extent.lanes; ++c) {
-      k[c] = norm.weight[c] * scale[c];
-      const float slope = b[c] * scale[c] * scale[c];
-      a[c] = slope * mean[c] - a[c] * scale[c];
-      b[c] = slope;
-    }
-    for (int y = 0; y < extent.height; ++y) {
-      const Row row(epilogue, n, y);
-      for (int x = 0; x < extent.width; ++x) {
-        for (int c = 0; c < extent.lanes; c += W) {
-          row.finish(load(k + c) * g_at(y, x, c) - load(b + c) * x_at(y, x, c) + load(a + c), x, c);
-        }
-      }
-    }
-  }
-}
-
 void inner(const View& a, const View& b, float scale, const Extent& extent, const View& out) {
   for (int n = 0; n < extent.samples; ++n) {
     V sum{};
     for (int y = 0; y < extent.height; ++y) {
-      const float *p = a.data + n * a.sample + y * a.row, *q = b.data + n * b.sample + y * b.row;
+      const Line p(a, n, y), q(b, n, y);
       for (int x = 0; x < extent.width; ++x) {
-        for (int c = 0; c < extent.lanes; c += W) sum += load(p + x * a.pixel + c) * load(q + x * b.pixel + c);
+        for (int c = 0; c < extent.lanes; c += W) sum += p.load(x, c) * q.load(x, c);
       }
     }
     out.data[n * out.sample] = scale * sum_of_lanes(sum);
@@ -694,71 +515,20 @@ void pack_direct(const float* weights, int taps, int channels, int outputs, floa
   }
 }
 
-void pack_winograd(const float* weights, int channels, int outputs, float* packed) {
-  constexpr double g[6][3] = {{0.25, 0, 0},
-                              {-1.0 / 6, -1.0 / 6, -1.0 / 6},
-                              {-1.0 / 6, 1.0 / 6, -1.0 / 6},
-                              {1.0 / 24, 1.0 / 12, 1.0 / 6},
-                              {1.0 / 24, -1.0 / 12, 1.0 / 6},
-                              {0, 0, 1}};
-  const std::ptrdiff_t matrix = static_cast<std::ptrdiff_t>(channels) * outputs;
-  for (int c = 0; c < outputs; c += panel) {
-    const int width = outputs - c < panel ? outputs - c : panel;
-    for (int k = 0; k < channels; ++k) {
-      const std::ptrdiff_t at = static_cast<std::ptrdiff_t>(k) * outputs + c;
-      float* to = packed + static_cast<std::ptrdiff_t>(channels) * c + static_cast<std::ptrdiff_t>(k) * width;
-      for (int i = 0; i < 6; ++i) {
-        for (int j = 0; j < 6; ++j) {
-          double sums[panel] = {};
-          for (int y = 0; y < 3; ++y) {
-            for (int x = 0; x < 3; ++x) {
-              const double factor = g[i][y] * g[j][x];
-              if (factor == 0) continue;
-              for (int o = 0; o < width; ++o)
-                sums[o] += factor * static_cast<double>(weights[(y * 3 + x) * matrix + at + o]);
-            }
-          }
-          for (int o = 0; o < width; ++o) to[(6 * i + j) * matrix + o] = static_cast<float>(sums[o]);
-        }
-      }
-    }
-  }
-}
-
-#ifdef IGEBM_BF16
-void winograd_bf16(const WinogradConvolution& conv, const Extent& extent, const Epilogue& epilogue) {
-  winograd_of<Bf16>(conv, extent, epilogue);
-}
-
-void pack_winograd_bf16(const float* weights, int channels, int outputs, float* packed) {
-  // In float first, into the upper half of the memory, which is twice what is needed: read before it is written.
-  const std::ptrdiff_t matrix = static_cast<std::ptrdiff_t>(channels) * outputs, all = 36 * matrix;
-  pack_winograd(weights, channels, outputs, packed + (all + 1) / 2);
-  const float* from = packed + (all + 1) / 2;
-  Bf16* to = reinterpret_cast<Bf16*>(packed);
-  for (int p = 0; p < 36; ++p, from += matrix, to += matrix) {
-    for (int c = 0; c < outputs; c += panel) {
-      const int width = outputs - c < panel ? outputs - c : panel;
-      const std::ptrdiff_t start = static_cast<std::ptrdiff_t>(channels) * c;
-      for (int k = 0; k < channels; k += 2) {
-        for (int o = 0; o < width; ++o) {
-          for (int half = 0; half < 2; ++half) {
-            const auto bits =
-                __builtin_bit_cast(unsigned, from[start + static_cast<std::ptrdiff_t>(k + half) * width + o]);
-            to[start + static_cast<std::ptrdiff_t>(k) * width + 2 * o + half] =
-                static_cast<Bf16>((bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16);
-          }
-        }
-      }
-    }
-  }
-}
+#include "igebm/engine/cpu/group_norm.inl"
+#ifdef IGEBM_AMX
+#include "igebm/engine/cpu/tiles.inl"
+// Pictures in float32 alone: those of the other tables.
+constexpr decltype(Kernels::pack_winograd) pack_winograd = nullptr, pack_winograd_bf16 = nullptr;
+constexpr decltype(Kernels::winograd) winograd = nullptr, winograd_bf16 = nullptr;
+constexpr decltype(Kernels::attention) attention = nullptr;
+constexpr decltype(Kernels::attention_gradient) attention_gradient = nullptr;
 #else
-constexpr decltype(Kernels::pack_winograd_bf16) pack_winograd_bf16 = nullptr;
-constexpr decltype(Kernels::winograd_bf16) winograd_bf16 = nullptr;
-#endif
-
 #include "igebm/engine/cpu/attention.inl"
+#include "igebm/engine/cpu/winograd.inl"
+constexpr decltype(Kernels::pack_tiles) pack_tiles = nullptr;
+constexpr decltype(Kernels::tiles) tiles = nullptr;
+#endif
 
 }  // namespace
 
@@ -774,6 +544,8 @@ const Kernels table = {IGEBM_STRING(IGEBM_ISA),
                        winograd,
                        pack_winograd_bf16,
                        winograd_bf16,
+                       pack_tiles,
+                       tiles,
                        pointwise,
                        pool,
                        group_norm,

@@ -41,24 +41,24 @@ void ParameterPass::take(const Weights& weights, const nn::Tensors& tensors, con
   weights_.take_vectors(plan_, tensors_);
 }
 
-void ParameterPass::run(Choices& choices, const float* x, const Labels& labels, std::int64_t count,
+void ParameterPass::run(int& samples, const float* x, const Labels& labels, std::int64_t count,
                         const float* coefficients, const float* slopes, int threads, float* energies,
                         nn::Tensors& into) {
   threads = static_cast<int>(std::min<std::int64_t>(threads, count));
   while (static_cast<int>(sums_.size()) < threads) sums_.push_back(std::make_unique<Gradients>(plan_));
-  if (choices.training_samples == 0) {
+  if (samples == 0) {
     // One sub-batch for each thread.
     const auto most = static_cast<int>(std::min<std::int64_t>(count / threads, 64));
-    choices.training_samples = best_size(most, [&](int samples) {
-                                 return least_time([&] {
-                                          return pass(x, labels, std::int64_t{threads} * samples, coefficients, slopes,
-                                                      threads, samples, energies);
-                                        }) /
-                                        samples;
-                               }).first;
+    samples = best_size(most, [&](int tried) {
+                return least_time([&] {
+                         return pass(x, labels, std::int64_t{threads} * tried, coefficients, slopes, threads, tried,
+                                     energies);
+                       }) /
+                       tried;
+              }).first;
   }
   for (int t = 0; t < threads; ++t) sums_[static_cast<std::size_t>(t)]->clear(plan_);
-  pass(x, labels, count, coefficients, slopes, threads, choices.training_samples, energies);
+  pass(x, labels, count, coefficients, slopes, threads, samples, energies);
   collect(threads, into);
 }
 

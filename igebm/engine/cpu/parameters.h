@@ -16,9 +16,9 @@ class ParameterPass {
   /// New weights; of `weights` those packed for the sampling plan are shared.
   void take(const Weights& weights, const nn::Tensors& tensors, const Choices& choices);
 
-  /// `count` inputs, coefficients and slopes (null: none) of each; energies are filled. choices.training_samples is
-  /// measured where it is 0.
-  void run(Choices& choices, const float* x, const Labels& labels, std::int64_t count, const float* coefficients,
+  /// `count` inputs, coefficients and slopes (null: none) of each; energies are filled. samples: of a
+  /// sub-batch, measured where it is 0.
+  void run(int& samples, const float* x, const Labels& labels, std::int64_t count, const float* coefficients,
            const float* slopes, int threads, float* energies, nn::Tensors& into);
 
  private:

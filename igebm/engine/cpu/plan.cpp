@@ -29,13 +29,14 @@ std::vector<Ref> refs(const Plan& plan, const Step& s) {
 
 }  // namespace
 
-Planner::Planner(const nn::Graph& graph, Wanted wanted)
+Planner::Planner(const nn::Graph& graph, Wanted wanted, Storage storage)
     : graph_(graph),
       shapes_(nn::shapes(graph)),
       values_(graph.nodes.size()),
       consumers_(graph.nodes.size()),
       contributions_(graph.nodes.size()),
-      for_parameters_(wanted == Wanted::parameter_gradients) {
+      for_parameters_(wanted == Wanted::parameter_gradients),
+      storage_(storage) {
   plan_.labels = static_cast<int>(graph.classes + graph.conditions);
   for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
     const Node& n = graph.nodes[i];
@@ -54,6 +55,7 @@ Plan Planner::make() {
   contributions_[static_cast<std::size_t>(last)].refs.push_back({plan_.ones, 0});
   for (int i = last; i >= 0; --i) backward(i);
   if (!stored_ && !for_parameters_) throw Unknown{"an energy that does not depend on its input"};
+  if (storage_ == Storage::bf16) choose_storage();
   add_borders();
   share_memory();
   return std::move(plan_);
@@ -110,6 +112,37 @@ void Planner::require_channels(const Node& n, const Value& v) const {
   if (n.in != static_cast<std::int64_t>(v.lane_of_channel.size())) unknown(n, "of a flattened picture");
 }
 
+void Planner::choose_storage() {
+  const auto buffer = [&](Ref r) -> Buffer& { return plan_.buffers[static_cast<std::size_t>(r.buffer)]; };
+  for (Buffer& b : plan_.buffers) {
+    b.tight = true;
+    b.bf16 = !b.single() && b.lanes % lane_block == 0;
+  }
+  // What only float32 is read or written by.
+  for (const auto* steps : {&plan_.forward, &plan_.backward}) {
+    for (const Step& s : *steps) {
+      if (s.kind == Step::Kind::load) buffer(s.out).bf16 = false;
+      if (s.kind == Step::Kind::store) buffer(s.in).bf16 = false;
+      if (s.attention >= 0) {
+        for (const Ref r : refs(plan_, s)) {
+          if (r) buffer(r).bf16 = false;
+        }
+      }
+      if (s.convolution < 0) continue;
+      const Convolution& c = plan_.convolutions[static_cast<std::size_t>(s.convolution)];
+      if (c.few == 0 && (c.read % (2 * lane_block) != 0 || s.height * s.width == 1)) buffer(s.in).bf16 = false;
+    }
+  }
+  for (const auto* steps : {&plan_.forward, &plan_.backward}) {
+    for (const Step& s : *steps) {
+      if (s.convolution < 0) continue;
+      Convolution& c = plan_.convolutions[static_cast<std::size_t>(s.convolution)];
+      c.tiles = c.few == 0 && buffer(s.in).bf16;
+      c.can_winograd = false;
+    }
+  }
+}
+
 void Planner::add_borders() {
   for (const auto* steps : {&plan_.forward, &plan_.backward}) {
     for (const Step& s : *steps) {
@@ -121,7 +154,8 @@ void Planner::add_borders() {
         if (tap.dy >= 0 && tap.dx >= 0 && bottom < in.height && right < in.width) continue;
         in.border = true;
         // What lies beyond the border is not there to be read: one pixel, and what fills the last tile.
-        if (tap.dy < -1 || tap.dx < -1 || bottom > in.rows() - 2 || right > in.columns() - 2)
+        const int last_column = in.columns() - (in.tight ? 1 : 2);
+        if (tap.dy < -1 || tap.dx < -1 || bottom > in.rows() - 2 || right > last_column)
           throw Unknown{"conv2d of this size (" + c.name + ")"};
       }
     }
@@ -153,8 +187,7 @@ void Planner::share_memory() {
     int best = -1;
     for (std::size_t s = 0; !buffer.kept && s < plan_.slots.size(); ++s) {
       const Buffer& slot = plan_.slots[s];
-      if (!slot.kept && slot.height == buffer.height && slot.width == buffer.width && slot.lanes == buffer.lanes &&
-          slot.border == buffer.border && free_from[s] < first[b] &&
+      if (!slot.kept && slot.same_shape(buffer) && free_from[s] < first[b] &&
           (best < 0 || free_from[s] > free_from[static_cast<std::size_t>(best)])) {
         best = static_cast<int>(s);  // the one used last: the likeliest to be in the cache still
       }
@@ -169,10 +202,10 @@ void Planner::share_memory() {
   }
 }
 
-std::optional<Plan> make_plan(const nn::Graph& graph, Wanted wanted, std::string& why) {
+std::optional<Plan> make_plan(const nn::Graph& graph, Wanted wanted, std::string& why, Storage storage) {
   try {
     const nn::Graph sampled = without_dropout(graph);
-    return Planner(sampled, wanted).make();
+    return Planner(sampled, wanted, storage).make();
   } catch (const Unknown& unknown) {
     why = unknown.why;
     return std::nullopt;

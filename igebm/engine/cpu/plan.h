@@ -23,11 +23,23 @@ struct Buffer {
   int height = 1, width = 1, lanes = 0;
   bool kept = false;    ///< its memory is shared with no other buffer: lanes that no step writes stay as they were
   bool border = false;  ///< of zeros, around whole Winograd tiles: where a convolution reads beyond the edge
+  /// The border is one pixel wide, and the right one of a row is the left one of the next: little else than the
+  /// picture lies between its first and last pixel. For matrix tiles.
+  bool tight = false;
+  bool bf16 = false;  ///< elements are bfloat16 numbers, else float32
 
-  int rows() const { return border ? (height + 3) / 4 * 4 + 2 : height; }
-  int columns() const { return border ? (width + 3) / 4 * 4 + 2 : width; }
+  int rows() const { return !border ? height : tight ? height + 2 : (height + 3) / 4 * 4 + 2; }
+  int columns() const { return !border ? width : tight ? width + 1 : (width + 3) / 4 * 4 + 2; }
   bool single() const { return height * width == 1; }
-  std::ptrdiff_t size() const { return std::ptrdiff_t{1} * rows() * columns() * lanes; }
+  std::ptrdiff_t size() const {
+    return (std::ptrdiff_t{1} * rows() * columns() + (border && tight ? 1 : 0)) * lanes;  // the last row's right border
+  }
+  /// What `samples` pictures take up, in floats.
+  std::ptrdiff_t floats(int samples) const { return samples * size() / (bf16 ? 2 : 1); }
+  bool same_shape(const Buffer& b) const {
+    return height == b.height && width == b.width && lanes == b.lanes && border == b.border && tight == b.tight &&
+           bf16 == b.bf16;
+  }
 };
 
 /// One convolution or linear layer, forwards or to its input's gradient (for strides above 1 one for each residue of
@@ -48,6 +60,7 @@ struct Convolution {
   int lanes = 0;  ///< lanes written
   int few = 0;    ///< > 0: that many outputs, by Kernels::direct_few
   bool can_winograd = false;
+  bool tiles = false;  ///< reads bfloat16 pictures, by matrix tiles
   std::string key() const { return name + (gradient ? "'" : ""); }
   /// Where its weight (outputs, inputs, height, width) has that of a tap from input i to output o.
   std::ptrdiff_t weight(int o, int i, const Tap& tap) const {
@@ -116,6 +129,7 @@ struct Step {
   Ref add, multiply, out, activated, derivative;
   Activation activation = Activation::none;
   float slope = 0;
+  float multiply_slope = -1;  ///< not negative: multiply holds a leaky ReLU's values (kernels.h, Epilogue)
 };
 
 struct Plan {
@@ -140,7 +154,12 @@ enum class Wanted {
   parameter_gradients,  ///< dE/d(weights), for every sample weighted by a number
 };
 
+enum class Storage {
+  f32,
+  bf16,  ///< pictures as bfloat16 numbers wherever what reads and writes them can: for Kernels::tiles
+};
+
 /// Empty, with `why` telling the operation, where the network has something that the engine does not know.
-std::optional<Plan> make_plan(const nn::Graph& graph, Wanted wanted, std::string& why);
+std::optional<Plan> make_plan(const nn::Graph& graph, Wanted wanted, std::string& why, Storage storage = Storage::f32);
 
 }  // namespace igebm::engine::cpu

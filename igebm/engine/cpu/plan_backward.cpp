@@ -16,7 +16,12 @@ void Planner::give(int i, std::vector<Step> steps) {
 Ref Planner::gradient(int i) {
   auto& [refs, steps] = contributions_[static_cast<std::size_t>(i)];
   const Value& v = value(i);
-  const Ref derivative = is_activation(node(i)) ? v.derivative : Ref{};
+  const bool told = tells_derivative(node(i));
+  const Ref derivative = told ? v.at : is_activation(node(i)) ? v.derivative : Ref{};
+  const auto multiply = [&](Step& s) {
+    s.multiply = derivative;
+    if (told) s.multiply_slope = static_cast<float>(node(i).slope);
+  };
   while (refs.size() > 1) {
     Step s = step(Step::Kind::pointwise, v);
     s.in = refs[refs.size() - 2];
@@ -32,7 +37,7 @@ Ref Planner::gradient(int i) {
     for (Step& s : steps[k]) {
       s.add = sum;
       s.out = out;
-      if (k + 1 == steps.size()) s.multiply = derivative;
+      if (k + 1 == steps.size()) multiply(s);
       plan_.backward.push_back(s);
     }
     sum = out;
@@ -40,7 +45,7 @@ Ref Planner::gradient(int i) {
   if (steps.empty() && derivative && sum) {
     Step s = step(Step::Kind::pointwise, v);
     s.in = sum;
-    s.multiply = derivative;
+    multiply(s);
     sum = s.out = new_place(v);
     plan_.backward.push_back(s);
   }

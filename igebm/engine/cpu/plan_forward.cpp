@@ -45,7 +45,7 @@ void Planner::finish(int i, Step s) {
     s.activation = n.op == Op::silu ? Activation::silu : Activation::leaky_relu;
     s.slope = static_cast<float>(n.slope);
     v.at = s.activated = new_place(v);
-    v.derivative = s.derivative = new_place(v);
+    if (!tells_derivative(n)) v.derivative = s.derivative = new_place(v);
     v.done = true;
   }
   value(i).done = true;
@@ -79,7 +79,7 @@ void Planner::forward(int i) {
       s.activation = n.op == Op::silu ? Activation::silu : Activation::leaky_relu;
       s.slope = static_cast<float>(n.slope);
       v.at = s.activated = new_place(v);
-      v.derivative = s.derivative = new_place(v);
+      if (!tells_derivative(n)) v.derivative = s.derivative = new_place(v);
       v.planes = 0;
       v.done = true;
       value(i) = v;

@@ -15,7 +15,7 @@ struct Unknown {
 /// Makes a plan: forwards node by node (plan_forward.cpp), then backwards (plan_backward.cpp), then memory (plan.cpp).
 class Planner {
  public:
-  Planner(const nn::Graph& graph, Wanted wanted);
+  Planner(const nn::Graph& graph, Wanted wanted, Storage storage);
   Plan make();
 
  private:
@@ -27,7 +27,7 @@ class Planner {
     int height = 1, width = 1, lanes = 0;
     std::vector<int> lane_of_channel;
     Ref at;          ///< where it is stored; none: folded into a later step
-    Ref derivative;  ///< of an activation's value
+    Ref derivative;  ///< of an activation's value; none where the value tells it
     int planes = 0;  ///< channels at the end that are labels, and need no gradient
     bool done = false;
   };
@@ -42,6 +42,8 @@ class Planner {
   Value& input(const Node& n, int i = 0) { return value(n.inputs[static_cast<std::size_t>(i)]); }
   const std::vector<int>& consumers(int i) const { return consumers_[static_cast<std::size_t>(i)]; }
   bool wanted(int i) const { return wanted_[static_cast<std::size_t>(i)]; }
+  /// Does the sign of an activation's value tell its derivative?
+  static bool tells_derivative(const Node& n) { return n.op == Op::leaky_relu && n.slope >= 0; }
   static bool is_activation(const Node& n) { return n.op == Op::leaky_relu || n.op == Op::silu; }
 
   [[noreturn]] void unknown(const Node& n, const std::string& what = "") const;
@@ -80,6 +82,8 @@ class Planner {
   std::vector<Step> convolution_gradient(int i, Ref g);
   void attention_gradient(int i, Ref g);
 
+  /// Chooses the pictures that are stored in bfloat16, and with them the convolutions by tiles.
+  void choose_storage();
   /// Borders of zeros for what convolutions read beyond the edge.
   void add_borders();
   /// Buffers of one size whose times of use do not meet share their memory.
@@ -96,6 +100,7 @@ class Planner {
   int loaded_ = -1;
   bool stored_ = false;
   bool for_parameters_;
+  Storage storage_;
 };
 
 }  // namespace igebm::engine::cpu

@@ -53,13 +53,14 @@ void Gradients::clear(const Plan& plan) {
 
 Worker::Worker(const Plan& plan, int samples) : plan_(plan), samples_(samples) {
   std::size_t size = 0;
+  int beyond = 0;  // lanes of a pixel that tiles may read after the last buffer
   for (const Buffer& slot : plan.slots) {
     starts_.push_back(size);
     // A few lines between the buffers keep equal places of different buffers out of one set of the cache.
-    size +=
-        static_cast<std::size_t>(slot.size()) * static_cast<std::size_t>(samples) + 16 * (starts_.size() % 8 * 5 + 3);
+    size += static_cast<std::size_t>(slot.floats(samples)) + 16 * (starts_.size() % 8 * 5 + 3);
+    beyond = std::max(beyond, slot.lanes);
   }
-  memory_ = allocate(size);
+  memory_ = allocate(size + static_cast<std::size_t>(2 * tile_pixels * beyond));
   std::size_t work = 0, vectors = 0;
   for (const Convolution& c : plan.convolutions) {
     if (c.can_winograd) work = std::max(work, winograd_work(c.read, c.lanes, tiles(c)));
@@ -143,11 +144,11 @@ void Worker::run(const Step& s, const Kernels& k, const Weights& w, const Choice
   const bool features = c != nullptr && s.height * s.width == 1;
   if (features) extent = {1, 1, count, s.lanes};
   const auto view = [&](Ref r) { return this->view(r, first); };
-  const auto row_of_samples = [](const View& v) { return View{v.data, 0, 0, v.sample}; };
+  const auto row_of_samples = [](const View& v) { return View{v.data, 0, 0, v.sample, v.bf16}; };
   const auto result = [&](Ref r) {
     View v = view(r);
     if (c == nullptr || !r) return v;
-    v.data += c->out_y * v.row + c->out_x * v.pixel;
+    v = moved(v, c->out_y * v.row + c->out_x * v.pixel);
     v.row *= c->out_step;
     v.pixel *= c->out_step;
     return features ? row_of_samples(v) : v;
@@ -171,10 +172,11 @@ void Worker::run(const Step& s, const Kernels& k, const Weights& w, const Choice
   e.derivative = result(s.derivative);
   e.activation = s.activation;
   e.slope = s.slope;
+  e.multiply_slope = s.multiply_slope;
   const auto direct = [&](const View& in, const float* weights) -> DirectConvolution {
     auto& offsets = offsets_[static_cast<std::size_t>(s.convolution)];
     for (std::size_t t = 0; t < c->taps.size(); ++t) offsets[t] = c->taps[t].dy * in.row + c->taps[t].dx * in.pixel;
-    return {features ? row_of_samples(in) : View{in.data, in.sample, in.row * c->step, in.pixel * c->step},
+    return {features ? row_of_samples(in) : View{in.data, in.sample, in.row * c->step, in.pixel * c->step, in.bf16},
             static_cast<int>(c->taps.size()), c->read, offsets.data(), weights};
   };
   const auto sink = [&](int index) { return into_->vectors[static_cast<std::size_t>(index)].get(); };
@@ -190,14 +192,17 @@ void Worker::run(const Step& s, const Kernels& k, const Weights& w, const Choice
     case Step::Kind::convolution: {
       const auto index = static_cast<std::size_t>(s.convolution);
       const View in = view(s.in);
-      if (choices.algorithms[index] != Algorithm::direct) {
-        (choices.algorithms[index] == Algorithm::winograd ? k.winograd : k.winograd_bf16)(
+      const Algorithm algorithm = choices.algorithms[index];
+      if (algorithm == Algorithm::winograd || algorithm == Algorithm::winograd_bf16) {
+        (algorithm == Algorithm::winograd ? k.winograd : k.winograd_bf16)(
             {in, c->read, w.packed[index].get(), work_.get(), tiles(*c)}, extent, e);
         break;
       }
       const DirectConvolution conv = direct(in, w.packed[index].get());
       if (c->few > 0) {
         k.direct_few(conv, c->few, extent, e);
+      } else if (algorithm == Algorithm::tiles) {
+        k.tiles(conv, extent, e);
       } else {
         k.direct(conv, extent, e);
       }
@@ -221,10 +226,11 @@ void Worker::run(const Step& s, const Kernels& k, const Weights& w, const Choice
           view(refs.queries), view(refs.keys),     view(refs.values), refs.height,         refs.width,
           refs.depth,         refs.scale,          work_.get(),       view(refs.gradient), view(refs.to_queries),
           view(refs.to_keys), view(refs.to_values)};
+      const Kernels& able = k.attention != nullptr ? k : kernels();
       if (s.kind == Step::Kind::attention) {
-        k.attention(a, extent, e);
+        able.attention(a, extent, e);
       } else {
-        k.attention_gradient(a, extent);
+        able.attention_gradient(a, extent);
       }
       break;
     }
@@ -261,16 +267,18 @@ void Worker::run(const Step& s, const Kernels& k, const Weights& w, const Choice
 }
 
 float* Worker::at(Ref r) {
-  return memory_.get() + starts_[static_cast<std::size_t>(plan_.slot[static_cast<std::size_t>(r.buffer)])] + r.lane;
+  const bool bf16 = plan_.buffers[static_cast<std::size_t>(r.buffer)].bf16;
+  return memory_.get() + starts_[static_cast<std::size_t>(plan_.slot[static_cast<std::size_t>(r.buffer)])] +
+         (bf16 ? r.lane / 2 : r.lane);
 }
 
 View Worker::view(Ref r, int first) {
   if (!r) return {};
   const Buffer& b = plan_.buffers[static_cast<std::size_t>(r.buffer)];
-  float* start = at(r) + first * b.size();
+  float* start = at(r) + b.floats(first);
   if (b.single()) return {start, b.lanes, 0, 0};
   const std::ptrdiff_t row = std::ptrdiff_t{1} * b.columns() * b.lanes;
-  return {b.border ? start + row + b.lanes : start, b.size(), row, b.lanes};
+  return moved({start, b.size(), row, b.lanes, b.bf16}, b.border ? row + b.lanes : 0);
 }
 
 void Weights::take_vectors(const Plan& plan, const nn::Tensors& tensors) {
@@ -315,15 +323,24 @@ Memory pack(const Kernels& k, const Convolution& c, const at::Tensor& weight, Al
     }
   }
   if (c.few > 0) return plain;
-  Memory packed = allocate(algorithm == Algorithm::direct     ? size
-                           : algorithm == Algorithm::winograd ? size * 4
-                                                              : size * 6 + 1);
-  if (algorithm == Algorithm::winograd) {
-    k.pack_winograd(plain.get(), c.read, c.lanes, packed.get());
-  } else if (algorithm == Algorithm::winograd_bf16) {
-    k.pack_winograd_bf16(plain.get(), c.read, c.lanes, packed.get());
-  } else {
-    k.pack_direct(plain.get(), taps, c.read, c.lanes, packed.get());
+  Memory packed;
+  switch (algorithm) {
+    case Algorithm::direct:
+      packed = allocate(size);
+      k.pack_direct(plain.get(), taps, c.read, c.lanes, packed.get());
+      break;
+    case Algorithm::winograd:
+      packed = allocate(size * 4);
+      k.pack_winograd(plain.get(), c.read, c.lanes, packed.get());
+      break;
+    case Algorithm::winograd_bf16:
+      packed = allocate(size * 6 + 1);
+      k.pack_winograd_bf16(plain.get(), c.read, c.lanes, packed.get());
+      break;
+    case Algorithm::tiles:
+      packed = allocate(tile_weights(taps, c.read, c.lanes));
+      k.pack_tiles(plain.get(), taps, c.read, c.lanes, packed.get());
+      break;
   }
   return packed;
 }

@@ -22,7 +22,7 @@ using Memory = std::unique_ptr<float[], Free>;
 /// Aligned, zero.
 Memory allocate(std::size_t floats);
 
-enum class Algorithm : std::uint8_t { direct, winograd, winograd_bf16 };
+enum class Algorithm : std::uint8_t { direct, winograd, winograd_bf16, tiles };
 using Algorithms = std::vector<Algorithm>;
 
 /// How the plan is carried out: measured once, then kept (Prepared::choices).
@@ -30,7 +30,6 @@ struct Choices {
   int samples = 0;            ///< in a sub-batch
   Algorithms algorithms;      ///< of each convolution
   std::map<int, int> chunks;  ///< by a picture's height: as many samples go through the steps at that height together
-  int training_samples = 0;   ///< in a sub-batch of the parameters' gradient; 0: not measured yet
 
   int chunk(const Step& s) const {
     const auto found = s.height * s.width == 1 ? chunks.end() : chunks.find(s.height);
