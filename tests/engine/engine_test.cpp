@@ -18,20 +18,6 @@
 namespace igebm::engine {
 namespace {
 
-using Case = Named;
-
-std::vector<Case> cases() {
-  std::vector<Case> all = built_networks();
-  for (Named& n : handmade_networks()) all.push_back(std::move(n));
-  return all;
-}
-
-nn::Tensors in_double(const nn::Tensors& weights) {
-  nn::Tensors out;
-  for (const auto& [name, w] : weights) out[name] = w.to(at::kDouble);
-  return out;
-}
-
 /// The same of each input, and of those the median.
 double median_relative(const at::Tensor& a, const at::Tensor& b) {
   const at::Tensor exact = b.to(at::kDouble).flatten(1);
@@ -85,10 +71,10 @@ TEST(Engine, ValuesAndGradientsAreThoseOfAutogradInDouble) {
   }
 }
 
-TEST(Engine, NothingDependsOnTheBatchOrTheThreads) {
+void nothing_depends_on_the_batch_or_the_threads(const Options& options) {
   const int threads = at::get_num_threads();
   for (const Case& c : cases()) {
-    const auto fast = prepare(c.graph, random_weights(c.graph, at::kFloat), {});
+    const auto fast = prepare(c.graph, random_weights(c.graph, at::kFloat), options);
     const at::Tensor x = inputs(c.graph, 64, at::kFloat), labels = random_labels(c.graph, 64);
     at::set_num_threads(1);
     const auto one = fast->given(labels)->energy_and_gradient(x);
@@ -104,34 +90,9 @@ TEST(Engine, NothingDependsOnTheBatchOrTheThreads) {
   at::set_num_threads(threads);
 }
 
-// bfloat16 has 8 bits, and Winograd's transforms enlarge their rounding: gradients to some percent (of random weights a
-// tenth), and unbiased.
-TEST(Engine, Bfloat16IsRoundedFloat) {
-  if (cpu::kernels().winograd_bf16 == nullptr) GTEST_SKIP() << "this processor has no bfloat16 instructions";
-  for (const Case& c : cases()) {
-    const nn::Tensors weights = random_weights(c.graph, at::kFloat);
-    const auto exact = prepare(c.graph, in_double(weights), {.engine = "reference"});
-    const auto rounded = prepare(c.graph, weights, {.precision = "bf16"});
-    const at::Tensor x = inputs(c.graph, 24, at::kFloat), labels = random_labels(c.graph, 24);
-    const auto want = exact->given(labels)->energy_and_gradient(x.to(at::kDouble));
-    const auto got = rounded->given(labels)->energy_and_gradient(x);
-    EXPECT_LT(relative(got.gradient, want.gradient), 0.2) << c.name;
-    const at::Tensor g = got.gradient.to(at::kDouble);
-    EXPECT_NEAR(((g * want.gradient).sum() / want.gradient.square().sum()).item<double>(), 1, 0.02) << c.name;
-    // Gradients of parameters stay in float32.
-    nn::Tensors a, b;
-    const at::Tensor ones = at::ones({24});
-    prepare(c.graph, weights, {.precision = "f32"})->parameter_gradient(x, labels, ones, {}, a);
-    rounded->parameter_gradient(x, labels, ones, {}, b);
-    double difference = 0, size = 0;
-    for (const auto& [name, t] : a) {
-      difference += (t - b.at(name)).square().sum().item<double>();
-      size += t.square().sum().item<double>();
-    }
-    EXPECT_LT(difference, 1e-8 * size) << c.name;
-    const auto again = prepare(c.graph, weights, {.choices = rounded->choices(), .precision = "bf16"});
-    EXPECT_TRUE(at::equal(again->given(labels)->energy_and_gradient(x).gradient, got.gradient)) << c.name;
-  }
+TEST(Engine, NothingDependsOnTheBatchOrTheThreads) {
+  nothing_depends_on_the_batch_or_the_threads({});
+  nothing_depends_on_the_batch_or_the_threads({.precision = "bf16"});
 }
 
 TEST(Engine, ResultsAreWrittenWhereTheyWere) {

@@ -238,7 +238,7 @@ inline std::vector<Named> handmade_networks() {
 }
 
 /// Any operations in any order.
-inline Named random_network(unsigned seed) {
+inline Named random_network(unsigned seed, std::int64_t most_channels = 40) {
   using Op = nn::Op;
   std::mt19937 random(seed);
   const auto between = [&](std::int64_t low, std::int64_t high) {
@@ -250,7 +250,7 @@ inline Named random_network(unsigned seed) {
   bool joined = false;  // no sums with what is joined: they are left to autograd
   int x = 0;
   if (labelled && between(0, 1) == 0) x = n.label(Op::label_planes, x);
-  x = n.conv(x, between(1, 40), 3, 1, 1);
+  x = n.conv(x, between(1, most_channels), 3, 1, 1);
   for (std::int64_t layers = between(3, 7); layers > 0; --layers) {
     const std::int64_t height = n.shape(x)[1], width = n.shape(x)[2];
     const int before = x;
@@ -263,7 +263,7 @@ inline Named random_network(unsigned seed) {
                                            {3, 1, 1, 0}, {3, 2, 1, 0}, {3, 2, 0, 1}, {4, 2, 1, 0},
                                            {4, 2, 1, 1}, {3, 3, 0, 0}, {4, 4, 0, 0}};
         const Shape s = shapes[static_cast<std::size_t>(between(0, static_cast<std::int64_t>(shapes.size()) - 1))];
-        if (n.fits(x, s.k, s.padding, s.end)) x = n.conv(x, between(1, 40), s.k, s.stride, s.padding, s.end);
+        if (n.fits(x, s.k, s.padding, s.end)) x = n.conv(x, between(1, most_channels), s.k, s.stride, s.padding, s.end);
         break;
       }
       case 1:
@@ -280,7 +280,7 @@ inline Named random_network(unsigned seed) {
         break;
       case 5: {
         const int from = height % 2 == 0 && width % 2 == 0 && between(0, 1) == 0 ? n.pool(x, 2) : x;
-        x = n.attend(x, from, between(1, 20), between(1, 40));
+        x = n.attend(x, from, between(1, 20), between(1, most_channels));
         break;
       }
       case 6:
@@ -337,6 +337,20 @@ inline at::Tensor random_labels(const nn::Graph& graph, std::int64_t count) {
 inline double relative(const at::Tensor& a, const at::Tensor& b) {
   const at::Tensor want = b.cpu().to(at::kDouble);
   return (a.cpu().to(at::kDouble) - want).norm().item<double>() / want.norm().item<double>();
+}
+
+using Case = Named;
+
+inline std::vector<Case> cases() {
+  std::vector<Case> all = built_networks();
+  for (Named& n : handmade_networks()) all.push_back(std::move(n));
+  return all;
+}
+
+inline nn::Tensors in_double(const nn::Tensors& weights) {
+  nn::Tensors out;
+  for (const auto& [name, w] : weights) out[name] = w.to(at::kDouble);
+  return out;
 }
 
 }  // namespace igebm::engine

@@ -19,7 +19,7 @@ static constexpr int padded(std::int64_t channels) {
 
 /// A block of pictures: channel c of pixel (y, x) of sample n is element n * sample + y * row + x * pixel + c. Strides
 /// of zero repeat a value. data == nullptr: none. bf16: the elements behind `data` are bfloat16 numbers, for kernels
-/// with `tiles` alone, and not for load, store or as `direct`'s input.
+/// with `tiles` alone, and not for store or as `direct`'s input.
 struct View {
   float* data = nullptr;
   std::ptrdiff_t sample = 0, row = 0, pixel = 0;
@@ -171,7 +171,8 @@ struct Kernels {
   void (*inner)(const View& a, const View& b, float scale, const Extent&, const View& out);
 
   /// (samples, channels, height * zoom, width * zoom) -> channels-last pixels of channels * zoom^2 channels,
-  /// pixel-unshuffled, as x * scale + shift; and the gradient back.
+  /// pixel-unshuffled, as x * scale + shift; and the gradient back. In bfloat16 a value is stored as two numbers whose
+  /// sum has 16 bits: what rounding takes off the first channels is in as many after them.
   void (*load)(const float* x, int channels, int zoom, float scale, float shift, const Extent&, const View& out);
   void (*store)(const View& gradient, int channels, int zoom, float scale, const Extent&, float* x);
 };
@@ -182,8 +183,11 @@ constexpr std::size_t tile_weights(int taps, int channels, int outputs) {
          static_cast<std::size_t>((outputs + 31) / 32 * 16);
 }
 
+/// Channels that `tiles` takes at once.
+constexpr int tile_depth = 32;
+
 /// Pixels that `tiles` takes at once.
-constexpr int tile_pixels = 32;
+constexpr int tile_pixels = 48;
 
 /// For this processor, in float32; `limit` ("amx", "v4-bf16", "v4", "v3", "v2", "" for the best) is for tests and
 /// comparisons.

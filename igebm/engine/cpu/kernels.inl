@@ -32,8 +32,10 @@ using Bf16 = unsigned short;
 IGEBM_INLINE void store(Bf16* p, V v) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), (__m256i)_mm512_cvtneps_pbh((__m512)v));
 }
+IGEBM_INLINE float widened(Bf16 v) { return __builtin_bit_cast(float, static_cast<unsigned>(v) << 16); }
 /// To the nearest, to even between two.
 IGEBM_INLINE Bf16 rounded(float v) {
+  if (v != v) return 0x7FC0;  // not a number: adding to its bits could make a number of it
   const auto bits = __builtin_bit_cast(unsigned, v);
   return static_cast<Bf16>((bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16);
 }
@@ -95,6 +97,20 @@ struct Line {
   }
 };
 
+struct Activated {
+  V value, slope;
+};
+
+IGEBM_INLINE Activated activate(V r, const Epilogue& e) {
+  if (e.activation == Activation::silu) {
+    const V sigmoid = reciprocal(1.0F + exponential(-r));
+    const V value = r * sigmoid;
+    return {value, sigmoid + value * (1.0F - sigmoid)};
+  }
+  const V slope = r > 0.0F ? all(1.0F) : all(e.slope);
+  return {r * slope, slope};
+}
+
 /// An epilogue at one sample and row.
 struct Row {
   const Epilogue& e;
@@ -121,17 +137,9 @@ struct Row {
     }
     if (out) out.store(x, c, r);
     if (e.activation == Activation::none) return;
-    V value, slope;
-    if (e.activation == Activation::silu) {
-      const V sigmoid = reciprocal(1.0F + exponential(-r));
-      value = r * sigmoid;
-      slope = sigmoid + value * (1.0F - sigmoid);
-    } else {
-      slope = r > 0.0F ? all(1.0F) : all(e.slope);
-      value = r * slope;
-    }
-    if (activated) activated.store(x, c, value);
-    if (derivative) derivative.store(x, c, slope);
+    const Activated result = activate(r, e);
+    if (activated) activated.store(x, c, result.value);
+    if (derivative) derivative.store(x, c, result.slope);
   }
 };
 
@@ -480,7 +488,22 @@ void load_input(const float* x, int channels, int zoom, float scale, float shift
     for (int c = 0; c < channels; ++c) {
       for (int y = 0; y < height; ++y) {
         const float* from = x + (static_cast<std::ptrdiff_t>(n * channels + c) * height + y) * width;
-        float* to = out.data + n * out.sample + y / zoom * out.row + c * zoom * zoom + y % zoom * zoom;
+        const std::ptrdiff_t first = n * out.sample + y / zoom * out.row + c * zoom * zoom + y % zoom * zoom;
+#ifdef IGEBM_AMX
+        if (out.bf16) {
+          Bf16* high = reinterpret_cast<Bf16*>(out.data) + first;
+          Bf16* low = high + channels * zoom * zoom;
+          for (int i = 0; i < extent.width; ++i) {
+            for (int z = 0; z < zoom; ++z) {
+              const float value = from[i * zoom + z] * scale + shift;
+              high[i * out.pixel + z] = rounded(value);
+              low[i * out.pixel + z] = rounded(value - widened(high[i * out.pixel + z]));
+            }
+          }
+          continue;
+        }
+#endif
+        float* to = out.data + first;
         for (int i = 0; i < extent.width; ++i) {
           for (int z = 0; z < zoom; ++z) to[i * out.pixel + z] = from[i * zoom + z] * scale + shift;
         }

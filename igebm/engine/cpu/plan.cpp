@@ -121,7 +121,7 @@ void Planner::choose_storage() {
   // What only float32 is read or written by.
   for (const auto* steps : {&plan_.forward, &plan_.backward}) {
     for (const Step& s : *steps) {
-      if (s.kind == Step::Kind::load) buffer(s.out).bf16 = false;
+      if (s.kind == Step::Kind::load && low_ == 0) buffer(s.out).bf16 = false;
       if (s.kind == Step::Kind::store) buffer(s.in).bf16 = false;
       if (s.attention >= 0) {
         for (const Ref r : refs(plan_, s)) {
@@ -130,7 +130,7 @@ void Planner::choose_storage() {
       }
       if (s.convolution < 0) continue;
       const Convolution& c = plan_.convolutions[static_cast<std::size_t>(s.convolution)];
-      if (c.few == 0 && (c.read % (2 * lane_block) != 0 || s.height * s.width == 1)) buffer(s.in).bf16 = false;
+      if (c.few == 0 && (c.read % tile_depth != 0 || s.height * s.width == 1)) buffer(s.in).bf16 = false;
     }
   }
   for (const auto* steps : {&plan_.forward, &plan_.backward}) {

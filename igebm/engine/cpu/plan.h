@@ -34,8 +34,8 @@ struct Buffer {
   std::ptrdiff_t size() const {
     return (std::ptrdiff_t{1} * rows() * columns() + (border && tight ? 1 : 0)) * lanes;  // the last row's right border
   }
-  /// What `samples` pictures take up, in floats.
-  std::ptrdiff_t floats(int samples) const { return samples * size() / (bf16 ? 2 : 1); }
+  /// Where the picture of a sample starts, in floats.
+  std::ptrdiff_t floats(int sample) const { return sample * size() / (bf16 ? 2 : 1); }
   bool same_shape(const Buffer& b) const {
     return height == b.height && width == b.width && lanes == b.lanes && border == b.border && tight == b.tight &&
            bf16 == b.bf16;
@@ -54,6 +54,7 @@ struct Convolution {
   std::vector<Tap> taps;
   int step = 1;                            ///< of reading
   int out_step = 1, out_y = 0, out_x = 0;  ///< of writing
+  int low = 0;  ///< > 0: so many lanes further lie the low bits of an input (Kernels::load), under the same weights
   std::vector<int> lane_of_input;  ///< of the layer's input channels; of a gradient: of those that it is wanted of
   int layer_inputs = 0, layer_outputs = 0, kernel_height = 1, kernel_width = 1;
   int read = 0;   ///< lanes read of each pixel

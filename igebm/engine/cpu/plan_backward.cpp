@@ -187,8 +187,11 @@ std::vector<Step> Planner::convolution_gradient(int i, Ref g) {
   all.lanes = in.lanes;
   const auto inputs = static_cast<int>(all.lane_of_input.size());
   const bool few = inputs <= 4 && all.lane_of_input.back() == inputs - 1;  // the first lanes and no others
-  all.few = few ? inputs : 0;
+  const bool by_tiles = few && storage_ == Storage::bf16 && out.lanes % tile_depth == 0 && out.height * out.width > 1;
+  all.few = few && !by_tiles ? inputs : 0;
+  all.low = 0;
   if (few) all.read = out.lanes;
+  if (by_tiles) all.lanes = lane_block;
 
   const int stride = static_cast<int>(n.stride), padding = static_cast<int>(n.padding);
   const bool one = out.height * out.width == 1;
@@ -214,6 +217,7 @@ std::vector<Step> Planner::convolution_gradient(int i, Ref g) {
       s.height = (in.height - py + down - 1) / down;
       s.width = (in.width - px + across - 1) / across;
       s.in = g;
+      s.lanes = all.lanes;
       s.convolution = static_cast<int>(plan_.convolutions.size());
       plan_.convolutions.push_back(std::move(c));
       steps.push_back(s);

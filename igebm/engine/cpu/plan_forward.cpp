@@ -218,6 +218,11 @@ void Planner::load(int i) {
     i = consumers(i)[0];
   }
   Value v = shaped(i);
+  const auto channels = static_cast<int>(v.lane_of_channel.size());
+  if (storage_ == Storage::bf16 && 2 * channels <= tile_depth && read_by_tiles(i)) {
+    v.lanes = tile_depth;
+    low_ = channels;
+  }
   v.at = {new_buffer(v.height, v.width, v.lanes, true), 0};
   v.done = true;
   value(i) = v;
@@ -225,6 +230,14 @@ void Planner::load(int i) {
   Step s = step(Step::Kind::load, v);
   s.out = v.at;
   plan_.forward.push_back(s);
+}
+
+bool Planner::read_by_tiles(int i) const {
+  const auto& users = consumers(i);
+  return std::all_of(users.begin(), users.end(), [&](int user) {
+    const Node& n = node(user);
+    return n.op == Op::conv2d && n.out > 4 && shapes_[static_cast<std::size_t>(user)][1] > 1;
+  });
 }
 
 int Planner::forward_convolution(const Node& n, const Value& in, const Value& out) {
@@ -247,6 +260,7 @@ int Planner::forward_convolution(const Node& n, const Value& in, const Value& ou
   c.layer_inputs = static_cast<int>(in.lane_of_channel.size());
   c.layer_outputs = static_cast<int>(n.out);
   c.read = in.lane_of_channel.back() < lane_block ? in.lane_of_channel.back() + 1 : in.lanes;
+  if (low_ > 0 && n.inputs[0] == loaded_) c.low = low_, c.read = in.lanes;
   c.lanes = out.lanes;
   c.can_winograd = !layer && !one && c.kernel_height == 3 && c.step == 1 && padding == 1 && c.read % lane_block == 0;
   if (n.out <= 4) c.few = static_cast<int>(n.out), c.read = in.lanes, c.can_winograd = false;

@@ -67,6 +67,8 @@ class Planner {
   void finish(int i, Step s);
   /// The input with the affine maps, pixel-unshuffle or flattening that follow it.
   void load(int i);
+  /// Do only convolutions that tiles can do read value i?
+  bool read_by_tiles(int i) const;
   int forward_convolution(const Node& n, const Value& in, const Value& out);
   void forward_label_planes(int i);
   void forward_attention(int i);
@@ -98,6 +100,7 @@ class Planner {
   std::map<int, int> norm_of_, convolution_of_, attention_of_;  // of a node
   Plan plan_;
   int loaded_ = -1;
+  int low_ = 0;  // Convolution::low of what reads the input
   bool stored_ = false;
   bool for_parameters_;
   Storage storage_;

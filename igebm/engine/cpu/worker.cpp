@@ -57,7 +57,7 @@ Worker::Worker(const Plan& plan, int samples) : plan_(plan), samples_(samples) {
   for (const Buffer& slot : plan.slots) {
     starts_.push_back(size);
     // A few lines between the buffers keep equal places of different buffers out of one set of the cache.
-    size += static_cast<std::size_t>(slot.floats(samples)) + 16 * (starts_.size() % 8 * 5 + 3);
+    size += static_cast<std::size_t>(padded(slot.floats(samples))) + 16 * (starts_.size() % 8 * 5 + 3);
     beyond = std::max(beyond, slot.lanes);
   }
   memory_ = allocate(size + static_cast<std::size_t>(2 * tile_pixels * beyond));
@@ -319,6 +319,7 @@ Memory pack(const Kernels& k, const Convolution& c, const at::Tensor& weight, Al
         const std::ptrdiff_t to = c.few > 0 ? (std::ptrdiff_t{1} * written * taps + t) * c.read + read
                                             : (std::ptrdiff_t{1} * t * c.read + read) * c.lanes + written;
         plain[static_cast<std::size_t>(to)] = value;
+        if (c.low > 0) plain[static_cast<std::size_t>(to + std::ptrdiff_t{1} * c.low * c.lanes)] = value;
       }
     }
   }
