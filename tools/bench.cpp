@@ -179,7 +179,7 @@ void langevin(const LangevinArguments& a) {
     network(a, *found, json, costs);
   }
   if (a.json) {
-    fmt::print("{}\n", json.dump());
+    fmt::print("{}\n", json_text(json));
     return;
   }
   fmt::print("{} ({}), {} chains, {} threads\nengine: {}\n", a.network,
@@ -247,7 +247,7 @@ void train(const StepArguments& a) {
     json["seconds_per_step"][phase.name] = median;
     if (!a.json) fmt::print("{}: {:.1f} ms a step (median of {})\n", phase.name, median * 1e3, times.size());
   }
-  if (a.json) fmt::print("{}\n", json.dump());
+  if (a.json) fmt::print("{}\n", json_text(json));
 }
 
 }  // namespace

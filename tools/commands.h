@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,9 @@ std::unique_ptr<Observer> make_console();
 
 /// "41 s", "3:05 min", "2:10 h", "3 d 4 h".
 std::string duration(double seconds);
+
+/// For programs to read: `indent` as nlohmann's dump() has it. Bytes of a path that are no UTF-8 become U+FFFD.
+std::string json_text(const nlohmann::ordered_json& json, int indent = -1);
 
 /// SIGINT and SIGTERM ask long work to stop; a second one ends the program at once.
 void catch_interrupts();

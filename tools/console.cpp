@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <csignal>
+#include <nlohmann/json.hpp>
 
 #include "tools/commands.h"
 
@@ -87,6 +88,10 @@ std::string duration(double seconds) {
   if (s < 3600) return fmt::format("{}:{:02} min", s / 60, s % 60);
   if (s < 48 * 3600) return fmt::format("{}:{:02} h", s / 3600, s / 60 % 60);
   return fmt::format("{} d {} h", s / 86400, s / 3600 % 24);
+}
+
+std::string json_text(const nlohmann::ordered_json& json, int indent) {
+  return json.dump(indent, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
 
 std::unique_ptr<Observer> make_console() { return std::make_unique<Console>(); }

@@ -53,7 +53,7 @@ void list(bool json) {
     if (*set.licence != '\0') fmt::print("  licence: {}\n", set.licence);
     if (*set.page != '\0') fmt::print("  from: {}\n", set.page);
   }
-  if (json) fmt::print("{}\n", all.dump(2));
+  if (json) fmt::print("{}\n", json_text(all, 2));
 }
 
 /// Downloads count in bytes: one line rewritten on a terminal, else a line now and then.
@@ -158,6 +158,7 @@ void show(const ShowArguments& a) {
              a.check        ? ", all of them can be read"
              : set.pictures ? ", read as batches ask for them"
                             : "");
+  for (const std::string& note : set.notes) fmt::print("{}\n", note);
   if (set.labels.defined()) {
     const at::Tensor counts = at::bincount(set.labels, {}, set.classes);
     fmt::print("classes: {}\n", set.classes);
@@ -171,6 +172,8 @@ void show(const ShowArguments& a) {
   }
   if (set.conditions.defined()) fmt::print("conditions: {}\n", fmt::join(set.condition_names, ", "));
   if (a.out.empty()) return;
+  if (!io::has_picture(set.shape()))
+    throw UserError(fmt::format("data show: --out: records of ({}) have no picture", fmt::join(set.shape(), ", ")));
   if (set.size() == 0) throw UserError(fmt::format("data show: no records in the {} split", a.split));
   const data::Batches batches(set, options, seed);
   at::Tensor picture;
@@ -178,11 +181,8 @@ void show(const ShowArguments& a) {
     const auto batch = batches.at(0, std::min(a.count, batches.size()));
     const std::int64_t scale = set.shape()[2] <= 32 ? 3 : set.shape()[2] <= 64 ? 2 : 1;
     picture = io::grid(batch.x.sub(options.low).div(options.high - options.low), 0, scale);
-  } else if (set.shape() == std::vector<std::int64_t>{2}) {
-    picture = picture_of_points(set.x, batches.extent());
   } else {
-    throw UserError(
-        fmt::format("data show: {} has points of {} dimensions, which have no picture", a.name, set.shape()[0]));
+    picture = picture_of_points(set.x, batches.extent());
   }
   if (fs::path(a.out).has_parent_path()) fs::create_directories(fs::path(a.out).parent_path());
   io::write_png(a.out, picture);

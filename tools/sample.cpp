@@ -54,6 +54,9 @@ void sample(const SampleArguments& a) {
   const bool pictures = model.graph.input_shape.size() == 3;
   if (!pictures && ending != ".npz")
     throw UserError(fmt::format("sample: {}: these samples are points; use --out FILE.npz", a.out));
+  if (!io::has_picture(model.graph.input_shape) && ending != ".npz")
+    throw UserError(fmt::format("sample: {}: of {} channels, which have no picture; use --out FILE.npz", a.out,
+                                model.graph.input_shape[0]));
   const auto console = make_console();
   catch_interrupts();
   std::vector<at::Tensor> frames;

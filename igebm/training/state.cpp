@@ -13,7 +13,9 @@
 #include "igebm/base/device.h"
 #include "igebm/base/error.h"
 #include "igebm/io/files.h"
+#include "igebm/io/picture.h"
 #include "igebm/nn/conditions.h"
+#include "igebm/training/replay_buffer.h"
 
 namespace igebm::training {
 namespace {
@@ -26,6 +28,20 @@ constexpr std::int64_t quality_streams = std::int64_t{3} << 40;
 data::Options as_they_are(data::Options options) {
   options.flip = false;
   return options;
+}
+
+/// What no step could hold is said before a run begins.
+void check_memory(const Recipe& recipe, const std::vector<std::int64_t>& shape) {
+  const auto limit = static_cast<double>(memory_limit());
+  for (const PhaseOptions& phase : recipe.phases) {
+    if (!phase.has_contrastive_divergence) continue;
+    const ReplayOptions& replay = phase.contrastive_divergence.replay;
+    const double bytes = static_cast<double>(replay.size) * ReplayBuffer::bytes_per_chain(replay, shape);
+    if (bytes > limit)
+      throw UserError(fmt::format(
+          "phase.{}.contrastive_divergence.buffer: {} chains take {:.3g} GB, more than the {:.3g} GB of memory here",
+          phase.name, replay.size, bytes * 1e-9, limit * 1e-9));
+  }
 }
 
 nn::Network on_device(nn::Network network, c10::Device device) {
@@ -274,6 +290,7 @@ void State::record_accuracy() {
 }
 
 void State::picture(const fs::path& path, std::int64_t count) {
+  if (!io::has_picture(data.shape())) return;
   const at::NoGradGuard no_grad;
   fs::create_directories(path.parent_path());
   write_picture(path, recipe, averaged(), count, picture_streams, data.extent());
@@ -306,7 +323,10 @@ void State::evaluate() {
 std::unique_ptr<State> make_state(const Recipe& recipe, const fs::path& run, Observer& observer) {
   if (recipe.threads > 0) at::set_num_threads(static_cast<int>(recipe.threads));
   const auto seed = static_cast<std::uint64_t>(recipe.seed);
-  auto state = std::make_unique<State>(recipe, run, observer, data::load(recipe.data, data::Split::train, seed));
+  const data::Dataset train = data::load(recipe.data, data::Split::train, seed);
+  for (const std::string& note : train.notes) observer.message(note);
+  check_memory(recipe, train.shape());
+  auto state = std::make_unique<State>(recipe, run, observer, train);
   if (state->classifies())
     state->validation.emplace(data::load(recipe.data, data::Split::validation, seed), as_they_are(recipe.data), seed);
   return state;

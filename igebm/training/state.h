@@ -70,6 +70,7 @@ struct State {
 
   /// A classifier's share of right answers on the pictures held out, with the average of weights.
   void record_accuracy();
+  /// Samples as a picture; nothing where the data have none (io::has_picture).
   void picture(const std::filesystem::path& path, std::int64_t count);
   /// Throws UserError where the recipe evaluates and `make` is empty.
   void make_judge(const MakeJudge& make);
