@@ -13,6 +13,7 @@
 
 #include "igebm/base/error.h"
 #include "igebm/io/files.h"
+#include "igebm/io/utf8.h"
 
 namespace igebm::io {
 
@@ -49,7 +50,7 @@ std::string nearest(const std::string& name, const std::vector<std::string>& can
 struct Recipe::Parsed {
   std::string name;
   toml::table table;
-  std::map<std::string, bool> assigned;  // keys given by set()
+  std::map<std::string, std::string> assigned;  // keys given by set(), with the values as they were written
 };
 
 namespace {
@@ -84,7 +85,7 @@ std::string toml_text(const std::string& text) {
 
 class Reader : public Fields {
  public:
-  Reader(const std::string& file, const std::map<std::string, bool>& assigned, const toml::table* table,
+  Reader(const std::string& file, const std::map<std::string, std::string>& assigned, const toml::table* table,
          std::string path, toml::source_region place)
       : file_(file), assigned_(assigned), table_(table), path_(std::move(path)), place_(place) {}
 
@@ -107,14 +108,20 @@ class Reader : public Fields {
   }
   void field(const char* key, std::string& value, const std::vector<std::string>& choices, const char*) override {
     if (const toml::node* n = find(key)) {
-      const auto* s = n->as_string();
       const std::string expected =
           choices.empty() ? "a text" : fmt::format("one of \"{}\"", fmt::join(choices, "\", \""));
-      if (s == nullptr) fail(key, *n, fmt::format("expected {}, got {}", expected, kind_of(*n)));
-      if (!choices.empty() && std::find(choices.begin(), choices.end(), s->get()) == choices.end()) {
-        fail(key, *n, fmt::format("expected {}, got {}", expected, kind_of(*n)));
+      const auto assigned = assigned_.find(path_ + key);
+      if (!n->is_string() && assigned == assigned_.end()) {
+        const std::string got = kind_of(*n);
+        fail(key, *n,
+             fmt::format("expected {}, got {}{}", expected, got,
+                         choices.empty() && n->is_value() ? fmt::format("; write \"{}\"", got) : ""));
       }
-      value = s->get();
+      // A folder may be called 2024 or true, and the shell has taken the quotes away.
+      const std::string text = n->is_string() ? bytes_of(n->as_string()->get()) : assigned->second;
+      if (!choices.empty() && std::find(choices.begin(), choices.end(), text) == choices.end())
+        fail(key, *n, fmt::format("expected {}, got {}", expected, kind_of(*n)));
+      value = text;
     }
   }
   void field(const char* key, std::vector<std::int64_t>& value, Range range, const char*) override {
@@ -200,7 +207,7 @@ class Reader : public Fields {
   }
 
   const std::string& file_;
-  const std::map<std::string, bool>& assigned_;
+  const std::map<std::string, std::string>& assigned_;
   const toml::table* table_;
   std::string path_;
   toml::source_region place_;
@@ -218,7 +225,7 @@ class Writer : public Fields {
   }
   void field(const char* key, double& value, Range, const char* doc) override { line(key, number(value), doc); }
   void field(const char* key, std::string& value, const std::vector<std::string>&, const char* doc) override {
-    line(key, toml_text(value), doc);
+    line(key, toml_text(utf8_of(value)), doc);
   }
   void field(const char* key, std::vector<std::int64_t>& value, Range, const char* doc) override {
     line(key, fmt::format("[{}]", fmt::join(value, ", ")), doc);
@@ -309,6 +316,7 @@ void Recipe::set(std::string_view assignment) {
   const auto fail = [&](const std::string& what) { return UserError(fmt::format("--set {}: {}", assignment, what)); };
   if (equals == std::string_view::npos || equals == 0) throw fail("expected section.key=value");
   const std::string key(assignment.substr(0, equals)), value(assignment.substr(equals + 1));
+  if (utf8_of(key) != key) throw fail("expected a key in UTF-8");
   toml::table parsed;
   try {
     parsed = toml::parse(fmt::format("value = {}", value));
@@ -324,7 +332,7 @@ void Recipe::set(std::string_view assignment) {
     if (table == nullptr) throw fail(fmt::format("\"{}\" is no section", key.substr(0, dot)));
   }
   parsed.get("value")->visit([&](const auto& n) { table->insert_or_assign(key.substr(begin), n); });
-  parsed_->assigned[key] = true;
+  parsed_->assigned[key] = value;
 }
 
 void Recipe::apply(const std::function<void(Fields&)>& describe) const {

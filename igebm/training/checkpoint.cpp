@@ -10,6 +10,7 @@
 #include "igebm/base/error.h"
 #include "igebm/io/files.h"
 #include "igebm/io/safetensors.h"
+#include "igebm/io/utf8.h"
 
 namespace igebm::training {
 namespace {
@@ -43,6 +44,10 @@ Model read_model(const fs::path& path) {
   model.graph = nn::graph_from_json(file.metadata["graph"]);
   model.metadata = std::move(file.metadata);
   for (auto& [name, t] : file.tensors) {
+    if (!t.is_floating_point())
+      throw UserError(fmt::format("{}: tensor \"{}\": expected numbers with a fraction, got {}", path.string(), name,
+                                  at::toString(t.scalar_type())));
+    t = t.to(at::kFloat);  // other programs may have kept half the precision
     if (name.starts_with(buffer_prefix)) {
       model.buffers[name.substr(buffer_prefix.size())] = t;
     } else {
@@ -93,7 +98,7 @@ void write_checkpoint(const fs::path& run, const Checkpoint& c, const std::strin
       json["best"] = {{"step", c.best->step},
                       {"value", c.best->value},
                       {"metric", c.best->metric},
-                      {"features", c.best->features},
+                      {"features", io::utf8_of(c.best->features)},
                       {"count", c.best->count}};
     }
     for (const char* file : {"network.safetensors", "average.safetensors", "state.safetensors"}) {
@@ -122,7 +127,7 @@ bool is_regular(const fs::path& folder) {
 }
 
 bool is_step(const std::string& name) {
-  return !name.empty() && name.find_first_not_of("0123456789") == std::string::npos;
+  return !name.empty() && name.size() <= 18 && name.find_first_not_of("0123456789") == std::string::npos;
 }
 
 }  // namespace
@@ -186,7 +191,7 @@ Checkpoint load_checkpoint(const fs::path& folder) {
     c.engine = json.at("engine");
     if (json.contains("best")) {
       const auto& best = json["best"];
-      c.best = {best.at("step"), best.at("value"), best.value("metric", ""), best.value("features", ""),
+      c.best = {best.at("step"), best.at("value"), best.value("metric", ""), io::bytes_of(best.value("features", "")),
                 best.value("count", std::int64_t{0})};
     }
     for (const auto& [file, sum] : json.at("crc32").items()) {
@@ -232,8 +237,11 @@ fs::path run_of(const fs::path& what) {
 std::vector<Model> load_ensemble(const fs::path& path, std::int64_t count, bool raw) {
   std::vector<Model> models = {load_model(path, raw)};
   if (count == 1) return models;
-  const std::int64_t newest = std::stoll(models[0].metadata.at("step"));
   const fs::path run = run_of(path);
+  const auto step = models[0].metadata.find("step");
+  if (step == models[0].metadata.end() || !is_step(step->second))
+    throw UserError(fmt::format("{}: its metadata lack the \"step\" that an ensemble counts back from", path.string()));
+  const std::int64_t newest = std::stoll(step->second);
   const auto folders = list_checkpoints(run);
   for (auto folder = folders.rbegin(); folder != folders.rend(); ++folder) {
     if (static_cast<std::int64_t>(models.size()) == count) break;

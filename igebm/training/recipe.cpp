@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <filesystem>
 #include <limits>
+#include <system_error>
 
 #include "igebm/base/error.h"
 
@@ -308,11 +310,19 @@ std::int64_t Recipe::total_steps() const {
   return total;
 }
 
+std::string absolute_path(const std::string& path) {
+  std::error_code unknown;  // where the program runs: the path stays as it is
+  const auto absolute = path.empty() ? std::filesystem::path() : std::filesystem::absolute(path, unknown);
+  return unknown ? path : absolute.string();
+}
+
 Recipe read_recipe(const std::string& path, const std::vector<std::string>& assignments) {
   io::Recipe file = io::Recipe::read(path);
   for (const auto& assignment : assignments) file.set(assignment);
   Recipe recipe;
   file.apply([&](Fields& f) { describe(f, recipe); });
+  for (std::string* each : {&recipe.data.path, &recipe.choices, &recipe.evaluate.features})
+    *each = absolute_path(*each);
   return recipe;
 }
 

@@ -80,7 +80,8 @@ Trainer Trainer::resume(const fs::path& from, const std::vector<std::string>& as
   // Figures of another metric, features or count do not compare.
   const EvaluateOptions& by = recipe.evaluate;
   if (const auto& b = checkpoint.best;
-      b && b->count > 0 && (b->metric != by.metric || b->features != by.features || b->count != by.count)) {
+      b && b->count > 0 &&
+      (b->metric != by.metric || absolute_path(b->features) != absolute_path(by.features) || b->count != by.count)) {
     observer.message(
         fmt::format("the best checkpoint, of step {}, was measured by another evaluate.metric, features or count; "
                     "the next one measured replaces it",
