@@ -8,7 +8,8 @@
 namespace igebm::training {
 
 /// The assignment of rows to columns of least total cost, exactly: shortest augmenting paths with potentials
-/// (Jonker & Volgenant 1987), O(n^3). cost: n * n numbers, row by row, all finite. Returns each row's column.
+/// (Jonker & Volgenant 1987), O(n^3). cost: n * n numbers, row by row. Returns each row's column. Throws UserError
+/// unless all are finite.
 std::vector<std::int64_t> assign(const std::vector<double>& cost, std::int64_t n);
 
 /// Minibatch optimal transport (Pooladian et al. 2023; Tong et al. 2024): the permutation of noise (N, ...) that
