@@ -96,7 +96,7 @@ void info(const std::string& what) {
       const training::Best& best = *newest.best;
       fmt::print("best: step {}, {} {:.4g} of {} samples (checkpoints/best; igebm sample {} --best)\n", best.step,
                  best.metric.empty() ? recipe.evaluate.metric : best.metric, best.value,
-                 best.count > 0 ? best.count : recipe.evaluate.count, what);
+                 best.count > 0 ? best.count : recipe.evaluate.count, io::in_shell(what));
     }
     describe_model(newest.network);
     return;

@@ -8,6 +8,7 @@
 
 #include "igebm/base/error.h"
 #include "igebm/evaluation/judge.h"
+#include "igebm/io/files.h"
 #include "igebm/training/estimate.h"
 #include "igebm/training/trainer.h"
 #include "tools/commands.h"
@@ -136,16 +137,15 @@ void train(const TrainArguments& a) {
         a.out.empty() ? "runs" / std::filesystem::path(a.recipe).stem() : std::filesystem::path(a.out);
     return training::Trainer::begin(recipe, out, *console, evaluation::judge);
   }();
-  const bool finished = trainer.train(interrupted);
-  const std::string run = trainer.run().string();
+  const bool finished = trainer.train(interrupted, interrupted);
+  const std::string run = io::in_shell(trainer.run());
   if (finished && !std::filesystem::exists(trainer.run() / "samples.png")) {
     console->message(fmt::format(
         "finished at step {}: a classifier\nits features measure samples with: igebm evaluate RUN --features {}",
         trainer.step(), run));
   } else if (finished) {
-    console->message(
-        fmt::format("finished at step {}: {}/samples.png\nmore samples: igebm sample {} --count 100 --out samples.png",
-                    trainer.step(), run, run));
+    console->message(fmt::format("finished at step {}: {}\nmore samples: igebm sample {} --count 100 --out samples.png",
+                                 trainer.step(), (trainer.run() / "samples.png").string(), run));
   } else {
     console->message(
         fmt::format("interrupted: saved at step {}; go on with: igebm train --resume {}", trainer.step(), run));

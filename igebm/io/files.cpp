@@ -185,4 +185,13 @@ void sync_folder(const fs::path& folder) {
   ::close(handle);
 }
 
+std::string in_shell(const fs::path& path) {
+  const std::string text = path.string();
+  constexpr const char* plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./,:=+@%";
+  if (!text.empty() && text.find_first_not_of(plain) == std::string::npos) return text;
+  std::string quoted = "'";
+  for (const char c : text) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return quoted + "'";
+}
+
 }  // namespace igebm::io

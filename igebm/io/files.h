@@ -30,4 +30,7 @@ void sync_file(const std::filesystem::path& path);
 /// The same of renames in a folder.
 void sync_folder(const std::filesystem::path& folder);
 
+/// As it stands in a command that a shell reads: in quotes where it has to be.
+std::string in_shell(const std::filesystem::path& path);
+
 }  // namespace igebm::io

@@ -249,7 +249,8 @@ std::string State::advance() {
   const at::AutoGradMode enable(true);
   const nn::Tensors weights = network.effective_weights();
   frozen->refresh(weights);
-  const Step now{network.graph(), weights, *frozen, batch.x.to(device), labels_of(batch), attempt_seed(), step};
+  const Step now{network.graph(),  weights,        *frozen, batch.x.to(device),
+                 labels_of(batch), attempt_seed(), step,    stop_within};
   at::Tensor total;  // of what autograd derives
   double value = 0;
   nn::Tensors by_engine;
@@ -294,6 +295,25 @@ std::string State::advance() {
     observer.metrics(step, figures);
   }
   return {};
+}
+
+bool State::try_step(std::string& trouble) {
+  // A step given up has changed no more than spectral norm's vectors and the objectives' counters.
+  nn::Tensors buffers;
+  std::vector<nn::Tensors> states;
+  if (stop_within) {
+    for (const auto& [name, b] : network.buffers()) buffers[name] = b.clone();
+    for (const auto& [_, objective] : objectives) states.push_back(objective->state());
+  }
+  try {
+    trouble = advance();
+    return true;
+  } catch (const Interrupted&) {
+    const at::NoGradGuard no_grad;
+    for (auto& [name, b] : network.buffers()) b.copy_(buffers.at(name));
+    for (std::size_t i = 0; i < states.size(); ++i) objectives[i].second->load(states[i]);
+    return false;
+  }
 }
 
 void State::record_accuracy() {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -31,14 +32,15 @@ struct State {
   std::shared_ptr<engine::Prepared> frozen;
   Objectives objectives;
   std::int64_t step = 0, rollbacks = 0;
-  std::int64_t saved_step = -1;      ///< of the newest checkpoint
-  std::int64_t pictured = -1;        ///< the step whose samples TensorBoard was given last
-  std::int64_t rolled_back_to = -1;  ///< by the last rollback
-  std::string entered;               ///< the phase that optimiser, average and objectives are of
-  std::int64_t phase_steps = 0;      ///< that these have taken
-  data::Fingerprint data_print;      ///< of the training data
-  std::optional<Record> record;      ///< once the run has a folder
-  Judge judge;                       ///< empty unless the recipe evaluates
+  std::int64_t saved_step = -1;       ///< of the newest checkpoint
+  std::int64_t pictured = -1;         ///< the step whose samples TensorBoard was given last
+  std::int64_t rolled_back_to = -1;   ///< by the last rollback
+  std::string entered;                ///< the phase that optimiser, average and objectives are of
+  std::int64_t phase_steps = 0;       ///< that these have taken
+  data::Fingerprint data_print;       ///< of the training data
+  std::optional<Record> record;       ///< once the run has a folder
+  std::function<bool()> stop_within;  ///< asked on the way through a step
+  Judge judge;                        ///< empty unless the recipe evaluates
   std::optional<Best> best;
 
   State(const Recipe& r, std::filesystem::path folder, Observer& o, const data::Dataset& train);
@@ -69,6 +71,9 @@ struct State {
   data::Batch next_batch();
   /// One parameter step. Returns why it must be undone, or nothing.
   std::string advance();
+  /// The same; but where `stop_within` says so, the step is given up and everything as before it. Then false, and no
+  /// trouble.
+  bool try_step(std::string& trouble);
   /// Back to the last regular checkpoint, with new chains, new noise and a smaller learning rate.
   void roll_back(const std::string& reason);
 

@@ -30,7 +30,7 @@ void require_empty(const fs::path& run) {
   }
   if (!empty)
     throw UserError(fmt::format("{}: holds something already; resume it with --resume {}, or choose another --out",
-                                run.string(), run.string()));
+                                run.string(), io::in_shell(run)));
 }
 
 /// The folder as it was before a run that could not be begun, so that the next attempt finds it empty.
@@ -59,14 +59,14 @@ Found find_checkpoint(const fs::path& from, const fs::path& run) {
   const auto folders = list_checkpoints(run);
   if (folders.empty())
     throw UserError(fmt::format("{}: no checkpoint to resume from; start anew with: igebm train {}", run.string(),
-                                (run / "recipe.toml").string()));
+                                io::in_shell(run / "recipe.toml")));
   const fs::path folder = is_checkpoint ? from : folders.back();
   try {
     return {folder, load_checkpoint(folder)};
   } catch (const UserError& e) {
     if (is_checkpoint || folders.size() < 2) throw;
     throw UserError(fmt::format("{}; the checkpoint before it can be resumed with: --resume {}", e.what(),
-                                folders[folders.size() - 2].string()));
+                                io::in_shell(folders[folders.size() - 2])));
   }
 }
 
@@ -187,15 +187,19 @@ Trainer Trainer::resume(const fs::path& from, const std::vector<std::string>& as
   return Trainer(std::move(state));
 }
 
-bool Trainer::train(const std::function<bool()>& stop) {
+bool Trainer::train(const std::function<bool()>& stop, const std::function<bool()>& stop_within) {
   State& s = *state_;
+  s.stop_within = stop_within;
   const std::int64_t total = s.recipe.total_steps(), first = s.step;
+  bool given_up = false;
   while (s.step < total) {
-    if (stop && stop()) {
+    if (given_up || (stop && stop())) {
       if (s.step != s.saved_step) s.save(false);
       return false;
     }
-    const std::string trouble = s.advance();
+    std::string trouble;
+    given_up = !s.try_step(trouble);
+    if (given_up) continue;
     if (!trouble.empty()) {
       s.roll_back(trouble);
       continue;

@@ -10,7 +10,7 @@
 
 namespace igebm::training {
 
-std::vector<std::int64_t> assign(const std::vector<double>& cost, std::int64_t n) {
+std::vector<std::int64_t> assign(const std::vector<double>& cost, std::int64_t n, const std::function<void()>& on_row) {
   // Among costs that are not finite there is no least one: the search below would never come to an end.
   if (!std::all_of(cost.begin(), cost.end(), [](double c) { return std::isfinite(c); }))
     throw UserError("optimal transport: the data hold numbers that are not finite");
@@ -19,6 +19,7 @@ std::vector<std::int64_t> assign(const std::vector<double>& cost, std::int64_t n
   std::vector<double> row_potential(size + 1, 0), column_potential(size + 1, 0);
   std::vector<std::size_t> row_of(size + 1, 0), previous(size + 1, 0);
   for (std::size_t row = 1; row <= size; ++row) {
+    if (on_row) on_row();
     row_of[0] = row;
     std::size_t column = 0;
     std::vector<double> least(size + 1, std::numeric_limits<double>::infinity());
@@ -50,7 +51,8 @@ std::vector<std::int64_t> assign(const std::vector<double>& cost, std::int64_t n
   return column_of;
 }
 
-at::Tensor pair_by_transport(const at::Tensor& noise, const at::Tensor& data, const at::Tensor& labels) {
+at::Tensor pair_by_transport(const at::Tensor& noise, const at::Tensor& data, const at::Tensor& labels,
+                             const std::function<void()>& on_row) {
   const std::int64_t n = data.size(0);
   // |a - b|^2 = |a|^2 + |b|^2 - 2 a.b, and only the last term depends on the pairing.
   const at::Tensor rows = data.reshape({n, -1}), columns = noise.reshape({n, -1}).t();
@@ -64,7 +66,7 @@ at::Tensor pair_by_transport(const at::Tensor& noise, const at::Tensor& data, co
     cost += differ * (static_cast<double>(n) * (cost.max() - cost.min()) + 1);
   }
   const double* c = cost.const_data_ptr<double>();
-  return at::tensor(assign(std::vector<double>(c, c + n * n), n), at::kLong);
+  return at::tensor(assign(std::vector<double>(c, c + n * n), n, on_row), at::kLong);
 }
 
 }  // namespace igebm::training

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <cstdlib>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -83,6 +84,14 @@ TEST_F(Writing, GoesThroughLinksAndLeavesDevicesWhatTheyAre) {
   fs::create_symlink("/dev/full", folder / "full");
   EXPECT_THROW(write_atomically(folder / "full", "text"), UserError);
   EXPECT_TRUE(fs::is_symlink(folder / "full"));
+}
+
+TEST_F(Writing, PathsAreQuotedForAShellWhereTheyHaveToBe) {
+  EXPECT_EQ(in_shell("runs/two-moons_2.0"), "runs/two-moons_2.0");
+  for (const char* name : {"my run", "it's", "$HOME", "a;b", "\\", "*", "\"x\"", "Größe", "~"}) {
+    write_atomically(folder / name, "text");
+    EXPECT_EQ(std::system(("cd " + in_shell(folder) + " && test -f " + in_shell(name)).c_str()), 0) << name;
+  }
 }
 
 TEST_F(Writing, ALockKeepsOthersOutAndSaysWhoHasIt) {

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <set>
 
 #include "igebm/base/error.h"
 #include "igebm/io/files.h"
@@ -123,6 +124,37 @@ TEST_F(Resume, APhaseCutShortGivesWayToTheNext) {
   Listener silence;
   Trainer::resume(folder, {"phase.match.steps=9"}, silence).train(stop_after(1));
   EXPECT_FALSE(silence.heard("phase refine")) << silence.said;
+}
+
+// A step may take minutes. What it had changed until it was given up, spectral norm's vectors and streams of chains,
+// is as before.
+TEST_F(Resume, StoppedWithinAStepItIsTheSameBitForBit) {
+  fs::create_directories(folder);
+  at::manual_seed(0);
+  io::write_npz(folder / "pictures.npz", {{"images", at::rand({60, 1, 8, 8})}});
+  Recipe recipe = small();
+  recipe.data = {.name = "npz", .path = folder / "pictures.npz"};
+  recipe.network = {.kind = "residual", .residual = {.stem = 4, .blocks = "4d 4", .spectral_norm = true}};
+  for (PhaseOptions& phase : recipe.phases) phase.steps = 6;
+  recipe.phases[1].contrastive_divergence.steps = 20;
+  recipe.output.samples_every = 0;
+  Trainer::begin(recipe, folder / "whole", silent).train({});
+  const auto whole = contents(folder / "whole");
+  std::set<std::int64_t> stopped_at;
+  for (const std::int64_t asked : {5, 40, 16 * 6 + 15, 16 * 6 + 18, 16 * 6 + 20, 180}) {
+    const fs::path run = folder / std::to_string(asked);
+    std::int64_t calls = 0;
+    {
+      Trainer trainer = Trainer::begin(recipe, run, silent);
+      EXPECT_FALSE(trainer.train({}, [&] { return ++calls == asked; })) << asked;
+      stopped_at.insert(trainer.step());
+    }
+    EXPECT_EQ(calls, asked);
+    Trainer::resume(run, {}, silent).train({});
+    auto other = contents(run);
+    for (const auto& [name, bytes] : whole) EXPECT_TRUE(other[name] == bytes) << name << " after " << asked;
+  }
+  EXPECT_EQ(stopped_at, (std::set<std::int64_t>{0, 2, 6, 10}));
 }
 
 TEST_F(Resume, TwoAtATimeAreRefusedAndReadersAreNot) {
