@@ -111,6 +111,20 @@ class Process(unittest.TestCase):
         self.assertEqual(process.wait(), 2)  # what it printed is lost, and nothing else
         self.works("train", "--resume", self.out, "--set", "phase.train.steps=60")
 
+    def test_a_long_step_does_not_hold_up_a_signal(self):
+        process = subprocess.Popen([PROGRAM, "train", self.recipe, "--out", self.out, "--set",
+                                    "phase.train.contrastive_divergence.steps=1000000000"], stdout=subprocess.PIPE, text=True)
+        while process.poll() is None and not (self.out / "checkpoints/000000").exists():
+            time.sleep(0.01)
+        time.sleep(1)
+        process.send_signal(signal.SIGTERM)
+        try:
+            out, _ = process.communicate(timeout=60)
+        finally:
+            process.kill()
+        self.assertEqual(process.returncode, 0)
+        self.assertIn("interrupted: saved at step 0", out)
+
     def test_two_on_one_run(self):
         process = self.started("train", self.recipe, "--out", self.out, *LONG)
         try:

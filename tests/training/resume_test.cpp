@@ -141,7 +141,7 @@ TEST_F(Resume, StoppedWithinAStepItIsTheSameBitForBit) {
   Trainer::begin(recipe, folder / "whole", silent).train({});
   const auto whole = contents(folder / "whole");
   std::set<std::int64_t> stopped_at;
-  for (const std::int64_t asked : {5, 40, 16 * 6 + 15, 16 * 6 + 18, 16 * 6 + 20, 180}) {
+  for (const std::int64_t asked : {5, 40, 16 * 6 + 15, 16 * 6 + 18, 134, 155, 180}) {
     const fs::path run = folder / std::to_string(asked);
     std::int64_t calls = 0;
     {
@@ -154,7 +154,7 @@ TEST_F(Resume, StoppedWithinAStepItIsTheSameBitForBit) {
     auto other = contents(run);
     for (const auto& [name, bytes] : whole) EXPECT_TRUE(other[name] == bytes) << name << " after " << asked;
   }
-  EXPECT_EQ(stopped_at, (std::set<std::int64_t>{0, 2, 6, 10}));
+  EXPECT_EQ(stopped_at, (std::set<std::int64_t>{0, 2, 6, 7, 8, 10}));
 }
 
 TEST_F(Resume, TwoAtATimeAreRefusedAndReadersAreNot) {
