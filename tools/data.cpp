@@ -14,6 +14,7 @@
 
 #include "igebm/base/error.h"
 #include "igebm/data/fetch.h"
+#include "igebm/io/files.h"
 #include "igebm/io/picture.h"
 #include "tools/commands.h"
 
@@ -59,18 +60,14 @@ void list(bool json) {
 /// Downloads count in bytes: one line rewritten on a terminal, else a line now and then.
 class DownloadConsole : public Observer {
  public:
-  void message(std::string_view text) override {
-    fmt::print("{}{}\n", terminal_ ? "\r\x1b[2K" : "", text);
-    std::fflush(stdout);
-  }
+  void message(std::string_view text) override { print_on(fmt::format("{}{}\n", terminal_ ? "\r\x1b[2K" : "", text)); }
   void progress(std::string_view stage, std::int64_t done, std::int64_t total) override {
     const auto now = std::chrono::steady_clock::now();
     if (done == 0 || now - shown_ < std::chrono::milliseconds(terminal_ ? 200 : 10000)) return;
     shown_ = now;
     const auto megabytes = [](std::int64_t bytes) { return static_cast<double>(bytes) * 1e-6; };
-    fmt::print("{}{}: {:.1f} MB{}{}", terminal_ ? "\r\x1b[2K" : "", stage, megabytes(done),
-               total > 0 ? fmt::format(" of {:.1f} MB", megabytes(total)) : "", terminal_ ? "" : "\n");
-    std::fflush(stdout);
+    print_on(fmt::format("{}{}: {:.1f} MB{}{}", terminal_ ? "\r\x1b[2K" : "", stage, megabytes(done),
+                         total > 0 ? fmt::format(" of {:.1f} MB", megabytes(total)) : "", terminal_ ? "" : "\n"));
   }
 
  private:
@@ -137,6 +134,7 @@ at::Tensor picture_of_points(const at::Tensor& x, double extent) {
 void show(const ShowArguments& a) {
   if (!a.out.empty() && fs::path(a.out).extension() != ".png")
     throw UserError(fmt::format("data show: --out {}: expected a name that ends in .png", a.out));
+  if (!a.out.empty()) io::check_writable(a.out);
   data::find_set(a.name);
   data::Options options;
   io::Recipe recipe = io::Recipe::parse("", "data show");
@@ -184,7 +182,7 @@ void show(const ShowArguments& a) {
   } else {
     picture = picture_of_points(set.x, batches.extent());
   }
-  if (fs::path(a.out).has_parent_path()) fs::create_directories(fs::path(a.out).parent_path());
+  if (fs::path(a.out).has_parent_path()) io::make_folder(fs::path(a.out).parent_path());
   io::write_png(a.out, picture);
   fmt::print("picture: {}\n", a.out);
 }

@@ -2,9 +2,11 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <filesystem>
+#include <iostream>
 #include <new>
 #include <set>
 #include <stdexcept>
@@ -40,9 +42,19 @@ std::string mendable(const std::exception& e) {
   return memory_asked_for(e.what());
 }
 
+/// What --help and --version ask for.
+int print_help(const CLI::App& app, const CLI::ParseError& e) {
+  app.exit(e);
+  std::cout.flush();
+  if (std::cout) return 0;
+  fmt::print(stderr, "igebm: standard output: cannot be written\n");
+  return 2;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  igebm::tools::guard_standard_streams();
   CLI::App app(
       "igebm trains, samples and examines energy-based models (Du & Mordatch 2019).\n"
       "Begin with: igebm train recipes/two-moons.toml, then igebm sample runs/two-moons --out points.npz");
@@ -65,15 +77,20 @@ int main(int argc, char** argv) {
                                          near.empty() ? "" : "; did you mean " + near + "?"));
     }
     app.parse(argc, argv);
+    igebm::tools::flush_output();
     return 0;
   } catch (const CLI::ParseError& e) {
-    if (e.get_exit_code() == 0) return app.exit(e);
+    if (e.get_exit_code() == 0) return print_help(app, e);
     fmt::print(stderr, "igebm: {} (see igebm --help)\n", first_line(e.what()));
     return 2;
   } catch (const igebm::UserError& e) {
     fmt::print(stderr, "igebm: {}\n", first_line(e.what()));
     return 2;
   } catch (const std::exception& e) {
+    if (std::ferror(stdout) != 0) {  // printing gave up
+      fmt::print(stderr, "igebm: standard output: cannot be written: {}\n", first_line(e.what()));
+      return 2;
+    }
     if (const std::string what = mendable(e); !what.empty()) {
       fmt::print(stderr, "igebm: {}\n", what);
       return 2;

@@ -8,6 +8,7 @@
 
 #include "igebm/base/error.h"
 #include "igebm/evaluation/judge.h"
+#include "igebm/io/files.h"
 #include "igebm/training/checkpoint.h"
 #include "igebm/training/estimate.h"
 #include "igebm/training/trainer.h"
@@ -137,8 +138,8 @@ void train(const TrainArguments& a) {
         a.out.empty() ? "runs" / std::filesystem::path(a.recipe).stem() : std::filesystem::path(a.out);
     return training::Trainer::begin(recipe, out, *console, evaluation::judge);
   }();
-  const bool finished = trainer.train(interrupted);
-  const std::string run = trainer.run().string();
+  const bool finished = trainer.train(interrupted, interrupted);
+  const std::string run = io::in_shell(trainer.run());
   if (finished && !std::filesystem::exists(trainer.run() / "samples.png")) {
     const bool classifies = training::load_model(trainer.run()).graph.outputs > 0;
     console->message(fmt::format(
@@ -147,9 +148,8 @@ void train(const TrainArguments& a) {
                    : "of such data there are no pictures\nsamples: igebm sample --count 100 --out samples.npz",
         run));
   } else if (finished) {
-    console->message(
-        fmt::format("finished at step {}: {}/samples.png\nmore samples: igebm sample {} --count 100 --out samples.png",
-                    trainer.step(), run, run));
+    console->message(fmt::format("finished at step {}: {}\nmore samples: igebm sample {} --count 100 --out samples.png",
+                                 trainer.step(), (trainer.run() / "samples.png").string(), run));
   } else {
     console->message(
         fmt::format("interrupted: saved at step {}; go on with: igebm train --resume {}", trainer.step(), run));

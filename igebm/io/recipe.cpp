@@ -24,6 +24,10 @@ bool Range::holds(double v) const { return (low_open ? v > low : v >= low) && (h
 std::string Range::text() const {
   if (std::isinf(low) && std::isinf(high)) return "any";
   if (std::isinf(high)) return fmt::format("{} {}", low_open ? "above" : "at least", low);
+  constexpr double greatest_float = std::numeric_limits<float>::max();
+  if (high == greatest_float && low == -high) return "of a magnitude up to 3.4e38, what 32 bits hold";
+  if (high == greatest_float)
+    return fmt::format("{} {}, up to 3.4e38, what 32 bits hold", low_open ? "above" : "at least", low);
   return fmt::format("in {}{}, {}{}", low_open ? '(' : '[', low, high, high_open ? ')' : ']');
 }
 
@@ -77,11 +81,63 @@ std::string place_text(const toml::source_region& place, const std::string& file
   return place.begin.line > 0 ? fmt::format("{}:{}", name, place.begin.line) : name;
 }
 
-std::string toml_text(const std::string& text) {
-  std::ostringstream out;
-  out << toml::table{{"text", text}};
-  return out.str().substr(out.str().find('=') + 2);
+std::string in_quotes(const std::string& text) {
+  std::string quoted = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') {
+      quoted += {'\\', c};
+    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
+      quoted += fmt::format("\\u{:04x}", static_cast<int>(c));
+    } else {
+      quoted += c;
+    }
+  }
+  return quoted + "\"";
 }
+
+/// A name as a part of a TOML key: in quotes unless it is of letters, digits, _ and - alone.
+std::string toml_key(const std::string& name) {
+  const bool bare = !name.empty() && std::all_of(name.begin(), name.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+  });
+  return bare ? name : in_quotes(name);
+}
+
+/// The parts between a key's dots; a part in quotes may have dots in it.
+std::vector<std::string> key_parts(const std::string& key) {
+  std::vector<std::string> parts(1);
+  char quote = 0;
+  for (const char c : key) {
+    if (quote != 0 && c == quote) {
+      quote = 0;
+    } else if (quote == 0 && (c == '"' || c == '\'')) {
+      quote = c;
+    } else if (quote == 0 && c == '.') {
+      parts.emplace_back();
+    } else {
+      parts.back() += c;
+    }
+  }
+  return parts;
+}
+
+/// Where an assignment's "=" is, past parts in quotes.
+std::size_t end_of_key(std::string_view assignment) {
+  char quote = 0;
+  for (std::size_t i = 0; i < assignment.size(); ++i) {
+    const char c = assignment[i];
+    if (quote == 0 && c == '=') return i;
+    if (quote == 0 && (c == '"' || c == '\'')) {
+      quote = c;
+    } else if (c == quote) {
+      quote = 0;
+    }
+  }
+  return std::string_view::npos;
+}
+
+/// A table whose "value" is the text as it is.
+toml::table bare_words(const std::string& text) { return toml::parse("value = " + in_quotes(utf8_of(text))); }
 
 class Reader : public Fields {
  public:
@@ -225,18 +281,18 @@ class Writer : public Fields {
   }
   void field(const char* key, double& value, Range, const char* doc) override { line(key, number(value), doc); }
   void field(const char* key, std::string& value, const std::vector<std::string>&, const char* doc) override {
-    line(key, toml_text(utf8_of(value)), doc);
+    line(key, in_quotes(utf8_of(value)), doc);
   }
   void field(const char* key, std::vector<std::int64_t>& value, Range, const char* doc) override {
     line(key, fmt::format("[{}]", fmt::join(value, ", ")), doc);
   }
   void field(const char* key, std::vector<std::string>& value, const char* doc) override {
     std::vector<std::string> items;
-    for (const auto& item : value) items.push_back(toml_text(item));
+    for (const auto& item : value) items.push_back(in_quotes(item));
     line(key, fmt::format("[{}]", fmt::join(items, ", ")), doc);
   }
   void section(const char* key, const std::function<void(Fields&)>& describe) override {
-    Writer inner(path_.empty() ? key : path_ + "." + key);
+    Writer inner(path_.empty() ? toml_key(key) : path_ + "." + toml_key(key));
     describe(inner);
     sections_ += fmt::format("\n[{}]\n{}", inner.path_, inner.text());
   }
@@ -312,7 +368,7 @@ Recipe Recipe::parse(std::string_view text, const std::string& name) {
 }
 
 void Recipe::set(std::string_view assignment) {
-  const auto equals = assignment.find('=');
+  const auto equals = end_of_key(assignment);
   const auto fail = [&](const std::string& what) { return UserError(fmt::format("--set {}: {}", assignment, what)); };
   if (equals == std::string_view::npos || equals == 0) throw fail("expected section.key=value");
   const std::string key(assignment.substr(0, equals)), value(assignment.substr(equals + 1));
@@ -320,19 +376,23 @@ void Recipe::set(std::string_view assignment) {
   toml::table parsed;
   try {
     parsed = toml::parse(fmt::format("value = {}", value));
+    if (parsed.size() != 1) parsed = bare_words(value);  // a line of it looked like another key
   } catch (const toml::parse_error&) {
-    parsed.insert_or_assign("value", value);
+    parsed = bare_words(value);
   }
   toml::table* table = &parsed_->table;
-  std::size_t begin = 0;
-  for (auto dot = key.find('.'); dot != std::string::npos; begin = dot + 1, dot = key.find('.', begin)) {
-    const std::string part = key.substr(begin, dot - begin);
+  const std::vector<std::string> parts = key_parts(key);
+  std::string path;
+  for (std::size_t i = 0; i + 1 < parts.size(); ++i) {
+    const std::string& part = parts[i];
+    path += (i == 0 ? "" : ".") + part;
     if (!table->contains(part)) table->insert_or_assign(part, toml::table{});
     table = table->get(part)->as_table();
-    if (table == nullptr) throw fail(fmt::format("\"{}\" is no section", key.substr(0, dot)));
+    if (table == nullptr) throw fail(fmt::format("\"{}\" is no section", path));
   }
-  parsed.get("value")->visit([&](const auto& n) { table->insert_or_assign(key.substr(begin), n); });
-  parsed_->assigned[key] = value;
+  path += (path.empty() ? "" : ".") + parts.back();
+  parsed.get("value")->visit([&](const auto& n) { table->insert_or_assign(parts.back(), n); });
+  parsed_->assigned[path] = value;
 }
 
 void Recipe::apply(const std::function<void(Fields&)>& describe) const {

@@ -1,10 +1,12 @@
 #include "igebm/training/checkpoint.h"
 
 #include <ATen/ATen.h>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <zlib.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "igebm/base/error.h"
@@ -74,14 +76,59 @@ std::string checksum(const fs::path& path) {
   return fmt::format("{:08x}", crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()));
 }
 
+const std::string replaced_prefix = "replaced-";
+
+/// `whole` at the place of `folder`. What stands there, the same state saved before or the best one before, goes last.
+void put_in_place(const fs::path& whole, const fs::path& folder) {
+  const fs::path all = folder.parent_path();
+  if (::renameat2(AT_FDCWD, whole.c_str(), AT_FDCWD, folder.c_str(), RENAME_EXCHANGE) == 0) {
+    io::sync_folder(all);
+    fs::remove_all(whole);
+    return;
+  }
+  const fs::path old = all / (replaced_prefix + folder.filename().string());
+  fs::remove_all(old);
+  if (fs::exists(folder)) fs::rename(folder, old);
+  fs::rename(whole, folder);
+  io::sync_folder(all);
+  fs::remove_all(old);
+}
+
+nlohmann::ordered_json to_json(const Checkpoint& c) {
+  nlohmann::ordered_json json = {{"format", "igebm-checkpoint"},
+                                 {"version", version},
+                                 {"step", c.step},
+                                 {"regular", c.regular},
+                                 {"rollbacks", c.rollbacks},
+                                 {"rolled_back_to", c.rolled_back_to},
+                                 {"phase", c.phase},
+                                 {"phase_steps", c.phase_steps},
+                                 {"metrics_bytes", c.metrics_bytes},
+                                 {"threads", c.threads},
+                                 {"engine", c.engine}};
+  if (c.best) {
+    json["best"] = {{"step", c.best->step},
+                    {"value", c.best->value},
+                    {"metric", c.best->metric},
+                    {"features", io::utf8_of(c.best->features)},
+                    {"count", c.best->count}};
+  }
+  if (c.data) {
+    json["data"] = {{"records", c.data->records},         {"shape", c.data->shape},
+                    {"class_names", c.data->class_names}, {"labels", c.data->labels},
+                    {"conditions", c.data->conditions},   {"content", c.data->content}};
+  }
+  return json;
+}
+
 /// checkpoints/<name>, whole or as it was before.
 void write_checkpoint(const fs::path& run, const Checkpoint& c, const std::string& name) {
   const fs::path all = run / "checkpoints";
   const fs::path folder = all / name, temporary = all / ("saving-" + name);
   std::error_code error;
   fs::remove_all(temporary, error);
-  fs::create_directories(temporary, error);
-  if (error) throw UserError(fmt::format("{}: cannot be made: {}", temporary.string(), error.message()));
+  io::make_folder(temporary);
+  io::sync_folder(run);
   try {
     write_model(temporary / "network.safetensors", c.network, c.network.parameters);
     if (!c.average.empty()) write_model(temporary / "average.safetensors", c.network, c.average);
@@ -90,28 +137,12 @@ void write_checkpoint(const fs::path& run, const Checkpoint& c, const std::strin
       for (const auto& [key, t] : tensors) state[part + "." + key] = t.cpu();
     }
     io::write_safetensors(temporary / "state.safetensors", state, {{"format", "igebm-state"}});
-    nlohmann::ordered_json json = {
-        {"format", "igebm-checkpoint"}, {"version", version},       {"step", c.step},
-        {"regular", c.regular},         {"rollbacks", c.rollbacks}, {"metrics_bytes", c.metrics_bytes},
-        {"threads", c.threads},         {"engine", c.engine}};
-    if (c.best) {
-      json["best"] = {{"step", c.best->step},
-                      {"value", c.best->value},
-                      {"metric", c.best->metric},
-                      {"features", io::utf8_of(c.best->features)},
-                      {"count", c.best->count}};
-    }
+    nlohmann::ordered_json json = to_json(c);
     for (const char* file : {"network.safetensors", "average.safetensors", "state.safetensors"}) {
       if (fs::exists(temporary / file)) json["crc32"][file] = checksum(temporary / file);
     }
     io::write_atomically(temporary / "checkpoint.json", json.dump(2) + "\n");
-    // What stands in its place, the same state saved before or the best one before, goes when this one is whole.
-    const fs::path old = all / ("replaced-" + name);
-    fs::remove_all(old);
-    if (fs::exists(folder)) fs::rename(folder, old);
-    fs::rename(temporary, folder);
-    fs::remove_all(old);
-    io::sync_folder(all);
+    put_in_place(temporary, folder);
   } catch (const fs::filesystem_error& e) {
     fs::remove_all(temporary, error);
     throw UserError(fmt::format("{}: cannot be saved: {}", folder.string(), e.code().message()));
@@ -124,6 +155,23 @@ void write_checkpoint(const fs::path& run, const Checkpoint& c, const std::strin
 bool is_regular(const fs::path& folder) {
   const auto json = nlohmann::json::parse(io::read_file(folder / "checkpoint.json"), nullptr, false);
   return json.is_object() && json.value("regular", false);
+}
+
+/// What `read` makes of the newest checkpoint. One that is gone meanwhile has given way to newer ones, of a run that is
+/// being trained.
+template <class Read>
+auto of_newest(const fs::path& run, const Read& read) {
+  for (int attempt = 0;; ++attempt) {
+    const auto folders = list_checkpoints(run);
+    if (folders.empty())
+      throw UserError(
+          fmt::format("{}: neither a run with checkpoints, nor a checkpoint, nor a .safetensors file", run.string()));
+    try {
+      return read(folders.back());
+    } catch (const UserError&) {
+      if (attempt == 9 || fs::exists(folders.back())) throw;
+    }
+  }
 }
 
 bool is_step(const std::string& name) {
@@ -161,13 +209,29 @@ void save_checkpoint(const fs::path& run, const Checkpoint& c, std::int64_t keep
 
 void save_best(const fs::path& run, const Checkpoint& c) { write_checkpoint(run, c, "best"); }
 
-fs::path find_best(const fs::path& run) {
-  fs::path best = run / "checkpoints" / "best";
-  if (!fs::exists(best / "checkpoint.json")) {
-    throw UserError(fmt::format("{}: no best checkpoint; a run keeps one where its recipe has evaluate.every above 0",
-                                run.string()));
+void restore_replaced(const fs::path& run) {
+  std::vector<fs::path> replaced;
+  std::error_code none;
+  for (const auto& entry : fs::directory_iterator(run / "checkpoints", none)) {
+    if (entry.path().filename().string().starts_with(replaced_prefix)) replaced.push_back(entry.path());
   }
-  return best;
+  for (const fs::path& old : replaced) {
+    const fs::path place = old.parent_path() / old.filename().string().substr(replaced_prefix.size());
+    if (!fs::exists(place, none)) {
+      fs::rename(old, place, none);
+    } else {
+      fs::remove_all(old, none);
+    }
+  }
+}
+
+fs::path find_best(const fs::path& run) {
+  for (const char* name : {"best", "replaced-best"}) {  // the second: restore_replaced is for who may write
+    fs::path best = run / "checkpoints" / name;
+    if (fs::exists(best / "checkpoint.json")) return best;
+  }
+  throw UserError(
+      fmt::format("{}: no best checkpoint; a run keeps one where its recipe has evaluate.every above 0", run.string()));
 }
 
 Checkpoint load_checkpoint(const fs::path& folder) {
@@ -186,6 +250,9 @@ Checkpoint load_checkpoint(const fs::path& folder) {
     c.step = json.at("step");
     c.regular = json.at("regular");
     c.rollbacks = json.at("rollbacks");
+    c.rolled_back_to = json.value("rolled_back_to", std::int64_t{-1});
+    c.phase = json.value("phase", "");
+    c.phase_steps = json.value("phase_steps", std::int64_t{0});
     c.metrics_bytes = json.at("metrics_bytes");
     c.threads = json.at("threads");
     c.engine = json.at("engine");
@@ -193,6 +260,11 @@ Checkpoint load_checkpoint(const fs::path& folder) {
       const auto& best = json["best"];
       c.best = {best.at("step"), best.at("value"), best.value("metric", ""), io::bytes_of(best.value("features", "")),
                 best.value("count", std::int64_t{0})};
+    }
+    if (json.contains("data")) {
+      const auto& data = json["data"];
+      c.data = {data.at("records"), data.at("shape"),      data.at("class_names"),
+                data.at("labels"),  data.at("conditions"), data.at("content")};
     }
     for (const auto& [file, sum] : json.at("crc32").items()) {
       if (checksum(folder / file) != sum.get<std::string>()) {
@@ -213,18 +285,17 @@ Checkpoint load_checkpoint(const fs::path& folder) {
   }
 }
 
+Checkpoint load_newest(const fs::path& run) {
+  return of_newest(run, [](const fs::path& folder) { return load_checkpoint(folder); });
+}
+
 Model load_model(const fs::path& path, bool raw) {
   if (fs::is_regular_file(path)) return read_model(path);
-  fs::path folder = path;
-  if (!fs::exists(folder / "network.safetensors")) {
-    const auto folders = list_checkpoints(path);
-    if (folders.empty())
-      throw UserError(
-          fmt::format("{}: neither a run with checkpoints, nor a checkpoint, nor a .safetensors file", path.string()));
-    folder = folders.back();
-  }
-  const fs::path average = folder / "average.safetensors";
-  return read_model(!raw && fs::exists(average) ? average : folder / "network.safetensors");
+  const auto read = [raw](const fs::path& folder) {
+    const fs::path average = folder / "average.safetensors";
+    return read_model(!raw && fs::exists(average) ? average : folder / "network.safetensors");
+  };
+  return fs::exists(path / "network.safetensors") ? read(path) : of_newest(path, read);
 }
 
 fs::path run_of(const fs::path& what) {

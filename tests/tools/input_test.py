@@ -174,7 +174,7 @@ class Input(unittest.TestCase):
         show = ["data", "show", "image-folder", "--set", f"data.path={photos}"]
         self.assertIn("12 records", self.works(*show, preexec_fn=as_nobody))
         self.refused(f"{photos}/test/cat/secret: cannot be read: Permission denied", *show, "--split", "test", preexec_fn=as_nobody)
-        for arguments in (["info", self.folder / "shut/x"], ["sample", self.folder / "shut/x"],
+        for arguments in (["info", self.folder / "shut/x"], ["evaluate", self.folder / "shut/x"],
                           ["data", "show", "image-folder", "--set", f"data.path={self.folder / 'shut/x'}"],
                           ["data", "show", "cifar-records", "--set", f"data.path={self.folder / 'shut/x'}"],
                           ["data", "show", "npz", "--set", f"data.path={self.folder / 'shut/x'}"]):
