@@ -14,6 +14,7 @@
 #include "igebm/base/error.h"
 #include "igebm/energy/analytic.h"
 #include "igebm/engine/cpu/peak.h"
+#include "igebm/io/files.h"
 #include "igebm/io/safetensors.h"
 #include "igebm/sampling/langevin.h"
 #include "igebm/training/trainer.h"
@@ -166,6 +167,7 @@ void langevin(const LangevinArguments& a) {
     for (const Bench& b : all) known += fmt::format(", {}", b.name);
     throw UserError(fmt::format("bench: --network {}: expected one of {}", a.network, known));
   }
+  if (!a.weights.empty()) io::check_writable(a.weights);
   if (a.threads > 0) at::set_num_threads(static_cast<int>(a.threads));
   nlohmann::ordered_json json = {{"network", a.network},
                                  {"batch", a.batch},
@@ -179,7 +181,7 @@ void langevin(const LangevinArguments& a) {
     network(a, *found, json, costs);
   }
   if (a.json) {
-    fmt::print("{}\n", json.dump());
+    fmt::print("{}\n", json_text(json));
     return;
   }
   fmt::print("{} ({}), {} chains, {} threads\nengine: {}\n", a.network,
@@ -247,7 +249,7 @@ void train(const StepArguments& a) {
     json["seconds_per_step"][phase.name] = median;
     if (!a.json) fmt::print("{}: {:.1f} ms a step (median of {})\n", phase.name, median * 1e3, times.size());
   }
-  if (a.json) fmt::print("{}\n", json.dump());
+  if (a.json) fmt::print("{}\n", json_text(json));
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
@@ -30,14 +31,28 @@ void add_seed_option(CLI::App& command, std::int64_t& seed, const std::string& o
 /// --set, and --engine, which is short for one of them, of a recipe that is read.
 void add_recipe_options(CLI::App& command, std::vector<std::string>& set);
 
+/// Prints what is said beside the work, which goes on where that cannot be printed; flush_output tells at the end.
+void print_on(const std::string& text);
+
 /// Progress with rate and time left: one line rewritten on a terminal, a plain line now and then otherwise.
 std::unique_ptr<Observer> make_console();
 
 /// "41 s", "3:05 min", "2:10 h", "3 d 4 h".
 std::string duration(double seconds);
 
-/// SIGINT and SIGTERM ask long work to stop; a second one ends the program at once.
+/// For programs to read: `indent` as nlohmann's dump() has it. Bytes of a path that are no UTF-8 become U+FFFD.
+std::string json_text(const nlohmann::ordered_json& json, int indent = -1);
+
+/// SIGINT, SIGTERM, SIGHUP (unless nohup has it ignored) and SIGUSR1, which schedulers send before they end a job, ask
+/// long work to stop; a second SIGINT or SIGTERM ends the program at once. A reader of the output that goes away does
+/// not.
 void catch_interrupts();
 bool interrupted();
+
+/// Before anything is opened: descriptors 0, 1 and 2 that the caller left closed become ones that nothing is written
+/// to, or the next file opened would get what is printed.
+void guard_standard_streams();
+/// Throws UserError where something that was printed is lost.
+void flush_output();
 
 }  // namespace igebm::tools

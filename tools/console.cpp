@@ -1,10 +1,16 @@
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <nlohmann/json.hpp>
 
+#include "igebm/base/error.h"
 #include "tools/commands.h"
 
 namespace igebm::tools {
@@ -15,10 +21,9 @@ using Clock = std::chrono::steady_clock;
 std::atomic<bool> stop_asked{false};
 
 void on_signal(int signal) {
-  if (stop_asked.exchange(true)) {
-    std::signal(signal, SIG_DFL);
-    std::raise(signal);
-  }
+  stop_asked = true;
+  // Others may come in any number and order: a terminal's end sends two, a scheduler SIGUSR1 and later SIGTERM.
+  if (signal == SIGINT || signal == SIGTERM) std::signal(signal, SIG_DFL);
 }
 
 class Console : public Observer {
@@ -27,8 +32,7 @@ class Console : public Observer {
 
   void message(std::string_view text) override {
     clear();
-    fmt::print("{}\n", text);
-    std::fflush(stdout);
+    print_on(fmt::format("{}\n", text));
   }
 
   void progress(std::string_view stage, std::int64_t done, std::int64_t total) override {
@@ -44,13 +48,8 @@ class Console : public Observer {
       line += fmt::format(", {:.3g} steps/s, {} left", rate, duration(static_cast<double>(total - done) / rate));
     }
     line += figures_;
-    if (terminal_) {
-      fmt::print("\r\x1b[2K{}", line);
-      shown_line_ = true;
-    } else {
-      fmt::print("{}\n", line);
-    }
-    std::fflush(stdout);
+    print_on(terminal_ ? "\r\x1b[2K" + line : line + "\n");
+    shown_line_ = terminal_;
   }
 
   void metrics(std::int64_t, const Metrics& metrics) override {
@@ -67,8 +66,7 @@ class Console : public Observer {
     return std::chrono::duration<double>(to - from).count();
   }
   void clear() {
-    if (shown_line_) fmt::print("\r\x1b[2K");
-    std::fflush(stdout);
+    if (shown_line_) print_on("\r\x1b[2K");
     shown_line_ = false;
   }
 
@@ -89,13 +87,40 @@ std::string duration(double seconds) {
   return fmt::format("{} d {} h", s / 86400, s / 3600 % 24);
 }
 
+std::string json_text(const nlohmann::ordered_json& json, int indent) {
+  return json.dump(indent, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+
+void print_on(const std::string& text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fflush(stdout);
+}
+
 std::unique_ptr<Observer> make_console() { return std::make_unique<Console>(); }
 
 void catch_interrupts() {
-  std::signal(SIGINT, on_signal);
-  std::signal(SIGTERM, on_signal);
+  for (const int signal : {SIGINT, SIGTERM, SIGUSR1}) std::signal(signal, on_signal);
+  if (std::signal(SIGHUP, on_signal) == SIG_IGN) std::signal(SIGHUP, SIG_IGN);
+  std::signal(SIGPIPE, SIG_IGN);
 }
 
 bool interrupted() { return stop_asked; }
+
+void guard_standard_streams() {
+  for (int stream = 0; stream <= 2; ++stream) {
+    if (fcntl(stream, F_GETFD) >= 0 || errno != EBADF) continue;
+    // The lowest free number is this one. Standard output cannot be written, so that what is lost is told.
+    (void)!open("/dev/null", stream == STDERR_FILENO ? O_WRONLY : O_RDONLY);
+  }
+}
+
+void flush_output() {
+  const bool lost = std::ferror(stdout) != 0;
+  errno = 0;
+  if (std::fflush(stdout) == 0 && !lost) return;
+  std::clearerr(stdout);
+  throw UserError(fmt::format("standard output: cannot be written{}{}; what was to be printed is lost",
+                              errno != 0 ? ": " : "", errno != 0 ? std::strerror(errno) : ""));
+}
 
 }  // namespace igebm::tools

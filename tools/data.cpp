@@ -14,6 +14,7 @@
 
 #include "igebm/base/error.h"
 #include "igebm/data/fetch.h"
+#include "igebm/io/files.h"
 #include "igebm/io/picture.h"
 #include "tools/commands.h"
 
@@ -53,24 +54,20 @@ void list(bool json) {
     if (*set.licence != '\0') fmt::print("  licence: {}\n", set.licence);
     if (*set.page != '\0') fmt::print("  from: {}\n", set.page);
   }
-  if (json) fmt::print("{}\n", all.dump(2));
+  if (json) fmt::print("{}\n", json_text(all, 2));
 }
 
 /// Downloads count in bytes: one line rewritten on a terminal, else a line now and then.
 class DownloadConsole : public Observer {
  public:
-  void message(std::string_view text) override {
-    fmt::print("{}{}\n", terminal_ ? "\r\x1b[2K" : "", text);
-    std::fflush(stdout);
-  }
+  void message(std::string_view text) override { print_on(fmt::format("{}{}\n", terminal_ ? "\r\x1b[2K" : "", text)); }
   void progress(std::string_view stage, std::int64_t done, std::int64_t total) override {
     const auto now = std::chrono::steady_clock::now();
     if (done == 0 || now - shown_ < std::chrono::milliseconds(terminal_ ? 200 : 10000)) return;
     shown_ = now;
     const auto megabytes = [](std::int64_t bytes) { return static_cast<double>(bytes) * 1e-6; };
-    fmt::print("{}{}: {:.1f} MB{}{}", terminal_ ? "\r\x1b[2K" : "", stage, megabytes(done),
-               total > 0 ? fmt::format(" of {:.1f} MB", megabytes(total)) : "", terminal_ ? "" : "\n");
-    std::fflush(stdout);
+    print_on(fmt::format("{}{}: {:.1f} MB{}{}", terminal_ ? "\r\x1b[2K" : "", stage, megabytes(done),
+                         total > 0 ? fmt::format(" of {:.1f} MB", megabytes(total)) : "", terminal_ ? "" : "\n"));
   }
 
  private:
@@ -137,6 +134,7 @@ at::Tensor picture_of_points(const at::Tensor& x, double extent) {
 void show(const ShowArguments& a) {
   if (!a.out.empty() && fs::path(a.out).extension() != ".png")
     throw UserError(fmt::format("data show: --out {}: expected a name that ends in .png", a.out));
+  if (!a.out.empty()) io::check_writable(a.out);
   data::find_set(a.name);
   data::Options options;
   io::Recipe recipe = io::Recipe::parse("", "data show");
@@ -158,6 +156,7 @@ void show(const ShowArguments& a) {
              a.check        ? ", all of them can be read"
              : set.pictures ? ", read as batches ask for them"
                             : "");
+  for (const std::string& note : set.notes) fmt::print("{}\n", note);
   if (set.labels.defined()) {
     const at::Tensor counts = at::bincount(set.labels, {}, set.classes);
     fmt::print("classes: {}\n", set.classes);
@@ -171,6 +170,8 @@ void show(const ShowArguments& a) {
   }
   if (set.conditions.defined()) fmt::print("conditions: {}\n", fmt::join(set.condition_names, ", "));
   if (a.out.empty()) return;
+  if (!io::has_picture(set.shape()))
+    throw UserError(fmt::format("data show: --out: records of ({}) have no picture", fmt::join(set.shape(), ", ")));
   if (set.size() == 0) throw UserError(fmt::format("data show: no records in the {} split", a.split));
   const data::Batches batches(set, options, seed);
   at::Tensor picture;
@@ -178,13 +179,10 @@ void show(const ShowArguments& a) {
     const auto batch = batches.at(0, std::min(a.count, batches.size()));
     const std::int64_t scale = set.shape()[2] <= 32 ? 3 : set.shape()[2] <= 64 ? 2 : 1;
     picture = io::grid(batch.x.sub(options.low).div(options.high - options.low), 0, scale);
-  } else if (set.shape() == std::vector<std::int64_t>{2}) {
-    picture = picture_of_points(set.x, batches.extent());
   } else {
-    throw UserError(
-        fmt::format("data show: {} has points of {} dimensions, which have no picture", a.name, set.shape()[0]));
+    picture = picture_of_points(set.x, batches.extent());
   }
-  if (fs::path(a.out).has_parent_path()) fs::create_directories(fs::path(a.out).parent_path());
+  if (fs::path(a.out).has_parent_path()) io::make_folder(fs::path(a.out).parent_path());
   io::write_png(a.out, picture);
   fmt::print("picture: {}\n", a.out);
 }

@@ -11,9 +11,9 @@
 
 #include "igebm/base/error.h"
 #include "igebm/data/collect.h"
+#include "igebm/data/npz_set.h"
 #include "igebm/evaluation/judge.h"
 #include "igebm/evaluation/quality.h"
-#include "igebm/io/npz.h"
 #include "igebm/training/draw.h"
 #include "tools/commands.h"
 
@@ -40,9 +40,48 @@ struct Samples {
   std::uint64_t seed = 0, data_seed = 0;
 };
 
-bool is_file(const std::string& what) { return fs::path(what).extension() == ".npz"; }
+bool is_file(const std::string& what) {
+  const std::string ending = fs::path(what).extension();
+  return ending == ".npz" || ending == ".npy";
+}
 
-/// Ready samples: `images` or `points` of an npz file.
+/// Pictures as (N, C, H, W) in [0, 1], or points; `where` is for messages.
+at::Tensor require_samples(at::Tensor x, const std::string& where) {
+  const bool pictures = x.dim() == 3 || x.dim() == 4, good = pictures
+                                                                 ? x.is_floating_point() || x.scalar_type() == at::kByte
+                                                                 : x.dim() == 2 && x.is_floating_point();
+  if (!good)
+    throw UserError(fmt::format(
+        "{}: expected pictures (N, C, H, W), (N, H, W, C) or (N, H, W), float in [0, 1] or uint8, or points (N, D), "
+        "float; got {} ({})",
+        where, at::toString(x.scalar_type()), fmt::join(x.sizes().vec(), ", ")));
+  if (x.numel() == 0)
+    throw UserError(fmt::format("{}: holds no samples: its shape is ({})", where, fmt::join(x.sizes().vec(), ", ")));
+  if (pictures) x = data::channels_first(x).contiguous();
+  const bool bytes = x.scalar_type() == at::kByte;
+  x = x.to(at::kFloat);
+  if (bytes) x.div_(255);
+  if (!x.isfinite().all().item<bool>()) throw UserError(where + ": holds numbers that are not finite");
+  if (pictures && (x.min().item<double>() < 0 || x.max().item<double>() > 1))
+    throw UserError(fmt::format("{}: expected values in [0, 1], got {:.3g} to {:.3g}", where, x.min().item<double>(),
+                                x.max().item<double>()));
+  return x;
+}
+
+/// What the file says of `count` samples' classes, undefined if nothing: "labels" or "y", or what numpy.savez(x,
+/// labels) names "arr_1".
+at::Tensor labels_in(const io::NpzFile& file, const std::string& path, std::int64_t count) {
+  const std::string name = data::first_array(file, {"labels", "y"});
+  if (name.empty() && !file.has("arr_1")) return {};
+  const at::Tensor labels = file.open(name.empty() ? "arr_1" : name).read();
+  if (labels.dim() == 1 && labels.size(0) == count && at::isIntegralType(labels.scalar_type(), /*includeBool=*/false))
+    return labels.to(at::kLong);
+  if (name.empty()) return {};
+  throw UserError(fmt::format("{}: {}: expected integers ({}), got {} ({})", path, name, count,
+                              at::toString(labels.scalar_type()), fmt::join(labels.sizes().vec(), ", ")));
+}
+
+/// Ready samples of a file of arrays.
 Samples read_samples(const EvaluateArguments& a) {
   if (a.data.empty()) throw UserError(fmt::format("evaluate: {}: expected --data NAME, what it imitates", a.what));
   Samples s;
@@ -57,29 +96,13 @@ Samples read_samples(const EvaluateArguments& a) {
   }
   recipe.apply([&](io::Fields& f) { f.section("data", [&](io::Fields& g) { data::describe(g, s.data); }); });
   s.seed = static_cast<std::uint64_t>(std::max<std::int64_t>(a.seed, 0));
-  const auto arrays = io::read_npz(a.what);
-  const auto found = arrays.contains("images") ? arrays.find("images") : arrays.find("points");
-  if (found == arrays.end()) throw UserError(fmt::format("{}: holds neither \"images\" nor \"points\"", a.what));
-  s.x = found->second;
-  const bool pictures = found->first == "images";
-  if (s.x.dim() != (pictures ? 4 : 2) || (!s.x.is_floating_point() && !(pictures && s.x.scalar_type() == at::kByte)))
-    throw UserError(fmt::format("{}: {}: expected {}", a.what, found->first,
-                                pictures ? "(N, C, H, W), float in [0, 1] or uint8" : "(N, D), float"));
-  if (s.x.scalar_type() == at::kByte) s.x = s.x.to(at::kFloat).div_(255);
-  s.x = s.x.to(at::kFloat);
-  if (!s.x.isfinite().all().item<bool>())
-    throw UserError(fmt::format("{}: {}: holds numbers that are not finite", a.what, found->first));
-  if (pictures && (s.x.min().item<double>() < 0 || s.x.max().item<double>() > 1))
-    throw UserError(fmt::format("{}: images: expected values in [0, 1], got {:.3g} to {:.3g}", a.what,
-                                s.x.min().item<double>(), s.x.max().item<double>()));
-  const auto labels = arrays.find("labels");
-  if (labels != arrays.end()) {
-    const at::Tensor& l = labels->second;
-    if (l.dim() != 1 || l.size(0) != s.x.size(0) || !at::isIntegralType(l.scalar_type(), /*includeBool=*/false))
-      throw UserError(fmt::format("{}: labels: expected integers ({}), got {} ({})", a.what, s.x.size(0),
-                                  at::toString(l.scalar_type()), fmt::join(l.sizes().vec(), ", ")));
-    s.labels = l.to(at::kLong);
-  }
+  const io::NpzFile file(a.what);
+  const std::string name = data::first_array(file, {"images", "points", "x", "data", "arr_0"});
+  if (name.empty())
+    throw UserError(fmt::format("{}: holds none of \"images\", \"points\", \"x\", \"data\" and \"arr_0\", but {}",
+                                a.what, fmt::join(file.names(), ", ")));
+  s.x = require_samples(file.open(name).read(), fmt::format("{}: {}", a.what, name));
+  s.labels = labels_in(file, a.what, s.x.size(0));
   s.from = a.what;
   return s;
 }
@@ -215,10 +238,8 @@ void evaluate_classifier(const EvaluateArguments& a, const training::Recipe& rec
   const double share =
       right_share(evaluation::extract_all(*evaluation::classifier_features(a.what), set.all()), set.labels);
   if (a.json) {
-    fmt::print(
-        "{}\n",
-        nlohmann::ordered_json{{"classifier", a.what}, {"accuracy", share}, {"count", set.size()}, {"split", a.against}}
-            .dump());
+    fmt::print("{}\n",
+               json_text({{"classifier", a.what}, {"accuracy", share}, {"count", set.size()}, {"split", a.against}}));
   } else {
     fmt::print("{}: {:.2f} % of {} {} pictures of {} are right\n", a.what, 100 * share, set.size(), a.against,
                recipe.data.name);
@@ -305,7 +326,7 @@ void evaluate(const EvaluateArguments& a) {
       json["quality"]["condition_errors"][o.name] = o.samples;
       json["real"]["condition_errors"][o.name] = o.real;
     }
-    fmt::print("{}\n", json.dump());
+    fmt::print("{}\n", json_text(json));
     return;
   }
   fmt::print("samples: {}\nagainst: {} {} {} of {}\nfeatures: {}{}\n", samples.from, reference.size(), a.against,
@@ -327,7 +348,8 @@ void add_evaluate(CLI::App& app) {
   auto* command =
       app.add_subcommand("evaluate", "measure the quality of samples, beside that of as many real pictures");
   auto a = std::make_shared<EvaluateArguments>();
-  command->add_option("RUN", a->what, "a run's folder, one of its checkpoints, or SAMPLES.npz with --data")->required();
+  command->add_option("RUN", a->what, "a run's folder, one of its checkpoints, or SAMPLES.npz (or .npy) with --data")
+      ->required();
   command->add_option("--metric", a->metrics, "frechet, kid or inception; may be given often")
       ->capture_default_str()
       ->take_all()

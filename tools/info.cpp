@@ -83,7 +83,7 @@ void info(const std::string& what) {
     describe_recipe(recipe);
     const auto folders = training::list_checkpoints(path);
     if (folders.empty()) throw UserError(fmt::format("{}: no checkpoint yet", what));
-    const auto newest = training::load_checkpoint(folders.back());
+    const auto newest = training::load_newest(path);
     const auto rollbacks = training::read_rollbacks(path);  // also those after the newest checkpoint
     fmt::print("steps: {} of {}{}\nwatchdog: {} of {} rollbacks\n", newest.step, recipe.total_steps(),
                newest.step == recipe.total_steps() ? " (finished)" : "", rollbacks.size(), recipe.watchdog.rollbacks);
@@ -96,7 +96,7 @@ void info(const std::string& what) {
       const training::Best& best = *newest.best;
       fmt::print("best: step {}, {} {:.4g} of {} samples (checkpoints/best; igebm sample {} --best)\n", best.step,
                  best.metric.empty() ? recipe.evaluate.metric : best.metric, best.value,
-                 best.count > 0 ? best.count : recipe.evaluate.count, what);
+                 best.count > 0 ? best.count : recipe.evaluate.count, io::in_shell(what));
     }
     describe_model(newest.network);
     return;

@@ -1,8 +1,16 @@
+#include <c10/util/Exception.h>
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <cstdio>
+#include <cstdlib>
 #include <exception>
+#include <filesystem>
+#include <iostream>
+#include <new>
 #include <set>
+#include <stdexcept>
+#include <system_error>
 
 #include "igebm/base/error.h"
 #include "igebm/io/recipe.h"
@@ -13,9 +21,40 @@ namespace {
 /// Messages of libraries may run over many lines; the first says what happened.
 std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
+/// What LibTorch's allocator says where memory is short; empty for its other errors.
+std::string memory_asked_for(const std::string& what) {
+  if (what.find("can't allocate memory") == std::string::npos) return {};
+  const auto at = what.find("you tried to allocate ");
+  const double bytes = at == std::string::npos ? 0 : std::atof(what.c_str() + at + 22);
+  return fmt::format("not enough memory{}",
+                     bytes > 0 ? fmt::format(": {:.3g} GB more were asked for at once", bytes * 1e-9) : "");
+}
+
+/// In words, what the user or the machine's owner can mend of the errors that libraries throw; empty for others.
+std::string mendable(const std::exception& e) {
+  if (const auto* file = dynamic_cast<const std::filesystem::filesystem_error*>(&e))
+    return fmt::format("{}: {}", file->path1().string(), file->code().message());
+  if (dynamic_cast<const std::bad_alloc*>(&e) != nullptr || dynamic_cast<const std::length_error*>(&e) != nullptr)
+    return "not enough memory: something in the recipe or the options is too large for this machine";
+  if (const auto* system = dynamic_cast<const std::system_error*>(&e))
+    return fmt::format("the system refuses: {}", system->code().message());
+  if (dynamic_cast<const c10::OutOfMemoryError*>(&e) != nullptr) return first_line(e.what());
+  return memory_asked_for(e.what());
+}
+
+/// What --help and --version ask for.
+int print_help(const CLI::App& app, const CLI::ParseError& e) {
+  app.exit(e);
+  std::cout.flush();
+  if (std::cout) return 0;
+  fmt::print(stderr, "igebm: standard output: cannot be written\n");
+  return 2;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  igebm::tools::guard_standard_streams();
   CLI::App app(
       "igebm trains, samples and examines energy-based models (Du & Mordatch 2019).\n"
       "Begin with: igebm train recipes/two-moons.toml, then igebm sample runs/two-moons --out points.npz");
@@ -38,15 +77,24 @@ int main(int argc, char** argv) {
                                          near.empty() ? "" : "; did you mean " + near + "?"));
     }
     app.parse(argc, argv);
+    igebm::tools::flush_output();
     return 0;
   } catch (const CLI::ParseError& e) {
-    if (e.get_exit_code() == 0) return app.exit(e);
+    if (e.get_exit_code() == 0) return print_help(app, e);
     fmt::print(stderr, "igebm: {} (see igebm --help)\n", first_line(e.what()));
     return 2;
   } catch (const igebm::UserError& e) {
     fmt::print(stderr, "igebm: {}\n", first_line(e.what()));
     return 2;
   } catch (const std::exception& e) {
+    if (std::ferror(stdout) != 0) {  // printing gave up
+      fmt::print(stderr, "igebm: standard output: cannot be written: {}\n", first_line(e.what()));
+      return 2;
+    }
+    if (const std::string what = mendable(e); !what.empty()) {
+      fmt::print(stderr, "igebm: {}\n", what);
+      return 2;
+    }
     fmt::print(stderr, "igebm: internal error: {}\n", first_line(e.what()));
     return 1;
   }

@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "igebm/base/error.h"
+#include "igebm/io/files.h"
 #include "igebm/io/npz.h"
 #include "igebm/io/picture.h"
 #include "igebm/nn/conditions.h"
@@ -30,6 +31,7 @@ void sample(const SampleArguments& a) {
   const std::string ending = fs::path(a.out).extension();
   if (ending != ".png" && ending != ".npz" && ending != ".gif")
     throw UserError(fmt::format("sample: --out {}: expected a name that ends in .png, .npz or .gif", a.out));
+  io::check_writable(a.out);
   const fs::path run = training::run_of(a.run);
   auto recipe = training::read_recipe((run / "recipe.toml").string(), a.set);
   if (a.steps >= 0) recipe.sampling.steps = a.steps;
@@ -54,6 +56,9 @@ void sample(const SampleArguments& a) {
   const bool pictures = model.graph.input_shape.size() == 3;
   if (!pictures && ending != ".npz")
     throw UserError(fmt::format("sample: {}: these samples are points; use --out FILE.npz", a.out));
+  if (!io::has_picture(model.graph.input_shape) && ending != ".npz")
+    throw UserError(fmt::format("sample: {}: of {} channels, which have no picture; use --out FILE.npz", a.out,
+                                model.graph.input_shape[0]));
   const auto console = make_console();
   catch_interrupts();
   std::vector<at::Tensor> frames;
@@ -77,7 +82,7 @@ void sample(const SampleArguments& a) {
     console->message(fmt::format(
         "warning: {} steps of chains met energies or gradients that are not finite and stood still", non_finite));
   const fs::path out(a.out);
-  if (out.has_parent_path()) fs::create_directories(out.parent_path());
+  if (out.has_parent_path()) io::make_folder(out.parent_path());
   if (ending == ".png") io::write_png(out, io::grid(training::to_unit(chains.x, recipe.data)));
   if (ending == ".gif") io::write_gif(out, frames, 12);
   if (ending == ".npz") {

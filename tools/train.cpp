@@ -8,6 +8,8 @@
 
 #include "igebm/base/error.h"
 #include "igebm/evaluation/judge.h"
+#include "igebm/io/files.h"
+#include "igebm/training/checkpoint.h"
 #include "igebm/training/estimate.h"
 #include "igebm/training/trainer.h"
 #include "tools/commands.h"
@@ -59,7 +61,7 @@ void print_json(const std::string& recipe, const training::Estimate& e) {
   json["checkpoints"]["bytes_each"] = e.checkpoint_bytes;
   json["disk_bytes"] = e.disk_bytes;
   json["seconds"] = e.seconds();
-  fmt::print("{}\n", json.dump(2));
+  fmt::print("{}\n", json_text(json, 2));
 }
 
 std::string size(std::int64_t bytes) {
@@ -136,16 +138,18 @@ void train(const TrainArguments& a) {
         a.out.empty() ? "runs" / std::filesystem::path(a.recipe).stem() : std::filesystem::path(a.out);
     return training::Trainer::begin(recipe, out, *console, evaluation::judge);
   }();
-  const bool finished = trainer.train(interrupted);
-  const std::string run = trainer.run().string();
+  const bool finished = trainer.train(interrupted, interrupted);
+  const std::string run = io::in_shell(trainer.run());
   if (finished && !std::filesystem::exists(trainer.run() / "samples.png")) {
+    const bool classifies = training::load_model(trainer.run()).graph.outputs > 0;
     console->message(fmt::format(
-        "finished at step {}: a classifier\nits features measure samples with: igebm evaluate RUN --features {}",
-        trainer.step(), run));
+        "finished at step {}: {} {}", trainer.step(),
+        classifies ? "a classifier\nits features measure samples with: igebm evaluate RUN --features"
+                   : "of such data there are no pictures\nsamples: igebm sample --count 100 --out samples.npz",
+        run));
   } else if (finished) {
-    console->message(
-        fmt::format("finished at step {}: {}/samples.png\nmore samples: igebm sample {} --count 100 --out samples.png",
-                    trainer.step(), run, run));
+    console->message(fmt::format("finished at step {}: {}\nmore samples: igebm sample {} --count 100 --out samples.png",
+                                 trainer.step(), (trainer.run() / "samples.png").string(), run));
   } else {
     console->message(
         fmt::format("interrupted: saved at step {}; go on with: igebm train --resume {}", trainer.step(), run));

@@ -3,6 +3,11 @@
 #include <c10/core/CachingDeviceAllocator.h>
 #include <fmt/format.h>
 #include <sys/resource.h>
+#include <sys/sysinfo.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
 
 #include "igebm/base/error.h"
 
@@ -31,6 +36,17 @@ std::int64_t peak_memory(c10::Device device) {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   return std::int64_t{usage.ru_maxrss} * 1024;
+}
+
+std::int64_t memory_limit() {
+  struct sysinfo machine {};
+  rlimit limit{};
+  auto bytes = std::numeric_limits<std::int64_t>::max();
+  if (sysinfo(&machine) == 0)
+    bytes = static_cast<std::int64_t>((machine.totalram + machine.totalswap) * machine.mem_unit);
+  if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
+    bytes = static_cast<std::int64_t>(std::min<std::uint64_t>(limit.rlim_cur, static_cast<std::uint64_t>(bytes)));
+  return bytes;
 }
 
 }  // namespace igebm

@@ -25,4 +25,7 @@ std::string device_name(c10::Device device);
 /// Bytes at most until now: resident ones of this process, or on a CUDA device what LibTorch has reserved.
 std::int64_t peak_memory(c10::Device device);
 
+/// Bytes that this process may have at most: the machine's memory and swap, or less where a limit is set (ulimit -v).
+std::int64_t memory_limit();
+
 }  // namespace igebm

@@ -32,6 +32,7 @@ struct Dataset {
   at::Tensor conditions;                     ///< (N, F) float, undefined if there are none
   std::vector<std::string> condition_names;  ///< of the F columns
   std::shared_ptr<const Pictures> pictures;  ///< instead of x, where there are too many to keep
+  std::vector<std::string> notes;            ///< what the user should know: files that were left out, and why
 
   std::int64_t size() const;
   std::vector<std::int64_t> shape() const;  ///< of one record

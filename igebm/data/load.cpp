@@ -16,6 +16,8 @@
 namespace igebm::data {
 namespace {
 
+constexpr double greatest_bound = 1e38;  // of low and high: they and their difference become floats
+
 std::vector<std::string> names() {
   std::vector<std::string> all;
   for (const Set& set : sets()) all.emplace_back(set.name);
@@ -125,11 +127,12 @@ void keep_in_memory(Dataset& set, const Options& o) {
 void describe(io::Fields& f, Options& o) {
   constexpr double infinity = std::numeric_limits<double>::infinity();
   const io::Range jitter{0, 1};
+  const io::Range colour{-greatest_bound, greatest_bound};
   f.field("name", o.name, names(), "which set; see igebm data list");
   f.field("path", o.path, {}, "its folder or file; empty: where it is usually installed");
   f.field("variant", o.variant, {}, "of a set that has several");
-  f.field("low", o.low, io::Range{-infinity, infinity, true, true}, "what black becomes");
-  f.field("high", o.high, io::Range{-infinity, infinity, true, true}, "what white becomes");
+  f.field("low", o.low, colour, "what black becomes");
+  f.field("high", o.high, colour, "what white becomes");
   f.field("dequantize", o.dequantize, "(pixel + uniform noise) / 256");
   f.field("size", o.size, io::Range{0, 4096}, "short side resized to it, centre kept; 0: as the pictures are");
   f.field("channels", o.channels, io::Range{0, 3}, "1: grey, 3: colour, 0: as the pictures are");
@@ -143,7 +146,7 @@ void describe(io::Fields& f, Options& o) {
   f.field("count", o.count, io::Range{0, 1e12}, "of records; 0: all (2-D sets, dsprites-drawn: 20000)");
   f.field("memory", o.memory, io::Range{0, infinity, false, true},
           "GiB of pictures kept; more are decoded as asked for");
-  f.field("noise", o.noise, io::Range{0, infinity, false, true}, "of 2-D sets, standard deviation");
+  f.field("noise", o.noise, io::Range{0, std::numeric_limits<float>::max()}, "of 2-D sets, standard deviation");
   if (o.low >= o.high) f.problem("low", "low must be below high");
   if (o.channels == 2) f.problem("channels", "expected 0, 1 or 3");
 }
@@ -152,7 +155,8 @@ void check(const Options& o) {
   const auto require = [](bool good, const char* what, auto value) {
     if (!good) throw UserError(fmt::format("data.{}, got {}", what, value));
   };
-  require(std::isfinite(o.low) && std::isfinite(o.high) && o.low < o.high, "low: expected a number below high", o.low);
+  require(-greatest_bound <= o.low && o.low < o.high && o.high <= greatest_bound, "low: expected a number below high",
+          o.low);
   require(o.size >= 0 && o.size <= 4096, "size: expected 0 to 4096", o.size);
   require(o.channels == 0 || o.channels == 1 || o.channels == 3, "channels: expected 0, 1 or 3", o.channels);
   require(o.crop >= 0 && o.crop <= 4096, "crop: expected 0 to 4096", o.crop);

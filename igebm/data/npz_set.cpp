@@ -6,32 +6,23 @@
 
 #include "igebm/base/error.h"
 #include "igebm/data/collect.h"
-#include "igebm/io/npz.h"
 
 namespace igebm::data {
 namespace {
 
 constexpr std::int64_t most_classes = 65536;  // a damaged label must not make billions of them
 
-std::string first_of(const io::NpzFile& file, const std::vector<std::string>& names) {
-  for (const std::string& name : names) {
-    if (file.has(name)) return name;
-  }
-  return {};
-}
-
 bool colours(std::int64_t length) { return length == 1 || length == 3; }
 
 /// (N, C, H, W) as bytes.
 at::Tensor pictures(at::Tensor x, const std::string& where) {
-  if (x.dim() == 3) x = x.unsqueeze(1);
-  if (!colours(x.size(1)) && colours(x.size(3))) x = x.permute({0, 3, 1, 2});
+  x = channels_first(x);
   if (x.scalar_type() == at::kByte) return x.contiguous();
   if (x.scalar_type() == at::kBool) return x.to(at::kByte).mul_(255).contiguous();
   if (!x.is_floating_point()) throw UserError(where + ": pictures must be uint8, or floats in [0, 1]");
   at::Tensor bytes = at::empty(x.sizes(), at::kByte);
   for (std::int64_t i = 0; i < x.size(0); ++i) {  // one by one: floats are four times as large
-    const at::Tensor picture = x[i];
+    const at::Tensor picture = x.scalar_type() == at::kHalf ? x[i].to(at::kFloat) : x[i];
     if (!picture.ge(0).logical_and_(picture.le(1)).all().item<bool>())
       throw UserError(fmt::format("{}: picture {} has values outside [0, 1]", where, i));
     bytes[i].copy_(picture.mul(255).round());
@@ -41,14 +32,26 @@ at::Tensor pictures(at::Tensor x, const std::string& where) {
 
 }  // namespace
 
+std::string first_array(const io::NpzFile& file, const std::vector<std::string>& names) {
+  for (const std::string& name : names) {
+    if (file.has(name)) return name;
+  }
+  return {};
+}
+
+at::Tensor channels_first(const at::Tensor& x) {
+  if (x.dim() == 3) return x.unsqueeze(1);
+  return !colours(x.size(1)) && colours(x.size(3)) ? x.permute({0, 3, 1, 2}) : x;
+}
+
 Dataset npz_arrays(const Options& options, bool test) {
   const io::NpzFile file(options.path);
   const bool split = file.has("x_train") || file.has("x_test");
   if (!split && test) throw UserError(fmt::format("{}: has no x_test, so no test split", options.path));
   const std::string of = test ? "test" : "train";
-  const std::string x = split ? first_of(file, {"x_" + of})
-                              : first_of(file, {"images", "x", "data", "points", "arr_0"}),
-                    y = split ? first_of(file, {"y_" + of}) : first_of(file, {"labels", "y"});
+  const std::string x = split ? first_array(file, {"x_" + of})
+                              : first_array(file, {"images", "x", "data", "points", "arr_0"}),
+                    y = split ? first_array(file, {"y_" + of}) : first_array(file, {"labels", "y"});
   if (x.empty())
     throw UserError(fmt::format("{}: expected an array {}, it has {}", options.path,
                                 split ? "x_" + of : "images, x, data, points or arr_0", fmt::join(file.names(), ", ")));

@@ -169,6 +169,18 @@ class Machine {
     return fortran ? stored.permute(reversed(shape.size())).contiguous() : stored;
   }
 
+  /// A number that NumPy wrote as its type and its bytes.
+  static Ref scalar(const std::string& code, const std::string& bytes) {
+    const at::ScalarType type = scalar_type(code);
+    if (bytes.size() != at::elementSize(type)) throw UserError("damaged: a number whose type does not fit its data");
+    at::Tensor value = at::empty({}, type);
+    std::memcpy(value.data_ptr(), bytes.data(), bytes.size());
+    if (!value.is_floating_point()) return make_integer(value.item<std::int64_t>());
+    Ref real = make(Kind::real);
+    real->real = value.item<double>();
+    return real;
+  }
+
   static Ref call(const PickleValue& function, const PickleValue& arguments) {
     const std::string& name = function.text;
     if (function.kind == Kind::name) {
@@ -181,6 +193,8 @@ class Machine {
                              item(arguments, 3, Kind::text).text == "F");
         return value;
       }
+      if (name == "numpy.core.multiarray scalar" || name == "numpy._core.multiarray scalar")
+        return scalar(item(arguments, 0, Kind::type).text, item(arguments, 1, Kind::text).text);
       if (name == "numpy dtype") return make(Kind::type, item(arguments, 0, Kind::text).text);
       if (name == "_codecs encode") return make(Kind::text, latin1(item(arguments, 0, Kind::text).text));
       if ((name == "__builtin__ bytes" || name == "builtins bytes") && arguments.items.empty()) return make(Kind::text);

@@ -26,8 +26,8 @@ struct PickleValue {
 };
 
 /// Python's pickles as data sets are published in: protocols 2 to 5, of dicts, lists, tuples, numbers, texts, bytes and
-/// NumPy arrays of numbers (Python 2's byte strings too). Nothing is executed: the only names it knows are those that
-/// rebuild such arrays. Throws UserError with file and offset where the file is truncated, damaged or holds more.
+/// NumPy arrays and scalars of numbers (Python 2's byte strings too). Nothing is executed: the only names it knows are
+/// those that rebuild these. Throws UserError with file and offset where the file is truncated, damaged or holds more.
 std::shared_ptr<PickleValue> read_pickle(const std::filesystem::path& path);
 
 }  // namespace igebm::data

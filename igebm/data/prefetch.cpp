@@ -1,11 +1,13 @@
 #include "igebm/data/prefetch.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <atomic>
 #include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 namespace igebm::data {
@@ -33,8 +35,11 @@ at::Tensor read_pictures(const Pictures& pictures, const std::vector<std::int64_
     }
   };
   std::vector<std::thread> others;
-  const std::size_t most = std::min<std::size_t>(std::thread::hardware_concurrency(), records.size() / 4);
-  for (std::size_t i = 1; i < most; ++i) others.emplace_back(work);
+  const std::size_t most = std::min(static_cast<std::size_t>(std::max(at::get_num_threads(), 1)), records.size() / 4);
+  try {
+    for (std::size_t i = 1; i < most; ++i) others.emplace_back(work);
+  } catch (const std::system_error&) {  // no more threads are allowed here: those that are there do it all
+  }
   work();
   for (auto& thread : others) thread.join();
   if (error) std::rethrow_exception(error);
@@ -48,8 +53,12 @@ Prefetcher::~Prefetcher() {
 void Prefetcher::start(std::vector<std::int64_t> records) {
   if (coming_.valid()) coming_.wait();
   announced_ = std::move(records);
-  coming_ = std::async(std::launch::async,
-                       [pictures = pictures_, wanted = announced_] { return read_pictures(*pictures, wanted); });
+  try {
+    coming_ = std::async(std::launch::async,
+                         [pictures = pictures_, wanted = announced_] { return read_pictures(*pictures, wanted); });
+  } catch (const std::system_error&) {  // no thread to be had: they are read when they are taken
+    coming_ = {};
+  }
 }
 
 at::Tensor Prefetcher::take(const std::vector<std::int64_t>& records) {

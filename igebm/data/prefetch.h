@@ -10,12 +10,13 @@
 
 namespace igebm::data {
 
-/// Records `records` of `pictures`, uint8 (N, C, H, W), read by one thread a core. Throws what reading throws, for the
-/// first of the records that fails.
+/// Records `records` of `pictures`, uint8 (N, C, H, W), read by as many threads as the program computes with, or by
+/// fewer where the system allows no more. Throws what reading throws, for the first of the records that fails.
 at::Tensor read_pictures(const Pictures& pictures, const std::vector<std::int64_t>& records);
 
 /// Reads pictures before they are asked for: what was announced by `start` is read in the background, and `take` waits
-/// for it; other records are read at once. Results do not depend on what was announced.
+/// for it; other records are read at once, as are those for which there is no thread. Results do not depend on what was
+/// announced.
 class Prefetcher {
  public:
   explicit Prefetcher(std::shared_ptr<const Pictures> pictures) : pictures_(std::move(pictures)) {}

@@ -2,6 +2,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <cstdlib>
+
 #include "igebm/base/error.h"
 #include "igebm/evaluation/features.h"
 #include "igebm/training/checkpoint.h"
@@ -19,7 +21,13 @@ class Classifier : public Features {
     graph_.nodes.resize(static_cast<std::size_t>(head_.inputs.at(0)) + 1);  // up to what enters the head
     const auto number = [&](const char* key, double otherwise) {
       const auto found = model.metadata.find(key);
-      return found == model.metadata.end() ? otherwise : std::stod(found->second);
+      if (found == model.metadata.end()) return otherwise;
+      char* end = nullptr;
+      const double value = std::strtod(found->second.c_str(), &end);
+      if (end == found->second.c_str() || *end != '\0')
+        throw UserError(
+            fmt::format("{}: its metadata's \"{}\": expected a number, got \"{}\"", from_, key, found->second));
+      return value;
     };
     low_ = number("low", 0), high_ = number("high", 1);
   }

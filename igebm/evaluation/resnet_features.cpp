@@ -2,8 +2,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <map>
-
 #include "igebm/base/error.h"
 #include "igebm/evaluation/features.h"
 #include "igebm/io/npz.h"
@@ -26,21 +24,21 @@ struct Block {
 /// The arrays of a file, each asked for with its shape.
 class Arrays {
  public:
-  explicit Arrays(const std::filesystem::path& path) : path_(path), arrays_(io::read_npz(path)) {}
-  bool has(const std::string& name) const { return arrays_.contains(name); }
+  explicit Arrays(const std::filesystem::path& path) : path_(path), file_(path) {}
+  bool has(const std::string& name) const { return file_.has(name); }
   at::Tensor get(const std::string& name, const std::vector<std::int64_t>& shape) const {
-    const auto found = arrays_.find(name);
-    if (found == arrays_.end()) throw UserError(fmt::format("{}: lacks the array \"{}\"", path_.string(), name));
-    if (found->second.sizes() != at::IntArrayRef(shape)) {
+    if (!has(name)) throw UserError(fmt::format("{}: lacks the array \"{}\"", path_.string(), name));
+    const at::Tensor array = file_.open(name).read();
+    if (array.sizes() != at::IntArrayRef(shape)) {
       throw UserError(fmt::format("{}: {}: expected shape ({}), got ({})", path_.string(), name, fmt::join(shape, ", "),
-                                  fmt::join(found->second.sizes().vec(), ", ")));
+                                  fmt::join(array.sizes().vec(), ", ")));
     }
-    return found->second.to(at::kFloat);
+    return array.to(at::kFloat);
   }
 
  private:
   std::filesystem::path path_;
-  std::map<std::string, at::Tensor> arrays_;
+  io::NpzFile file_;
 };
 
 /// Residual networks for CIFAR-10 (He et al. 2016, section 4.2): 3x3 convolutions in three stages of 16, 32 and 64

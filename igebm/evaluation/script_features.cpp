@@ -25,6 +25,11 @@ class Script : public Features {
           from_));
     }
     module_.eval();
+    for (const auto& t : module_.parameters()) {  // pictures come in single precision
+      if (t.scalar_type() != at::kHalf && t.scalar_type() != at::kBFloat16) continue;
+      module_.to(at::kFloat);
+      break;
+    }
     const auto method = module_.find_method("forward");
     if (!method) throw UserError(fmt::format("{}: a TorchScript module without forward()", from_));
     for (const auto& argument : method->function().getSchema().arguments()) {

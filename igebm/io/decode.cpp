@@ -3,7 +3,11 @@
 #include <stb_image.h>
 #include <zlib.h>
 
+#include <algorithm>
+#include <cctype>
+#include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <memory>
 
 #include "igebm/base/error.h"
@@ -18,17 +22,31 @@ std::uint32_t big_endian(std::string_view bytes, std::size_t at) {
   return b(0) << 24 | b(1) << 16 | b(2) << 8 | b(3);
 }
 
-// Decoders fill what a truncated JPEG lacks with grey, and stb does not look at PNG's checksums: both are looked at
-// here, which also tells the offset.
+std::uint32_t little_endian(std::string_view bytes, std::size_t at) { return __builtin_bswap32(big_endian(bytes, at)); }
 
-/// Segments up to the first scan, then the end marker, which cannot occur within entropy-coded data.
-std::string jpeg_problem(std::string_view bytes) {
+// Decoders fill what a truncated file lacks with grey or black, and stb does not look at PNG's checksums: both are
+// looked at here, which also tells the offset.
+
+/// Segments up to the first scan, then the end marker, which cannot occur within entropy-coded data. What stands
+/// between segments is no part of the picture: every viewer passes over it. Where there is any, `bytes` is then
+/// `clean`, the file without it.
+std::string jpeg_problem(std::string_view& bytes, std::string& clean) {
   std::size_t at = 2;
   while (at + 4 <= bytes.size()) {
-    if (bytes[at] != '\xff') return fmt::format("damaged: expected a JPEG marker at offset {}", at);
+    std::size_t marker_at = at;
+    while (marker_at + 2 < bytes.size() && (bytes[marker_at] != '\xff' || bytes[marker_at + 1] == '\0')) ++marker_at;
+    if (marker_at > at) {
+      if (clean.empty()) clean = bytes;
+      bytes = clean.erase(at, marker_at - at);
+    }
+    if (at + 4 > bytes.size()) break;
     const auto marker = static_cast<unsigned char>(bytes[at + 1]);
     if (marker == 0xff) {  // fill byte
       ++at;
+      continue;
+    }
+    if (marker == 0x01 || (marker >= 0xd0 && marker <= 0xd7)) {  // these have no segment
+      at += 2;
       continue;
     }
     if (marker == 0xda) {
@@ -54,16 +72,78 @@ std::string png_problem(std::string_view bytes) {
   return fmt::format("truncated: {} bytes, and the PNG chunk at offset {} is not whole", bytes.size(), at);
 }
 
+/// Rows of pixels that are not compressed, each filled up to four bytes; other kinds of BMP are left to the decoder.
+std::string bmp_problem(std::string_view bytes) {
+  if (bytes.size() < 34) return fmt::format("truncated: {} bytes, shorter than a BMP header", bytes.size());
+  const bool old = little_endian(bytes, 14) == 12;  // OS/2's header: 16-bit sides, nothing compressed
+  const auto side = [&](std::size_t at) {
+    return static_cast<std::uint64_t>(std::llabs(static_cast<std::int32_t>(little_endian(bytes, at))));
+  };
+  const std::uint64_t width = old ? little_endian(bytes, 18) & 0xffffU : side(18),
+                      height = old ? little_endian(bytes, 18) >> 16U : side(22),
+                      bits = little_endian(bytes, old ? 22 : 26) >> 16U, start = little_endian(bytes, 10);
+  const bool compressed = !old && little_endian(bytes, 30) != 0 && little_endian(bytes, 30) != 3;
+  const std::uint64_t needed = start + (width * bits + 31) / 32 * 4 * height;
+  if (compressed || needed <= bytes.size()) return {};
+  return fmt::format("truncated: {} bytes, where {} x {} pixels of {} bits need {}", bytes.size(), width, height, bits,
+                     needed);
+}
+
+/// RIFF's size of what follows it.
+std::string webp_problem(std::string_view bytes) {
+  const std::uint64_t whole = 8 + std::uint64_t{little_endian(bytes, 4)};
+  if (whole <= bytes.size()) return {};
+  return fmt::format("truncated: {} bytes, where its header promises {}", bytes.size(), whole);
+}
+
+constexpr std::string_view known_endings[] = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp",
+                                              ".bmp", ".tif", ".tiff", ".ppm", ".pgm"};
+
 }  // namespace
+
+bool has_picture_name(const std::filesystem::path& path) {
+  std::string ending = path.extension().string();
+  std::transform(ending.begin(), ending.end(), ending.begin(), [](unsigned char c) { return std::tolower(c); });
+  return std::ranges::find(known_endings, ending) != std::end(known_endings);
+}
 
 at::Tensor decode_picture(std::string_view bytes, std::int64_t channels, const std::string& name,
                           std::int64_t at_least) {
-  const bool png = bytes.starts_with(std::string_view("\x89PNG\r\n\x1a\n", 8)),
-             jpeg = bytes.starts_with(std::string_view("\xff\xd8", 2));
   const auto fail = [&](const std::string& what) { return UserError(fmt::format("{}: {}", name, what)); };
-  if (!png && !jpeg) throw fail(bytes.empty() ? "empty; expected a PNG or JPEG picture" : "neither PNG nor JPEG");
-  if (const std::string problem = png ? png_problem(bytes) : jpeg_problem(bytes); !problem.empty()) throw fail(problem);
-  return png ? decode_by_stb(bytes, channels, name) : decode_jpeg(bytes, channels, at_least, name);
+  const auto check = [&](const std::string& problem) {
+    if (!problem.empty()) throw fail(problem);
+  };
+  const auto begins = [&](std::string_view with) { return bytes.starts_with(with); };
+  using namespace std::string_view_literals;
+  if (begins("\x89PNG\r\n\x1a\n"sv)) {
+    check(png_problem(bytes));
+    return decode_by_stb(bytes, channels, name);
+  }
+  if (begins("\xff\xd8"sv)) {
+    std::string clean;
+    check(jpeg_problem(bytes, clean));
+    return decode_jpeg(bytes, channels, at_least, name);
+  }
+  if (begins("RIFF"sv) && bytes.size() >= 12 && bytes.substr(8, 4) == "WEBP") {
+    check(webp_problem(bytes));
+    return decode_webp(bytes, channels, name);
+  }
+  if (begins("BM"sv)) {
+    check(bmp_problem(bytes));
+    return decode_by_stb(bytes, channels, name);
+  }
+  if (begins("II*\0"sv) || begins("MM\0*"sv) || begins("II+\0"sv) || begins("MM\0+"sv))
+    return decode_tiff(bytes, channels, name);
+  if (begins("P5"sv) || begins("P6"sv)) return decode_pnm(bytes, channels, name);
+  throw fail(bytes.empty() ? fmt::format("empty; expected a picture: {}", picture_kinds)
+                           : fmt::format("not {}", picture_kinds));
+}
+
+at::Tensor with_channels(const at::Tensor& picture, std::int64_t channels) {
+  if (picture.size(2) == channels) return picture;
+  if (channels == 3) return picture.expand({-1, -1, 3}).contiguous();
+  const at::Tensor parts = picture.to(at::kInt) * at::tensor({77, 150, 29}, at::kInt);
+  return parts.sum(2, true, at::kInt).bitwise_right_shift(8).to(at::kByte);
 }
 
 at::Tensor decode_by_stb(std::string_view bytes, std::int64_t channels, const std::string& name) {

@@ -18,9 +18,10 @@ namespace igebm::io {
 namespace {
 
 const std::vector<std::pair<const char*, at::ScalarType>> types = {
-    {"<f8", at::kDouble}, {"<f4", at::kFloat}, {"<i8", at::kLong},  {"<i4", at::kInt},
+    {"<f8", at::kDouble}, {"<f4", at::kFloat}, {"<f2", at::kHalf},  {"<i8", at::kLong}, {"<i4", at::kInt},
     {"|u1", at::kByte},   {"|b1", at::kBool},  {"<i2", at::kShort}, {"|i1", at::kChar}};
 const std::string magic("\x93NUMPY", 6);
+const std::string alone = "arr_0";  // as numpy.savez names what it is given without a name
 
 template <typename T>
 void put(std::string& to, T value) {
@@ -74,7 +75,8 @@ Header read_header(ZipMember& member) {
   if (!start.starts_with(magic)) throw UserError("not an .npy array");
   const bool wide = start[6] >= 2;
   const std::uint64_t length = wide ? get<std::uint32_t>(part(4), 0) : get<std::uint16_t>(part(2), 0);
-  const std::string header = part(length);
+  std::string header = part(length);
+  std::replace(header.begin(), header.end(), '"', '\'');  // Python's literals are in either
   const auto after = [&](const char* key) {
     const auto at = header.find(key);
     if (at == std::string::npos) throw UserError(fmt::format("its header lacks {}", key));
@@ -85,8 +87,9 @@ Header read_header(ZipMember& member) {
   const auto type =
       std::find_if(types.begin(), types.end(), [&](const auto& known) { return descr.find(known.first) < 4; });
   if (type == types.end())
-    throw UserError(fmt::format("of type{}; expected float64, float32, int64, int32, int16, int8, uint8 or bool",
-                                descr.substr(0, descr.find(','))));
+    throw UserError(
+        fmt::format("of type{}; expected float64, float32, float16, int64, int32, int16, int8, uint8 or bool",
+                    descr.substr(0, descr.find(','))));
   h.type = type->second;
   std::string sizes = after("'shape'");
   sizes = sizes.substr(sizes.find('(') + 1, sizes.find(')') - sizes.find('(') - 1);
@@ -182,20 +185,31 @@ std::uint64_t NpzFile::Array::row_bytes(std::int64_t count) const {
   return bytes;
 }
 
-NpzFile::NpzFile(const std::filesystem::path& path) : path_(path), zip_(path) {}
+NpzFile::NpzFile(const std::filesystem::path& path) : path_(path) {
+  if (std::string start(magic.size(), '\0'); whole_file(path).left() >= magic.size()) {
+    whole_file(path).read(start.data(), start.size());
+    if (start == magic) return;
+  }
+  zip_.emplace(path);
+}
 
 std::vector<std::string> NpzFile::names() const {
   std::vector<std::string> all;
-  for (const std::string& name : zip_.names())
+  if (!zip_) return {alone};
+  for (const std::string& name : zip_->names())
     all.push_back(name.ends_with(".npy") ? name.substr(0, name.size() - 4) : name);
   return all;
 }
 
-bool NpzFile::has(const std::string& name) const { return zip_.has(name + ".npy"); }
+bool NpzFile::has(const std::string& name) const { return zip_ ? zip_->has(name + ".npy") : name == alone; }
 
 NpzFile::Array NpzFile::open(const std::string& name) const {
-  const std::string member = zip_.has(name + ".npy") ? name + ".npy" : name;
-  return {zip_.open(member), fmt::format("{}: {}", path_.string(), member)};
+  if (!zip_) {
+    if (name != alone) throw UserError(fmt::format("{}: one array without a name, so no {}", path_.string(), name));
+    return {whole_file(path_), path_.string()};
+  }
+  const std::string member = zip_->has(name + ".npy") ? name + ".npy" : name;
+  return {zip_->open(member), fmt::format("{}: {}", path_.string(), member)};
 }
 
 std::map<std::string, at::Tensor> read_npz(const std::filesystem::path& path) {

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,15 +12,16 @@
 
 namespace igebm::io {
 
-/// NumPy's npz: a zip of .npy members. Types: float64, float32, int64, int32, int16, int8, uint8, bool. Written
-/// atomically, members stored uncompressed; each must be below 4 GiB.
+/// NumPy's npz: a zip of .npy members. Types: float64, float32, float16, int64, int32, int16, int8, uint8, bool.
+/// Written atomically, members stored uncompressed; each must be below 4 GiB.
 void write_npz(const std::filesystem::path& path, const std::map<std::string, at::Tensor>& arrays);
 
 /// All arrays, of any size and either order. Throws UserError naming file, member and offset where it is truncated,
 /// damaged or of another kind.
 std::map<std::string, at::Tensor> read_npz(const std::filesystem::path& path);
 
-/// An npz of which only some arrays, or some rows of them, are read. Throws as read_npz does.
+/// An npz of which only some arrays, or some rows of them, are read; those not asked for may be of any type. A .npy
+/// file, by its content, is one with a single array, "arr_0". Throws as read_npz does.
 class NpzFile {
  public:
   class Array {
@@ -48,7 +50,7 @@ class NpzFile {
 
  private:
   std::filesystem::path path_;
-  ZipFile zip_;
+  std::optional<ZipFile> zip_;  ///< none of a .npy file
 };
 
 }  // namespace igebm::io

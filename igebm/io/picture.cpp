@@ -13,6 +13,10 @@
 
 namespace igebm::io {
 
+bool has_picture(const std::vector<std::int64_t>& shape) {
+  return shape.size() == 3 ? shape[0] == 1 || shape[0] == 3 : shape == std::vector<std::int64_t>{2};
+}
+
 at::Tensor grid(const at::Tensor& images, std::int64_t columns, std::int64_t scale) {
   if (images.dim() != 4 || images.size(0) < 1 || (images.size(1) != 1 && images.size(1) != 3)) {
     throw UserError("grid: expected images (N, 1 or 3, H, W), N at least 1");

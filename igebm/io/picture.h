@@ -10,6 +10,9 @@
 /// Pictures are uint8 tensors (H, W, C), C = 1 or 3.
 namespace igebm::io {
 
+/// Whether records of this shape are drawn: grey or colour pictures by `grid`, points in the plane by `density`.
+bool has_picture(const std::vector<std::int64_t>& shape);
+
 /// Images (N, C, H, W) in [0, 1] side by side on a light ground, `columns` a row (0: near square), each pixel drawn
 /// `scale` times as large.
 at::Tensor grid(const at::Tensor& images, std::int64_t columns = 0, std::int64_t scale = 2);
@@ -22,12 +25,18 @@ at::Tensor density(const at::Tensor& energies, const at::Tensor& points, double 
 void write_png(const std::filesystem::path& path, const at::Tensor& picture);
 std::string encode_png(const at::Tensor& picture);
 
-/// A PNG or JPEG file's content as uint8 (H, W, channels), channels 1 or 3: grey becomes colour and colour grey, 16
-/// bits become 8, transparency is dropped. `at_least` above 0: a JPEG may come at 1/2, 1/4 or 1/8 of its size, as long
-/// as its short side has so many pixels. `name` is for messages. Throws UserError where it is damaged, truncated (JPEG:
-/// no end marker, with libjpeg-turbo what its scan lacks as well; PNG: any chunk's checksum) or of another kind.
+/// A file of picture_kinds as uint8 (H, W, channels), channels 1 or 3: grey becomes colour and colour grey, 16 bits
+/// become 8, transparency is dropped. The content tells the kind, not the name. `at_least` above 0: a JPEG may come at
+/// 1/2, 1/4 or 1/8 of its size, as long as its short side has so many pixels. `name` is for messages. Throws UserError
+/// where it is damaged, truncated (JPEG: no end marker, with libjpeg-turbo what its scan lacks as well; PNG: any
+/// chunk's checksum), of another kind, or WebP or TIFF in an igebm that was built without libwebp or libtiff.
 at::Tensor decode_picture(std::string_view bytes, std::int64_t channels, const std::string& name,
                           std::int64_t at_least = 0);
+
+/// What decode_picture reads, for messages.
+inline constexpr const char* picture_kinds = "PNG, JPEG, WebP, BMP, TIFF, PGM or PPM";
+/// Whether a file's name ends as one of these does, in capitals or not.
+bool has_picture_name(const std::filesystem::path& path);
 
 /// An animated GIF that repeats for ever. Throws UserError where igebm was built without giflib.
 void write_gif(const std::filesystem::path& path, const std::vector<at::Tensor>& frames, double frames_per_second);

@@ -13,6 +13,7 @@
 
 #include "igebm/base/error.h"
 #include "igebm/io/files.h"
+#include "igebm/io/utf8.h"
 
 namespace igebm::io {
 
@@ -23,6 +24,10 @@ bool Range::holds(double v) const { return (low_open ? v > low : v >= low) && (h
 std::string Range::text() const {
   if (std::isinf(low) && std::isinf(high)) return "any";
   if (std::isinf(high)) return fmt::format("{} {}", low_open ? "above" : "at least", low);
+  constexpr double greatest_float = std::numeric_limits<float>::max();
+  if (high == greatest_float && low == -high) return "of a magnitude up to 3.4e38, what 32 bits hold";
+  if (high == greatest_float)
+    return fmt::format("{} {}, up to 3.4e38, what 32 bits hold", low_open ? "above" : "at least", low);
   return fmt::format("in {}{}, {}{}", low_open ? '(' : '[', low, high, high_open ? ')' : ']');
 }
 
@@ -49,7 +54,7 @@ std::string nearest(const std::string& name, const std::vector<std::string>& can
 struct Recipe::Parsed {
   std::string name;
   toml::table table;
-  std::map<std::string, bool> assigned;  // keys given by set()
+  std::map<std::string, std::string> assigned;  // keys given by set(), with the values as they were written
 };
 
 namespace {
@@ -76,15 +81,67 @@ std::string place_text(const toml::source_region& place, const std::string& file
   return place.begin.line > 0 ? fmt::format("{}:{}", name, place.begin.line) : name;
 }
 
-std::string toml_text(const std::string& text) {
-  std::ostringstream out;
-  out << toml::table{{"text", text}};
-  return out.str().substr(out.str().find('=') + 2);
+std::string in_quotes(const std::string& text) {
+  std::string quoted = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') {
+      quoted += {'\\', c};
+    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
+      quoted += fmt::format("\\u{:04x}", static_cast<int>(c));
+    } else {
+      quoted += c;
+    }
+  }
+  return quoted + "\"";
 }
+
+/// A name as a part of a TOML key: in quotes unless it is of letters, digits, _ and - alone.
+std::string toml_key(const std::string& name) {
+  const bool bare = !name.empty() && std::all_of(name.begin(), name.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+  });
+  return bare ? name : in_quotes(name);
+}
+
+/// The parts between a key's dots; a part in quotes may have dots in it.
+std::vector<std::string> key_parts(const std::string& key) {
+  std::vector<std::string> parts(1);
+  char quote = 0;
+  for (const char c : key) {
+    if (quote != 0 && c == quote) {
+      quote = 0;
+    } else if (quote == 0 && (c == '"' || c == '\'')) {
+      quote = c;
+    } else if (quote == 0 && c == '.') {
+      parts.emplace_back();
+    } else {
+      parts.back() += c;
+    }
+  }
+  return parts;
+}
+
+/// Where an assignment's "=" is, past parts in quotes.
+std::size_t end_of_key(std::string_view assignment) {
+  char quote = 0;
+  for (std::size_t i = 0; i < assignment.size(); ++i) {
+    const char c = assignment[i];
+    if (quote == 0 && c == '=') return i;
+    if (quote == 0 && (c == '"' || c == '\'')) {
+      quote = c;
+    } else if (c == quote) {
+      quote = 0;
+    }
+  }
+  return std::string_view::npos;
+}
+
+/// A table whose "value" is the text as it is.
+toml::table bare_words(const std::string& text) { return toml::parse("value = " + in_quotes(utf8_of(text))); }
 
 class Reader : public Fields {
  public:
-  Reader(const std::string& file, const std::map<std::string, bool>& assigned, const toml::table* table,
+  Reader(const std::string& file, const std::map<std::string, std::string>& assigned, const toml::table* table,
          std::string path, toml::source_region place)
       : file_(file), assigned_(assigned), table_(table), path_(std::move(path)), place_(place) {}
 
@@ -107,14 +164,20 @@ class Reader : public Fields {
   }
   void field(const char* key, std::string& value, const std::vector<std::string>& choices, const char*) override {
     if (const toml::node* n = find(key)) {
-      const auto* s = n->as_string();
       const std::string expected =
           choices.empty() ? "a text" : fmt::format("one of \"{}\"", fmt::join(choices, "\", \""));
-      if (s == nullptr) fail(key, *n, fmt::format("expected {}, got {}", expected, kind_of(*n)));
-      if (!choices.empty() && std::find(choices.begin(), choices.end(), s->get()) == choices.end()) {
-        fail(key, *n, fmt::format("expected {}, got {}", expected, kind_of(*n)));
+      const auto assigned = assigned_.find(path_ + key);
+      if (!n->is_string() && assigned == assigned_.end()) {
+        const std::string got = kind_of(*n);
+        fail(key, *n,
+             fmt::format("expected {}, got {}{}", expected, got,
+                         choices.empty() && n->is_value() ? fmt::format("; write \"{}\"", got) : ""));
       }
-      value = s->get();
+      // A folder may be called 2024 or true, and the shell has taken the quotes away.
+      const std::string text = n->is_string() ? bytes_of(n->as_string()->get()) : assigned->second;
+      if (!choices.empty() && std::find(choices.begin(), choices.end(), text) == choices.end())
+        fail(key, *n, fmt::format("expected {}, got {}", expected, kind_of(*n)));
+      value = text;
     }
   }
   void field(const char* key, std::vector<std::int64_t>& value, Range range, const char*) override {
@@ -200,7 +263,7 @@ class Reader : public Fields {
   }
 
   const std::string& file_;
-  const std::map<std::string, bool>& assigned_;
+  const std::map<std::string, std::string>& assigned_;
   const toml::table* table_;
   std::string path_;
   toml::source_region place_;
@@ -218,18 +281,18 @@ class Writer : public Fields {
   }
   void field(const char* key, double& value, Range, const char* doc) override { line(key, number(value), doc); }
   void field(const char* key, std::string& value, const std::vector<std::string>&, const char* doc) override {
-    line(key, toml_text(value), doc);
+    line(key, in_quotes(utf8_of(value)), doc);
   }
   void field(const char* key, std::vector<std::int64_t>& value, Range, const char* doc) override {
     line(key, fmt::format("[{}]", fmt::join(value, ", ")), doc);
   }
   void field(const char* key, std::vector<std::string>& value, const char* doc) override {
     std::vector<std::string> items;
-    for (const auto& item : value) items.push_back(toml_text(item));
+    for (const auto& item : value) items.push_back(in_quotes(item));
     line(key, fmt::format("[{}]", fmt::join(items, ", ")), doc);
   }
   void section(const char* key, const std::function<void(Fields&)>& describe) override {
-    Writer inner(path_.empty() ? key : path_ + "." + key);
+    Writer inner(path_.empty() ? toml_key(key) : path_ + "." + toml_key(key));
     describe(inner);
     sections_ += fmt::format("\n[{}]\n{}", inner.path_, inner.text());
   }
@@ -305,26 +368,31 @@ Recipe Recipe::parse(std::string_view text, const std::string& name) {
 }
 
 void Recipe::set(std::string_view assignment) {
-  const auto equals = assignment.find('=');
+  const auto equals = end_of_key(assignment);
   const auto fail = [&](const std::string& what) { return UserError(fmt::format("--set {}: {}", assignment, what)); };
   if (equals == std::string_view::npos || equals == 0) throw fail("expected section.key=value");
   const std::string key(assignment.substr(0, equals)), value(assignment.substr(equals + 1));
+  if (utf8_of(key) != key) throw fail("expected a key in UTF-8");
   toml::table parsed;
   try {
     parsed = toml::parse(fmt::format("value = {}", value));
+    if (parsed.size() != 1) parsed = bare_words(value);  // a line of it looked like another key
   } catch (const toml::parse_error&) {
-    parsed.insert_or_assign("value", value);
+    parsed = bare_words(value);
   }
   toml::table* table = &parsed_->table;
-  std::size_t begin = 0;
-  for (auto dot = key.find('.'); dot != std::string::npos; begin = dot + 1, dot = key.find('.', begin)) {
-    const std::string part = key.substr(begin, dot - begin);
+  const std::vector<std::string> parts = key_parts(key);
+  std::string path;
+  for (std::size_t i = 0; i + 1 < parts.size(); ++i) {
+    const std::string& part = parts[i];
+    path += (i == 0 ? "" : ".") + part;
     if (!table->contains(part)) table->insert_or_assign(part, toml::table{});
     table = table->get(part)->as_table();
-    if (table == nullptr) throw fail(fmt::format("\"{}\" is no section", key.substr(0, dot)));
+    if (table == nullptr) throw fail(fmt::format("\"{}\" is no section", path));
   }
-  parsed.get("value")->visit([&](const auto& n) { table->insert_or_assign(key.substr(begin), n); });
-  parsed_->assigned[key] = true;
+  path += (path.empty() ? "" : ".") + parts.back();
+  parsed.get("value")->visit([&](const auto& n) { table->insert_or_assign(parts.back(), n); });
+  parsed_->assigned[path] = value;
 }
 
 void Recipe::apply(const std::function<void(Fields&)>& describe) const {

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <system_error>
 #include <utility>
 
 #include "igebm/base/error.h"
@@ -31,6 +32,25 @@ std::string bytes_at(std::ifstream& in, std::uint64_t offset, std::uint64_t size
   return bytes;
 }
 
+std::ifstream open_at_end(const std::filesystem::path& path) {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored)) throw UserError("cannot be read: it is a folder");
+  std::ifstream in(path, std::ios::binary | std::ios::ate);
+  if (!in) throw UserError(fmt::format("cannot be read: {}", std::strerror(errno)));
+  return in;
+}
+
+/// Where the end of the directory begins in a file's last bytes: its length of the comment after it must reach the
+/// file's end, as a comment may look like one itself. A file with something appended has the last that looks like one.
+std::size_t end_of_directory(const std::string& tail) {
+  const std::string signature("PK\x05\x06", 4);
+  const std::size_t last = tail.rfind(signature);
+  for (std::size_t at = last; at != std::string::npos && at > 0; at = tail.rfind(signature, at - 1)) {
+    if (at + 22 <= tail.size() && at + 22 + get<std::uint16_t>(tail, at + 20) == tail.size()) return at;
+  }
+  return last;
+}
+
 }  // namespace
 
 struct ZipMember::State {
@@ -38,7 +58,7 @@ struct ZipMember::State {
   std::string where;  // file and member, for messages
   std::uint64_t packed_left = 0, size = 0, left = 0;
   std::uint32_t checksum = 0, sum = 0;
-  bool deflated = false, ended = false;
+  bool deflated = false, ended = false, checked = true;
   z_stream stream{};
   std::vector<char> buffer = std::vector<char>(1 << 16);
 
@@ -89,7 +109,7 @@ struct ZipMember::State {
       if (status != Z_OK && status != Z_STREAM_END) fail("its compressed data are damaged, or lack their end,");
       ended = status == Z_STREAM_END;
     }
-    if (sum != checksum) fail("damaged: its checksum is wrong");
+    if (checked && sum != checksum) fail("damaged: its checksum is wrong");
   }
 };
 
@@ -122,17 +142,29 @@ void ZipMember::skip(std::uint64_t bytes) {
   }
 }
 
+ZipMember whole_file(const std::filesystem::path& path) {
+  auto state = std::make_unique<ZipMember::State>();
+  state->where = path.string();
+  try {
+    state->in = open_at_end(path);
+  } catch (const UserError& e) {
+    throw UserError(fmt::format("{}: {}", path.string(), e.what()));
+  }
+  state->packed_left = state->size = state->left = static_cast<std::uint64_t>(state->in.tellg());
+  state->in.seekg(0);
+  state->checked = false;
+  return ZipMember(std::move(state));
+}
+
 // Offsets and fields: PKWARE's APPNOTE 6.3, sections 4.3.12 (directory), 4.3.14 to 16 (its end), 4.5.3 (zip64).
 ZipFile::ZipFile(const std::filesystem::path& path) : path_(path) {
   try {
-    if (std::filesystem::is_directory(path)) throw UserError("cannot be read: it is a folder");
-    std::ifstream in(path, std::ios::binary | std::ios::ate);
-    if (!in) throw UserError(fmt::format("cannot be read: {}", std::strerror(errno)));
+    std::ifstream in = open_at_end(path);
     file_size_ = static_cast<std::uint64_t>(in.tellg());
     const std::uint64_t tail_size = std::min<std::uint64_t>(file_size_, 22 + 65535 + 20),
                         tail_start = file_size_ - tail_size;
     const std::string tail = bytes_at(in, tail_start, tail_size);
-    const auto end = tail.rfind(std::string("PK\x05\x06", 4));
+    const std::size_t end = end_of_directory(tail);
     if (end == std::string::npos || end + 22 > tail.size())
       throw UserError("not a zip file, or truncated: no zip directory at its end");
     std::uint64_t count = get<std::uint16_t>(tail, end + 10), size = get<std::uint32_t>(tail, end + 12),

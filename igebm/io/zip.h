@@ -25,9 +25,13 @@ class ZipMember {
  private:
   friend class ZipFile;
   struct State;
+  friend ZipMember whole_file(const std::filesystem::path& path);
   explicit ZipMember(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };
+
+/// A file that is in no zip, read in the same way; nothing checks it.
+ZipMember whole_file(const std::filesystem::path& path);
 
 /// A zip file's directory (with zip64, so of any size); members are stored or deflated.
 /// Throw UserError with file and place.

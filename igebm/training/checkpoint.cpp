@@ -1,15 +1,18 @@
 #include "igebm/training/checkpoint.h"
 
 #include <ATen/ATen.h>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <zlib.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "igebm/base/error.h"
 #include "igebm/io/files.h"
 #include "igebm/io/safetensors.h"
+#include "igebm/io/utf8.h"
 
 namespace igebm::training {
 namespace {
@@ -43,6 +46,10 @@ Model read_model(const fs::path& path) {
   model.graph = nn::graph_from_json(file.metadata["graph"]);
   model.metadata = std::move(file.metadata);
   for (auto& [name, t] : file.tensors) {
+    if (!t.is_floating_point())
+      throw UserError(fmt::format("{}: tensor \"{}\": expected numbers with a fraction, got {}", path.string(), name,
+                                  at::toString(t.scalar_type())));
+    t = t.to(at::kFloat);  // other programs may have kept half the precision
     if (name.starts_with(buffer_prefix)) {
       model.buffers[name.substr(buffer_prefix.size())] = t;
     } else {
@@ -69,14 +76,59 @@ std::string checksum(const fs::path& path) {
   return fmt::format("{:08x}", crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()));
 }
 
+const std::string replaced_prefix = "replaced-";
+
+/// `whole` at the place of `folder`. What stands there, the same state saved before or the best one before, goes last.
+void put_in_place(const fs::path& whole, const fs::path& folder) {
+  const fs::path all = folder.parent_path();
+  if (::renameat2(AT_FDCWD, whole.c_str(), AT_FDCWD, folder.c_str(), RENAME_EXCHANGE) == 0) {
+    io::sync_folder(all);
+    fs::remove_all(whole);
+    return;
+  }
+  const fs::path old = all / (replaced_prefix + folder.filename().string());
+  fs::remove_all(old);
+  if (fs::exists(folder)) fs::rename(folder, old);
+  fs::rename(whole, folder);
+  io::sync_folder(all);
+  fs::remove_all(old);
+}
+
+nlohmann::ordered_json to_json(const Checkpoint& c) {
+  nlohmann::ordered_json json = {{"format", "igebm-checkpoint"},
+                                 {"version", version},
+                                 {"step", c.step},
+                                 {"regular", c.regular},
+                                 {"rollbacks", c.rollbacks},
+                                 {"rolled_back_to", c.rolled_back_to},
+                                 {"phase", c.phase},
+                                 {"phase_steps", c.phase_steps},
+                                 {"metrics_bytes", c.metrics_bytes},
+                                 {"threads", c.threads},
+                                 {"engine", c.engine}};
+  if (c.best) {
+    json["best"] = {{"step", c.best->step},
+                    {"value", c.best->value},
+                    {"metric", c.best->metric},
+                    {"features", io::utf8_of(c.best->features)},
+                    {"count", c.best->count}};
+  }
+  if (c.data) {
+    json["data"] = {{"records", c.data->records},         {"shape", c.data->shape},
+                    {"class_names", c.data->class_names}, {"labels", c.data->labels},
+                    {"conditions", c.data->conditions},   {"content", c.data->content}};
+  }
+  return json;
+}
+
 /// checkpoints/<name>, whole or as it was before.
 void write_checkpoint(const fs::path& run, const Checkpoint& c, const std::string& name) {
   const fs::path all = run / "checkpoints";
   const fs::path folder = all / name, temporary = all / ("saving-" + name);
   std::error_code error;
   fs::remove_all(temporary, error);
-  fs::create_directories(temporary, error);
-  if (error) throw UserError(fmt::format("{}: cannot be made: {}", temporary.string(), error.message()));
+  io::make_folder(temporary);
+  io::sync_folder(run);
   try {
     write_model(temporary / "network.safetensors", c.network, c.network.parameters);
     if (!c.average.empty()) write_model(temporary / "average.safetensors", c.network, c.average);
@@ -85,28 +137,12 @@ void write_checkpoint(const fs::path& run, const Checkpoint& c, const std::strin
       for (const auto& [key, t] : tensors) state[part + "." + key] = t.cpu();
     }
     io::write_safetensors(temporary / "state.safetensors", state, {{"format", "igebm-state"}});
-    nlohmann::ordered_json json = {
-        {"format", "igebm-checkpoint"}, {"version", version},       {"step", c.step},
-        {"regular", c.regular},         {"rollbacks", c.rollbacks}, {"metrics_bytes", c.metrics_bytes},
-        {"threads", c.threads},         {"engine", c.engine}};
-    if (c.best) {
-      json["best"] = {{"step", c.best->step},
-                      {"value", c.best->value},
-                      {"metric", c.best->metric},
-                      {"features", c.best->features},
-                      {"count", c.best->count}};
-    }
+    nlohmann::ordered_json json = to_json(c);
     for (const char* file : {"network.safetensors", "average.safetensors", "state.safetensors"}) {
       if (fs::exists(temporary / file)) json["crc32"][file] = checksum(temporary / file);
     }
     io::write_atomically(temporary / "checkpoint.json", json.dump(2) + "\n");
-    // What stands in its place, the same state saved before or the best one before, goes when this one is whole.
-    const fs::path old = all / ("replaced-" + name);
-    fs::remove_all(old);
-    if (fs::exists(folder)) fs::rename(folder, old);
-    fs::rename(temporary, folder);
-    fs::remove_all(old);
-    io::sync_folder(all);
+    put_in_place(temporary, folder);
   } catch (const fs::filesystem_error& e) {
     fs::remove_all(temporary, error);
     throw UserError(fmt::format("{}: cannot be saved: {}", folder.string(), e.code().message()));
@@ -121,8 +157,25 @@ bool is_regular(const fs::path& folder) {
   return json.is_object() && json.value("regular", false);
 }
 
+/// What `read` makes of the newest checkpoint. One that is gone meanwhile has given way to newer ones, of a run that is
+/// being trained.
+template <class Read>
+auto of_newest(const fs::path& run, const Read& read) {
+  for (int attempt = 0;; ++attempt) {
+    const auto folders = list_checkpoints(run);
+    if (folders.empty())
+      throw UserError(
+          fmt::format("{}: neither a run with checkpoints, nor a checkpoint, nor a .safetensors file", run.string()));
+    try {
+      return read(folders.back());
+    } catch (const UserError&) {
+      if (attempt == 9 || fs::exists(folders.back())) throw;
+    }
+  }
+}
+
 bool is_step(const std::string& name) {
-  return !name.empty() && name.find_first_not_of("0123456789") == std::string::npos;
+  return !name.empty() && name.size() <= 18 && name.find_first_not_of("0123456789") == std::string::npos;
 }
 
 }  // namespace
@@ -156,13 +209,29 @@ void save_checkpoint(const fs::path& run, const Checkpoint& c, std::int64_t keep
 
 void save_best(const fs::path& run, const Checkpoint& c) { write_checkpoint(run, c, "best"); }
 
-fs::path find_best(const fs::path& run) {
-  fs::path best = run / "checkpoints" / "best";
-  if (!fs::exists(best / "checkpoint.json")) {
-    throw UserError(fmt::format("{}: no best checkpoint; a run keeps one where its recipe has evaluate.every above 0",
-                                run.string()));
+void restore_replaced(const fs::path& run) {
+  std::vector<fs::path> replaced;
+  std::error_code none;
+  for (const auto& entry : fs::directory_iterator(run / "checkpoints", none)) {
+    if (entry.path().filename().string().starts_with(replaced_prefix)) replaced.push_back(entry.path());
   }
-  return best;
+  for (const fs::path& old : replaced) {
+    const fs::path place = old.parent_path() / old.filename().string().substr(replaced_prefix.size());
+    if (!fs::exists(place, none)) {
+      fs::rename(old, place, none);
+    } else {
+      fs::remove_all(old, none);
+    }
+  }
+}
+
+fs::path find_best(const fs::path& run) {
+  for (const char* name : {"best", "replaced-best"}) {  // the second: restore_replaced is for who may write
+    fs::path best = run / "checkpoints" / name;
+    if (fs::exists(best / "checkpoint.json")) return best;
+  }
+  throw UserError(
+      fmt::format("{}: no best checkpoint; a run keeps one where its recipe has evaluate.every above 0", run.string()));
 }
 
 Checkpoint load_checkpoint(const fs::path& folder) {
@@ -181,13 +250,21 @@ Checkpoint load_checkpoint(const fs::path& folder) {
     c.step = json.at("step");
     c.regular = json.at("regular");
     c.rollbacks = json.at("rollbacks");
+    c.rolled_back_to = json.value("rolled_back_to", std::int64_t{-1});
+    c.phase = json.value("phase", "");
+    c.phase_steps = json.value("phase_steps", std::int64_t{0});
     c.metrics_bytes = json.at("metrics_bytes");
     c.threads = json.at("threads");
     c.engine = json.at("engine");
     if (json.contains("best")) {
       const auto& best = json["best"];
-      c.best = {best.at("step"), best.at("value"), best.value("metric", ""), best.value("features", ""),
+      c.best = {best.at("step"), best.at("value"), best.value("metric", ""), io::bytes_of(best.value("features", "")),
                 best.value("count", std::int64_t{0})};
+    }
+    if (json.contains("data")) {
+      const auto& data = json["data"];
+      c.data = {data.at("records"), data.at("shape"),      data.at("class_names"),
+                data.at("labels"),  data.at("conditions"), data.at("content")};
     }
     for (const auto& [file, sum] : json.at("crc32").items()) {
       if (checksum(folder / file) != sum.get<std::string>()) {
@@ -208,18 +285,17 @@ Checkpoint load_checkpoint(const fs::path& folder) {
   }
 }
 
+Checkpoint load_newest(const fs::path& run) {
+  return of_newest(run, [](const fs::path& folder) { return load_checkpoint(folder); });
+}
+
 Model load_model(const fs::path& path, bool raw) {
   if (fs::is_regular_file(path)) return read_model(path);
-  fs::path folder = path;
-  if (!fs::exists(folder / "network.safetensors")) {
-    const auto folders = list_checkpoints(path);
-    if (folders.empty())
-      throw UserError(
-          fmt::format("{}: neither a run with checkpoints, nor a checkpoint, nor a .safetensors file", path.string()));
-    folder = folders.back();
-  }
-  const fs::path average = folder / "average.safetensors";
-  return read_model(!raw && fs::exists(average) ? average : folder / "network.safetensors");
+  const auto read = [raw](const fs::path& folder) {
+    const fs::path average = folder / "average.safetensors";
+    return read_model(!raw && fs::exists(average) ? average : folder / "network.safetensors");
+  };
+  return fs::exists(path / "network.safetensors") ? read(path) : of_newest(path, read);
 }
 
 fs::path run_of(const fs::path& what) {
@@ -232,8 +308,11 @@ fs::path run_of(const fs::path& what) {
 std::vector<Model> load_ensemble(const fs::path& path, std::int64_t count, bool raw) {
   std::vector<Model> models = {load_model(path, raw)};
   if (count == 1) return models;
-  const std::int64_t newest = std::stoll(models[0].metadata.at("step"));
   const fs::path run = run_of(path);
+  const auto step = models[0].metadata.find("step");
+  if (step == models[0].metadata.end() || !is_step(step->second))
+    throw UserError(fmt::format("{}: its metadata lack the \"step\" that an ensemble counts back from", path.string()));
+  const std::int64_t newest = std::stoll(step->second);
   const auto folders = list_checkpoints(run);
   for (auto folder = folders.rbegin(); folder != folders.rend(); ++folder) {
     if (static_cast<std::int64_t>(models.size()) == count) break;

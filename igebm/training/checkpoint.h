@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "igebm/data/fingerprint.h"
 #include "igebm/nn/network.h"
 
 /// checkpoints/<step>/ of a run (docs/checkpoint.md): written under another name, synced, and renamed, so that a
@@ -30,13 +31,17 @@ struct Best {
 };
 
 struct Checkpoint {
-  std::int64_t step = 0;           ///< training steps done
-  bool regular = true;             ///< at the recipe's interval; false: saved because of an interruption
-  std::int64_t rollbacks = 0;      ///< by the watchdog until then
-  std::int64_t metrics_bytes = 0;  ///< length of metrics.jsonl then
+  std::int64_t step = 0;             ///< training steps done
+  bool regular = true;               ///< at the recipe's interval; false: saved because of an interruption
+  std::int64_t rollbacks = 0;        ///< by the watchdog until then
+  std::int64_t rolled_back_to = -1;  ///< the step that the last of them went back to
+  std::string phase;                 ///< that optimiser, average and objectives are of; empty in earlier versions'
+  std::int64_t phase_steps = 0;      ///< that these have taken
+  std::int64_t metrics_bytes = 0;    ///< length of metrics.jsonl then
   std::int64_t threads = 0;
   std::string engine;  ///< description of the engine that sampled
   std::optional<Best> best;
+  std::optional<data::Fingerprint> data;     ///< of what it was trained on; none in earlier versions'
   Model network;                             ///< network.safetensors: parameters as trained
   nn::Tensors average;                       ///< average.safetensors: their average, if there is one
   std::map<std::string, nn::Tensors> state;  ///< state.safetensors: "optimizer", "<objective>", …, tensors by name
@@ -49,11 +54,18 @@ void save_checkpoint(const std::filesystem::path& run, const Checkpoint& checkpo
 /// The same as checkpoints/best, in place of the one before; nothing else removes it.
 void save_best(const std::filesystem::path& run, const Checkpoint& checkpoint);
 
+/// Puts back what an interruption left between its old place and nowhere, where a file system cannot exchange folders.
+void restore_replaced(const std::filesystem::path& run);
+
 /// checkpoints/best, or throws UserError.
 std::filesystem::path find_best(const std::filesystem::path& run);
 
 /// Throws UserError naming the file that is missing, truncated, changed, foreign or from a newer version.
 Checkpoint load_checkpoint(const std::filesystem::path& folder);
+
+/// The newest of a run, which may be in training meanwhile. Throws UserError like load_checkpoint, or where none is
+/// there.
+Checkpoint load_newest(const std::filesystem::path& run);
 
 /// The run that `what`, its folder or one of its checkpoints, belongs to; throws UserError where it is neither.
 std::filesystem::path run_of(const std::filesystem::path& what);

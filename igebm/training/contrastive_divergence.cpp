@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "igebm/base/error.h"
 
 namespace igebm::training {
@@ -11,6 +13,21 @@ namespace {
 [[noreturn]] void unknown(const std::string& form) {
   throw UserError(fmt::format(
       "contrastive divergence: form: expected \"linear\", \"logsumexp\" or \"softplus\", got \"{}\"", form));
+}
+
+/// The first `count` of a run of `total` steps, in parts where the training step may be stopped between them.
+sampling::StepInfo move(const Step& step, const sampling::Kernel& kernel, const energy::Energy& energy,
+                        sampling::Chains& chains, std::int64_t count, std::int64_t total) {
+  const std::int64_t part = step.stop && chains.x.is_cpu() ? 8 : std::max<std::int64_t>(count, 1);
+  sampling::StepInfo info;
+  std::int64_t non_finite = 0;
+  for (std::int64_t k = 0; k < count; k += part) {
+    step.check();
+    info = kernel.transitions(energy, chains, {k, total}, std::min(part, count - k));
+    non_finite += info.non_finite;
+  }
+  info.non_finite = non_finite;
+  return info;
 }
 
 }  // namespace
@@ -60,7 +77,8 @@ Loss ContrastiveDivergence::loss(const Step& step) {
     const at::Tensor rows = taken.fresh.nonzero().squeeze(1).to(device);
     sampling::Chains fresh = chains.select(rows);
     const auto energy = step.frozen.given(fresh.labels);
-    out.non_finite += sampling::run(sampling::Flow(options_.flow), *energy, fresh, options_.flow.steps).non_finite;
+    out.non_finite +=
+        move(step, sampling::Flow(options_.flow), *energy, fresh, options_.flow.steps, options_.flow.steps).non_finite;
     chains.put(rows, fresh);
   }
   const auto energy = step.frozen.given(chains.labels);
@@ -70,12 +88,12 @@ Loss ContrastiveDivergence::loss(const Step& step) {
   at::Tensor before, pool;
   if (by_end) {
     const sampling::Position last{options_.steps - 1, options_.steps};
-    out.non_finite += langevin.transitions(*energy, chains, {0, options_.steps}, last.step).non_finite;
+    out.non_finite += move(step, langevin, *energy, chains, last.step, options_.steps).non_finite;
     before = langevin.gradient_point(chains, last);
     info = langevin.transition(*energy, chains, last);
     pool = buffer_.others(taken, options_.end.pool, step.seed, step.step).to(device);
   } else {
-    info = sampling::run(langevin, *energy, chains, options_.steps);
+    info = move(step, langevin, *energy, chains, options_.steps, options_.steps);
   }
   out.non_finite += info.non_finite;
   buffer_.put(taken);

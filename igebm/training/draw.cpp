@@ -103,7 +103,7 @@ void write_picture(const fs::path& path, const Recipe& recipe, const Ensemble& e
       draw(recipe, ensemble, count, first_stream, {}, static_cast<std::uint64_t>(recipe.seed), nullptr);
   if (chains.x.dim() == 4) {
     io::write_png(path, io::grid(to_unit(chains.x, recipe.data)));
-  } else if (chains.x.dim() == 2 && chains.x.size(1) == 2) {
+  } else {
     const double bound = std::max(1.0, std::ceil(extent * 1.1));
     io::write_png(path, io::density(energies_in_plane(ensemble, bound, find_device(recipe.device)), chains.x, bound));
   }

@@ -41,7 +41,8 @@ sampling::Chains draw(const Recipe& recipe, const Ensemble& ensemble, std::int64
 at::Tensor energies_in_plane(const Ensemble& ensemble, double bound, c10::Device device);
 
 /// `count` of them as a PNG file at `path`, drawn with the recipe's seed: a grid of pictures, or for points in the
-/// plane the density exp(-E) out to about `extent` with samples on it (under labels of zero); nothing for other points.
+/// plane the density exp(-E) out to about `extent` with samples on it (under labels of zero). REQUIRES: io::has_picture
+/// of what the model draws.
 void write_picture(const std::filesystem::path& path, const Recipe& recipe, const Ensemble& ensemble,
                    std::int64_t count, std::int64_t first_stream, double extent);
 

@@ -18,7 +18,7 @@ Loss EnergyMatching::loss(const Step& step) {
   time *= options_.time_end;
   if (options_.transport) {
     const at::Tensor data = step.data.to(c10::kCPU, at::kFloat);
-    noise = noise.index_select(0, pair_by_transport(noise, data, step.labels));
+    noise = noise.index_select(0, pair_by_transport(noise, data, step.labels, [&] { step.check(); }));
   }
   noise = noise.to(step.data.options());
   time = time.to(step.data.options());

@@ -10,6 +10,7 @@
 #include "igebm/base/clock.h"
 #include "igebm/base/device.h"
 #include "igebm/base/error.h"
+#include "igebm/io/picture.h"
 #include "igebm/training/rehearsal.h"
 
 namespace igebm::training {
@@ -197,8 +198,9 @@ Estimate estimate(const Recipe& recipe, const EstimateOptions& options, Observer
     observer.message("timing pictures");
     const Pictures pictures(recipe, run, options.seconds);
     const auto& o = recipe.output;
-    e.pictures = pictures.repeated(o.samples_every > 0 ? total / o.samples_every : 0, o.samples);
-    e.last_picture = pictures.repeated(1, 100);
+    const bool drawn = io::has_picture(graph.input_shape);
+    e.pictures = pictures.repeated(drawn && o.samples_every > 0 ? total / o.samples_every : 0, o.samples);
+    e.last_picture = pictures.repeated(drawn ? 1 : 0, 100);
     const double density = time_of_density(run, device);
     e.pictures.seconds += density;
     e.last_picture.seconds += density;

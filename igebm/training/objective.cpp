@@ -6,6 +6,12 @@
 
 namespace igebm::training {
 
+const std::function<bool()> Step::never;
+
+void Step::check() const {
+  if (stop && stop()) throw Interrupted();
+}
+
 std::uint64_t Step::first_stream() const {
   return static_cast<std::uint64_t>(step) * static_cast<std::uint64_t>(data.size(0));
 }

@@ -1,11 +1,17 @@
 #pragma once
 
+#include <exception>
+#include <functional>
+
 #include "igebm/base/observer.h"
 #include "igebm/base/random.h"
 #include "igebm/engine/engine.h"
 #include "igebm/nn/network.h"
 
 namespace igebm::training {
+
+/// A step that was asked to stop on its way.
+struct Interrupted : std::exception {};
 
 /// What an objective sees of a training step.
 struct Step {
@@ -16,11 +22,19 @@ struct Step {
   at::Tensor labels;           ///< of the data, as the graph takes them beside a noise level, or undefined
   std::uint64_t seed;          ///< of this attempt
   std::int64_t step;           ///< since the training's start
+  /// Whether to give the step up; empty: never.
+  const std::function<bool()>& stop = never;
+
+  /// To be called now and then in long work, as long as the objective's own state is what it was before the step but
+  /// for what load() brings back. Throws Interrupted.
+  void check() const;
 
   /// The random stream of the batch's first record; the others' follow, and no step shares one.
   std::uint64_t first_stream() const;
   /// Standard normal numbers, one for each of `data`'s, float on the CPU.
   at::Tensor normals(Purpose purpose) const;
+
+  static const std::function<bool()> never;
 };
 
 struct Loss {

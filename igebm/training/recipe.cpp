@@ -5,7 +5,10 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <filesystem>
 #include <limits>
+#include <system_error>
+#include <utility>
 
 #include "igebm/base/error.h"
 
@@ -16,20 +19,28 @@ using io::Fields;
 using io::Range;
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
+constexpr double greatest_float = std::numeric_limits<float>::max();  // of what becomes a float
 const Range any{-infinity, infinity};
+const Range any_float{-greatest_float, greatest_float};
+const Range start_bound{-1e38, 1e38};  // so that high - low is a float, too
 const Range share{0, 1};
-const Range positive{0, infinity, true, true};
-const Range not_negative{0, infinity, false, true};
+const Range positive{0, greatest_float, true};
+const Range not_negative{0, greatest_float};
+const Range limit{0, infinity, true, true};
 const Range dropout_rate{0, 1, false, true};
 const Range count_from_one{1, 1e9};
 const Range count_from_zero{0, 1e9};
 
 void describe(Fields& f, sampling::LangevinOptions& o) {
   f.field("step_size", o.step_size, positive, "x <- x - step_size dE/dx + noise n");
-  f.field("noise", o.noise, any, "standard deviation of a step's noise; negative: sqrt(2 step_size)");
+  f.field("noise", o.noise, any_float, "standard deviation of a step's noise; negative: sqrt(2 step_size)");
   f.field("gradient_clip", o.gradient_clip, Range{0, infinity, true}, "on each element of dE/dx; inf: none");
   f.field("low", o.low, any, "samples are clamped to [low, high]");
   f.field("high", o.high, any, "");
+  for (const auto& [key, bound] : {std::pair("low", o.low), std::pair("high", o.high)}) {
+    if (std::isfinite(bound) && !any_float.holds(bound))
+      f.problem(key, fmt::format("expected inf, -inf or a number {}, got {}", any_float.text(), bound));
+  }
   f.field("temperature_start", o.temperature_start, not_negative, "the noise is multiplied by sqrt(temperature)");
   f.field("temperature_end", o.temperature_end, not_negative, "geometric from start to end over the steps");
   f.field("noise_first", o.noise_first, "add the noise before taking the gradient, as IGEBM's code does");
@@ -42,8 +53,8 @@ void describe(Fields& f, sampling::FlowOptions& o) {
 
 void describe(Fields& f, sampling::StartOptions& o) {
   f.field("start", o.start, {"uniform", "normal"}, "where new chains start");
-  f.field("start_low", o.low, any, "of uniform starts");
-  f.field("start_high", o.high, any, "");
+  f.field("start_low", o.low, start_bound, "of uniform starts");
+  f.field("start_high", o.high, start_bound, "");
 }
 
 void describe(Fields& f, OptimizerOptions& o) {
@@ -294,8 +305,8 @@ void describe(Fields& f, Recipe& r) {
       g.problem("every", "a classifier draws no samples to evaluate");
   });
   f.section("watchdog", [&](Fields& g) {
-    g.field("energy_limit", r.watchdog.energy_limit, positive, "of the mean |E| of data or samples");
-    g.field("loss_limit", r.watchdog.loss_limit, positive,
+    g.field("energy_limit", r.watchdog.energy_limit, limit, "of the mean |E| of data or samples");
+    g.field("loss_limit", r.watchdog.loss_limit, limit,
             "of a loss of matching or of a classifier, in times that of a network that knows nothing");
     g.field("rollbacks", r.watchdog.rollbacks, count_from_zero, "to the last good checkpoint, before training stops");
     g.field("learning_rate_factor", r.watchdog.learning_rate_factor, Range{0, 1, true}, "at each rollback");
@@ -308,11 +319,19 @@ std::int64_t Recipe::total_steps() const {
   return total;
 }
 
+std::string absolute_path(const std::string& path) {
+  std::error_code unknown;  // where the program runs: the path stays as it is
+  const auto absolute = path.empty() ? std::filesystem::path() : std::filesystem::absolute(path, unknown);
+  return unknown ? path : absolute.string();
+}
+
 Recipe read_recipe(const std::string& path, const std::vector<std::string>& assignments) {
   io::Recipe file = io::Recipe::read(path);
   for (const auto& assignment : assignments) file.set(assignment);
   Recipe recipe;
   file.apply([&](Fields& f) { describe(f, recipe); });
+  for (std::string* each : {&recipe.data.path, &recipe.choices, &recipe.evaluate.features})
+    *each = absolute_path(*each);
   return recipe;
 }
 

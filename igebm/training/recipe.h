@@ -90,7 +90,11 @@ struct Recipe {
 
 void describe(io::Fields& fields, Recipe& recipe);
 
-/// The recipe in a file, with "section.key=value" assignments on top. Throws UserError.
+/// As seen from where the program runs; empty stays empty.
+std::string absolute_path(const std::string& path);
+
+/// The recipe in a file, with "section.key=value" assignments on top. Its relative paths are as seen from where the
+/// program runs and become absolute, so that a run can be gone on with from anywhere. Throws UserError.
 Recipe read_recipe(const std::string& path, const std::vector<std::string>& assignments);
 
 /// A phase's objectives for the network of `graph`, by name, which is that of their section.

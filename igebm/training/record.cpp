@@ -2,9 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "igebm/base/error.h"
+#include "igebm/io/files.h"
 
 namespace igebm::training {
 namespace {
@@ -40,6 +42,7 @@ Record::Record(fs::path run, std::int64_t bytes, std::int64_t step)
 
 std::int64_t Record::bytes() {
   metrics_.flush();
+  io::sync_file(metrics_of(run_));
   return static_cast<std::int64_t>(fs::file_size(metrics_of(run_)));
 }
 
@@ -62,6 +65,16 @@ void Record::gave_up(const GivenUp& end) {
 }
 
 void Record::picture(std::int64_t step, const fs::path& png) { events_.picture(step, png); }
+
+std::int64_t intact_metrics(const fs::path& run, std::int64_t bytes) {
+  const fs::path path = metrics_of(run);
+  std::string text(static_cast<std::size_t>(bytes), '\0');
+  std::ifstream file(path, std::ios::binary);
+  file.read(text.data(), bytes);
+  text.resize(static_cast<std::size_t>(file.gcount()));
+  text.resize(std::min(text.find('\0'), text.size()));
+  return static_cast<std::int64_t>(text.rfind('\n') + 1);  // none: npos + 1 is 0
+}
 
 std::vector<Rollback> read_rollbacks(const fs::path& run) {
   std::vector<Rollback> found;

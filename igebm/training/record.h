@@ -26,10 +26,13 @@ struct GivenUp {
 /// The figures that a run leaves: metrics.jsonl (docs/run.md), and the same for TensorBoard.
 class Record {
  public:
-  /// Goes on at `step`, after the first `bytes` of metrics.jsonl. Throws UserError if it cannot be written.
+  /// Goes on at `step`, after the first `bytes` of metrics.jsonl, which are intact. Throws UserError if it cannot be
+  /// written.
   Record(std::filesystem::path run, std::int64_t bytes, std::int64_t step);
 
-  std::int64_t bytes();  ///< of metrics.jsonl, with all that was added
+  /// Length of metrics.jsonl with all that was added, which is on the disk by then: a checkpoint that says so cannot
+  /// outlive it.
+  std::int64_t bytes();
   /// One line; `phase` is left out where it is empty. Throws UserError if the disk is full.
   void figures(std::int64_t step, const Metrics& figures, const std::string& phase = {});
   void rolled_back(const Rollback& rollback);
@@ -41,6 +44,10 @@ class Record {
   std::ofstream metrics_;
   io::EventFile events_;
 };
+
+/// How much of the first `bytes` of a run's metrics.jsonl is whole lines: all, but where something cut the file short
+/// or a power cut left bytes of zero.
+std::int64_t intact_metrics(const std::filesystem::path& run, std::int64_t bytes);
 
 /// The rollbacks in a run's metrics.jsonl, in order; none where there is no such file.
 std::vector<Rollback> read_rollbacks(const std::filesystem::path& run);

@@ -34,6 +34,12 @@ ReplayBuffer::ReplayBuffer(const ReplayOptions& options, const sampling::StartOp
              at::full({options.size}, -1, at::kLong), at::zeros({options.size}, at::kLong)};
 }
 
+double ReplayBuffer::bytes_per_chain(const ReplayOptions& options, const std::vector<std::int64_t>& shape) {
+  double elements = 1;
+  for (const auto d : shape) elements *= static_cast<double>(d);
+  return elements * (options.compact ? 1 : 4) + 4 * 8;  // its label, stream and steps, and its place in the order
+}
+
 at::Tensor ReplayBuffer::pack(const at::Tensor& x) const {
   if (!options_.compact) return x;
   return x.sub(low_).mul_(255 / (high_ - low_)).round_().clamp_(0, 255).to(at::kByte);

@@ -34,6 +34,9 @@ class ReplayBuffer {
   ReplayBuffer(const ReplayOptions& options, const sampling::StartOptions& start,
                const std::vector<std::int64_t>& shape, const at::Tensor& labels = {}, double low = 0, double high = 1);
 
+  /// Bytes of memory for each of the chains, of that shape, and for the order in which they are taken.
+  static double bytes_per_chain(const ReplayOptions& options, const std::vector<std::int64_t>& shape);
+
   struct Taken {
     sampling::Chains chains;
     at::Tensor rows;   ///< (N) int64, where they go back

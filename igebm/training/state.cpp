@@ -13,7 +13,9 @@
 #include "igebm/base/device.h"
 #include "igebm/base/error.h"
 #include "igebm/io/files.h"
+#include "igebm/io/picture.h"
 #include "igebm/nn/conditions.h"
+#include "igebm/training/replay_buffer.h"
 
 namespace igebm::training {
 namespace {
@@ -26,6 +28,20 @@ constexpr std::int64_t quality_streams = std::int64_t{3} << 40;
 data::Options as_they_are(data::Options options) {
   options.flip = false;
   return options;
+}
+
+/// What no step could hold is said before a run begins.
+void check_memory(const Recipe& recipe, const std::vector<std::int64_t>& shape) {
+  const auto limit = static_cast<double>(memory_limit());
+  for (const PhaseOptions& phase : recipe.phases) {
+    if (!phase.has_contrastive_divergence) continue;
+    const ReplayOptions& replay = phase.contrastive_divergence.replay;
+    const double bytes = static_cast<double>(replay.size) * ReplayBuffer::bytes_per_chain(replay, shape);
+    if (bytes > limit)
+      throw UserError(fmt::format(
+          "phase.{}.contrastive_divergence.buffer: {} chains take {:.3g} GB, more than the {:.3g} GB of memory here",
+          phase.name, replay.size, bytes * 1e-9, limit * 1e-9));
+  }
 }
 
 nn::Network on_device(nn::Network network, c10::Device device) {
@@ -47,7 +63,8 @@ State::State(const Recipe& r, fs::path folder, Observer& o, const data::Dataset&
       network(
           on_device(nn::Network(build_graph(r.network, data.shape(), train.classes, columns.size(0)), seed()), device)),
       adam(network.parameters()),
-      average(network.parameters()) {
+      average(network.parameters()),
+      data_print(data::fingerprint(train)) {
   at::NoGradGuard no_grad;
   frozen = engine::prepare(network.graph(), network.effective_weights(), engine_options(r, run));
 }
@@ -59,6 +76,10 @@ std::pair<std::size_t, std::int64_t> State::place(std::int64_t at_step) const {
   return {index, at_step};
 }
 
+void State::try_phases() const {
+  for (const PhaseOptions& p : recipe.phases) make_objectives(p, network.graph());
+}
+
 void State::enter_phase() {
   const PhaseOptions& p = phase();
   if (step > 0 && p.from_average) {
@@ -68,6 +89,8 @@ void State::enter_phase() {
   adam = Adam(network.parameters());
   average = Average(network.parameters());
   objectives = make_objectives(phase(), network.graph());
+  entered = p.name;
+  phase_steps = 0;
   std::string text;
   for (const auto& [name, _] : objectives) text += (text.empty() ? "" : " and ") + name;
   std::replace(text.begin(), text.end(), '_', ' ');
@@ -85,10 +108,11 @@ void State::choose_algorithms() {
     const at::Tensor both = labels.defined() ? at::cat({chains.labels, chains.labels}) : labels;
     frozen->parameter_gradient(at::cat({chains.x, chains.x}), both, at::ones({2 * count}, device), {}, unused);
   }
-  if (!frozen->choices().empty() && !run.empty()) {
-    io::write_atomically(run / "engine.json", frozen->choices() + "\n");
-  }
   observer.message("engine: " + frozen->description());
+}
+
+void State::keep_algorithms() const {
+  if (!frozen->choices().empty()) io::write_atomically(run / "engine.json", frozen->choices() + "\n");
 }
 
 std::shared_ptr<engine::Prepared> State::prepare(const nn::Tensors& weights) const {
@@ -115,6 +139,10 @@ Checkpoint State::checkpoint(bool regular) {
   c.step = step;
   c.regular = regular;
   c.rollbacks = rollbacks;
+  c.rolled_back_to = rolled_back_to;
+  c.phase = entered;
+  c.phase_steps = phase_steps;
+  c.data = data_print;
   if (record) c.metrics_bytes = record->bytes();
   c.threads = at::get_num_threads();
   c.engine = frozen->description();
@@ -143,6 +171,10 @@ void State::restore(const Checkpoint& c) {
   pictured = -1;
   const at::NoGradGuard no_grad;
   step = saved_step = c.step;
+  rolled_back_to = c.rolled_back_to;
+  const std::int64_t within = place(step).second;
+  entered = c.phase.empty() ? phase().name : c.phase;
+  phase_steps = c.phase.empty() ? within : c.phase_steps;
   best = c.best;
   const auto copy = [](const nn::Tensors& from, nn::Tensors& to) {
     for (auto& [name, t] : to) t.copy_(from.at(name));
@@ -155,8 +187,34 @@ void State::restore(const Checkpoint& c) {
   objectives = make_objectives(phase(), network.graph());
   for (auto& [name, objective] : objectives) {
     const auto found = c.state.find(name);
-    if (found != c.state.end() && place(step).second > 0) objective->load(found->second);
+    if (found != c.state.end() && phase_steps > 0 && entered == phase().name) objective->load(found->second);
   }
+  if (entered != phase().name || (within == 0 && phase_steps > 0)) enter_phase();
+}
+
+void State::drop_later() const {
+  std::error_code ignored;
+  const auto folders = list_checkpoints(run);
+  // The newest first: whatever ends this leaves a run that has come less far.
+  for (auto folder = folders.rbegin(); folder != folders.rend() && std::stoll(folder->filename()) > step; ++folder)
+    fs::remove_all(*folder, ignored);
+}
+
+std::optional<Checkpoint> State::last_good(std::int64_t from) {
+  std::optional<Checkpoint> broken;
+  const auto folders = list_checkpoints(run);
+  for (auto folder = folders.rbegin(); folder != folders.rend(); ++folder) {
+    try {
+      Checkpoint c = load_checkpoint(*folder);
+      if (!c.regular || c.step > from) continue;
+      if (c.step != rolled_back_to) return c;
+      broken = std::move(c);
+    } catch (const UserError& e) {
+      observer.message(fmt::format("{}; passed over", e.what()));
+    }
+  }
+  // Diverged twice from the same checkpoint: its weights were broken already, unless there is none before it.
+  return broken;
 }
 
 void State::roll_back(const std::string& reason) {
@@ -168,30 +226,20 @@ void State::roll_back(const std::string& reason) {
         "sampling step_size; the last good checkpoint is kept",
         run.string(), from, reason, rollbacks, phase().name));
   }
-  auto folders = list_checkpoints(run);
-  std::error_code ignored;
-  while (!folders.empty()) {
-    const Checkpoint c = load_checkpoint(folders.back());
-    // Diverged twice from the same checkpoint: its weights were broken already, unless there is none before it.
-    const bool broken = c.step == rolled_back_to && folders.size() > 1;
-    if (c.regular && c.step <= from && !broken) {
-      const auto best_so_far = best;
-      restore(c);
-      best = best_so_far;  // its checkpoint was good all the same
-      ++rollbacks;
-      rolled_back_to = c.step;
-      // Fresh buffers: the old chains may sit where the energy broke.
-      objectives = make_objectives(phase(), network.graph());
-      break;
-    }
-    fs::remove_all(folders.back(), ignored);
-    folders.pop_back();
-  }
-  if (folders.empty()) {
+  const std::optional<Checkpoint> to = last_good(from);
+  if (!to) {
     record->gave_up({from, reason + ", and no checkpoint is left to go back to"});
     throw UserError(fmt::format("{}: diverged at step {} ({}), and no checkpoint is left to go back to", run.string(),
                                 from, reason));
   }
+  const auto best_so_far = best;
+  restore(*to);
+  best = best_so_far;  // its checkpoint was good all the same
+  ++rollbacks;
+  rolled_back_to = step;
+  // Fresh buffers: the old chains may sit where the energy broke.
+  objectives = make_objectives(phase(), network.graph());
+  drop_later();
   record->rolled_back({from, step, rollbacks, reason});
   observer.message(fmt::format(
       "step {}: {}; back to step {} with new chains and the learning rate times {:.3g} ({} of {} rollbacks)", from,
@@ -217,7 +265,8 @@ std::string State::advance() {
   const at::AutoGradMode enable(true);
   const nn::Tensors weights = network.effective_weights();
   frozen->refresh(weights);
-  const Step now{network.graph(), weights, *frozen, batch.x.to(device), labels_of(batch), attempt_seed(), step};
+  const Step now{network.graph(),  weights,        *frozen, batch.x.to(device),
+                 labels_of(batch), attempt_seed(), step,    stop_within};
   at::Tensor total;  // of what autograd derives
   double value = 0;
   nn::Tensors by_engine;
@@ -253,6 +302,7 @@ std::string State::advance() {
   if (!std::isfinite(norm)) return "the parameters' gradient is not finite";
   average.update(network.parameters(), p.average);
   ++step;
+  ++phase_steps;
   figures.insert(figures.begin(), {"loss", value});
   figures.emplace_back("gradient_norm", norm);
   figures.emplace_back("learning_rate", rate);
@@ -261,6 +311,25 @@ std::string State::advance() {
     observer.metrics(step, figures);
   }
   return {};
+}
+
+bool State::try_step(std::string& trouble) {
+  // A step given up has changed no more than spectral norm's vectors and the objectives' counters.
+  nn::Tensors buffers;
+  std::vector<nn::Tensors> states;
+  if (stop_within) {
+    for (const auto& [name, b] : network.buffers()) buffers[name] = b.clone();
+    for (const auto& [_, objective] : objectives) states.push_back(objective->state());
+  }
+  try {
+    trouble = advance();
+    return true;
+  } catch (const Interrupted&) {
+    const at::NoGradGuard no_grad;
+    for (auto& [name, b] : network.buffers()) b.copy_(buffers.at(name));
+    for (std::size_t i = 0; i < states.size(); ++i) objectives[i].second->load(states[i]);
+    return false;
+  }
 }
 
 void State::record_accuracy() {
@@ -274,8 +343,9 @@ void State::record_accuracy() {
 }
 
 void State::picture(const fs::path& path, std::int64_t count) {
+  if (!io::has_picture(data.shape())) return;
   const at::NoGradGuard no_grad;
-  fs::create_directories(path.parent_path());
+  io::make_folder(path.parent_path());
   write_picture(path, recipe, averaged(), count, picture_streams, data.extent());
   if (std::exchange(pictured, step) != step) record->picture(step, path);
   observer.picture(step, path.string());
@@ -306,7 +376,10 @@ void State::evaluate() {
 std::unique_ptr<State> make_state(const Recipe& recipe, const fs::path& run, Observer& observer) {
   if (recipe.threads > 0) at::set_num_threads(static_cast<int>(recipe.threads));
   const auto seed = static_cast<std::uint64_t>(recipe.seed);
-  auto state = std::make_unique<State>(recipe, run, observer, data::load(recipe.data, data::Split::train, seed));
+  const data::Dataset train = data::load(recipe.data, data::Split::train, seed);
+  for (const std::string& note : train.notes) observer.message(note);
+  check_memory(recipe, train.shape());
+  auto state = std::make_unique<State>(recipe, run, observer, train);
   if (state->classifies())
     state->validation.emplace(data::load(recipe.data, data::Split::validation, seed), as_they_are(recipe.data), seed);
   return state;

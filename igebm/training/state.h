@@ -1,11 +1,13 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 
 #include "igebm/base/observer.h"
+#include "igebm/io/lock.h"
 #include "igebm/training/draw.h"
 #include "igebm/training/judge.h"
 #include "igebm/training/record.h"
@@ -16,7 +18,8 @@ namespace igebm::training {
 /// a run's folder; the Rehearsal tries it in memory.
 struct State {
   Recipe recipe;
-  std::filesystem::path run;  ///< empty: nothing is written
+  std::filesystem::path run;     ///< empty: nothing is written
+  std::optional<io::Lock> lock;  ///< on it; the last member to go
   Observer& observer;
   data::Batches data;
   std::optional<data::Batches> validation;  ///< of a classifier
@@ -29,11 +32,15 @@ struct State {
   std::shared_ptr<engine::Prepared> frozen;
   Objectives objectives;
   std::int64_t step = 0, rollbacks = 0;
-  std::int64_t saved_step = -1;      ///< of the newest checkpoint
-  std::int64_t pictured = -1;        ///< the step whose samples TensorBoard was given last
-  std::int64_t rolled_back_to = -1;  ///< by the last rollback
-  std::optional<Record> record;      ///< once the run has a folder
-  Judge judge;                       ///< empty unless the recipe evaluates
+  std::int64_t saved_step = -1;       ///< of the newest checkpoint
+  std::int64_t pictured = -1;         ///< the step whose samples TensorBoard was given last
+  std::int64_t rolled_back_to = -1;   ///< by the last rollback
+  std::string entered;                ///< the phase that optimiser, average and objectives are of
+  std::int64_t phase_steps = 0;       ///< that these have taken
+  data::Fingerprint data_print;       ///< of the training data
+  std::optional<Record> record;       ///< once the run has a folder
+  std::function<bool()> stop_within;  ///< asked on the way through a step
+  Judge judge;                        ///< empty unless the recipe evaluates
   std::optional<Best> best;
 
   State(const Recipe& r, std::filesystem::path folder, Observer& o, const data::Dataset& train);
@@ -46,10 +53,13 @@ struct State {
   const PhaseOptions& phase() const { return recipe.phases[place(step).first]; }
   bool classifies() const { return network.graph().outputs > 0; }
 
+  /// Throws UserError where one of the phases cannot be trained: before the first of them, not between.
+  void try_phases() const;
   /// A new optimiser, average and objectives, as `step` asks for.
   void enter_phase();
   /// The engine's algorithms are measured before the first step and kept with the run: a resume repeats them.
   void choose_algorithms();
+  void keep_algorithms() const;
   /// Other weights by the algorithms of the training's.
   std::shared_ptr<engine::Prepared> prepare(const nn::Tensors& weights) const;
   /// The labels of a batch: classes, or the conditions that the network takes.
@@ -61,15 +71,24 @@ struct State {
   data::Batch next_batch();
   /// One parameter step. Returns why it must be undone, or nothing.
   std::string advance();
+  /// The same; but where `stop_within` says so, the step is given up and everything as before it. Then false, and no
+  /// trouble.
+  bool try_step(std::string& trouble);
   /// Back to the last regular checkpoint, with new chains, new noise and a smaller learning rate.
   void roll_back(const std::string& reason);
 
+  /// The checkpoint that a rollback at `from` goes back to, and not its folder alone: that may be damaged.
+  std::optional<Checkpoint> last_good(std::int64_t from);
   Checkpoint checkpoint(bool regular);
   void save(bool regular);
+  /// Enters the phase that `step` asks for where the checkpoint's state is of another, or of its end.
   void restore(const Checkpoint& c);
+  /// Removes checkpoints of later steps.
+  void drop_later() const;
 
   /// A classifier's share of right answers on the pictures held out, with the average of weights.
   void record_accuracy();
+  /// Samples as a picture; nothing where the data have none (io::has_picture).
   void picture(const std::filesystem::path& path, std::int64_t count);
   /// Throws UserError where the recipe evaluates and `make` is empty.
   void make_judge(const MakeJudge& make);

@@ -26,8 +26,9 @@ class Trainer {
   Trainer(Trainer&&) noexcept;
   ~Trainer();
 
-  /// Steps until the recipe's end, or until `stop` says so: then saves a checkpoint and returns false.
-  bool train(const std::function<bool()>& stop);
+  /// Steps until the recipe's end, or until `stop` says so, asked between steps: then saves a checkpoint and returns
+  /// false. `stop_within` is asked often on the way through a step, which is then given up: it stops before that step.
+  bool train(const std::function<bool()>& stop, const std::function<bool()>& stop_within = {});
 
   std::int64_t step() const;
   const std::filesystem::path& run() const;

@@ -2,16 +2,24 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+#include <cmath>
 #include <limits>
+
+#include "igebm/base/error.h"
 
 namespace igebm::training {
 
-std::vector<std::int64_t> assign(const std::vector<double>& cost, std::int64_t n) {
+std::vector<std::int64_t> assign(const std::vector<double>& cost, std::int64_t n, const std::function<void()>& on_row) {
+  // Among costs that are not finite there is no least one: the search below would never come to an end.
+  if (!std::all_of(cost.begin(), cost.end(), [](double c) { return std::isfinite(c); }))
+    throw UserError("optimal transport: the data hold numbers that are not finite");
   const auto size = static_cast<std::size_t>(n);
   // Row and column 0 are sentinels: column 0 holds the row being placed.
   std::vector<double> row_potential(size + 1, 0), column_potential(size + 1, 0);
   std::vector<std::size_t> row_of(size + 1, 0), previous(size + 1, 0);
   for (std::size_t row = 1; row <= size; ++row) {
+    if (on_row) on_row();
     row_of[0] = row;
     std::size_t column = 0;
     std::vector<double> least(size + 1, std::numeric_limits<double>::infinity());
@@ -43,19 +51,22 @@ std::vector<std::int64_t> assign(const std::vector<double>& cost, std::int64_t n
   return column_of;
 }
 
-at::Tensor pair_by_transport(const at::Tensor& noise, const at::Tensor& data, const at::Tensor& labels) {
+at::Tensor pair_by_transport(const at::Tensor& noise, const at::Tensor& data, const at::Tensor& labels,
+                             const std::function<void()>& on_row) {
   const std::int64_t n = data.size(0);
   // |a - b|^2 = |a|^2 + |b|^2 - 2 a.b, and only the last term depends on the pairing.
-  at::Tensor cost = at::matmul(data.reshape({n, -1}), noise.reshape({n, -1}).t()).neg_().to(at::kDouble).contiguous();
+  const at::Tensor rows = data.reshape({n, -1}), columns = noise.reshape({n, -1}).t();
+  at::Tensor cost = at::matmul(rows, columns).neg_().to(at::kDouble).contiguous();
+  if (!cost.isfinite().all().item<bool>())  // beyond float's numbers; double's hold any product of those
+    cost = at::matmul(rows.to(at::kDouble), columns.to(at::kDouble)).neg_().contiguous();
   if (labels.defined()) {
-    const at::Tensor rows = labels.cpu().reshape({n, -1});
-    const at::Tensor differ = rows.unsqueeze(0).ne(rows.unsqueeze(1)).any(2);
+    const at::Tensor of_row = labels.cpu().reshape({n, -1});
+    const at::Tensor differ = of_row.unsqueeze(0).ne(of_row.unsqueeze(1)).any(2);
     // Above what any pairing can save, so that none leaves its label.
     cost += differ * (static_cast<double>(n) * (cost.max() - cost.min()) + 1);
   }
   const double* c = cost.const_data_ptr<double>();
-  const auto columns = assign(std::vector<double>(c, c + n * n), n);
-  return at::tensor(columns, at::kLong);
+  return at::tensor(assign(std::vector<double>(c, c + n * n), n, on_row), at::kLong);
 }
 
 }  // namespace igebm::training

@@ -163,6 +163,27 @@ TEST_F(Cifar, PicklesOfPython3InEveryProtocol) {
   }
 }
 
+// A list made of an array's elements has NumPy's numbers in it.
+TEST_F(Cifar, PickledLabelsMayBeNumpysNumbers) {
+  if (!has_python()) GTEST_SKIP() << "numpy is not installed";
+  for (const char* type : {"int64", "int32", "uint8"}) {
+    for (const char* protocol : {"2", "4", "5"}) {
+      ASSERT_EQ(python(fmt::format("import numpy as np, pickle\nx = np.zeros((3, 3072), np.uint8)\n"
+                                   "d = {{b'data': x, b'labels': list(np.array([7, 0, 9], np.{}))}}\n"
+                                   "pickle.dump(d, open('test_batch', 'wb'), {})\n",
+                                   type, protocol)),
+                0);
+      EXPECT_TRUE(at::equal(load(in(folder, "cifar10"), Split::test, 0).labels, at::tensor({7, 0, 9}, at::kLong)))
+          << type << protocol;
+    }
+  }
+  ASSERT_EQ(python("import numpy as np, pickle\nx = np.zeros((1, 3072), np.uint8)\n"
+                   "b = pickle.dumps({b'data': x, b'labels': [np.int64(4)]}, 2)\n"
+                   "open('test_batch', 'wb').write(b.replace(b'numpy._core', b'numpy.core'))\n"),
+            0);  // as NumPy before 2 names it
+  EXPECT_EQ(load(in(folder, "cifar10"), Split::test, 0).labels.item<int>(), 4);
+}
+
 TEST_F(Cifar, APickleNeverCallsAnything) {
   write("test_batch",
         "\x80\x02"
@@ -383,6 +404,15 @@ TEST_F(Npz, PicturesPointsLabelsAndConditions) {
   EXPECT_SAYS(load(in(folder / "d.npz", "npz"), Split::train, 0), "picture 0 has values outside [0, 1]");
   io::write_npz(folder / "e.npz", {{"other", at::ones({3})}});
   EXPECT_SAYS(load(in(folder / "e.npz", "npz"), Split::train, 0), "it has other");
+}
+
+TEST_F(Npz, HalvesAndASingleArray) {
+  io::write_npz(folder / "half.npz", {{"x", at::arange(256).div(255).to(at::kHalf).view({1, 1, 16, 16})}});
+  EXPECT_TRUE(
+      at::equal(load(in(folder / "half.npz", "npz"), Split::train, 0).x.flatten(), at::arange(256).to(at::kByte)));
+  if (!has_python()) GTEST_SKIP() << "numpy is not installed";
+  ASSERT_EQ(python("import numpy as np; np.save('p.npy', np.arange(10.).reshape(5, 2))"), 0);
+  EXPECT_EQ((load(in(folder / "p.npy", "npz"), Split::train, 0).x[4][1].item<float>()), 9);
 }
 
 TEST_F(Npz, LabelsAreWholeNumbersInRange) {

@@ -45,7 +45,7 @@ TEST_F(Folders, SplitsAndClassesByName) {
   picture("val/x.png", 6, 6, 40);
   EXPECT_SAYS(load(options(6), Split::test, 0), (folder / "val").string() + ": pictures lie directly in it");
   write("train/fox/notes.txt", "no picture");
-  EXPECT_SAYS(load(options(6), Split::train, 0), (folder / "train/fox").string() + ": expected .png, .jpg or .jpeg");
+  EXPECT_SAYS(load(options(6), Split::train, 0), (folder / "train/fox").string() + ": expected pictures (PNG, ");
   fs::remove_all(folder / "train/fox");
   Options grey = options(6);
   grey.channels = 1;
@@ -55,7 +55,10 @@ TEST_F(Folders, SplitsAndClassesByName) {
   EXPECT_EQ(load(inner, Split::train, 0).size(), 3);
   EXPECT_SAYS(load(inner, Split::test, 0), "so no test split");
   inner.path = folder / "train/dog";
-  EXPECT_SAYS(load(inner, Split::train, 0), "no folders of classes");
+  EXPECT_EQ(load(inner, Split::train, 0).classes, 0);
+  write("nothing/notes.txt", "no picture");
+  inner.path = folder / "nothing";
+  EXPECT_SAYS(load(inner, Split::train, 0), "no folders of classes and no pictures");
 }
 
 // The first 8 would be of one class; 8 of 20 miss one of two classes once in 1,000 choices.
@@ -87,7 +90,7 @@ TEST_F(Folders, DamagedPicturesAreNamed) {
     EXPECT_SAYS(load(options(8), Split::train, 0), "a/1.png: ");
   }
   write("a/1.png", "GIF89a");
-  EXPECT_SAYS(load(options(8), Split::train, 0), "neither PNG nor JPEG");
+  EXPECT_SAYS(load(options(8), Split::train, 0), "a/1.png: not PNG, JPEG, ");
 }
 
 TEST_F(Folders, JpegWholeAndTruncated) {
@@ -182,7 +185,7 @@ TEST_F(Folders, PicturesReadAheadAreTheSame) {
   // A picture that is damaged later is named by the step that needs it.
   for (int i = 0; i < 23; ++i)
     write("train/" + std::string(1, static_cast<char>('a' + i % 3)) + "/" + std::to_string(i) + ".png", "gone");
-  EXPECT_SAYS(for (std::int64_t step = 20; step < 26; ++step) b.at(step, 5), ".png: neither");
+  EXPECT_SAYS(for (std::int64_t step = 20; step < 26; ++step) b.at(step, 5), ".png: not PNG");
 }
 
 TEST(Resize, BoxFilterKeepsMeansAndTheCentre) {

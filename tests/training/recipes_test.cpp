@@ -174,5 +174,25 @@ TEST(Recipes, AreListed) {
   EXPECT_EQ(there, listed);
 }
 
+// 1e300 is finite, until it is a float.
+TEST(Recipes, OptionsThatBecomeFloatsStayWithinThem) {
+  const fs::path recipe = fs::path(IGEBM_SOURCE_DIR) / "recipes/fashion-mnist.toml";
+  for (const char* assignment :
+       {"data.low=-1e300", "data.high=1e39", "data.noise=1e39", "sampling.step_size=1e39", "sampling.noise=1e300",
+        "sampling.low=-1e300", "sampling.high=1e39", "sampling.start_low=-3e38", "sampling.temperature_end=1e39",
+        "phase.refine.optimizer.learning_rate=1e300", "phase.refine.contrastive_divergence.weight=1e39"}) {
+    try {
+      read_recipe(recipe.string(), {assignment});
+      ADD_FAILURE() << assignment;
+    } catch (const UserError& e) {
+      const std::string key(assignment, std::string(assignment).find('='));
+      EXPECT_NE(std::string(e.what()).find("--set " + key), std::string::npos) << e.what();
+    }
+  }
+  for (const char* assignment : {"sampling.low=-inf", "sampling.high=inf", "watchdog.energy_limit=1e300",
+                                 "sampling.gradient_clip=inf", "sampling.step_size=1e30"})
+    EXPECT_NO_THROW(read_recipe(recipe.string(), {assignment})) << assignment;
+}
+
 }  // namespace
 }  // namespace igebm::training

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <set>
 
@@ -63,6 +64,27 @@ TEST(Transport, MovesNoiseAmongEqualLabelsOnly) {
     EXPECT_TRUE(at::equal(got, best));
   }
   EXPECT_FALSE(at::equal(pair_by_transport(noise, data), pairs));
+}
+
+// float's lowest number is a usual mark of "no data"; products of it are beyond float, and all costs are compared.
+TEST(Transport, ComesToAnEndWhateverTheData) {
+  at::manual_seed(4);
+  const std::int64_t n = 40;
+  const at::Tensor classes = at::arange(n).remainder(4), noise = at::randn({n, 2});
+  for (const float far : {1e30F, 1e38F, std::numeric_limits<float>::lowest()}) {
+    at::Tensor data = at::randn({n, 2});
+    data[17][1] = far;
+    data[18][0] = -far;
+    const at::Tensor pairs = pair_by_transport(noise, data, classes);
+    EXPECT_TRUE(at::equal(classes.index_select(0, pairs), classes)) << far;
+    EXPECT_TRUE(at::equal(std::get<0>(pair_by_transport(noise, data).sort()), at::arange(n))) << far;
+  }
+  for (const float never : {INFINITY, NAN}) {
+    at::Tensor data = at::randn({n, 2});
+    data[17][1] = never;
+    EXPECT_THROW(pair_by_transport(noise, data, classes), UserError);
+    EXPECT_THROW(pair_by_transport(noise, data), UserError);
+  }
 }
 
 // Adam against its own formulas, one parameter by hand.

@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "igebm/base/error.h"
+#include "igebm/io/files.h"
 #include "igebm/io/npz.h"
 #include "igebm/training/checkpoint.h"
 #include "igebm/training/record.h"
@@ -49,13 +50,15 @@ TEST_F(Watchdog, AnAbsurdLearningRateIsRolledBackAndThenReported) {
   Recipe recipe = small();
   recipe.phases[1].optimizer = {.learning_rate = 1e6, .clip = "none"};
   recipe.watchdog = {.energy_limit = 1e4, .rollbacks = 3, .learning_rate_factor = 0.5};
-  expect_text(complaint(recipe), "diverged");
-  expect_rollbacks(3, "");
+  const std::string said = complaint(recipe);
+  expect_text(said, "diverged");
+  expect_rollbacks(3, "beyond watchdog.loss_limit");
   expect_last_is_finite();  // still there and whole
   const auto end = read_gave_up(folder / "run");
   ASSERT_TRUE(end.has_value());
   EXPECT_GT(end->step, 13);
-  EXPECT_FALSE(end->reason.empty());
+  expect_text(end->reason, "beyond watchdog.loss_limit");
+  expect_text(said, end->reason);
 }
 
 TEST_F(Watchdog, GivenUpAndResumedGivesUpAgainOrGoesOnAsIfItHadNot) {
@@ -70,7 +73,7 @@ TEST_F(Watchdog, GivenUpAndResumedGivesUpAgainOrGoesOnAsIfItHadNot) {
   EXPECT_TRUE(contents(folder / "run") == first);
   EXPECT_TRUE(Trainer::resume(folder / "run", {"phase.refine.optimizer.learning_rate=1e-4"}, silent).train({}));
   EXPECT_FALSE(read_gave_up(folder / "run").has_value());
-  expect_rollbacks(static_cast<std::size_t>(newest.rollbacks), "");
+  expect_rollbacks(static_cast<std::size_t>(newest.rollbacks), "beyond watchdog.loss_limit");
 }
 
 TEST_F(Watchdog, RecoversWithASmallerLearningRateAndResumesBitForBit) {
@@ -79,7 +82,7 @@ TEST_F(Watchdog, RecoversWithASmallerLearningRateAndResumesBitForBit) {
   recipe.watchdog = {.energy_limit = 1e3, .rollbacks = 5, .learning_rate_factor = 1e-8};
   EXPECT_TRUE(Trainer::begin(recipe, folder / "run", silent).train({}));
   EXPECT_EQ(load_checkpoint(list_checkpoints(folder / "run").back()).rollbacks, 1);
-  expect_rollbacks(1, "");
+  expect_rollbacks(1, "beyond watchdog.loss_limit");
   for (const std::int64_t calls : {14, 15, 16, 20, 27}) {  // before, at and after the rollback
     const fs::path parts = folder / std::to_string(calls);
     Trainer::begin(recipe, parts, silent).train(stop_after(calls));
@@ -87,6 +90,48 @@ TEST_F(Watchdog, RecoversWithASmallerLearningRateAndResumesBitForBit) {
     auto whole = contents(folder / "run"), other = contents(parts);
     for (const auto& [name, bytes] : whole) EXPECT_TRUE(other[name] == bytes) << name << " after " << calls;
   }
+}
+
+// Which checkpoint a rollback goes back to depends on where the one before it went.
+TEST_F(Watchdog, SeveralRollbacksInARowResumeBitForBit) {
+  Recipe recipe = small();
+  recipe.phases[1].optimizer = {.learning_rate = 1e4, .clip = "none"};
+  recipe.watchdog = {.energy_limit = 1e3, .rollbacks = 9, .learning_rate_factor = 0.1};
+  EXPECT_TRUE(Trainer::begin(recipe, folder / "run", silent).train({}));
+  const auto rollbacks = read_rollbacks(folder / "run");
+  ASSERT_GE(rollbacks.size(), 3U) << "another seed would test more";
+  EXPECT_LT(rollbacks[1].to, rollbacks[0].to) << "another seed would test more";
+  const auto whole = contents(folder / "run");
+  for (std::int64_t calls = 14; calls < 14 + 8; ++calls) {
+    const fs::path parts = folder / std::to_string(calls);
+    Trainer::begin(recipe, parts, silent).train(stop_after(calls));
+    Trainer::resume(parts, {}, silent).train({});
+    auto other = contents(parts);
+    for (const auto& [name, bytes] : whole) EXPECT_TRUE(other[name] == bytes) << name << " after " << calls;
+  }
+}
+
+TEST_F(Watchdog, ADamagedCheckpointIsPassedOver) {
+  struct : Observer {
+    void message(std::string_view text) override { said += text; }
+    std::string said;
+  } observer;
+  Recipe recipe = small();
+  recipe.watchdog = {.energy_limit = 1e3, .rollbacks = 9, .learning_rate_factor = 1e-8};
+  Trainer::begin(recipe, folder / "run", silent).train(stop_after(20));
+  Checkpoint broken = load_checkpoint(list_checkpoints(folder / "run").back());
+  io::write_atomically(folder / "run/checkpoints/000020/state.safetensors", "half a file");
+  EXPECT_EQ(broken.step, 20);
+  broken.step = 21;
+  broken.network.parameters.begin()->second.fill_(NAN);
+  save_checkpoint(folder / "run", broken, 0);
+  EXPECT_TRUE(Trainer::resume(folder / "run/checkpoints/000021", {}, observer).train({}));
+  const auto rollbacks = read_rollbacks(folder / "run");
+  ASSERT_EQ(rollbacks.size(), 2U);
+  EXPECT_EQ(rollbacks[0].to, 21);
+  EXPECT_EQ(rollbacks[1].to, 15);
+  expect_text(observer.said, "checkpoints/000020/state.safetensors: damaged");
+  expect_last_is_finite();
 }
 
 TEST_F(Watchdog, EnergiesBeyondTheirLimitAreNamed) {

@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 
 #include "igebm/base/error.h"
 #include "igebm/data/fetch/parts.h"
 #include "igebm/io/files.h"
+#include "igebm/io/lock.h"
 
 namespace igebm::data {
 namespace {
@@ -39,15 +41,15 @@ void fetch(const Set& set, const FetchOptions& options, Observer& observer) {
     throw UserError(fmt::format("{}: nothing to fetch: it {}", set.name,
                                 set.given ? fmt::format("is {} of your own", set.needs) : "is made, not downloaded"));
   const fs::path folder = options.folder.empty() ? fetch_folder(set) : options.folder;
-  std::error_code error;
-  fs::create_directories(folder, error);
-  if (error) throw UserError(fmt::format("{}: cannot be made: {}", folder.string(), error.message()));
+  io::make_folder(folder);
+  std::optional<io::Lock> lock;
   for (const Source& source : set.sources) {
     if (*source.variant != '\0' && variant != source.variant) continue;
     if (is_there(source, folder)) {
       observer.message(fmt::format("{}: {} is there already", folder.string(), source.file));
       continue;
     }
+    if (!lock) lock.emplace(folder);  // two that append to one file would spoil it
     // An archive that was downloaded by other means.
     if (const fs::path own = folder / source.file; fs::exists(own)) {
       if (const std::string what = difference(source, own); !what.empty())

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <filesystem>
+
+namespace igebm::io {
+
+/// Keeps a folder for one writer: others that want it while this one lives, in this process or another, are refused.
+/// It goes with its process, however that ends. Readers need none.
+class Lock {
+ public:
+  /// Throws UserError that says who has the folder, or that nothing can be written there. On a file system without
+  /// locks it keeps nobody out.
+  explicit Lock(const std::filesystem::path& folder);
+  Lock(Lock&& other) noexcept;
+  Lock& operator=(Lock&&) = delete;
+  ~Lock();
+
+  /// Of the file in the folder that is locked, which is gone when nobody has the folder.
+  static constexpr const char* name = ".lock";
+
+ private:
+  std::filesystem::path path_;
+  int file_ = -1;
+};
+
+}  // namespace igebm::io
