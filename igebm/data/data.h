@@ -137,7 +137,7 @@ struct Batch {
 
 class Prefetcher;
 
-/// Shuffled batches without state: the batch of a step is a function of (seed, step), so a resume needs nothing.
+/// Shuffled batches without state: a batch is a function of the seed and its place, so a resume needs nothing else.
 /// Pictures that are not kept are read by threads in the background, a step ahead. Used from one thread at a time.
 class Batches {
  public:
@@ -145,10 +145,12 @@ class Batches {
   Batches(Batches&&) noexcept;
   ~Batches();
 
-  /// The `size` records of step `step` >= 0, augmented. Every epoch is a permutation of all records; a batch may reach
-  /// into the next epoch. Pixels stay inside their own level's bin unless colours are changed. Sizes must not change
-  /// between steps that are to be epochs together.
-  Batch at(std::int64_t step, std::int64_t size) const;
+  /// Records `first` >= 0 to `first` + `size` of the endless sequence of epochs, each a permutation of all records;
+  /// augmented. Pixels stay inside their own level's bin unless colours are changed. Whoever goes on where the batch
+  /// before ended gets every record once an epoch, whatever the sizes, and none twice with the same noise.
+  Batch from(std::int64_t first, std::int64_t size) const;
+  /// The batch of step `step` >= 0 where all are of one size.
+  Batch at(std::int64_t step, std::int64_t size) const { return from(step * size, size); }
   /// Records as they come, with dequantisation of epoch 0 and no augmentation.
   Batch first(std::int64_t count) const;
 
@@ -161,7 +163,7 @@ class Batches {
   struct Choice {
     std::vector<std::int64_t> records, epochs;
   };
-  Choice choose(std::int64_t step, std::int64_t size) const;
+  Choice choose(std::int64_t first, std::int64_t size) const;
   Batch make(const Choice& choice, const at::Tensor& bytes, bool augment) const;
   at::Tensor bytes(const std::vector<std::int64_t>& records) const;  // as stored
   const std::vector<std::int64_t>& order(std::int64_t epoch) const;

@@ -60,8 +60,8 @@ ContrastiveDivergence::ContrastiveDivergence(const ContrastiveDivergenceOptions&
 Loss ContrastiveDivergence::loss(const Step& step) {
   // The buffer is the host's.
   const c10::Device device = step.data.device();
-  auto taken =
-      buffer_.take(step.data.cpu(), step.labels.defined() ? step.labels.cpu() : step.labels, step.seed, step.step);
+  auto taken = buffer_.take(step.data.cpu(), step.labels.defined() ? step.labels.cpu() : step.labels, step.seed,
+                            step.step, step.first_chain);
   sampling::Chains& chains = taken.chains;
   chains = chains.to(device);
   Loss out;

@@ -68,7 +68,7 @@ TEST(ContrastiveDivergence, TheObjectiveIsItsLossOnItsChains) {
                                     c.graph);
     const Loss loss = objective.loss(c.step(data, labels));
     const nn::Tensors state = objective.state();
-    const at::Tensor order = at::argsort(state.at("stream"));  // chains start with the streams 0, 1, ...
+    const at::Tensor order = at::argsort(state.at("stream"));  // chains start with streams in the data's order
     const at::Tensor chains = state.at("x").index_select(0, order);
     EXPECT_TRUE(at::equal(state.at("labels").index_select(0, order), labels));
     nn::Tensors leaves, expected;
@@ -161,7 +161,7 @@ TEST(ChainEnd, IsAddedToContrastiveDivergence) {
       const Step step = c.step(data, labels);
       const Loss a = without.loss(step), b = with.loss(step);
       EXPECT_TRUE(at::equal(without.state().at("x"), with.state().at("x")));
-      auto chains = sampling::start_chains(plain.start, {1, 8, 8}, 6, 0, labels, step.seed);
+      auto chains = sampling::start_chains(plain.start, {1, 8, 8}, 6, step.first_chain, labels, step.seed);
       const sampling::Langevin langevin(plain.langevin, step.seed);
       const auto energy = c.frozen->given(labels);
       for (std::int64_t k = 0; k < 2; ++k) langevin.transition(*energy, chains, {k, 3});
@@ -193,7 +193,7 @@ TEST(ChainEnd, GradientsByTheEngineAreAutograds) {
 std::pair<at::Tensor, at::Tensor> drawn_pairs(const at::Tensor& data, double time_end = 1) {
   at::Tensor noise = at::empty(data.sizes()), time = at::empty({data.size(0)});
   for (std::int64_t i = 0; i < data.size(0); ++i) {
-    const auto stream = static_cast<std::uint64_t>(4 * data.size(0) + i);
+    const auto stream = static_cast<std::uint64_t>(first_stream + i);
     random_normal({3, Purpose::flow_noise, stream, 0},
                   {noise[i].data_ptr<float>(), static_cast<std::size_t>(noise[i].numel())});
     random_uniform({3, Purpose::flow_time, stream, 0}, {time.data_ptr<float>() + i, 1});

@@ -30,7 +30,7 @@ nn::Graph small_unet(std::int64_t classes) {
 std::pair<at::Tensor, at::Tensor> drawn(const at::Tensor& data, const DenoisingScoreMatchingOptions& o) {
   at::Tensor noise = at::empty(data.sizes()), sigma = at::empty({data.size(0)}, at::kDouble);
   for (std::int64_t i = 0; i < data.size(0); ++i) {
-    const auto stream = static_cast<std::uint64_t>(4 * data.size(0) + i);
+    const auto stream = static_cast<std::uint64_t>(first_stream + i);
     random_normal({3, Purpose::score_noise, stream, 0},
                   {noise[i].data_ptr<float>(), static_cast<std::size_t>(noise[i].numel())});
     const RandomPlace place{3, Purpose::noise_level, stream, 0};
