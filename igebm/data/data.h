@@ -52,6 +52,9 @@ struct Options {
   bool dequantize = true;              ///< (pixel + u) / 256 with u uniform, else pixel / 255
   std::int64_t size = 0;               ///< pictures resized to it on their short side, centre kept; 0: as they are
   std::int64_t channels = 0;           ///< 1: grey, 3: colour, 0: as they are (picture files: 3)
+/// Records of sets that are made, not read: 2-D sets, dsprites-drawn.
+constexpr std::int64_t usual_count = 20000;
+
   bool flip = false;                   ///< each picture mirrored with probability 1/2
   std::int64_t crop = 0;               ///< each picture padded by so many pixels and cut back at a random place
   std::string crop_padding = "zero";   ///< "zero" (black) or "reflect"
@@ -59,7 +62,7 @@ struct Options {
   double contrast = 0;                 ///< the same, of the distance to the picture's mean grey
   double saturation = 0;               ///< the same, of the distance to each pixel's grey
   double validation = 0.05;            ///< share of the training records held out
-  std::int64_t count = 0;              ///< of records used; 0: all (2-D sets, dsprites-drawn: 20,000)
+  std::int64_t count = 0;              ///< of training records used, validation's among them; 0: all (see usual_count)
   double memory = 4;                   ///< GiB of pictures kept; more are decoded or drawn as batches ask for them
   double noise = 0.05;                 ///< of 2-D sets, standard deviation
 };

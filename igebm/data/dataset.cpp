@@ -43,8 +43,9 @@ std::vector<std::int64_t> Dataset::condition_columns(const std::vector<std::stri
 
 const at::Tensor& Dataset::all() const {
   if (pictures)
-    throw UserError(
-        fmt::format("data.memory: {} pictures do not fit into it; raise it, or use fewer by data.count", size()));
+    throw UserError(fmt::format(
+        "data.memory: {} pictures do not fit into it; raise it, or of training pictures use fewer by data.count",
+        size()));
   return x;
 }
 

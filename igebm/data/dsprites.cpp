@@ -109,7 +109,7 @@ void draw_sprite(const Sprite& s, std::uint8_t* out) {
 }
 
 Dataset dsprites_drawn(const Options& options, bool test, std::uint64_t seed) {
-  const std::int64_t count = options.count > 0 ? options.count : 20000;
+  const std::int64_t count = options.count > 0 ? options.count : usual_count;
   std::vector<Sprite> sprites;
   for (std::int64_t i = 0; i < count; ++i) {
     std::int64_t combination = 0;

@@ -164,6 +164,18 @@ TEST(Batches, FlipMirrorsHalfOfThem) {
   EXPECT_NEAR(mirrored.sum().item<double>(), 500, 4 * std::sqrt(250));
 }
 
+TEST(Sets, TheTestSplitIsWholeWhateverIsTrainedOn) {
+  for (const char* name : {"two-moons", "dsprites-drawn"}) {
+    const auto size = [&](std::int64_t count, Split split) {
+      return load({.name = name, .validation = 0, .count = count, .memory = 0}, split, 1).size();
+    };
+    EXPECT_EQ(size(0, Split::test), 20000) << name;
+    EXPECT_EQ(size(300, Split::test), 20000) << name;
+    EXPECT_EQ(size(300, Split::train), 300) << name;
+    EXPECT_EQ(size(30000, Split::test), 30000) << name;
+  }
+}
+
 TEST(Sets, ValidationIsApartFromTraining) {
   const Options options{.name = "two-moons", .validation = 0.2, .count = 5000};
   const at::Tensor train = load(options, Split::train, 1).x, validation = load(options, Split::validation, 1).x;

@@ -320,7 +320,8 @@ class Program(unittest.TestCase):
         self.assertIn("20 train pictures", self.works(*arguments, "--against", "train"))
         # What the set is taken as.
         given = ["evaluate", samples, "--data", "mnist", "--data-path", self.folder, "--features", classifier]
-        self.assertIn("11 test pictures", self.works(*given, "--set", "data.count=11"))
+        self.assertIn("20 test pictures", self.works(*given, "--set", "data.count=11"))  # of training pictures
+        self.assertIn("11 train pictures", self.works(*given, "--set", "data.count=11", "--against", "train"))
         self.refused("different shapes", *given, "--set", "data.size=4")
         # Points are their own features.
         self.works("train", self.recipe, "--out", self.folder / "moons", "--set", "phase.train.steps=5")
