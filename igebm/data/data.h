@@ -23,6 +23,11 @@ class Pictures {
   virtual void read(std::int64_t record, std::uint8_t* out) const = 0;
 };
 
+/// What augmentation does to where things are in a picture.
+struct Changes {
+  bool mirror = false, shift = false, zoom = false;
+};
+
 /// Records as they are stored: pixels are bytes until a batch is made of them.
 struct Dataset {
   at::Tensor x;       ///< pictures: uint8 (N, C, H, W); points: float (N, D); undefined where `pictures` has them
@@ -31,6 +36,7 @@ struct Dataset {
   std::vector<std::string> class_names;
   at::Tensor conditions;                     ///< (N, F) float, undefined if there are none
   std::vector<std::string> condition_names;  ///< of the F columns
+  std::vector<Changes> untrue_by;            ///< for each of them, what would make it untrue; empty: nothing known
   std::shared_ptr<const Pictures> pictures;  ///< instead of x, where there are too many to keep
 
   std::int64_t size() const;
@@ -40,9 +46,14 @@ struct Dataset {
   /// Columns of `conditions` that `names` pick, in that order: a name is a column's ("shape.square") or what stands
   /// before a point in several ("shape"). Throws UserError: an unknown name, a column picked twice.
   std::vector<std::int64_t> condition_columns(const std::vector<std::string>& names) const;
+  /// The first of condition_columns(names) that pictures so changed make untrue; empty: none.
+  std::string made_untrue(const std::vector<std::string>& names, const Changes& by) const;
   /// x; throws UserError where the pictures are too many to keep, with what the user can do.
   const at::Tensor& all() const;
 };
+
+/// Records of sets that are made, not read: 2-D sets, dsprites-drawn.
+constexpr std::int64_t usual_count = 20000;
 
 struct Options {
   std::string name = "fashion-mnist";  ///< see sets()
@@ -52,9 +63,6 @@ struct Options {
   bool dequantize = true;              ///< (pixel + u) / 256 with u uniform, else pixel / 255
   std::int64_t size = 0;               ///< pictures resized to it on their short side, centre kept; 0: as they are
   std::int64_t channels = 0;           ///< 1: grey, 3: colour, 0: as they are (picture files: 3)
-/// Records of sets that are made, not read: 2-D sets, dsprites-drawn.
-constexpr std::int64_t usual_count = 20000;
-
   bool flip = false;                   ///< each picture mirrored with probability 1/2
   std::int64_t crop = 0;               ///< each picture padded by so many pixels and cut back at a random place
   std::string crop_padding = "zero";   ///< "zero" (black) or "reflect"

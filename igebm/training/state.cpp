@@ -327,7 +327,9 @@ void State::evaluate() {
 std::unique_ptr<State> make_state(const Recipe& recipe, const fs::path& run, Observer& observer) {
   if (recipe.threads > 0) at::set_num_threads(static_cast<int>(recipe.threads));
   const auto seed = static_cast<std::uint64_t>(recipe.seed);
-  auto state = std::make_unique<State>(recipe, run, observer, data::load(recipe.data, data::Split::train, seed));
+  const data::Dataset train = data::load(recipe.data, data::Split::train, seed);
+  check_augmentation(recipe, train);
+  auto state = std::make_unique<State>(recipe, run, observer, train);
   if (state->classifies())
     state->validation.emplace(data::load(recipe.data, data::Split::validation, seed), as_they_are(recipe.data), seed);
   return state;
