@@ -94,6 +94,25 @@ TEST(Adam, ClipsByNormAndBySecondMoment) {
   EXPECT_TRUE(at::allclose(moved({.clip = "second-moment"}, 3, 0.05F), at::tensor({0.1F, 0.05F})));  // v is 0 at first
 }
 
+// By hand, v with the bias correction of the steps before.
+TEST(Adam, ClipsBySecondMomentsThatHaveGrown) {
+  nn::Tensors parameters = {{"a", at::zeros({2})}};
+  Adam adam(parameters);
+  const OptimizerOptions o{.beta2 = 0.9, .clip = "second-moment"};
+  double v[] = {0, 0};
+  const float gradients[][2] = {{3, 0.05F}, {3, -0.3F}, {-0.2F, 5}, {-7, 0.01F}, {9, 9}};
+  for (int t = 0; t < 5; ++t) {
+    adam.update(o, 0.1, parameters, {at::tensor({gradients[t][0], gradients[t][1]})});
+    const at::Tensor clipped = adam.state().at("m");  // beta1 = 0
+    for (int i = 0; i < 2; ++i) {
+      const double bound = 3 * std::sqrt(t == 0 ? 0 : v[i] / (1 - std::pow(0.9, t))) + 0.1;
+      const double expected = std::clamp<double>(gradients[t][i], -bound, bound);
+      EXPECT_NEAR(clipped[i].item<double>(), expected, 1e-5) << t << i;
+      v[i] = 0.9 * v[i] + 0.1 * expected * expected;
+    }
+  }
+}
+
 TEST(Adam, AGradientThatIsNotFiniteChangesNothing) {
   nn::Tensors parameters = {{"a", at::ones({2})}};
   Adam adam(parameters);
