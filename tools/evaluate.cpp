@@ -14,6 +14,8 @@
 #include "igebm/data/npz_set.h"
 #include "igebm/evaluation/judge.h"
 #include "igebm/evaluation/quality.h"
+#include "igebm/io/npz.h"
+#include "igebm/nn/conditions.h"
 #include "igebm/training/draw.h"
 #include "tools/commands.h"
 
@@ -162,8 +164,10 @@ Samples draw_samples(const EvaluateArguments& a, training::Recipe recipe, const 
   const auto chains =
       training::draw(recipe, ensemble, a.count, std::int64_t{1} << 41, {}, s.seed, nullptr, on_step, batch);
   s.x = chains.x.dim() == 4 ? training::to_unit(chains.x, recipe.data) : chains.x;
-  if (model.graph.classes > 0) s.labels = chains.labels;
-  if (model.graph.conditions > 0 && !annealed) s.conditions = chains.labels;
+  // Of a network of noise levels the graph counts these and one-hot classes among its conditions.
+  const nn::Conditioning on = nn::conditioning(model.graph);
+  if (on.classes > 0) s.labels = chains.labels;
+  if (on.conditions > 0) s.conditions = chains.labels;
   const auto step = model.metadata.find("step");
   s.from = fmt::format("{} (step {}, {}{}; {}, seed {})", a.what, step == model.metadata.end() ? "?" : step->second,
                        a.weights == "network" ? "weights as trained" : "average of weights",

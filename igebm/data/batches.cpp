@@ -49,24 +49,24 @@ const std::vector<std::int64_t>& Batches::order(std::int64_t epoch) const {
   return cached_order_[slot];
 }
 
-Batches::Choice Batches::choose(std::int64_t step, std::int64_t batch_size) const {
+Batches::Choice Batches::choose(std::int64_t first, std::int64_t batch_size) const {
   Choice choice;
-  for (std::int64_t i = step * batch_size; i < (step + 1) * batch_size; ++i) {
+  for (std::int64_t i = first; i < first + batch_size; ++i) {
     choice.epochs.push_back(i / size());
     choice.records.push_back(order(choice.epochs.back())[static_cast<std::size_t>(i % size())]);
   }
   return choice;
 }
 
-Batch Batches::at(std::int64_t step, std::int64_t batch_size) const {
+Batch Batches::from(std::int64_t first, std::int64_t batch_size) const {
   if (size() == 0) throw UserError("data: no records");
-  if (step < 0 || batch_size < 1) {
-    throw UserError(
-        fmt::format("data: expected a step of at least 0 and a batch of at least 1, got {} and {}", step, batch_size));
+  if (first < 0 || batch_size < 1) {
+    throw UserError(fmt::format("data: expected a first record of at least 0 and a batch of at least 1, got {} and {}",
+                                first, batch_size));
   }
-  const Choice choice = choose(step, batch_size);
+  const Choice choice = choose(first, batch_size);
   const at::Tensor stored = bytes(choice.records);
-  if (prefetcher_) prefetcher_->start(choose(step + 1, batch_size).records);
+  if (prefetcher_) prefetcher_->start(choose(first + batch_size, batch_size).records);
   return make(choice, stored, true);
 }
 

@@ -23,6 +23,11 @@ class Pictures {
   virtual void read(std::int64_t record, std::uint8_t* out) const = 0;
 };
 
+/// What augmentation does to where things are in a picture.
+struct Changes {
+  bool mirror = false, shift = false, zoom = false;
+};
+
 /// Records as they are stored: pixels are bytes until a batch is made of them.
 struct Dataset {
   at::Tensor x;       ///< pictures: uint8 (N, C, H, W); points: float (N, D); undefined where `pictures` has them
@@ -31,6 +36,7 @@ struct Dataset {
   std::vector<std::string> class_names;
   at::Tensor conditions;                     ///< (N, F) float, undefined if there are none
   std::vector<std::string> condition_names;  ///< of the F columns
+  std::vector<Changes> untrue_by;            ///< for each of them, what would make it untrue; empty: nothing known
   std::shared_ptr<const Pictures> pictures;  ///< instead of x, where there are too many to keep
   std::vector<std::string> notes;            ///< what the user should know: files that were left out, and why
 
@@ -41,9 +47,14 @@ struct Dataset {
   /// Columns of `conditions` that `names` pick, in that order: a name is a column's ("shape.square") or what stands
   /// before a point in several ("shape"). Throws UserError: an unknown name, a column picked twice.
   std::vector<std::int64_t> condition_columns(const std::vector<std::string>& names) const;
+  /// The first of condition_columns(names) that pictures so changed make untrue; empty: none.
+  std::string made_untrue(const std::vector<std::string>& names, const Changes& by) const;
   /// x; throws UserError where the pictures are too many to keep, with what the user can do.
   const at::Tensor& all() const;
 };
+
+/// Records of sets that are made, not read: 2-D sets, dsprites-drawn.
+constexpr std::int64_t usual_count = 20000;
 
 struct Options {
   std::string name = "fashion-mnist";  ///< see sets()
@@ -60,7 +71,7 @@ struct Options {
   double contrast = 0;                 ///< the same, of the distance to the picture's mean grey
   double saturation = 0;               ///< the same, of the distance to each pixel's grey
   double validation = 0.05;            ///< share of the training records held out
-  std::int64_t count = 0;              ///< of records used; 0: all (2-D sets, dsprites-drawn: 20,000)
+  std::int64_t count = 0;              ///< of training records used, validation's among them; 0: all (see usual_count)
   double memory = 4;                   ///< GiB of pictures kept; more are decoded or drawn as batches ask for them
   double noise = 0.05;                 ///< of 2-D sets, standard deviation
 };
@@ -138,7 +149,7 @@ struct Batch {
 
 class Prefetcher;
 
-/// Shuffled batches without state: the batch of a step is a function of (seed, step), so a resume needs nothing.
+/// Shuffled batches without state: a batch is a function of the seed and its place, so a resume needs nothing else.
 /// Pictures that are not kept are read by threads in the background, a step ahead. Used from one thread at a time.
 class Batches {
  public:
@@ -146,10 +157,12 @@ class Batches {
   Batches(Batches&&) noexcept;
   ~Batches();
 
-  /// The `size` records of step `step` >= 0, augmented. Every epoch is a permutation of all records; a batch may reach
-  /// into the next epoch. Pixels stay inside their own level's bin unless colours are changed. Sizes must not change
-  /// between steps that are to be epochs together.
-  Batch at(std::int64_t step, std::int64_t size) const;
+  /// Records `first` >= 0 to `first` + `size` of the endless sequence of epochs, each a permutation of all records;
+  /// augmented. Pixels stay inside their own level's bin unless colours are changed. Whoever goes on where the batch
+  /// before ended gets every record once an epoch, whatever the sizes, and none twice with the same noise.
+  Batch from(std::int64_t first, std::int64_t size) const;
+  /// The batch of step `step` >= 0 where all are of one size.
+  Batch at(std::int64_t step, std::int64_t size) const { return from(step * size, size); }
   /// Records as they come, with dequantisation of epoch 0 and no augmentation.
   Batch first(std::int64_t count) const;
 
@@ -162,7 +175,7 @@ class Batches {
   struct Choice {
     std::vector<std::int64_t> records, epochs;
   };
-  Choice choose(std::int64_t step, std::int64_t size) const;
+  Choice choose(std::int64_t first, std::int64_t size) const;
   Batch make(const Choice& choice, const at::Tensor& bytes, bool augment) const;
   at::Tensor bytes(const std::vector<std::int64_t>& records) const;  // as stored
   const std::vector<std::int64_t>& order(std::int64_t epoch) const;

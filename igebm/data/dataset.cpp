@@ -41,10 +41,21 @@ std::vector<std::int64_t> Dataset::condition_columns(const std::vector<std::stri
   return columns;
 }
 
+std::string Dataset::made_untrue(const std::vector<std::string>& names, const Changes& by) const {
+  for (const auto column : condition_columns(names)) {
+    const auto i = static_cast<std::size_t>(column);
+    if (i >= untrue_by.size()) continue;
+    const Changes& of = untrue_by[i];
+    if ((of.mirror && by.mirror) || (of.shift && by.shift) || (of.zoom && by.zoom)) return condition_names[i];
+  }
+  return {};
+}
+
 const at::Tensor& Dataset::all() const {
   if (pictures)
-    throw UserError(
-        fmt::format("data.memory: {} pictures do not fit into it; raise it, or use fewer by data.count", size()));
+    throw UserError(fmt::format(
+        "data.memory: {} pictures do not fit into it; raise it, or of training pictures use fewer by data.count",
+        size()));
   return x;
 }
 

@@ -29,6 +29,9 @@ Dataset described(const std::vector<Sprite>& sprites) {
   set.class_names = {"square", "ellipse", "heart"};
   set.condition_names = {"size",       "shape.square", "shape.ellipse", "shape.heart",
                          "position.x", "position.y",   "rotation.cos",  "rotation.sin"};
+  const Changes size = {.zoom = true}, shape = {}, x = {.mirror = true, .shift = true, .zoom = true},
+                y = {.shift = true, .zoom = true}, turned = {.mirror = true};
+  set.untrue_by = {size, shape, shape, shape, x, y, turned, turned};
   set.labels = at::empty({count}, at::kLong);
   set.conditions = at::zeros({count, 8});
   for (std::int64_t i = 0; i < count; ++i) {
@@ -109,7 +112,7 @@ void draw_sprite(const Sprite& s, std::uint8_t* out) {
 }
 
 Dataset dsprites_drawn(const Options& options, bool test, std::uint64_t seed) {
-  const std::int64_t count = options.count > 0 ? options.count : 20000;
+  const std::int64_t count = options.count > 0 ? options.count : usual_count;
   std::vector<Sprite> sprites;
   for (std::int64_t i = 0; i < count; ++i) {
     std::int64_t combination = 0;

@@ -143,7 +143,7 @@ void describe(io::Fields& f, Options& o) {
   f.field("contrast", o.contrast, jitter, "the same of distances to the picture's mean grey");
   f.field("saturation", o.saturation, jitter, "the same of distances to each pixel's grey");
   f.field("validation", o.validation, io::Range{0, 1, false, true}, "share of the training records held out");
-  f.field("count", o.count, io::Range{0, 1e12}, "of records; 0: all (2-D sets, dsprites-drawn: 20000)");
+  f.field("count", o.count, io::Range{0, 1e12}, "of training records; 0: all (2-D sets, dsprites-drawn: 20000)");
   f.field("memory", o.memory, io::Range{0, infinity, false, true},
           "GiB of pictures kept; more are decoded as asked for");
   f.field("noise", o.noise, io::Range{0, std::numeric_limits<float>::max()}, "of 2-D sets, standard deviation");
@@ -174,8 +174,12 @@ void check(const Options& o) {
 Dataset load(const Options& options, Split split, std::uint64_t seed) {
   check(options);
   const Set& set = find_set(options.name);
-  Dataset data = set.read(resolve(set, options), split == Split::test, seed);
-  const std::int64_t total = data.size(), used = options.count > 0 ? std::min(options.count, total) : total;
+  Options o = resolve(set, options);
+  // A test split is whole, whatever is trained on. One that is made for the purpose has at least the usual size.
+  const bool made = set.files.empty() && !set.given;
+  if (split == Split::test && !(made && o.count > usual_count)) o.count = 0;
+  Dataset data = set.read(o, split == Split::test, seed);
+  const std::int64_t total = data.size(), used = o.count > 0 ? std::min(o.count, total) : total;
   // Held out: a random choice of the records, the same for every run with this seed. No epoch has this number.
   constexpr std::uint32_t no_epoch = ~std::uint32_t{0};
   std::vector<std::int64_t> chosen;

@@ -30,7 +30,7 @@ Dataset mnist(const Options& options, bool test, Seed) {
 
 // Test points are further records of the same stream, far from any that training uses.
 Dataset points(const Options& options, bool test, Seed seed) {
-  return synthetic(options.name, options.count > 0 ? options.count : 20000, options.noise, seed,
+  return synthetic(options.name, options.count > 0 ? options.count : usual_count, options.noise, seed,
                    test ? std::int64_t{1} << 40 : 0);
 }
 

@@ -188,16 +188,20 @@ bool DoubleWell::evaluate(const float* x, std::int64_t count, std::int64_t eleme
   return true;
 }
 
+// By the trapezoidal rule, which converges faster than any power as the integrand is smooth and exp(-40) at both ends:
+// at most 20 deviations of a well's bottom in 4,000 steps, however narrow it is. x = 1 + d, so that x^2 - 1 loses no
+// digits near 1. A barrier of 40 and more parts the wells, which are alike.
 double DoubleWell::log_z() const {
-  // Smooth and flat at both ends, where the trapezoidal rule converges faster than any power.
-  const double bound = std::sqrt(1 + std::sqrt(40 / height_));
+  const double half = std::sqrt(40 / height_), right = half / (std::sqrt(1 + half) + 1);
+  const bool apart = half <= 1;
+  const double left = apart ? -half / (1 + std::sqrt(1 - half)) : -2 - right;
   constexpr int steps = 4000;
   double sum = 0;
   for (int i = 0; i <= steps; ++i) {
-    const double x = -bound + 2 * bound * i / steps, w = x * x - 1;
+    const double d = left + (right - left) * i / steps, w = d * (2 + d);
     sum += std::exp(-height_ * w * w);
   }
-  return static_cast<double>(dimensions_) * std::log(sum * 2 * bound / steps);
+  return static_cast<double>(dimensions_) * std::log((apart ? 2 : 1) * sum * (right - left) / steps);
 }
 
 Rings::Rings(std::vector<double> radii, double width) : radii_(std::move(radii)), width_(width) {

@@ -65,7 +65,7 @@ class DoubleWell : public AnalyticEnergy {
   EnergyAndGradient energy_and_gradient(const at::Tensor& x) const override;
   bool evaluate(const float* x, std::int64_t count, std::int64_t elements, float* energy,
                 float* gradient) const override;
-  double log_z() const override;  ///< by the trapezoidal rule in one dimension, exact to rounding
+  double log_z() const override;  ///< by the trapezoidal rule in one dimension, exact to rounding at any height
 
  private:
   std::int64_t dimensions_;

@@ -119,14 +119,15 @@ Estimate inception_score(const at::Tensor& probabilities, std::int64_t splits) {
 
 at::Tensor nearest_rows(const at::Tensor& x, const at::Tensor& among) {
   const auto rows = [](const at::Tensor& t) {
-    const at::Tensor flat = t.flatten(1).to(at::kFloat);
+    const at::Tensor flat = t.flatten(1).to(at::kDouble);
     return t.scalar_type() == at::kByte ? flat / 255 : flat;
   };
   const at::Tensor a = rows(x);
   if (a.size(1) != among[0].numel())
     throw UserError(
         fmt::format("nearest rows: {} numbers, and {} in what they are compared with", a.size(1), among[0].numel()));
-  // |a - b|^2 but for |a|^2, which is the same for all b; a part at a time, as there may be many of both.
+  // |a - b|^2 but for |a|^2, which is the same for all b; a part at a time, as there may be many of both. In double, or
+  // near duplicates would be told apart by rounding.
   at::Tensor least, where;
   constexpr std::int64_t part = 4096;
   for (std::int64_t begin = 0; begin < among.size(0); begin += part) {

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "igebm/base/error.h"
@@ -18,16 +19,24 @@ Flow::Flow(const FlowOptions& options) : options_(options) {
 StepInfo Flow::transition(const energy::Energy& energy, Chains& chains, Position position) const {
   const double h = 1.0 / static_cast<double>(position.total);
   const auto [e, g] = energy.energy_and_gradient(chains.x);
-  const at::Tensor bad = e.isfinite().logical_and(g.flatten(1).isfinite().all(1)).logical_not();
-  at::Tensor slope = g;
-  if (options_.method == "heun") slope = 0.5 * (g + energy.energy_and_gradient(chains.x - h * g).gradient);
+  at::Tensor slope = g, known = e.isfinite();
+  if (options_.method == "heun") {
+    const auto [e_end, g_end] = energy.energy_and_gradient(chains.x - h * g);
+    slope = 0.5 * (g + g_end);
+    known = known.logical_and(e_end.isfinite());
+  }
+  // What a gradient spoils, the step's end shows.
+  const at::Tensor end = chains.x - h * slope;
+  const at::Tensor bad = known.logical_and(end.flatten(1).isfinite().all(1)).logical_not();
   std::vector<std::int64_t> column(static_cast<std::size_t>(g.dim()), 1);
   column[0] = g.size(0);
-  chains.x = at::where(bad.reshape(column), chains.x, chains.x - h * slope);
+  const at::Tensor bad_rows = bad.reshape(column);
+  chains.x = at::where(bad_rows, chains.x, end);
   StepInfo info;
   info.non_finite = bad.sum().item<std::int64_t>();
-  info.energy = e.mean().item<double>();
-  info.gradient_norm = std::sqrt(g.square().sum().item<double>() / static_cast<double>(g.size(0)));
+  const auto good = static_cast<double>(std::max<std::int64_t>(g.size(0) - info.non_finite, 1));
+  info.energy = e.masked_fill(bad, 0).sum(at::kDouble).item<double>() / good;
+  info.gradient_norm = std::sqrt(g.masked_fill(bad_rows, 0).to(at::kDouble).square().sum().item<double>() / good);
   return info;
 }
 

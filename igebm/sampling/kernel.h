@@ -8,7 +8,7 @@
 
 namespace igebm::sampling {
 
-/// What a step did, over all chains.
+/// What a step did, over all chains that are finite.
 struct StepInfo {
   double energy = 0;            ///< mean, before the step
   double gradient_norm = 0;     ///< root mean square over chains of |dE/dx|, before clipping

@@ -61,14 +61,15 @@ IGEBM_CLONES void update_all(const Update& u, const float* gradient, const float
   }
 }
 
-/// The same for one chain, with its sums; a chain with a number that is not finite stays.
+/// The same for one chain, with its sums; a chain with a number that is not finite stays. Which chains these are must
+/// not depend on who asks, so it is said of each number (as all_finite does), never of a sum that may overflow.
 IGEBM_CLONES Sums update(const Update& u, float energy, const float* gradient, const float* noise,
                          std::int64_t elements, float* x) {
-  float square = 0;
+  double square = 0;
   std::int32_t clipped = 0;
 #pragma omp simd reduction(+ : square, clipped)
   for (std::int64_t i = 0; i < elements; ++i) {
-    square += gradient[i] * gradient[i];
+    square += static_cast<double>(gradient[i]) * static_cast<double>(gradient[i]);
     clipped += __builtin_fabsf(gradient[i]) > u.clip ? 1 : 0;
   }
   if (!std::isfinite(energy) || !std::isfinite(square)) return {.non_finite = 1};
@@ -156,11 +157,14 @@ StepInfo Langevin::step(const energy::Energy& energy, Chains& chains, Position p
     random_normal_rows(seed_, Purpose::langevin_noise, {stream + begin, rows}, {steps + begin, rows}, elements, out);
     return out;
   };
-  if (options_.noise_first && sigma > 0) {
+  const bool noise_before = options_.noise_first && sigma > 0;
+  if (noise_before) {
+    scratch.before.resize(static_cast<std::size_t>(count * elements));
     at::parallel_for(0, count, grain, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t c = begin; c < end; c += grain) {
-        const std::int64_t until = std::min(end, c + grain);
-        add_noise(sigma, noise(c, until), (until - c) * elements, x + c * elements);
+        const std::int64_t until = std::min(end, c + grain), numbers = (until - c) * elements;
+        std::copy_n(x + c * elements, numbers, scratch.before.data() + c * elements);
+        add_noise(sigma, noise(c, until), numbers, x + c * elements);
       }
     });
   }
@@ -180,8 +184,11 @@ StepInfo Langevin::step(const energy::Energy& energy, Chains& chains, Position p
       const std::int64_t until = std::min(end, c + grain);
       const float* n = noise_here ? noise(c, until) : nullptr;
       for (std::int64_t i = c; i < until; ++i) {
-        sums[static_cast<std::size_t>(i)] = update(
-            u, pe[i], pg + i * elements, noise_here ? n + (i - c) * elements : nullptr, elements, x + i * elements);
+        Sums& sum = sums[static_cast<std::size_t>(i)];
+        sum = update(u, pe[i], pg + i * elements, noise_here ? n + (i - c) * elements : nullptr, elements,
+                     x + i * elements);
+        if (noise_before && sum.non_finite > 0)
+          std::copy_n(scratch.before.data() + i * elements, elements, x + i * elements);
         ++steps[i];
       }
     }
@@ -237,16 +244,21 @@ StepInfo Langevin::fused(const energy::Energy& energy, Chains& chains, Position 
   const auto one = [&](std::int64_t b, std::vector<float>& memory) {
     const std::int64_t begin = b * block, rows = std::min(block, count - begin);
     const auto size = static_cast<std::size_t>(rows);
-    memory.resize(static_cast<std::size_t>(block * (2 * elements + 1)));
-    float *gradient = memory.data(), *noise = gradient + block * elements, *energies = noise + block * elements;
+    memory.resize(static_cast<std::size_t>(block * (3 * elements + 1)));
+    float *gradient = memory.data(), *noise = gradient + block * elements, *before = noise + block * elements,
+          *energies = before + block * elements;
     float* at = x + begin * elements;
     Update mine = u;
     for (std::int64_t k = 0; k < steps; ++k) {
       mine.sigma = sigmas[static_cast<std::size_t>(k)];
+      const bool noise_before = mine.sigma > 0 && options_.noise_first;
       if (mine.sigma > 0) {
         random_normal_rows(seed_, Purpose::langevin_noise, {stream + begin, size}, {moved + begin, size}, elements,
                            noise);
-        if (options_.noise_first) add_noise(mine.sigma, noise, rows * elements, at);
+        if (noise_before) {
+          std::copy_n(at, rows * elements, before);
+          add_noise(mine.sigma, noise, rows * elements, at);
+        }
       }
       energy.evaluate(at, rows, elements, energies, gradient);
       const bool noise_here = mine.sigma > 0 && !options_.noise_first;
@@ -258,6 +270,7 @@ StepInfo Langevin::fused(const energy::Energy& energy, Chains& chains, Position 
       for (std::int64_t i = 0; i < rows; ++i) {
         const Sums sum = update(mine, energies[i], gradient + i * elements, noise_here ? noise + i * elements : nullptr,
                                 elements, at + i * elements);
+        if (noise_before && sum.non_finite > 0) std::copy_n(before + i * elements, elements, at + i * elements);
         ++moved[begin + i];
         if (k + 1 == steps) {
           sums[static_cast<std::size_t>(begin + i)] = sum;

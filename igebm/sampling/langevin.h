@@ -19,12 +19,15 @@ struct LangevinOptions {
   double low = -std::numeric_limits<double>::infinity();           ///< clamp
   double high = std::numeric_limits<double>::infinity();
   double temperature_start = 1, temperature_end = 1;  ///< both 0: noiseless descent
-  bool noise_first = false;  ///< as IGEBM's released code: add noise, then take the gradient there, then step and clamp
+  /// As IGEBM's released code: add noise, then take the gradient there, then step and clamp. A chain whose gradient is
+  /// not finite there stays where it was before the noise.
+  bool noise_first = false;
 };
 
 /// What a step did to one chain.
 struct Sums {
-  float square = 0, energy = 0;
+  double square = 0;  ///< of floats: finite where they all are
+  float energy = 0;
   std::int32_t clipped = 0, non_finite = 0;
 };
 
@@ -43,7 +46,7 @@ class Langevin : public Kernel {
   /// What the steps of a run write again and again.
   struct Scratch {
     energy::EnergyAndGradient result;
-    std::vector<float> noise;
+    std::vector<float> noise, before;
     std::vector<Sums> sums;
   };
   StepInfo step(const energy::Energy& energy, Chains& chains, Position position, Scratch& scratch) const;

@@ -17,6 +17,7 @@ struct Stage {
 };
 
 std::vector<Stage> stages_of(const SamplerOptions& options, std::uint64_t seed) {
+  if (const std::string problem = time_problem(options); !problem.empty()) throw UserError("sampling.time: " + problem);
   std::vector<Stage> stages;
   if (options.flow.steps > 0) stages.push_back({std::make_unique<Flow>(options.flow), options.flow.steps});
   LangevinOptions langevin = options.langevin;
@@ -57,6 +58,14 @@ std::int64_t step_count(const SamplerOptions& options, bool annealed) {
 std::string describe_steps(const SamplerOptions& options, bool annealed) {
   if (!annealed) return fmt::format("{} flow and {} Langevin steps", options.flow.steps, options.steps);
   return fmt::format("{} Langevin steps at each of {} noise levels", options.steps, options.annealing.levels);
+}
+
+std::string time_problem(const SamplerOptions& options) {
+  if (options.time <= 0 || options.langevin.noise <= 0) return {};
+  return fmt::format(
+      "with as much noise in every step, more steps would go further; expected noise = -1 beside it, the noise that "
+      "belongs to a step, or 0, got {}",
+      options.langevin.noise);
 }
 
 void sample(const SamplerOptions& options, const energy::Energy& energy, Chains& chains, std::uint64_t seed,

@@ -29,7 +29,8 @@ struct SamplerOptions {
   FlowOptions flow = {0, "euler"};
   std::int64_t steps = 60;  ///< of Langevin
   /// Above 0: the diffusion time that they cover together, step_size = time / steps. More steps then follow the same
-  /// diffusion more finely; they do not go further.
+  /// diffusion more finely; they do not go further. The noise must belong to the step for that (langevin.noise below
+  /// 0), or be 0.
   double time = 0;
   LangevinOptions langevin = {};
   /// Models that take the steps in turn, as IGEBM's best figures do with the last 10 checkpoints; whoever samples
@@ -44,7 +45,11 @@ std::int64_t step_count(const SamplerOptions& options, bool annealed);
 /// The same in words: "20 flow and 10 Langevin steps".
 std::string describe_steps(const SamplerOptions& options, bool annealed);
 
-/// Moves chains through flow and Langevin. Reports every step: positions count both stages together.
+/// What is wrong with `time` beside langevin.noise, or nothing.
+std::string time_problem(const SamplerOptions& options);
+
+/// Moves chains through flow and Langevin. Throws UserError for options that do not go together. Reports every step:
+/// positions count both stages together.
 void sample(const SamplerOptions& options, const energy::Energy& energy, Chains& chains, std::uint64_t seed,
             const OnStep& on_step = {});
 

@@ -18,14 +18,15 @@ ChainEnd chain_end(const Step& step, const ChainEndOptions& options, const sampl
     v.add_(gradient, options.kl);
   }
   if (options.entropy > 0 && pool.defined() && pool.size(0) > 0) {
-    const at::Tensor nearest = at::cdist(x.flatten(1), pool.flatten(1)).argmin(1);
+    // Mode 2: differences. The expansion by inner products loses what tells near duplicates apart.
+    const at::Tensor nearest = at::cdist(x.flatten(1), pool.flatten(1), 2, /*compute_mode=*/2).argmin(1);
     const at::Tensor away = x - pool.index_select(0, nearest);
     const at::Tensor distance = away.flatten(1).norm(2, 1).clamp_min(1e-6);
     end.value -= options.entropy * distance.log().mean().item<double>();
     end.distance = distance.mean().item<double>();
     v.sub_(away / column(distance.square(), away), options.entropy);
   }
-  const Slope slope(step, before, labels);
+  const Slope slope(step, before, labels, Slope::Of::sampling);
   v.masked_fill_(slope.gradient().abs().gt(langevin.gradient_clip), 0);
   v.masked_fill_(x.le(langevin.low).logical_or_(x.ge(langevin.high)), 0);
   slope.pull(v, at::full({count}, -weight * langevin.step_size / static_cast<double>(count), x.options()), into);

@@ -12,6 +12,7 @@
 #include "igebm/base/error.h"
 #include "igebm/base/random.h"
 #include "igebm/nn/conditions.h"
+#include "igebm/training/recipe.h"
 
 namespace igebm::training {
 namespace {
@@ -41,6 +42,26 @@ Conditions conditions_of(const data::Dataset& data, const std::vector<std::strin
                .index_select(1, at::tensor(columns, at::kLong))
                .to(at::kFloat);
   return c;
+}
+
+void check_augmentation(const Recipe& recipe, const data::Dataset& data) {
+  const auto check = [&](const std::string& option, const data::Changes& changes) {
+    const std::string condition = data.made_untrue(recipe.network.conditions, changes);
+    if (!condition.empty())
+      throw UserError(
+          fmt::format("{}: pictures so changed no longer have the {} that network.conditions says; turn it "
+                      "off, or leave that condition out",
+                      option, condition));
+  };
+  check("data.flip", {.mirror = recipe.data.flip});
+  check("data.crop", {.shift = recipe.data.crop > 0});
+  for (const PhaseOptions& phase : recipe.phases) {
+    const ReplayAugmentation& a = phase.contrastive_divergence.replay.augment;
+    if (!phase.has_contrastive_divergence || a.share <= 0) continue;
+    const std::string section = fmt::format("phase.{}.contrastive_divergence.augment.", phase.name);
+    check(section + "flip", {.mirror = a.flip});
+    check(section + "area", {.shift = a.area < 1, .zoom = a.area < 1});
+  }
 }
 
 std::string to_json(const Conditions& c) {

@@ -10,6 +10,8 @@
 /// sampling needs no data.
 namespace igebm::training {
 
+struct Recipe;
+
 /// The numbers that a network is conditional on.
 struct Conditions {
   std::vector<std::string> names;  ///< of the F columns; empty: it is conditional on none
@@ -18,6 +20,10 @@ struct Conditions {
 
 /// Columns of the data that network.conditions picks, with rows of 256 of the data at random.
 Conditions conditions_of(const data::Dataset& data, const std::vector<std::string>& picked, std::uint64_t seed);
+
+/// Throws UserError where the recipe would change pictures, the data's or replayed ones, so that the numbers which the
+/// network is conditional on are no longer true of them.
+void check_augmentation(const Recipe& recipe, const data::Dataset& data);
 
 /// As kept in the metadata of a network's file. from_json throws UserError.
 std::string to_json(const Conditions& conditions);

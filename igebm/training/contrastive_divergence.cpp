@@ -1,11 +1,13 @@
 #include "igebm/training/contrastive_divergence.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 
 #include "igebm/base/error.h"
+#include "igebm/engine/graphs.h"
 
 namespace igebm::training {
 namespace {
@@ -28,6 +30,14 @@ sampling::StepInfo move(const Step& step, const sampling::Kernel& kernel, const 
   }
   info.non_finite = non_finite;
   return info;
+}
+
+/// Of the network as parameter_gradient takes it: with dropout, where it has that, by the same masks.
+at::Tensor training_energies(const Step& step, const at::Tensor& x, const at::Tensor& labels,
+                             const nn::Dropout& dropout) {
+  if (!engine::has_dropout(step.graph)) return step.frozen.given(labels)->energy(x).to(x.scalar_type());
+  const at::NoGradGuard no_grad;
+  return nn::evaluate(step.graph, step.weights, x, labels, &dropout);
 }
 
 }  // namespace
@@ -67,8 +77,8 @@ ContrastiveDivergence::ContrastiveDivergence(const ContrastiveDivergenceOptions&
 Loss ContrastiveDivergence::loss(const Step& step) {
   // The buffer is the host's.
   const c10::Device device = step.data.device();
-  auto taken =
-      buffer_.take(step.data.cpu(), step.labels.defined() ? step.labels.cpu() : step.labels, step.seed, step.step);
+  auto taken = buffer_.take(step.data.cpu(), step.labels.defined() ? step.labels.cpu() : step.labels, step.seed,
+                            step.step, step.first_chain);
   sampling::Chains& chains = taken.chains;
   chains = chains.to(device);
   Loss out;
@@ -103,13 +113,13 @@ Loss ContrastiveDivergence::loss(const Step& step) {
   const std::int64_t count = step.data.size(0);
   const at::Tensor labels = step.labels.defined() ? at::cat({step.labels, chains.labels}) : at::Tensor();
   const at::Tensor x = at::cat({step.data, chains.x});
+  const nn::Dropout dropout{step.seed, step.step};
   at::Tensor energies = options_.form == "linear" ? at::empty({2 * count}, step.data.options())
-                                                  : step.frozen.given(labels)->energy(x).to(step.data.scalar_type());
+                                                  : training_energies(step, x, labels, dropout);
   const at::Tensor coefficients = options_.weight * contrast_slopes(options_.form, energies);
   // Those of energy_l2: 2 energy_l2 E / N
   const double twice = 2 * options_.energy_l2 * options_.weight / static_cast<double>(count);
   const at::Tensor by_energy = twice == 0 ? at::Tensor() : at::full({2 * count}, twice, step.data.options());
-  const nn::Dropout dropout{step.seed, step.step};
   energies = step.frozen.parameter_gradient(x, labels, coefficients, by_energy, out.gradients, &dropout);
   const at::Tensor positive = energies.slice(0, 0, count), negative = energies.slice(0, count);
   out.value = options_.weight * contrastive_divergence(options_.form, positive, negative, options_.energy_l2);

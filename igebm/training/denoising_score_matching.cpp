@@ -52,7 +52,7 @@ Loss DenoisingScoreMatching::loss(const Step& step) {
   const NoiseScale& scale = options_.noise;
   at::Tensor sigma = at::empty({count}, at::kDouble);
   for (std::int64_t i = 0; i < count; ++i) {
-    const std::uint64_t stream = step.first_stream() + static_cast<std::uint64_t>(i);
+    const auto stream = static_cast<std::uint64_t>(step.first_stream + i);
     const RandomPlace place{step.seed, Purpose::noise_level, stream, 0};
     const double share = options_.levels > 1 ? static_cast<double>(random_index(place, options_.levels)) /
                                                    static_cast<double>(options_.levels - 1)

@@ -12,7 +12,7 @@ Loss EnergyMatching::loss(const Step& step) {
   const std::int64_t count = step.data.size(0);
   at::Tensor noise = step.normals(Purpose::flow_noise), time = at::empty({count});
   for (std::int64_t i = 0; i < count; ++i) {
-    const std::uint64_t stream = step.first_stream() + static_cast<std::uint64_t>(i);
+    const auto stream = static_cast<std::uint64_t>(step.first_stream + i);
     random_uniform({step.seed, Purpose::flow_time, stream, 0}, {time.data_ptr<float>() + i, 1});
   }
   time *= options_.time_end;

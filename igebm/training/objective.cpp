@@ -12,14 +12,10 @@ void Step::check() const {
   if (stop && stop()) throw Interrupted();
 }
 
-std::uint64_t Step::first_stream() const {
-  return static_cast<std::uint64_t>(step) * static_cast<std::uint64_t>(data.size(0));
-}
-
 at::Tensor Step::normals(Purpose purpose) const {
   at::Tensor numbers = at::empty(data.sizes());
   std::vector<std::int64_t> streams(static_cast<std::size_t>(data.size(0)));
-  std::iota(streams.begin(), streams.end(), static_cast<std::int64_t>(first_stream()));
+  std::iota(streams.begin(), streams.end(), first_stream);
   const std::vector<std::int64_t> steps(streams.size(), 0);
   random_normal_rows(seed, purpose, streams, steps, data.numel() / data.size(0), numbers.data_ptr<float>());
   return numbers;

@@ -22,6 +22,10 @@ struct Step {
   at::Tensor labels;           ///< of the data, as the graph takes them beside a noise level, or undefined
   std::uint64_t seed;          ///< of this attempt
   std::int64_t step;           ///< since the training's start
+  /// The random stream of the batch's first record; the others' follow, and no step shares one: how many records all
+  /// steps before have taken.
+  std::int64_t first_stream;
+  std::int64_t first_chain;  ///< the same of chains that start anew: how many all steps with chains before have taken
   /// Whether to give the step up; empty: never.
   const std::function<bool()>& stop = never;
 
@@ -29,8 +33,6 @@ struct Step {
   /// for what load() brings back. Throws Interrupted.
   void check() const;
 
-  /// The random stream of the batch's first record; the others' follow, and no step shares one.
-  std::uint64_t first_stream() const;
   /// Standard normal numbers, one for each of `data`'s, float on the CPU.
   at::Tensor normals(Purpose purpose) const;
 

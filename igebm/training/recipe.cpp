@@ -275,7 +275,7 @@ void describe(Fields& f, Recipe& r) {
   f.section("sampling", [&](Fields& g) {
     g.field("steps", r.sampling.steps, count_from_zero, "Langevin steps; at each level, of a network of noise levels");
     g.field("time", r.sampling.time, not_negative,
-            "above 0: step_size = time / steps, so that more steps are finer ones");
+            "above 0: step_size = time / steps, so that more steps are finer ones; with noise below 0, or 0");
     g.field("ensemble", r.sampling.ensemble, count_from_one,
             "checkpoints, the newest, that take the steps in turn; pictures while training are the newest's alone");
     if (r.output.keep > 0 && r.sampling.ensemble > r.output.keep)
@@ -295,6 +295,7 @@ void describe(Fields& f, Recipe& r) {
     describe(g, r.sampling.flow);
     describe(g, r.sampling.langevin);
     if (r.sampling.langevin.low >= r.sampling.langevin.high) g.problem("low", "low must be below high");
+    if (const std::string problem = sampling::time_problem(r.sampling); !problem.empty()) g.problem("time", problem);
   });
   f.section("evaluate", [&](Fields& g) {
     g.field("every", r.evaluate.every, count_from_zero, "training steps between figures of quality; 0: none");

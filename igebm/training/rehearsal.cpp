@@ -23,6 +23,7 @@ void Rehearsal::enter(const PhaseOptions& phase) {
   }
   s.recipe.phases = {phase};
   s.step = 0;
+  s.used = {};
   s.enter_phase();
   for (const auto& [_, objective] : s.objectives) {
     nn::Tensors chains = objective->state();

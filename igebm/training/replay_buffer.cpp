@@ -51,7 +51,7 @@ at::Tensor ReplayBuffer::unpack(const at::Tensor& x) const {
 }
 
 ReplayBuffer::Taken ReplayBuffer::take(const at::Tensor& data, const at::Tensor& labels, std::uint64_t seed,
-                                       std::int64_t step) {
+                                       std::int64_t step, std::int64_t first_stream) {
   const std::int64_t count = data.size(0);
   const auto at_step = static_cast<std::uint32_t>(step);
   // The first `count` places of a Fisher-Yates shuffle are a draw without replacement.
@@ -66,8 +66,7 @@ ReplayBuffer::Taken ReplayBuffer::take(const at::Tensor& data, const at::Tensor&
   sampling::Chains chains = chains_.select(rows);
   chains.x = unpack(chains.x);
   const sampling::Chains fresh =
-      sampling::start_chains(start_, data.sizes().slice(1).vec(), count, next_stream_, labels, seed);
-  next_stream_ += count;
+      sampling::start_chains(start_, data.sizes().slice(1).vec(), count, first_stream, labels, seed);
 
   at::Tensor anew = at::zeros({count}, at::kBool);
   bool* anew_flags = anew.data_ptr<bool>();
@@ -150,11 +149,7 @@ void ReplayBuffer::put(const Taken& taken) {
 }
 
 nn::Tensors ReplayBuffer::state() const {
-  return {{"x", chains_.x},
-          {"labels", chains_.labels},
-          {"stream", chains_.stream},
-          {"steps", chains_.steps},
-          {"next_stream", at::scalar_tensor(next_stream_, at::kLong)}};
+  return {{"x", chains_.x}, {"labels", chains_.labels}, {"stream", chains_.stream}, {"steps", chains_.steps}};
 }
 
 void ReplayBuffer::load(const nn::Tensors& state) {
@@ -170,7 +165,6 @@ void ReplayBuffer::load(const nn::Tensors& state) {
   copy(chains_.labels, "labels");
   copy(chains_.stream, "stream");
   copy(chains_.steps, "steps");
-  next_stream_ = state.at("next_stream").item<std::int64_t>();
 }
 
 }  // namespace igebm::training

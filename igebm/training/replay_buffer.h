@@ -44,9 +44,10 @@ class ReplayBuffer {
   };
 
   /// `data.size(0)` different chains, a function of (seed, step) and the buffer. Those that start anew take the
-  /// label of the data in their place, and those that start from data also their x. data (N, ...) in the chains'
-  /// domain.
-  Taken take(const at::Tensor& data, const at::Tensor& labels, std::uint64_t seed, std::int64_t step);
+  /// label of the data in their place and its random stream, first_stream and those that follow (Step::first_chain);
+  /// those that start from data also their x. data (N, ...) in the chains' domain.
+  Taken take(const at::Tensor& data, const at::Tensor& labels, std::uint64_t seed, std::int64_t step,
+             std::int64_t first_stream);
   void put(const Taken& taken);
   /// x of up to `count` chains that are kept beside those taken, at random by (seed, step); may have no rows.
   at::Tensor others(const Taken& taken, std::int64_t count, std::uint64_t seed, std::int64_t step) const;
@@ -63,7 +64,6 @@ class ReplayBuffer {
   sampling::StartOptions start_;
   double low_, high_;
   sampling::Chains chains_;  // x packed
-  std::int64_t next_stream_ = 0;
 };
 
 }  // namespace igebm::training

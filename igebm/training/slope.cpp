@@ -12,7 +12,7 @@ at::Tensor column(const at::Tensor& each, const at::Tensor& like) {
   return each.reshape(shape);
 }
 
-Slope::Slope(const Step& step, const at::Tensor& x, const at::Tensor& labels)
+Slope::Slope(const Step& step, const at::Tensor& x, const at::Tensor& labels, Of of)
     : step_(step), x_(x.detach()), labels_(labels) {
   if (step.frozen.derives_parameters() && nn::is_smooth(step.graph)) {
     auto [energy, gradient] = step.frozen.given(labels)->energy_and_gradient(x_);
@@ -24,7 +24,7 @@ Slope::Slope(const Step& step, const at::Tensor& x, const at::Tensor& labels)
   for (const auto& [name, w] : step.weights) leaves_[name] = w.detach().requires_grad_();
   const at::Tensor leaf = x_.detach().requires_grad_();
   const nn::Dropout dropout{step.seed, step.step};
-  const at::Tensor energy = nn::evaluate(step.graph, leaves_, leaf, labels, &dropout);
+  const at::Tensor energy = nn::evaluate(step.graph, leaves_, leaf, labels, of == Of::training ? &dropout : nullptr);
   differentiable_ = torch::autograd::grad({energy.sum()}, {leaf}, {}, /*retain_graph=*/true, /*create_graph=*/true)[0];
   energy_ = energy.detach();
   gradient_ = differentiable_.detach();

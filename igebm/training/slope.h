@@ -12,13 +12,15 @@ at::Tensor column(const at::Tensor& each, const at::Tensor& like);
 /// The gradient in the parameters of sum_i c_i <v_i, dE/dx(x_i)>, v held, is sum_i c_i times the derivative of
 /// dE(x_i + s v_i)/d theta in s at 0. Where the engine derives parameters and E is smooth it is taken as the central
 /// difference over s = +-slope_step / rms(v_i): two gradients of plain energies instead of a gradient of a gradient.
-/// Elsewhere autograd takes the latter, with dropout as in training where the network has it.
+/// Elsewhere autograd takes the latter.
 constexpr double slope_step = 0.002;
 
 class Slope {
  public:
-  /// At x (N, ...) of about unit size, under labels as the network takes them.
-  Slope(const Step& step, const at::Tensor& x, const at::Tensor& labels);
+  /// At x (N, ...) of about unit size, under labels as the network takes them. With dropout as in training where the
+  /// network has it, or of the network that samples are drawn from, which drops nothing.
+  enum class Of { training, sampling };
+  Slope(const Step& step, const at::Tensor& x, const at::Tensor& labels, Of of = Of::training);
 
   const at::Tensor& energy() const { return energy_; }      ///< E(x) (N), detached
   const at::Tensor& gradient() const { return gradient_; }  ///< dE/dx (N, ...), detached

@@ -80,6 +80,19 @@ void State::try_phases() const {
   for (const PhaseOptions& p : recipe.phases) make_objectives(p, network.graph());
 }
 
+void Used::add(const PhaseOptions& phase, std::int64_t steps) {
+  records += steps * phase.batch;
+  if (phase.has_contrastive_divergence) chains += steps * phase.batch;
+}
+
+Used State::used_before(std::int64_t at_step) const {
+  const auto [index, within] = place(at_step);
+  Used sum;
+  for (std::size_t i = 0; i < index; ++i) sum.add(recipe.phases[i], recipe.phases[i].steps);
+  sum.add(recipe.phases[index], within);
+  return sum;
+}
+
 void State::enter_phase() {
   const PhaseOptions& p = phase();
   if (step > 0 && p.from_average) {
@@ -157,6 +170,8 @@ Checkpoint State::checkpoint(bool regular) {
   if (network.graph().noise_features > 0) c.network.metadata["noise"] = to_json(phase().denoising_score_matching.noise);
   c.average = average.weights();
   c.state["optimizer"] = adam.state();
+  c.state["used"] = {{"records", at::scalar_tensor(used.records, at::kLong)},
+                     {"chains", at::scalar_tensor(used.chains, at::kLong)}};
   c.state["average"] = {{"step", at::scalar_tensor(average.step(), at::kLong)}};
   for (const auto& [name, objective] : objectives) c.state[name] = objective->state();
   return c;
@@ -175,6 +190,9 @@ void State::restore(const Checkpoint& c) {
   const std::int64_t within = place(step).second;
   entered = c.phase.empty() ? phase().name : c.phase;
   phase_steps = c.phase.empty() ? within : c.phase_steps;
+  used = used_before(step);
+  if (const auto said = c.state.find("used"); said != c.state.end())
+    used = {said->second.at("records").item<std::int64_t>(), said->second.at("chains").item<std::int64_t>()};
   best = c.best;
   const auto copy = [](const nn::Tensors& from, nn::Tensors& to) {
     for (auto& [name, t] : to) t.copy_(from.at(name));
@@ -239,6 +257,7 @@ void State::roll_back(const std::string& reason) {
   rolled_back_to = step;
   // Fresh buffers: the old chains may sit where the energy broke.
   objectives = make_objectives(phase(), network.graph());
+  used.chains = 0;  // under a seed of their own
   drop_later();
   record->rolled_back({from, step, rollbacks, reason});
   observer.message(fmt::format(
@@ -249,7 +268,7 @@ void State::roll_back(const std::string& reason) {
 
 data::Batch State::next_batch() {
   try {
-    return data.at(step, phase().batch);
+    return data.from(used.records, phase().batch);
   } catch (const UserError&) {  // a file that cannot be read: nothing is lost until it can
     if (!run.empty() && step != saved_step) save(false);
     throw;
@@ -265,8 +284,8 @@ std::string State::advance() {
   const at::AutoGradMode enable(true);
   const nn::Tensors weights = network.effective_weights();
   frozen->refresh(weights);
-  const Step now{network.graph(),  weights,        *frozen, batch.x.to(device),
-                 labels_of(batch), attempt_seed(), step,    stop_within};
+  const Step now{network.graph(), weights, *frozen,      batch.x.to(device), labels_of(batch),
+                 attempt_seed(),  step,    used.records, used.chains,        stop_within};
   at::Tensor total;  // of what autograd derives
   double value = 0;
   nn::Tensors by_engine;
@@ -303,6 +322,7 @@ std::string State::advance() {
   average.update(network.parameters(), p.average);
   ++step;
   ++phase_steps;
+  used.add(p, 1);
   figures.insert(figures.begin(), {"loss", value});
   figures.emplace_back("gradient_norm", norm);
   figures.emplace_back("learning_rate", rate);
@@ -379,6 +399,7 @@ std::unique_ptr<State> make_state(const Recipe& recipe, const fs::path& run, Obs
   const data::Dataset train = data::load(recipe.data, data::Split::train, seed);
   for (const std::string& note : train.notes) observer.message(note);
   check_memory(recipe, train.shape());
+  check_augmentation(recipe, train);
   auto state = std::make_unique<State>(recipe, run, observer, train);
   if (state->classifies())
     state->validation.emplace(data::load(recipe.data, data::Split::validation, seed), as_they_are(recipe.data), seed);

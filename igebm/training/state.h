@@ -14,6 +14,13 @@
 
 namespace igebm::training {
 
+/// What steps have used of the data, and of streams for chains that start anew: batches and streams of noise go on from
+/// there.
+struct Used {
+  std::int64_t records = 0, chains = 0;
+  void add(const PhaseOptions& phase, std::int64_t steps);
+};
+
 /// What a recipe's training holds between steps, and what it does in and between them: the Trainer decides when, with
 /// a run's folder; the Rehearsal tries it in memory.
 struct State {
@@ -32,6 +39,7 @@ struct State {
   std::shared_ptr<engine::Prepared> frozen;
   Objectives objectives;
   std::int64_t step = 0, rollbacks = 0;
+  Used used;                          ///< by all steps so far
   std::int64_t saved_step = -1;       ///< of the newest checkpoint
   std::int64_t pictured = -1;         ///< the step whose samples TensorBoard was given last
   std::int64_t rolled_back_to = -1;   ///< by the last rollback
@@ -50,6 +58,8 @@ struct State {
   std::uint64_t attempt_seed() const { return seed() + (static_cast<std::uint64_t>(rollbacks) << 32); }
   /// Where a step falls: the phase's index, and the step within it.
   std::pair<std::size_t, std::int64_t> place(std::int64_t at_step) const;
+  /// What the steps before use by the recipe: of a checkpoint that doesn't say.
+  Used used_before(std::int64_t at_step) const;
   const PhaseOptions& phase() const { return recipe.phases[place(step).first]; }
   bool classifies() const { return network.graph().outputs > 0; }
 

@@ -127,6 +127,22 @@ TEST(Batches, EveryEpochVisitsEveryRecordOnce) {
   EXPECT_EQ(orders.size(), 4U);
 }
 
+TEST(Batches, OfOtherSizesGoOnWhereTheOneBeforeEnded) {
+  const Batches batches(pixels(12), {}, 1);
+  std::set<std::int64_t> seen;
+  at::Tensor all = batches.from(0, 12).x;
+  std::int64_t first = 0;
+  for (const std::int64_t size : {5, 3, 3, 1}) {
+    const Batch batch = batches.from(first, size);
+    EXPECT_TRUE(at::equal(batch.x, all.slice(0, first, first + size)));
+    for (std::int64_t i = 0; i < size; ++i) seen.insert(batch.index[i].item<std::int64_t>());
+    first += size;
+  }
+  EXPECT_EQ(seen.size(), 12U);
+  EXPECT_TRUE(at::equal(batches.from(12, 4).x, batches.at(3, 4).x));
+  EXPECT_THROW(batches.from(-1, 4), UserError);
+}
+
 TEST(Batches, PixelsLandInTheirBinsOfTheRange) {
   const Batches batches(pixels(10), {.low = -1, .high = 1}, 1);
   const Batch batch = batches.at(0, 10);
@@ -146,6 +162,18 @@ TEST(Batches, FlipMirrorsHalfOfThem) {
   const at::Tensor same = (got == raw).flatten(1).all(1), mirrored = (got == raw.flip(3)).flatten(1).all(1);
   EXPECT_TRUE(same.logical_xor(mirrored).all().item<bool>());
   EXPECT_NEAR(mirrored.sum().item<double>(), 500, 4 * std::sqrt(250));
+}
+
+TEST(Sets, TheTestSplitIsWholeWhateverIsTrainedOn) {
+  for (const char* name : {"two-moons", "dsprites-drawn"}) {
+    const auto size = [&](std::int64_t count, Split split) {
+      return load({.name = name, .validation = 0, .count = count, .memory = 0}, split, 1).size();
+    };
+    EXPECT_EQ(size(0, Split::test), 20000) << name;
+    EXPECT_EQ(size(300, Split::test), 20000) << name;
+    EXPECT_EQ(size(300, Split::train), 300) << name;
+    EXPECT_EQ(size(30000, Split::test), 30000) << name;
+  }
 }
 
 TEST(Sets, ValidationIsApartFromTraining) {

@@ -87,6 +87,7 @@ TEST_F(Dsprites, TheOfficialFileIsReadAsAStream) {
   some.count = 50;
   const Dataset part = load(some, Split::train, 7);
   ASSERT_EQ(part.size(), 50);
+  EXPECT_TRUE(at::equal(load(some, Split::test, 7).x, test.x));
   // The white pixel says which record it is; labels and conditions are those of the same one.
   const at::Tensor which = part.x.flatten(1).argmax(1);
   EXPECT_EQ(part.x.sum().item<std::int64_t>(), 50 * 255);

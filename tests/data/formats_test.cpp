@@ -43,6 +43,9 @@ TEST_F(Cifar, BinaryBatchesWithTheirLabels) {
   Options three = in(folder, "cifar10");
   three.count = 3;
   EXPECT_EQ(load(three, Split::train, 0).size(), 3);
+  three.count = 1;  // of what is trained on
+  write("test_batch.bin", record({'\x07'}, 1) + record({'\x02'}, 2));
+  EXPECT_EQ(load(three, Split::test, 0).size(), 2);
 }
 
 TEST_F(Cifar, DamagedBinaryFilesAreRefusedWithTheOffset) {

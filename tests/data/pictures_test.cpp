@@ -74,6 +74,10 @@ TEST_F(Folders, SomeOfThemAreOfAllClasses) {
   EXPECT_EQ(set.labels.min().item<int>(), 0);
   EXPECT_EQ(set.labels.max().item<int>(), 1);
   EXPECT_TRUE(at::equal(load(some, Split::train, 7).x, set.x));
+  for (int i = 0; i < 20; ++i) picture(fmt::format("split/{}/a/{}.png", i < 10 ? "train" : "test", i), 4, 4, i);
+  some.path = folder / "split";
+  EXPECT_EQ(load(some, Split::train, 0).size(), 8);
+  EXPECT_EQ(load(some, Split::test, 0).size(), 10);
 }
 
 TEST_F(Folders, DamagedPicturesAreNamed) {

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <functional>
+#include <numbers>
 
 #include "igebm/base/error.h"
 #include "igebm/energy/analytic.h"
@@ -62,6 +63,21 @@ TEST(Analytic, NormalisersAgreeWithIntegration) {
   EXPECT_NEAR(integrate(DoubleWell(2, 2.0)), DoubleWell(2, 2.0).log_z(), 1e-6);
   EXPECT_NEAR(integrate(Rings({1.0, 2.0}, 0.3)), Rings({1.0, 2.0}, 0.3).log_z(), 1e-4);  // a cusp at the origin
   EXPECT_NEAR(integrate(Banana(1.0, 0.1)), Banana(1.0, 0.1).log_z(), 1e-6);
+}
+
+// In closed form by Bessel functions: Z = pi/2 exp(-h/2) (I_{-1/4}(h/2) + I_{1/4}(h/2)); for high walls by Laplace's
+// expansion about the two wells; for low ones without x^2's term, to a relative sqrt(h).
+TEST(Analytic, TheDoubleWellsNormaliserHoldsAtAnyHeight) {
+  const auto log_z = [](double height) { return DoubleWell(1, height).log_z(); };
+  for (const double h : {0.5, 2.0, 39.9, 40.1, 300.0}) {
+    const double first = std::cyl_bessel_i(0.25, h / 2);
+    const double second = first + std::numbers::sqrt2 / std::numbers::pi * std::cyl_bessel_k(0.25, h / 2);
+    EXPECT_NEAR(log_z(h), std::log(std::numbers::pi / 2 * (first + second)) - h / 2, 1e-12 * (1 + h)) << h;
+  }
+  for (const double h : {1e8, 1e12, 1e200})
+    EXPECT_NEAR(log_z(h), std::log(2) + 0.5 * std::log(std::numbers::pi / (4 * h)) + 3 / (16 * h), 1e-12) << h;
+  EXPECT_NEAR(log_z(1e-20), std::log(2 * std::tgamma(1.25) * 1e5), 1e-9);
+  EXPECT_DOUBLE_EQ(DoubleWell(3, 1e8).log_z(), 3 * log_z(1e8));
 }
 
 const at::Tensor covariances = at::stack({covariance, at::eye(2, at::kDouble) * 0.49});

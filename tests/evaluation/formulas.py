@@ -1,7 +1,7 @@
 """What published figures are computed with: reads features.npz, writes expected.json in the same folder.
 
 Frechet distance by scipy.linalg.sqrtm (the formula of most FID code) and by the eigenvalues of the product
-(torch-fidelity); KID's unbiased polynomial estimate and the Inception score as torch-fidelity states them.
+(torch-fidelity); KID's unbiased polynomial estimate and the Inception score as torch-fidelity states them. Its own figures: fidelity.py.
 """
 import json
 import sys

@@ -25,7 +25,7 @@ at::Tensor correlated(std::int64_t n, std::int64_t d, double shift) {
 
 /// The formulas of published figures, in numpy and scipy, on the same features: full rank, fewer pictures than features
 /// (so that both covariances lack rank, in different directions), and features that never vary.
-TEST(Metrics, AgreeWithScipyAndTorchFidelity) {
+TEST(Metrics, AgreeWithScipy) {
   const std::string python = IGEBM_SOURCE_DIR "/.venv/bin/python";
   if (std::system((python + " -c 'import numpy, scipy' 2>/dev/null").c_str()) != 0) GTEST_SKIP() << "no scipy";
   const fs::path folder = fs::temp_directory_path() / fmt::format("igebm-metrics-{}", getpid());
@@ -57,6 +57,26 @@ TEST(Metrics, AgreeWithScipyAndTorchFidelity) {
   EXPECT_NEAR(score.mean, expected["inception"][0].get<double>(), 1e-6);
   EXPECT_NEAR(score.deviation, expected["inception"][1].get<double>(), 1e-6);
   fs::remove_all(folder);
+}
+
+/// The features of fidelity.py.
+at::Tensor waves(std::int64_t n, std::int64_t d, double phase) {
+  const at::Tensor i = at::arange(n, at::kDouble).unsqueeze(1), j = at::arange(d, at::kDouble);
+  return (phase + 1.3 * i + 0.7 * j).sin() + (0.11 * (i + 1) * (j + 1) + phase).cos();
+}
+
+TEST(Metrics, AgreeWithTorchFidelity) {
+  const auto expected = nlohmann::json::parse(io::read_file(IGEBM_SOURCE_DIR "/tests/evaluation/fidelity.json"));
+  const auto expect = [&](const char* name, double found) {
+    const double figure = expected.at(name);
+    EXPECT_NEAR(found, figure, 1e-6 * std::fabs(figure)) << name;
+  };
+  const at::Tensor a = waves(120, 16, 0), b = waves(150, 16, 0.4);
+  expect("frechet_inception_distance", frechet_distance(moments(a), moments(b)));
+  expect("kernel_inception_distance_mean", kernel_distance(a, b.slice(0, 0, 120)));
+  const Estimate score = inception_score(at::softmax(3 * a, 1));
+  expect("inception_score_mean", score.mean);
+  expect("inception_score_std", score.deviation);
 }
 
 TEST(Frechet, KnownCases) {
@@ -157,6 +177,10 @@ TEST(NearestRows, AreThoseOfAllDistances) {
       at::equal(nearest_rows(at::full({1, 2}, 0.5), at::tensor({0, 0, 130, 120, 255, 255}, at::kByte).view({3, 2})),
                 at::tensor({1}, at::kLong)));
   EXPECT_THROW(nearest_rows(x, at::zeros({4, 5})), UserError);
+  // Near duplicates: a level of one pixel apart.
+  const at::Tensor same = at::full({300, 3072}, 250, at::kByte);
+  same.select(1, 0).copy_(at::arange(300).remainder(200).sub(150).abs().to(at::kByte).add(1));
+  EXPECT_TRUE(at::equal(nearest_rows(same.slice(0, 150, 151), same), at::tensor({150}, at::kLong)));
 }
 
 TEST(Metrics, BadInputIsRefused) {

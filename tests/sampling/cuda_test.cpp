@@ -63,11 +63,13 @@ void imitate(const DeviceLangevin& l, const energy::Energy& energy, Chains& chai
                                 key[0],
                                 key[1]};
   sums.assign(static_cast<std::size_t>(chains.size()), {});
+  at::Tensor before = at::empty_like(chains.x);
   for (const double s : l.sigmas) {
     const auto sigma = static_cast<float>(s);
     const auto count = static_cast<unsigned>(chains.size()),
                elements = static_cast<unsigned>(chains.x.numel() / chains.size());
     cuda::UpdateArguments u{chains.x.data_ptr<float>(),
+                            l.noise_first ? before.data_ptr<float>() : nullptr,
                             nullptr,
                             nullptr,
                             chains.stream.const_data_ptr<std::int64_t>(),
@@ -105,19 +107,26 @@ TEST(CudaLangevin, TheKernelsMoveChainsAsTheCpuDoes) {
       Well well;
       Chains cpu = start(5, elements), device = start(5, elements);
       cpu.x[3][0] = device.x[3][0] = std::nan("");
+      cpu.x[1][0] = device.x[1][0] = 1e30F;  // whose energy is infinite
+      cpu.x[2][0] = device.x[2][0] = 3e6F;   // whose gradient's square is, as a float
+      const at::Tensor before = cpu.x.clone();
       const StepInfo info = run(Langevin(options, 11), well, cpu, 6);
       std::vector<cuda::ChainSums> sums;
       imitate(of(options, 6, 11), well, device, sums, 4);
       EXPECT_TRUE(at::allclose(cpu.x, device.x, 1e-5, 1e-6, /*equal_nan=*/true)) << elements << ' ' << noise_first;
       EXPECT_TRUE(at::equal(cpu.steps, device.steps));
+      EXPECT_TRUE(at::equal(device.x[1], before[1]));
+      EXPECT_TRUE(at::equal(device.x[3].slice(0, 1), before[3].slice(0, 1)));
       double energy = 0, square = 0, clipped = 0;
       for (const auto& s : sums)
-        energy += s.energy / 4, square += s.square / 4, clipped += s.clipped / 4.0 / static_cast<double>(elements);
+        energy += s.energy / 3, square += s.square / 3, clipped += s.clipped / 3.0 / static_cast<double>(elements);
       EXPECT_NEAR(energy, info.energy, 1e-4 * (1 + info.energy));
       EXPECT_NEAR(std::sqrt(square), info.gradient_norm, 1e-4 * (1 + info.gradient_norm));
       EXPECT_NEAR(clipped, info.clipped_share, 1e-9);
+      EXPECT_EQ(sums[1].stopped + sums[1].stopped_before, 6);
+      EXPECT_EQ(sums[2].stopped + sums[2].stopped_before, 0);
       EXPECT_EQ(sums[3].stopped + sums[3].stopped_before, 6);
-      EXPECT_EQ(info.non_finite, 6);
+      EXPECT_EQ(info.non_finite, 12);
     }
   }
 }
@@ -145,8 +154,11 @@ TEST_F(OnDevice, ChainsMoveAsOnTheCpu) {
         Well well;
         well.record = record;
         Chains cpu = start(33, elements), moved = start(33, elements).to(device_);
-        cpu.x[3][0] = std::nan("");
-        moved.x[3][0].fill_(std::nan(""));
+        for (Chains* chains : {&cpu, &moved}) {
+          chains->x[1][0].fill_(1e30F);
+          chains->x[2][0].fill_(3e6F);
+          chains->x[3][0].fill_(std::nan(""));
+        }
         const StepInfo a = run(Langevin(options, 11), well, cpu, 100), b = run(Langevin(options, 11), well, moved, 100);
         EXPECT_TRUE(at::allclose(cpu.x, moved.x.cpu(), 1e-2, 1e-3, /*equal_nan=*/true));
         EXPECT_TRUE(at::equal(cpu.steps, moved.steps.cpu()));

@@ -95,13 +95,87 @@ TEST(Langevin, ClipsAndClampsAndSaysHowOften) {
   EXPECT_NEAR(info.energy, (50 + 0.125 + 50) / 3, 1e-5);
 }
 
+/// The same energy without its loop over plain floats.
+class Plain : public energy::Energy {
+ public:
+  explicit Plain(const energy::Energy& whole) : whole_(whole) {}
+  at::Tensor energy(const at::Tensor& x) const override { return whole_.energy(x); }
+  energy::EnergyAndGradient energy_and_gradient(const at::Tensor& x) const override {
+    return whole_.energy_and_gradient(x);
+  }
+
+ private:
+  const energy::Energy& whole_;
+};
+
+/// A standard normal's energy with a hole: not a number beyond 4 in the first direction. With and without tensors.
+class Hole : public energy::Energy {
+ public:
+  explicit Hole(bool fused) : fused_(fused) {}
+  at::Tensor energy(const at::Tensor& x) const override {
+    return at::where(x.select(1, 0).gt(4), NAN, 0.5 * x.square().sum(1));
+  }
+  bool evaluate(const float* x, std::int64_t count, std::int64_t elements, float* energy,
+                float* gradient) const override {
+    for (std::int64_t i = 0; fused_ && i < count; ++i) {
+      const float hole = x[i * elements] > 4 ? NAN : 0;
+      energy[i] = hole;
+      for (std::int64_t j = i * elements; j < (i + 1) * elements; ++j)
+        gradient[j] = x[j] + hole, energy[i] += 0.5F * x[j] * x[j];
+    }
+    return fused_;
+  }
+
+ private:
+  bool fused_;
+};
+
 TEST(Langevin, AChainThatIsNotFiniteStandsStillAndIsCounted) {
-  Chains chains = start(4);
-  chains.x[2].fill_(std::nan(""));
-  const auto info = run(Langevin({.step_size = 0.1, .noise = -1}, 0), standard, chains, 5);
-  EXPECT_EQ(info.non_finite, 5);
-  EXPECT_TRUE(chains.x[2].isnan().all().item<bool>());
-  EXPECT_EQ(chains.x.isfinite().sum().item<std::int64_t>(), 3);
+  const OnStep watch = [](Position, const StepInfo& info, const Chains&) { EXPECT_EQ(info.non_finite, 2); };
+  for (const bool noise_first : {false, true}) {
+    for (const bool fused : {false, true}) {
+      for (const OnStep& on_step : {OnStep(), watch}) {
+        Chains chains = start(40, 0, {3});
+        chains.x[2][0] = 5;  // a good place to stand, but not to know which way to go
+        chains.x[7][1] = std::nan("");
+        const at::Tensor before = chains.x.clone();
+        const Langevin langevin({.step_size = 0.1, .noise = 0.05, .noise_first = noise_first}, 0);
+        const auto info = run(langevin, Hole(fused), chains, 5, on_step);
+        EXPECT_EQ(info.non_finite, 10);
+        EXPECT_TRUE(std::isfinite(info.energy) && std::isfinite(info.gradient_norm));
+        EXPECT_TRUE(at::equal(chains.x[2], before[2])) << noise_first << fused;
+        EXPECT_TRUE(at::allclose(chains.x[7], before[7], 0, 0, /*equal_nan=*/true)) << noise_first << fused;
+        EXPECT_TRUE(chains.x[3].ne(before[3]).all().item<bool>());
+        EXPECT_TRUE(at::equal(chains.steps, at::full({40}, 5, at::kLong)));
+      }
+    }
+  }
+}
+
+// A gradient whose square is beyond a float is finite all the same: clipped, it moves its chain.
+TEST(Langevin, AChainIsTheSameBesideOneThatIsNotFinite) {
+  const energy::DoubleWell well(2, 1.0);
+  for (const bool noise_first : {false, true}) {
+    const Langevin langevin({.step_size = 800, .noise = 0.1, .gradient_clip = 1, .noise_first = noise_first}, 0);
+    const auto moved = [&](const energy::Energy& energy, bool beside, const OnStep& on_step) {
+      Chains chains = start(beside ? 3 : 1, 0, {2});
+      chains.x[0].fill_(3e6F);
+      if (beside) chains.x[1][0] = std::nan("");
+      EXPECT_EQ(run(langevin, energy, chains, 5, on_step).non_finite, beside ? 5 : 0);
+      return chains.x[0];
+    };
+    const at::Tensor alone = moved(well, false, {});
+    EXPECT_NEAR(alone[0].item<double>(), 3e6 - 4000, 2);
+    const OnStep watch = [](Position, const StepInfo& info, const Chains&) {
+      EXPECT_TRUE(std::isfinite(info.gradient_norm));
+    };
+    for (const bool beside : {false, true}) {
+      for (const OnStep& on_step : {OnStep(), watch}) {
+        EXPECT_TRUE(at::equal(moved(well, beside, on_step), alone)) << noise_first << beside;
+        EXPECT_TRUE(at::equal(moved(Plain(well), beside, on_step), alone)) << noise_first << beside;
+      }
+    }
+  }
 }
 
 TEST(Langevin, AnnealsTheTemperatureGeometrically) {
@@ -170,6 +244,31 @@ TEST(Flow, StepsAsEulerAndHeun) {
   }
 }
 
+// Heun's second slope is taken at x - h g: at 2 for x = 4 in steps of 1/2, where this energy has none.
+TEST(Flow, AChainThatIsNotFiniteAtEitherSlopeStandsStillAndIsCounted) {
+  class Gap : public energy::Energy {
+   public:
+    at::Tensor energy(const at::Tensor& x) const override {
+      const at::Tensor first = x.select(1, 0);
+      return at::where(first.gt(1.9).logical_and(first.lt(2.1)), NAN, 0.5 * x.square().sum(1));
+    }
+  };
+  for (const auto& [method, bad] : {std::pair{"euler", 2}, std::pair{"heun", 3}}) {
+    Chains chains = start(4, 0, {2});
+    chains.x.copy_(at::tensor({4.0F, 1.0F, 2.0F, 1.0F, NAN, 1.0F, 1.0F, 3.0F}).view({4, 2}));
+    const at::Tensor before = chains.x.clone();
+    const StepInfo info = Flow({2, method}).transition(Gap(), chains, {0, 2});
+    EXPECT_EQ(info.non_finite, bad) << method;
+    EXPECT_EQ(at::equal(chains.x[0], before[0]), bad == 3) << method;
+    EXPECT_TRUE(at::equal(chains.x[1], before[1]));
+    EXPECT_TRUE(chains.x[2][0].isnan().item<bool>() && chains.x[2][1].item<float>() == 1);
+    EXPECT_EQ(chains.x.isfinite().sum().item<std::int64_t>(), 7);
+    // Means over the others: the last alone, or the first too.
+    EXPECT_DOUBLE_EQ(info.energy, bad == 3 ? 5 : (8.5 + 5) / 2);
+    EXPECT_NEAR(info.gradient_norm, std::sqrt(bad == 3 ? 10 : (17 + 10) / 2.0), 1e-6);
+  }
+}
+
 TEST(Sampler, FlowsFirstThenMixes) {
   Chains chains = start(8), by_hand = start(8);
   std::int64_t calls = 0;
@@ -214,24 +313,22 @@ TEST(Sampler, TimeIsSharedAmongTheSteps) {
   }
 }
 
-}  // namespace
-}  // namespace igebm::sampling
-
-namespace igebm::sampling {
-namespace {
-
-/// The same energy without its loop over plain floats.
-class Plain : public energy::Energy {
- public:
-  explicit Plain(energy::EnergyPtr whole) : whole_(std::move(whole)) {}
-  at::Tensor energy(const at::Tensor& x) const override { return whole_->energy(x); }
-  energy::EnergyAndGradient energy_and_gradient(const at::Tensor& x) const override {
-    return whole_->energy_and_gradient(x);
+// On a flat energy, time is the variance gained, over 2: with as much noise in every step it would grow with the steps.
+TEST(Sampler, MoreStepsInATimeAreFinerNotFurther) {
+  class Flat : public energy::Energy {
+   public:
+    at::Tensor energy(const at::Tensor& x) const override { return 0 * x.sum(1); }
+  };
+  for (const std::int64_t steps : {4, 40}) {
+    Chains chains = start(20000);
+    chains.x.zero_();
+    sample({.steps = steps, .time = 0.6, .langevin = {.noise = -1}}, Flat(), chains, 9);
+    EXPECT_NEAR(chains.x.square().mean().item<double>(), 1.2, 4 * 1.2 * std::sqrt(2.0 / 20000)) << steps;
+    sample({.steps = steps, .time = 0.6, .langevin = {.noise = 0}}, Flat(), chains, 9);
+    EXPECT_THROW(sample({.steps = steps, .time = 0.6, .langevin = {.noise = 0.4}}, Flat(), chains, 9), UserError);
+    EXPECT_THROW(sample({.steps = steps, .time = 0.6}, Flat(), chains, 9), UserError);  // 0.005
   }
-
- private:
-  energy::EnergyPtr whole_;
-};
+}
 
 TEST(Fused, MovesChainsAsTheGenericLoopDoes) {
   const at::Tensor means = at::tensor({0.0, 1.0, -1.0, 0.5, 0.3, -0.7}).reshape({3, 2});
@@ -265,7 +362,7 @@ TEST(Fused, MovesChainsAsTheGenericLoopDoes) {
                             3);
       // 101 chains end within a block of sixteen.
       Chains fused = start(101, 7, {dimensions}), plain = start(101, 7, {dimensions});
-      const StepInfo a = run(kernel, *e, fused, 6), b = run(kernel, Plain(e), plain, 6);
+      const StepInfo a = run(kernel, *e, fused, 6), b = run(kernel, Plain(*e), plain, 6);
       EXPECT_TRUE(at::allclose(fused.x, plain.x, 1e-3, 1e-4)) << i << " " << (fused.x - plain.x).abs().max();
       EXPECT_TRUE(at::equal(fused.steps, plain.steps));
       EXPECT_NEAR(a.energy, b.energy, 1e-3 * (1 + std::abs(b.energy)));
@@ -273,10 +370,10 @@ TEST(Fused, MovesChainsAsTheGenericLoopDoes) {
       EXPECT_NEAR(a.clipped_share, b.clipped_share, 0.02);
       Chains watched = start(101, 7, {dimensions});
       run(kernel, *e, watched, 6, [](Position, const StepInfo&, const Chains&) {});
-      EXPECT_TRUE(at::allclose(fused.x, watched.x, 1e-5, 1e-5)) << i;
+      EXPECT_TRUE(at::equal(fused.x, watched.x)) << i;
       Chains alone = start(1, 7 + 50, {dimensions});
       run(kernel, *e, alone, 6);
-      EXPECT_TRUE(at::allclose(alone.x[0], fused.x[50], 1e-5, 1e-5)) << i;
+      EXPECT_TRUE(at::equal(alone.x[0], fused.x[50])) << i;
     }
   }
 }

@@ -320,11 +320,35 @@ class Program(unittest.TestCase):
         self.assertIn("20 train pictures", self.works(*arguments, "--against", "train"))
         # What the set is taken as.
         given = ["evaluate", samples, "--data", "mnist", "--data-path", self.folder, "--features", classifier]
-        self.assertIn("11 test pictures", self.works(*given, "--set", "data.count=11"))
+        self.assertIn("20 test pictures", self.works(*given, "--set", "data.count=11"))  # of training pictures
+        self.assertIn("11 train pictures", self.works(*given, "--set", "data.count=11", "--against", "train"))
         self.refused("different shapes", *given, "--set", "data.size=4")
         # Points are their own features.
         self.works("train", self.recipe, "--out", self.folder / "moons", "--set", "phase.train.steps=5")
         self.assertIn("coordinates", self.works("evaluate", self.folder / "moons", "--count", 50))
+
+    def test_evaluate_with_noise_levels_tells_of_labels_and_conditions(self):
+        _, classifier = self.evaluated()
+        def told(recipe):
+            shape, _ = recipe.split("[phase.train]")
+            path = self.folder / "scores.toml"
+            path.write_text(shape.replace("groups = 2", "groups = 2\nnoise_features = 4") +
+                            "[phase.train]" + SCORES.split("[phase.train]")[1])
+            run = self.folder / f"scores-{len(list(self.folder.iterdir()))}"
+            self.works("train", path, "--out", run)
+            return json.loads(self.works("evaluate", run, "--features", classifier, "--count", 12, "--json"))["quality"]
+        self.assertIn("labels_right", told(IMAGES.format(path=self.folder)))
+        self.assertEqual(list(told(CONDITIONS.replace("size = 16", "size = 8"))["condition_errors"]),
+                         ["size", "shape.square", "shape.ellipse", "shape.heart"])
+
+    def test_what_would_give_wrong_numbers_is_refused(self):
+        recipe = self.folder / "shapes.toml"
+        recipe.write_text(CONDITIONS.replace('"size", "shape"', '"position"'))
+        out = self.folder / "out"
+        self.refused(["data.flip", "position.x"], "train", recipe, "--out", out, "--set", "data.flip=true")
+        self.refused(["sampling.time", "noise = -1"], "train", self.recipe, "--out", out, "--set", "sampling.time=1.0",
+                     "--set", "sampling.noise=0.01")
+        self.assertFalse(out.exists())
 
     def test_bad_evaluations_are_one_clear_line(self):
         run, classifier = self.evaluated()

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <functional>
 
 #include "igebm/base/error.h"
 #include "igebm/io/npz.h"
@@ -71,6 +72,40 @@ TEST(Conditions, LabelsAreTakenInTurnOrSet) {
   for (const char* bad :
        {"size", "size=", "size=big", "size=nan", "shape=circle", "shape=1", "colour=1", "siz=1", "size=1e"})
     EXPECT_THROW(labels_with(c, bad, 2), UserError) << bad;
+}
+
+TEST(Conditions, AugmentationThatMakesThemUntrueIsRefused) {
+  const data::Dataset sprites =
+      data::load({.name = "dsprites-drawn", .validation = 0, .count = 4}, data::Split::train, 0);
+  const auto said = [&](const std::vector<std::string>& conditions, const std::function<void(Recipe&)>& change) {
+    Recipe recipe = small();
+    recipe.network.conditions = conditions;
+    change(recipe);
+    try {
+      check_augmentation(recipe, sprites);
+    } catch (const UserError& e) {
+      return std::string(e.what());
+    }
+    return std::string();
+  };
+  const auto flip = [](Recipe& r) { r.data.flip = true; };
+  const auto crop = [](Recipe& r) { r.data.crop = 2; };
+  const auto replay = [](ReplayAugmentation a) {
+    return [a](Recipe& r) { r.phases[1].contrastive_divergence.replay.augment = a; };
+  };
+  EXPECT_TRUE(said({"shape", "position"}, flip).starts_with("data.flip: ")) << said({"shape", "position"}, flip);
+  EXPECT_NE(said({"position"}, flip).find("position.x"), std::string::npos);
+  EXPECT_NE(said({"rotation.sin"}, flip), "");
+  EXPECT_EQ(said({"size", "shape", "position.y"}, flip), "");
+  EXPECT_TRUE(said({"position.y"}, crop).starts_with("data.crop: "));
+  EXPECT_EQ(said({"size", "shape", "rotation"}, crop), "");
+  EXPECT_TRUE(said({"position"}, replay({.share = 0.5, .flip = true}))
+                  .starts_with("phase.refine.contrastive_divergence.augment.flip: "));
+  EXPECT_TRUE(said({"size"}, replay({.share = 0.5, .area = 0.5}))
+                  .starts_with("phase.refine.contrastive_divergence.augment.area: "));
+  EXPECT_EQ(said({"size", "position"}, replay({.share = 0, .flip = true})), "");
+  EXPECT_EQ(said({"size", "position"}, replay({.share = 0.5, .brightness = 0.5, .blur = 2})), "");
+  EXPECT_EQ(said({}, flip), "");
 }
 
 /// Points around a place that their conditions tell, and a number that tells nothing.

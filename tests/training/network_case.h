@@ -12,6 +12,8 @@
 
 namespace igebm::training {
 
+constexpr std::int64_t first_stream = 1000, first_chain = 2000;
+
 /// A network with random weights everywhere, those that start at 0 too, and its objective's step.
 struct NetworkCase {
   NetworkCase(const nn::Graph& g, at::ScalarType type, const std::string& engine = "reference") : graph(g) {
@@ -23,7 +25,7 @@ struct NetworkCase {
   }
 
   Step step(const at::Tensor& data, const at::Tensor& labels = {}) const {
-    return {graph, weights, *frozen, data, labels, /*seed=*/3, /*step=*/4};
+    return {graph, weights, *frozen, data, labels, /*seed=*/3, /*step=*/4, first_stream, first_chain};
   }
   at::Tensor energy(const at::Tensor& x, const at::Tensor& labels = {}) const {
     return nn::evaluate(graph, weights, x, labels);

@@ -68,7 +68,7 @@ TEST(ContrastiveDivergence, TheObjectiveIsItsLossOnItsChains) {
                                     c.graph);
     const Loss loss = objective.loss(c.step(data, labels));
     const nn::Tensors state = objective.state();
-    const at::Tensor order = at::argsort(state.at("stream"));  // chains start with the streams 0, 1, ...
+    const at::Tensor order = at::argsort(state.at("stream"));  // chains start with streams in the data's order
     const at::Tensor chains = state.at("x").index_select(0, order);
     EXPECT_TRUE(at::equal(state.at("labels").index_select(0, order), labels));
     nn::Tensors leaves, expected;
@@ -90,12 +90,13 @@ TEST(ContrastiveDivergence, TheObjectiveIsItsLossOnItsChains) {
 // The whole term in double, the last Langevin step written out: its energy's weights are held, those of its step are
 // not.
 TEST(ChainEnd, GradientsAgreeWithFiniteDifferences) {
-  for (const bool smooth : {true, false}) {
-    SCOPED_TRACE(smooth);
-    NetworkCase c(smooth
-                      ? small_unet(3)
-                      : nn::residual({.stem = 4, .blocks = "4d 4", .spectral_norm = false}, {1, 8, 8}, {.classes = 3}),
-                  at::kDouble);
+  const nn::ResidualOptions rough{.stem = 4, .blocks = "4d 4", .spectral_norm = false};
+  nn::ResidualOptions dropped = rough;
+  dropped.activation = "silu", dropped.dropout = 0.5;  // which chains do not see
+  for (const nn::Graph& graph : {small_unet(3), nn::residual(rough, {1, 8, 8}, {.classes = 3}),
+                                 nn::residual(dropped, {1, 8, 8}, {.classes = 3})}) {
+    SCOPED_TRACE(nn::to_json(graph));
+    NetworkCase c(graph, at::kDouble);
     const at::Tensor before = at::rand({4, 1, 8, 8}, at::kDouble), noise = 0.1 * at::randn({4, 1, 8, 8}, at::kDouble),
                      pool = at::rand({7, 1, 8, 8}, at::kDouble), labels = at::tensor({0, 2, 1, 1}, at::kLong);
     const auto slope = [&] { return c.frozen->given(labels)->energy_and_gradient(before).gradient; };
@@ -129,6 +130,18 @@ TEST(ChainEnd, GradientsAgreeWithFiniteDifferences) {
   }
 }
 
+// Neighbours that differ far less than they are long.
+TEST(ChainEnd, TellsNearDuplicatesApart) {
+  const NetworkCase c(small_unet(0), at::kFloat);
+  const at::Tensor x = at::rand({2, 1, 8, 8}), before = at::rand({2, 1, 8, 8});
+  const at::Tensor step = at::linspace(3e-4, 1e-5, 60).view({60, 1, 1, 1}), pool = x[0].unsqueeze(0) + step;
+  nn::Tensors gradients;
+  const ChainEnd end = chain_end(c.step(before.slice(0, 0, 1)), {.entropy = 1}, {.step_size = 0.1}, 1,
+                                 before.slice(0, 0, 1), x.slice(0, 0, 1), {}, pool, gradients);
+  const double nearest = (x[0] - pool[59]).norm().item<double>();
+  EXPECT_NEAR(end.distance, nearest, 1e-3 * nearest);
+}
+
 // In training: the chains of contrastive divergence alone, and its gradient plus that of their ends.
 TEST(ChainEnd, IsAddedToContrastiveDivergence) {
   for (const bool noise_first : {false, true}) {
@@ -148,7 +161,7 @@ TEST(ChainEnd, IsAddedToContrastiveDivergence) {
       const Step step = c.step(data, labels);
       const Loss a = without.loss(step), b = with.loss(step);
       EXPECT_TRUE(at::equal(without.state().at("x"), with.state().at("x")));
-      auto chains = sampling::start_chains(plain.start, {1, 8, 8}, 6, 0, labels, step.seed);
+      auto chains = sampling::start_chains(plain.start, {1, 8, 8}, 6, step.first_chain, labels, step.seed);
       const sampling::Langevin langevin(plain.langevin, step.seed);
       const auto energy = c.frozen->given(labels);
       for (std::int64_t k = 0; k < 2; ++k) langevin.transition(*energy, chains, {k, 3});
@@ -180,7 +193,7 @@ TEST(ChainEnd, GradientsByTheEngineAreAutograds) {
 std::pair<at::Tensor, at::Tensor> drawn_pairs(const at::Tensor& data, double time_end = 1) {
   at::Tensor noise = at::empty(data.sizes()), time = at::empty({data.size(0)});
   for (std::int64_t i = 0; i < data.size(0); ++i) {
-    const auto stream = static_cast<std::uint64_t>(4 * data.size(0) + i);
+    const auto stream = static_cast<std::uint64_t>(first_stream + i);
     random_normal({3, Purpose::flow_noise, stream, 0},
                   {noise[i].data_ptr<float>(), static_cast<std::size_t>(noise[i].numel())});
     random_uniform({3, Purpose::flow_time, stream, 0}, {time.data_ptr<float>() + i, 1});
@@ -234,23 +247,42 @@ TEST(EnergyMatching, GradientsWithDropoutAgreeWithFiniteDifferences) {
   c.expect_gradients(loss(4).gradients, [&] { return loss(4).value.item<double>(); });
 }
 
+// The value, its gradient and the slopes that this is made of: all by the masks of the step.
 TEST(ContrastiveDivergence, TrainsWithDropout) {
   const NetworkCase c(nn::residual({.stem = 4, .blocks = "4d 4", .spectral_norm = false, .dropout = 0.5}, {1, 8, 8}),
                       at::kFloat, "fast");
   const at::Tensor data = at::randn({6, 1, 8, 8});
-  const auto gradients = [&](std::int64_t at_step) {
-    ContrastiveDivergence objective(
-        {.energy_l2 = 0, .steps = 1, .langevin = {.step_size = 1e-9, .noise = 0}, .replay = {.size = 6}}, c.graph);
-    Step step = c.step(data);
-    step.step = at_step;
-    const Loss loss = objective.loss(step);
-    const at::Tensor chains = objective.state().at("x").index_select(0, at::argsort(objective.state().at("stream")));
-    const nn::Dropout dropout{step.seed, at_step};
-    const at::Tensor e = nn::evaluate(c.graph, c.weights, at::cat({data, chains}), {}, &dropout);
-    EXPECT_NEAR(loss.value.item<double>(), (e.slice(0, 0, 6).mean() - e.slice(0, 6).mean()).item<double>(), 1e-4);
-    return loss.gradients;
-  };
-  EXPECT_GT(distance(gradients(4), gradients(5)), 1e-2);
+  for (const char* form : {"linear", "logsumexp", "softplus"}) {
+    SCOPED_TRACE(form);
+    const auto gradients = [&](std::int64_t at_step) {
+      ContrastiveDivergence objective({.form = form,
+                                       .energy_l2 = 0.1,
+                                       .steps = 1,
+                                       .langevin = {.step_size = 1e-9, .noise = 0},
+                                       .replay = {.size = 6}},
+                                      c.graph);
+      Step step = c.step(data);
+      step.step = at_step;
+      const Loss loss = objective.loss(step);
+      const at::Tensor chains = objective.state().at("x").index_select(0, at::argsort(objective.state().at("stream")));
+      const nn::Dropout dropout{step.seed, at_step};
+      nn::Tensors leaves, expected;
+      std::vector<at::Tensor> inputs;
+      for (const auto& [name, w] : c.weights) inputs.push_back(leaves[name] = w.detach().requires_grad_());
+      const at::Tensor e = nn::evaluate(c.graph, leaves, at::cat({data, chains}), {}, &dropout);
+      const at::Tensor value = contrastive_divergence(form, e.slice(0, 0, 6), e.slice(0, 6), 0.1);
+      const auto found = torch::autograd::grad({value}, inputs, {}, false, false, true);
+      std::size_t i = 0;
+      for (const auto& [name, _] : leaves) {
+        if (found[i].defined()) expected[name] = found[i];
+        ++i;
+      }
+      EXPECT_NEAR(loss.value.item<double>(), value.item<double>(), 1e-4);
+      EXPECT_LT(distance(loss.gradients, expected), 1e-4);
+      return loss.gradients;
+    };
+    EXPECT_GT(distance(gradients(4), gradients(5)), 1e-2);
+  }
 }
 
 // The engine's central differences against autograd's gradients of gradients.

@@ -30,7 +30,7 @@ nn::Graph small_unet(std::int64_t classes) {
 std::pair<at::Tensor, at::Tensor> drawn(const at::Tensor& data, const DenoisingScoreMatchingOptions& o) {
   at::Tensor noise = at::empty(data.sizes()), sigma = at::empty({data.size(0)}, at::kDouble);
   for (std::int64_t i = 0; i < data.size(0); ++i) {
-    const auto stream = static_cast<std::uint64_t>(4 * data.size(0) + i);
+    const auto stream = static_cast<std::uint64_t>(first_stream + i);
     random_normal({3, Purpose::score_noise, stream, 0},
                   {noise[i].data_ptr<float>(), static_cast<std::size_t>(noise[i].numel())});
     const RandomPlace place{3, Purpose::noise_level, stream, 0};
@@ -66,15 +66,45 @@ TEST(DenoisingScoreMatching, IsItsFormula) {
   EXPECT_THROW(DenoisingScoreMatching({}, nn::mlp({{4}}, {2}, {.classes = 3})), UserError);
 }
 
+/// The noise levels that the objective takes, read off its loss: with E = |c x|^2 / 2 and data of 0 the residual is
+/// (sigma / sqrt(sigma^2 + 1) - 1) n.
+at::Tensor levels_taken(DenoisingScoreMatchingOptions o, std::int64_t count) {
+  nn::Graph half_square;
+  half_square.input_shape = {1};
+  half_square.conditions = half_square.noise_features = 2;
+  half_square.add({.op = nn::Op::input});
+  half_square.add({.op = nn::Op::linear, .inputs = {0}, .name = "w", .in = 1, .out = 1});
+  half_square.add({.op = nn::Op::half_square, .inputs = {1}});
+  NetworkCase c(half_square, at::kDouble);
+  c.weights["w.weight"] = at::eye(1, at::kDouble);
+  c.frozen->refresh(c.weights);
+  o.noise.sigma_data = 1;
+  DenoisingScoreMatching objective(o, c.graph);
+  at::Tensor levels = at::empty({count}, at::kDouble);
+  for (std::int64_t i = 0; i < count; ++i) {
+    Step step = c.step(at::zeros({1, 1}, at::kDouble));
+    step.first_stream = i;
+    const double u = 1 - std::sqrt(objective.loss(step).relative);
+    levels[i] = u / std::sqrt(1 - u * u);
+  }
+  return levels;
+}
+
 TEST(DenoisingScoreMatching, NoiseLevelsAreLogUniformOrGeometric) {
-  const at::Tensor data = at::zeros({4000, 1});
-  DenoisingScoreMatchingOptions o{.noise = {.sigma_min = 0.01, .sigma_max = 100}};
-  const at::Tensor log_any = drawn(data, o).second.log10();
-  EXPECT_NEAR(log_any.mean().item<double>(), 0, 4 * 4 / std::sqrt(12 * 4000.0));
-  EXPECT_NEAR(log_any.var().item<double>(), 16.0 / 12, 0.1);
+  constexpr std::int64_t count = 2000;
+  DenoisingScoreMatchingOptions o{.noise = {.sigma_min = 0.1, .sigma_max = 10}};
+  const at::Tensor places = std::get<0>(levels_taken(o, count).log10().sort()).add(1).div(2);  // in [0, 1]
+  EXPECT_GT(places[0].item<double>(), 0);
+  EXPECT_LT(places[count - 1].item<double>(), 1);
+  // Kolmogorov and Smirnov's distance to the uniform law is above 1.95 / sqrt(n) once in a thousand times.
+  const at::Tensor law = (at::arange(count, at::kDouble) + 0.5) / count;
+  EXPECT_LT((places - law).abs().max().item<double>(), 1.95 / std::sqrt(count));
   o.levels = 5;
-  EXPECT_TRUE(at::allclose(std::get<0>(at::_unique(drawn(data, o).second.log10().round())),
-                           at::tensor({-2.0, -1.0, 0.0, 1.0, 2.0}, at::kDouble)));
+  const at::Tensor which = levels_taken(o, count).log10().add(1).mul(2);
+  EXPECT_LT((which - which.round()).abs().max().item<double>(), 1e-6);
+  const at::Tensor each = at::bincount(which.round().to(at::kLong), {}, 5);
+  EXPECT_EQ(each.size(0), 5);
+  EXPECT_LT((each - count / 5).abs().max().item<double>(), 4 * std::sqrt(count * 0.2 * 0.8));
 }
 
 // dE/dx at any noise level is that of E, by finite differences.

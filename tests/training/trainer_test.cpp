@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <set>
 
 #include "igebm/base/device.h"
 #include "igebm/base/error.h"
@@ -12,6 +13,7 @@
 #include "igebm/io/npz.h"
 #include "igebm/io/safetensors.h"
 #include "igebm/training/draw.h"
+#include "igebm/training/state.h"
 #include "tests/training/run_fixture.h"
 
 namespace igebm::training {
@@ -89,6 +91,52 @@ TEST_F(Training, ImprovedContrastiveDivergenceResumesBitForBit) {
   read_recipe(folder / "whole/recipe.toml", {});
   EXPECT_THROW(read_recipe(folder / "whole/recipe.toml", {"phase.match.contrastive_divergence.low=-inf"}), UserError);
   EXPECT_THROW(read_recipe(folder / "whole/recipe.toml", {"phase.match.contrastive_divergence.form=hinge"}), UserError);
+}
+
+/// Two phases of contrastive divergence that see each of 368 points once, in batches of 16, then of 8.
+Recipe shrinking() {
+  Recipe recipe = small();
+  recipe.data.validation = 0;
+  recipe.data.count = 13 * 16 + 20 * 8;
+  recipe.phases[0] = recipe.phases[1];
+  recipe.phases[0].name = "match", recipe.phases[0].steps = 13;
+  recipe.phases[1].batch = 8;
+  return recipe;
+}
+
+TEST_F(Training, ALaterPhaseOfSmallerBatchesSharesNothingWithAnEarlierOne) {
+  const Recipe recipe = shrinking();
+  const auto state = make_state(recipe, {}, silent);
+  std::set<std::int64_t> seen, streams;
+  for (std::int64_t step = 0; step < recipe.total_steps(); ++step) {
+    if (state->place(step).second == 0) state->enter_phase();
+    const at::Tensor index = state->next_batch().index;
+    ASSERT_EQ(state->advance(), "");
+    for (std::int64_t i = 0; i < index.size(0); ++i) seen.insert(index[i].item<std::int64_t>());
+    if (step != 12 && step != 32) continue;  // a phase's last
+    const at::Tensor of = state->objectives.back().second->state().at("stream");
+    for (std::int64_t i = 0; i < of.size(0); ++i) {
+      const auto stream = of[i].item<std::int64_t>();
+      EXPECT_TRUE(stream < 0 || streams.insert(stream).second) << stream;
+    }
+  }
+  EXPECT_EQ(static_cast<std::int64_t>(seen.size()), recipe.data.count);
+  EXPECT_LT(*streams.rbegin(), recipe.data.count);
+  EXPECT_GE(*streams.begin(), 0);
+}
+
+TEST_F(Training, PhasesOfOtherBatchesResumeBitForBitAlsoFromCheckpointsThatDoNotCountRecords) {
+  Trainer::begin(shrinking(), folder / "whole", silent).train({});
+  for (const std::int64_t step : {7, 17}) {
+    const fs::path run = folder / std::to_string(step);
+    Trainer::begin(shrinking(), run, silent).train(stop_after(step));
+    Checkpoint old = load_checkpoint(list_checkpoints(run).back());
+    old.state.erase("used");
+    save_checkpoint(run, old, 0);
+    Trainer::resume(run, {}, silent).train({});
+    fs::remove_all(run / "checkpoints" / fmt::format("{:06}", step));
+    expect_same(folder / "whole", run);
+  }
 }
 
 TEST_F(Training, WithoutADeviceItIsRefusedBeforeAnythingIsWritten) {

@@ -116,6 +116,25 @@ TEST(Adam, ClipsByNormAndBySecondMoment) {
   EXPECT_TRUE(at::allclose(moved({.clip = "second-moment"}, 3, 0.05F), at::tensor({0.1F, 0.05F})));  // v is 0 at first
 }
 
+// By hand, v with the bias correction of the steps before.
+TEST(Adam, ClipsBySecondMomentsThatHaveGrown) {
+  nn::Tensors parameters = {{"a", at::zeros({2})}};
+  Adam adam(parameters);
+  const OptimizerOptions o{.beta2 = 0.9, .clip = "second-moment"};
+  double v[] = {0, 0};
+  const float gradients[][2] = {{3, 0.05F}, {3, -0.3F}, {-0.2F, 5}, {-7, 0.01F}, {9, 9}};
+  for (int t = 0; t < 5; ++t) {
+    adam.update(o, 0.1, parameters, {at::tensor({gradients[t][0], gradients[t][1]})});
+    const at::Tensor clipped = adam.state().at("m");  // beta1 = 0
+    for (int i = 0; i < 2; ++i) {
+      const double bound = 3 * std::sqrt(t == 0 ? 0 : v[i] / (1 - std::pow(0.9, t))) + 0.1;
+      const double expected = std::clamp<double>(gradients[t][i], -bound, bound);
+      EXPECT_NEAR(clipped[i].item<double>(), expected, 1e-5) << t << i;
+      v[i] = 0.9 * v[i] + 0.1 * expected * expected;
+    }
+  }
+}
+
 TEST(Adam, AGradientThatIsNotFiniteChangesNothing) {
   nn::Tensors parameters = {{"a", at::ones({2})}};
   Adam adam(parameters);
@@ -137,7 +156,7 @@ TEST(ReplayBuffer, ChainsComeBackWithTheirLabelsAndStreams) {
   const at::Tensor data = at::full({4, 2}, 7.0F), labels = at::tensor({3, 1, 4, 1}, at::kLong);
   std::map<std::int64_t, std::pair<std::int64_t, float>> by_stream;
   for (std::int64_t step = 0; step < 50; ++step) {
-    auto taken = buffer.take(data, labels, 1, step);
+    auto taken = buffer.take(data, labels, 1, step, 4 * step);
     for (std::int64_t i = 0; i < 4; ++i) {
       const auto stream = taken.chains.stream[i].item<std::int64_t>();
       if (taken.fresh[i].item<bool>()) {
@@ -162,7 +181,7 @@ TEST(ReplayBuffer, RestartsAndDataHaveTheirShares) {
   const at::Tensor data = at::full({500, 1}, 7.0F);
   std::int64_t restarted = 0, from_data = 0, total = 0;
   for (std::int64_t step = 0; step < 60; ++step) {
-    const auto taken = buffer.take(data, {}, 1, step);
+    const auto taken = buffer.take(data, {}, 1, step, 500 * step);
     if (step >= 20) {  // every place has been taken once by then
       restarted += taken.fresh.sum().item<std::int64_t>();
       from_data += (taken.chains.x == 7).sum().item<std::int64_t>();
@@ -180,11 +199,11 @@ TEST(ReplayBuffer, RestartsAndDataHaveTheirShares) {
 TEST(ReplayBuffer, OthersAreChainsThatMovedAndAreNotTaken) {
   ReplayBuffer buffer({.size = 30, .restart_share = 0}, {"uniform", 0, 1}, {1});
   const at::Tensor data = at::zeros({10, 1});
-  auto taken = buffer.take(data, {}, 1, 0);
+  auto taken = buffer.take(data, {}, 1, 0, 0);
   EXPECT_EQ(buffer.others(taken, 5, 1, 0).size(0), 0);  // no chain has moved before
   std::set<float> seen;
   for (std::int64_t step = 0; step < 40; ++step) {
-    taken = buffer.take(data, {}, 1, step);
+    taken = buffer.take(data, {}, 1, step, 10 * step);
     std::set<float> mine, others;
     const at::Tensor pool = buffer.others(taken, 7, 1, step);
     for (std::int64_t i = 0; i < 10; ++i) mine.insert(taken.chains.x[i].item<float>());
@@ -209,11 +228,11 @@ TEST(ReplayBuffer, AugmentsItsShareOfReplayedPicturesAndNoOthers) {
     ReplayBuffer buffer({.size = 200, .restart_share = 0, .augment = augment}, {"uniform", -1, 1}, {1, 6, 6}, {}, -1,
                         1);
     at::Tensor order;
-    auto taken = buffer.take(at::zeros({200, 1, 6, 6}), {}, 1, 0);
+    auto taken = buffer.take(at::zeros({200, 1, 6, 6}), {}, 1, 0, 0);
     order = at::argsort(taken.chains.stream);
     const at::Tensor before = taken.chains.x.index_select(0, order).clone();
     buffer.put(taken);
-    taken = buffer.take(at::zeros({200, 1, 6, 6}), {}, 1, step);
+    taken = buffer.take(at::zeros({200, 1, 6, 6}), {}, 1, step, 200 * step);
     return std::pair(before, taken.chains.x.index_select(0, at::argsort(taken.chains.stream)));
   };
   const auto changed = [&](const ReplayAugmentation& augment) {
@@ -246,10 +265,10 @@ TEST(ReplayBuffer, AugmentsItsShareOfReplayedPicturesAndNoOthers) {
 
 TEST(ReplayBuffer, CompactKeepsPixelsToHalfALevel) {
   ReplayBuffer buffer({.size = 4, .restart_share = 0, .compact = true}, {"normal"}, {5}, {}, -1, 1);
-  auto taken = buffer.take(at::zeros({4, 5}), {}, 1, 0);
+  auto taken = buffer.take(at::zeros({4, 5}), {}, 1, 0, 0);
   taken.chains.x = at::rand({4, 5}) * 2 - 1;
   buffer.put(taken);
-  const auto again = buffer.take(at::zeros({4, 5}), {}, 1, 1);
+  const auto again = buffer.take(at::zeros({4, 5}), {}, 1, 1, 4);
   const at::Tensor sorted_rows = at::argsort(taken.rows), sorted_again = at::argsort(again.rows);
   EXPECT_LT((again.chains.x.index_select(0, sorted_again) - taken.chains.x.index_select(0, sorted_rows))
                 .abs()

@@ -33,8 +33,9 @@ T* address(const at::Tensor& t) {
 /// Where steps find their chains, options and noise levels, always at the same addresses, and recordings of them.
 class Device {
  public:
-  explicit Device(const Chains& chains)
+  Device(const Chains& chains, bool noise_first)
       : x_(at::empty(chains.x.sizes(), chains.x.options().dtype(at::kFloat))),
+        before_(noise_first ? at::empty_like(x_) : at::Tensor()),
         stream_(at::empty_like(chains.stream)),
         steps_(at::empty_like(chains.steps)),
         sums_(words(chains.size() * static_cast<std::int64_t>(sizeof(cuda::ChainSums) / 4), x_)),
@@ -91,6 +92,7 @@ class Device {
     const auto count = x_.size(0);
     void* stream = c10::cuda::getCurrentCUDAStream().stream();
     cuda::UpdateArguments u{.x = address<float>(x_),
+                            .before = noise_first ? address<float>(before_) : nullptr,
                             .gradient = nullptr,
                             .energy = nullptr,
                             .stream = address<std::int64_t>(stream_),
@@ -166,7 +168,7 @@ class Device {
     return info;
   }
 
-  at::Tensor x_, stream_, steps_, sums_, settings_, sigmas_;
+  at::Tensor x_, before_, stream_, steps_, sums_, settings_, sigmas_;
   cuda::Settings set_{};  // what settings_ holds
   bool is_set_ = false;
   std::vector<float> there_ = std::vector<float>(longest, 0.0F);  // what sigmas_ holds in its first held_ places
@@ -183,10 +185,10 @@ StepInfo langevin_on_device(const DeviceLangevin& langevin, const energy::Energy
   const c10::cuda::CUDAGuard on(chains.x.device());
   chains.x = chains.x.contiguous();
   energy::Recordings* kept = energy.recordings();
-  if (kept == nullptr) return Device(chains).run(langevin, energy, chains, false);
+  if (kept == nullptr) return Device(chains, langevin.noise_first).run(langevin, energy, chains, false);
   auto& device = (*kept)[fmt::format("langevin ({}) {}{}", fmt::join(chains.x.sizes().vec(), ", "),
                                      chains.x.device().str(), langevin.noise_first ? " noise first" : "")];
-  if (!device) device = std::make_shared<Device>(chains);
+  if (!device) device = std::make_shared<Device>(chains, langevin.noise_first);
   return static_cast<Device*>(device.get())->run(langevin, energy, chains, true);
 }
 

@@ -13,12 +13,14 @@ struct Settings {
 
 /// What the latest step did to a chain, and in how many steps it was not finite.
 struct ChainSums {
-  float square, energy;
+  double square;  // of floats: finite where they all are
+  float energy;
   std::int32_t clipped, stopped, stopped_before;  // stopped: in the latest step
 };
 
 struct UpdateArguments {
   float* x;               // (chains, elements)
+  float* before;          // likewise: where chains were before add_noise; null: update adds the noise
   const float* gradient;  // likewise
   const float* energy;    // (chains)
   const std::int64_t* stream;
@@ -30,10 +32,10 @@ struct UpdateArguments {
 };
 
 /// x <- clamp(x - step_size clip(gradient) + sigma n), steps <- steps + 1. A chain whose energy or gradient is not
-/// finite stays where it is.
+/// finite stays where it is, or was `before`.
 void update(const UpdateArguments& u, void* stream);
 
-/// x <- x + sigma n, with the noise of the step that comes.
+/// before <- x, x <- x + sigma n, with the noise of the step that comes.
 void add_noise(const UpdateArguments& u, void* stream);
 
 }  // namespace igebm::sampling::cuda

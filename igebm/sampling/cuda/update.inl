@@ -11,7 +11,7 @@ __device__ inline void four_normals(const Settings& s, std::uint32_t counter, st
 
 constexpr int update_threads = 256;  // at most
 
-__device__ inline void block_sums(float& square, int& clipped, float* squares, int* counts) {
+__device__ inline void block_sums(double& square, int& clipped, double* squares, int* counts) {
   squares[threadIdx.x] = square;
   counts[threadIdx.x] = clipped;
   for (unsigned half = blockDim.x / 2; half > 0; half /= 2) {
@@ -28,24 +28,24 @@ __device__ inline void block_sums(float& square, int& clipped, float* squares, i
 
 /// A block for each chain.
 __global__ void update_kernel(UpdateArguments u) {
-  __shared__ float squares[update_threads];
+  __shared__ double squares[update_threads];
   __shared__ int counts[update_threads];
   const Settings s = *u.settings;
   const std::uint32_t chain = blockIdx.x;
   const auto first = static_cast<std::int64_t>(chain) * u.elements;
   const float* gradient = u.gradient + first;
   float* x = u.x + first;
-  float square = 0;
+  double square = 0;
   int clipped = 0;
   for (std::uint32_t i = threadIdx.x; i < u.elements; i += blockDim.x) {
     const float g = gradient[i];
-    square += g * g;
+    square += static_cast<double>(g) * static_cast<double>(g);
     clipped += g > s.clip || g < -s.clip ? 1 : 0;
   }
   block_sums(square, clipped, squares, counts);
   const float energy = u.energy[chain];
-  // 0 for finite numbers alone.
-  const bool good = (energy - energy) + (square - square) == 0.0F;
+  // 0 for finite numbers alone; squares of floats do not overflow a double.
+  const bool good = (energy - energy) + (square - square) == 0.0;
   const float sigma = u.sigma != nullptr ? *u.sigma : 0.0F;
   const std::int64_t stream = u.stream[chain], step = u.steps[chain];
   for (std::uint32_t c = threadIdx.x; good && 4 * c < u.elements; c += blockDim.x) {
@@ -60,6 +60,9 @@ __global__ void update_kernel(UpdateArguments u) {
       moved = moved < s.low ? s.low : moved;
       x[i] = moved > s.high ? s.high : moved;
     }
+  }
+  if (!good && u.before != nullptr) {
+    for (std::uint32_t i = threadIdx.x; i < u.elements; i += blockDim.x) x[i] = u.before[first + i];
   }
   __syncthreads();  // every thread has read its chain's step
   if (threadIdx.x != 0) return;
@@ -76,11 +79,15 @@ __global__ void add_noise_kernel(UpdateArguments u) {
   const Settings s = *u.settings;
   const std::uint32_t chain = blockIdx.x;
   const float sigma = *u.sigma;
-  if (!(sigma > 0)) return;
-  float* x = u.x + static_cast<std::int64_t>(chain) * u.elements;
+  const auto first = static_cast<std::int64_t>(chain) * u.elements;
+  float *x = u.x + first, *before = u.before + first;
   for (std::uint32_t c = threadIdx.x; 4 * c < u.elements; c += blockDim.x) {
-    float n[4];
-    four_normals(s, c, u.stream[chain], u.steps[chain], n);
-    for (std::uint32_t w = 0; w < 4 && 4 * c + w < u.elements; ++w) x[4 * c + w] += sigma * n[w];
+    float n[4] = {0, 0, 0, 0};
+    if (sigma > 0) four_normals(s, c, u.stream[chain], u.steps[chain], n);
+    for (std::uint32_t w = 0; w < 4 && 4 * c + w < u.elements; ++w) {
+      const std::uint32_t i = 4 * c + w;
+      before[i] = x[i];
+      if (sigma > 0) x[i] += sigma * n[w];
+    }
   }
 }
