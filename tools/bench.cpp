@@ -145,6 +145,8 @@ void network(const LangevinArguments& a, const Bench& bench, nlohmann::ordered_j
   json["description"] = prepared->description();
   json["gigaflops"] = operations / best / 1e9;
   if (device.is_cpu()) json["convolution_peak"] = engine::cpu::convolution_peak(at::get_num_threads()) / 1e9;
+  if (prepared->description().find("tiles") != std::string::npos)
+    json["tile_peak"] = engine::cpu::tile_peak(at::get_num_threads()) / 1e9;
   if (!prepared->choices().empty()) json["choices"] = nlohmann::ordered_json::parse(prepared->choices());
   if (a.profile) costs = prepared->profile(chains.x, {});
   if (!a.weights.empty()) {
@@ -194,16 +196,21 @@ void langevin(const LangevinArguments& a) {
     fmt::print("rate: {:.0f} GF/s, counted as direct convolutions", json["gigaflops"].get<double>());
     if (json.contains("convolution_peak"))
       fmt::print("; the direct algorithm's peak here is {:.0f} GF/s", json["convolution_peak"].get<double>());
+    if (json.contains("tile_peak")) fmt::print(", that of tiles {:.0f} GF/s", json["tile_peak"].get<double>());
     fmt::print("\n");
   }
   if (!a.profile) return;
   if (costs.empty()) fmt::print("no profile: this engine does not tell\n");
   double total = 0;
   for (const auto& c : costs) total += c.seconds;
-  if (!costs.empty()) fmt::print("{:>9} {:>6} {:>6}\n", "us/input", "share", "GF/s");
+  if (!costs.empty()) fmt::print("{:>9} {:>6} {:>6} {:>5} {:>7}\n", "us/input", "share", "GF/s", "unit", "of peak");
+  const std::map<std::string, double> peaks = {{"f32", engine::cpu::convolution_peak(1)},
+                                               {"tiles", engine::cpu::tile_peak(1)}};
   for (const auto& c : costs) {
-    fmt::print("{:9.1f} {:5.1f}% {:>6} {}\n", c.seconds * 1e6, 100 * c.seconds / total,
-               c.operations > 0 ? fmt::format("{:.0f}", c.operations / c.seconds / 1e9) : "", c.what);
+    const auto peak = peaks.find(c.unit);
+    fmt::print("{:9.1f} {:5.1f}% {:>6} {:>5} {:>7} {}\n", c.seconds * 1e6, 100 * c.seconds / total,
+               c.operations > 0 ? fmt::format("{:.0f}", c.operations / c.seconds / 1e9) : "", c.unit,
+               peak == peaks.end() ? "" : fmt::format("{:.0f} %", 100 * c.done / c.seconds / peak->second), c.what);
   }
   if (!costs.empty()) fmt::print("{:9.1f} on one thread\n", total * 1e6);
 }

@@ -15,18 +15,22 @@ namespace igebm::engine {
 struct Options {
   std::string engine = "fast";    ///< "fast": hand-derived gradients where known, else autograd; "reference": autograd
   std::string choices = {};       ///< from Prepared::choices() of the same network: nothing is measured then
-  std::string instructions = {};  ///< at most this x86-64 level, "v2", "v3" or "v4"; empty: what the processor has
+  std::string instructions = {};  ///< at most "v2", "v3", "v4" (x86-64 levels), "v4-bf16" or "amx"; empty: all there is
   c10::Device device = c10::Device(c10::DeviceType::CPU);  ///< where energies are computed (base/device.h)
   /// Of convolutions while sampling: "f32", "bf16" (factors in bfloat16, sums in float32), "auto" (on a CPU the faster
-  /// by measuring, layer by layer; on a CUDA device bf16), or "default" (f32 on a CPU, bf16 on a CUDA device). A CPU
-  /// without bfloat16 instructions computes in f32.
+  /// by measuring; on a CUDA device bf16), or "default" (f32 on a CPU, bf16 on a CUDA device). A CPU without bfloat16
+  /// instructions computes in f32; one with matrix tiles (AMX) stores pictures within the network in bfloat16, too, for
+  /// "bf16" and for "auto" where that is faster. Gradients of parameters are always in f32. Energies that are compared
+  /// want "f32".
   std::string precision = "default";
 };
 
 /// A step of a prepared network, of one input.
 struct StepCost {
   std::string what;
-  double seconds = 0, operations = 0;
+  double seconds = 0, operations = 0;  ///< operations: counted as of the direct algorithm
+  std::string unit = {};  ///< what multiplies: "f32", "bf16" (vectors), "tiles" (bfloat16 matrices), or empty
+  double done = 0;        ///< operations that the unit did: of Winograd's algorithm a quarter
 };
 
 /// A network with its weights frozen: normalised, transformed and packed once.

@@ -113,7 +113,8 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
                          gradient.data_ptr<float>(), [&, i = std::size_t{0}](const Step& s, double seconds) mutable {
                            StepCost& cost = costs[i++];
                            cost.what = describe(s, plan, chosen_->choices().algorithms);
-                           cost.operations = operations_of(s, plan);
+                           cost.operations = cost.done = operations_of(s, plan);
+                           take_unit(s, plan, chosen_->choices().algorithms, cost);
                            const double each = seconds / samples;
                            cost.seconds = repeat == 0 ? each : std::min(cost.seconds, each);
                          });
@@ -232,6 +233,24 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
         return "attention', " + size;
     }
     return {};
+  }
+
+  static void take_unit(const Step& s, const Plan& plan, const Algorithms& algorithms, StepCost& cost) {
+    if (cost.operations == 0) return;
+    cost.unit = "f32";
+    if (s.convolution < 0 || plan.convolutions[static_cast<std::size_t>(s.convolution)].few > 0) return;
+    switch (algorithms[static_cast<std::size_t>(s.convolution)]) {
+      case Algorithm::direct:
+        return;
+      case Algorithm::winograd:
+      case Algorithm::winograd_bf16:
+        cost.done = cost.operations / 4;
+        if (algorithms[static_cast<std::size_t>(s.convolution)] == Algorithm::winograd_bf16) cost.unit = "bf16";
+        return;
+      case Algorithm::tiles:
+        cost.unit = "tiles";
+        return;
+    }
   }
 
   static double operations_of(const Step& s, const Plan& plan) {
