@@ -11,6 +11,7 @@
 #include "igebm/io/files.h"
 #include "igebm/training/checkpoint.h"
 #include "igebm/training/estimate.h"
+#include "igebm/training/recipe_keys.h"
 #include "igebm/training/trainer.h"
 #include "tools/commands.h"
 
@@ -20,7 +21,7 @@ namespace {
 struct TrainArguments {
   std::string recipe, out, resume;
   std::vector<std::string> set;
-  bool dry_run = false, json = false;
+  bool dry_run = false, json = false, keys = false;
 };
 
 nlohmann::ordered_json to_json(const training::Repeated& r) {
@@ -123,7 +124,14 @@ void dry_run(const TrainArguments& a) {
   print_text(estimate);
 }
 
+void print_keys(const TrainArguments& a) {
+  if (!a.recipe.empty() || !a.resume.empty() || !a.out.empty() || !a.set.empty() || a.dry_run || a.json)
+    throw UserError("train: --keys goes alone; it prints the keys that any recipe may have");
+  fmt::print("{}", training::recipe_keys());
+}
+
 void train(const TrainArguments& a) {
+  if (a.keys) return print_keys(a);
   if (a.recipe.empty() == a.resume.empty()) throw UserError("train: expected either a RECIPE or --resume RUN");
   if (!a.resume.empty() && !a.out.empty())
     throw UserError("train: --out goes with a RECIPE; --resume goes on in its own folder");
@@ -169,6 +177,7 @@ void add_train(CLI::App& app) {
       "--dry-run", a->dry_run,
       "write nothing; say how long it would take, and how much memory and disk, from a few steps of each phase");
   command->add_flag("--json", a->json, "with --dry-run: print one JSON object");
+  command->add_flag("--keys", a->keys, "print every key of a recipe with its default, range and meaning, as Markdown");
   command->callback([a] { train(*a); });
 }
 

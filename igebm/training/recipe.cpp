@@ -35,8 +35,8 @@ void describe(Fields& f, sampling::LangevinOptions& o) {
   f.field("step_size", o.step_size, positive, "x <- x - step_size dE/dx + noise n");
   f.field("noise", o.noise, any_float, "standard deviation of a step's noise; negative: sqrt(2 step_size)");
   f.field("gradient_clip", o.gradient_clip, Range{0, infinity, true}, "on each element of dE/dx; inf: none");
-  f.field("low", o.low, any, "samples are clamped to [low, high]");
-  f.field("high", o.high, any, "");
+  f.field("low", o.low, any, "samples are clamped to [low, high]; -inf: no bound");
+  f.field("high", o.high, any, "the upper end of that; inf: no bound");
   for (const auto& [key, bound] : {std::pair("low", o.low), std::pair("high", o.high)}) {
     if (std::isfinite(bound) && !any_float.holds(bound))
       f.problem(key, fmt::format("expected inf, -inf or a number {}, got {}", any_float.text(), bound));
@@ -48,20 +48,20 @@ void describe(Fields& f, sampling::LangevinOptions& o) {
 
 void describe(Fields& f, sampling::FlowOptions& o) {
   f.field("flow_steps", o.steps, count_from_zero, "steps along -dE/dx from noise to data before Langevin; 0: none");
-  f.field("flow_method", o.method, {"euler", "heun"}, "");
+  f.field("flow_method", o.method, {"euler", "heun"}, "Euler's method, or Heun's with two gradients a step");
 }
 
 void describe(Fields& f, sampling::StartOptions& o) {
   f.field("start", o.start, {"uniform", "normal"}, "where new chains start");
   f.field("start_low", o.low, start_bound, "of uniform starts");
-  f.field("start_high", o.high, start_bound, "");
+  f.field("start_high", o.high, start_bound, "the upper end of that");
 }
 
 void describe(Fields& f, OptimizerOptions& o) {
   f.field("learning_rate", o.learning_rate, positive, "of Adam");
-  f.field("beta1", o.beta1, Range{0, 1, false, true}, "");
-  f.field("beta2", o.beta2, Range{0, 1, false, true}, "");
-  f.field("epsilon", o.epsilon, positive, "");
+  f.field("beta1", o.beta1, Range{0, 1, false, true}, "decay of Adam's first moment");
+  f.field("beta2", o.beta2, Range{0, 1, false, true}, "decay of Adam's second moment");
+  f.field("epsilon", o.epsilon, positive, "added to the root of the second moment");
   f.field("clip", o.clip, {"none", "norm", "second-moment"}, "of the parameters' gradient");
   f.field("clip_norm", o.clip_norm, positive, "for clip = \"norm\"");
   f.field("warmup", o.warmup, count_from_zero, "steps of linear warm-up");
@@ -158,7 +158,8 @@ void describe(Fields& f, PhaseOptions& o) {
 }
 
 void describe(Fields& f, NetworkOptions& o) {
-  f.field("kind", o.kind, {"residual", "strided", "unet", "mlp", "classifier"}, "");
+  f.field("kind", o.kind, {"residual", "strided", "unet", "mlp", "classifier"},
+          "the architecture, which has keys of its own");
   f.field("labels", o.labels, "condition on the data's labels");
   f.field("conditions", o.conditions, "condition on these of the data's numbers; igebm data show tells their names");
   f.field("noise_features", o.noise_features, Range{0, 1e4},
@@ -169,7 +170,7 @@ void describe(Fields& f, NetworkOptions& o) {
     f.field("stem", o.residual.stem, count_from_one, "channels of the first convolution");
     f.field("stem_kernel", o.residual.stem_kernel, Range{3, 4}, "3, or 4 with stride 2");
     f.field("blocks", o.residual.blocks, {}, "widths of the residual blocks; d: halve the picture");
-    f.field("activation", o.residual.activation, {"leaky_relu", "silu"}, "");
+    f.field("activation", o.residual.activation, {"leaky_relu", "silu"}, "between layers");
     f.field("spectral_norm", o.residual.spectral_norm, "on every layer but the last");
     f.field("attention", o.residual.attention, "self-attention after the first stage");
     f.field("dropout", o.residual.dropout, dropout_rate, "rate in each block, while training");
@@ -177,7 +178,7 @@ void describe(Fields& f, NetworkOptions& o) {
     f.field("stem", o.strided.stem, count_from_one, "channels of the first convolution");
     f.field("channels", o.strided.channels, count_from_one, "of the strided convolutions; each halves the picture");
     f.field("dense", o.strided.dense, count_from_one, "features of the linear layer before the last");
-    f.field("activation", o.strided.activation, {"leaky_relu", "silu"}, "");
+    f.field("activation", o.strided.activation, {"leaky_relu", "silu"}, "between layers");
     f.field("spectral_norm", o.strided.spectral_norm, "on every layer but the last");
     f.field("label_planes", o.strided.label_planes,
             "labels or conditions as planes beside the picture; false: as a bias into each strided convolution");
@@ -222,7 +223,7 @@ void describe(Fields& f, Recipe& r) {
     if (r.phase_order.empty()) g.problem("phases", "expected at least one name");
     g.field("checkpoint_every", r.output.checkpoint_every, count_from_one, "training steps between checkpoints");
     g.field("keep", r.output.keep, count_from_zero, "checkpoints kept; 0: all");
-    g.field("metrics_every", r.output.metrics_every, count_from_one, "");
+    g.field("metrics_every", r.output.metrics_every, count_from_one, "training steps between lines of metrics.jsonl");
     g.field("samples_every", r.output.samples_every, count_from_zero, "steps between pictures of samples; 0: none");
     g.field("samples", r.output.samples, count_from_one, "samples in such a picture");
   });
