@@ -66,11 +66,9 @@ Gaussian::Gaussian(const at::Tensor& mean, const at::Tensor& covariance) : mean_
   constants_ = floats(at::cat({mean_, precision_.flatten()}));
 }
 
-bool Gaussian::evaluate(const float* x, std::int64_t count, std::int64_t elements, float* energy,
+void Gaussian::evaluate(const float* x, std::int64_t count, std::int64_t elements, float* energy,
                         float* gradient) const {
-  if (elements != mean_.size(0)) return false;
   loops::gaussian(constants_.data(), constants_.data() + elements, elements, x, count, energy, gradient);
-  return true;
 }
 
 at::Tensor Gaussian::energy(const at::Tensor& x) const {
@@ -113,11 +111,9 @@ GaussianMixture::GaussianMixture(const at::Tensor& weights, const at::Tensor& me
   }
 }
 
-bool GaussianMixture::evaluate(const float* x, std::int64_t count, std::int64_t elements, float* energy,
+void GaussianMixture::evaluate(const float* x, std::int64_t count, std::int64_t /*elements*/, float* energy,
                                float* gradient) const {
-  if (constants_.empty() || elements != 2) return false;
   loops::round_mixture(constants_.data(), weights_.size(0), x, count, energy, gradient);
-  return true;
 }
 
 at::Tensor GaussianMixture::whitened(const at::Tensor& x) const {
@@ -181,11 +177,9 @@ EnergyAndGradient DoubleWell::energy_and_gradient(const at::Tensor& x) const {
   return {height_ * w.square().sum(1), 4 * height_ * x * w};
 }
 
-bool DoubleWell::evaluate(const float* x, std::int64_t count, std::int64_t elements, float* energy,
+void DoubleWell::evaluate(const float* x, std::int64_t count, std::int64_t elements, float* energy,
                           float* gradient) const {
-  if (elements != dimensions_) return false;
   loops::double_well(static_cast<float>(height_), elements, x, count, energy, gradient);
-  return true;
 }
 
 // By the trapezoidal rule, which converges faster than any power as the integrand is smooth and exp(-40) at both ends:
@@ -214,12 +208,11 @@ at::Tensor Rings::energy(const at::Tensor& x) const {
   return -at::logsumexp((radius - at::tensor(radii_, x.options())).square() * (-0.5 / (width_ * width_)), 1);
 }
 
-bool Rings::evaluate(const float* x, std::int64_t count, std::int64_t elements, float* energy, float* gradient) const {
-  if (elements != 2) return false;
+void Rings::evaluate(const float* x, std::int64_t count, std::int64_t /*elements*/, float* energy,
+                     float* gradient) const {
   const std::vector<float> radii(radii_.begin(), radii_.end());
   loops::rings(radii.data(), static_cast<std::int64_t>(radii.size()), static_cast<float>(1 / (width_ * width_)), x,
                count, energy, gradient);
-  return true;
 }
 
 // Z = sum_k 2 pi integral_0^inf r exp(-(r - r_k)^2 / 2 w^2) dr.
@@ -250,10 +243,9 @@ EnergyAndGradient Banana::energy_and_gradient(const at::Tensor& x) const {
           at::stack({first / (a_ * a_) - 2 * b_ * first * sheared, sheared}, 1)};
 }
 
-bool Banana::evaluate(const float* x, std::int64_t count, std::int64_t elements, float* energy, float* gradient) const {
-  if (elements != 2) return false;
+void Banana::evaluate(const float* x, std::int64_t count, std::int64_t /*elements*/, float* energy,
+                      float* gradient) const {
   loops::banana(static_cast<float>(a_), static_cast<float>(b_), x, count, energy, gradient);
-  return true;
 }
 
 double Banana::log_z() const { return log_two_pi + std::log(a_); }

@@ -6,14 +6,15 @@
 #include <optional>
 #include <vector>
 
-#include "igebm/energy/energy.h"
+#include "igebm/energy/capabilities.h"
 
 /// Energies with a formula, for tests, benchmarks and examples. x is (N, D), float or double; results have its type.
+/// All of them may be called from several threads at once.
 /// sample(n, seed) draws exactly, double (N, D); row i is a function of (seed, i).
 namespace igebm::energy {
 
 /// An energy whose normaliser is known: Z = integral of exp(-E(x)) dx.
-class AnalyticEnergy : public Energy {
+class AnalyticEnergy : public Energy, public PlainLoop {
  public:
   virtual double log_z() const = 0;
 };
@@ -25,7 +26,8 @@ class Gaussian : public AnalyticEnergy {
   Gaussian(const at::Tensor& mean, const at::Tensor& covariance);
   at::Tensor energy(const at::Tensor& x) const override;
   EnergyAndGradient energy_and_gradient(const at::Tensor& x) const override;
-  bool evaluate(const float* x, std::int64_t count, std::int64_t elements, float* energy,
+  bool takes(std::int64_t elements) const override { return elements == mean_.size(0); }
+  void evaluate(const float* x, std::int64_t count, std::int64_t elements, float* energy,
                 float* gradient) const override;
   double log_z() const override { return log_z_; }
   at::Tensor sample(std::int64_t count, std::uint64_t seed) const;
@@ -44,7 +46,8 @@ class GaussianMixture : public AnalyticEnergy {
   GaussianMixture(const at::Tensor& weights, const at::Tensor& means, const at::Tensor& spreads);
   at::Tensor energy(const at::Tensor& x) const override;
   EnergyAndGradient energy_and_gradient(const at::Tensor& x) const override;
-  bool evaluate(const float* x, std::int64_t count, std::int64_t elements, float* energy,
+  bool takes(std::int64_t elements) const override { return elements == 2 && !constants_.empty(); }
+  void evaluate(const float* x, std::int64_t count, std::int64_t elements, float* energy,
                 float* gradient) const override;
   double log_z() const override { return 0; }
   at::Tensor sample(std::int64_t count, std::uint64_t seed) const;
@@ -63,7 +66,8 @@ class DoubleWell : public AnalyticEnergy {
   DoubleWell(std::int64_t dimensions, double height);
   at::Tensor energy(const at::Tensor& x) const override;
   EnergyAndGradient energy_and_gradient(const at::Tensor& x) const override;
-  bool evaluate(const float* x, std::int64_t count, std::int64_t elements, float* energy,
+  bool takes(std::int64_t elements) const override { return elements == dimensions_; }
+  void evaluate(const float* x, std::int64_t count, std::int64_t elements, float* energy,
                 float* gradient) const override;
   double log_z() const override;  ///< by the trapezoidal rule in one dimension, exact to rounding at any height
 
@@ -77,7 +81,8 @@ class Rings : public AnalyticEnergy {
  public:
   Rings(std::vector<double> radii, double width);
   at::Tensor energy(const at::Tensor& x) const override;
-  bool evaluate(const float* x, std::int64_t count, std::int64_t elements, float* energy,
+  bool takes(std::int64_t elements) const override { return elements == 2; }
+  void evaluate(const float* x, std::int64_t count, std::int64_t elements, float* energy,
                 float* gradient) const override;
   double log_z() const override;  ///< in closed form, in polar coordinates
 
@@ -92,7 +97,8 @@ class Banana : public AnalyticEnergy {
   Banana(double a, double b);
   at::Tensor energy(const at::Tensor& x) const override;
   EnergyAndGradient energy_and_gradient(const at::Tensor& x) const override;
-  bool evaluate(const float* x, std::int64_t count, std::int64_t elements, float* energy,
+  bool takes(std::int64_t elements) const override { return elements == 2; }
+  void evaluate(const float* x, std::int64_t count, std::int64_t elements, float* energy,
                 float* gradient) const override;
   double log_z() const override;  ///< log(2 pi a): a shear keeps the volume
   at::Tensor sample(std::int64_t count, std::uint64_t seed) const;

@@ -12,6 +12,7 @@
 
 #include "igebm/base/device.h"
 #include "igebm/base/error.h"
+#include "igebm/energy/capabilities.h"
 #include "igebm/engine/fused.h"
 #include "igebm/engine/graphs.h"
 #include "igebm/engine/operations.h"
@@ -407,7 +408,7 @@ class TensorEngine : public Prepared, public std::enable_shared_from_this<Tensor
   std::mutex slots_mutex_;
 };
 
-class TensorEnergy : public energy::Energy {
+class TensorEnergy : public energy::Energy, public energy::Recordable {
  public:
   TensorEnergy(std::shared_ptr<TensorEngine> engine, std::unique_ptr<Slot> slot)
       : engine_(std::move(engine)), slot_(std::move(slot)) {}

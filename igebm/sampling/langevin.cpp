@@ -81,10 +81,10 @@ IGEBM_CLONES void add_noise(float sigma, const float* noise, std::int64_t count,
   for (std::int64_t i = 0; i < count; ++i) x[i] += sigma * noise[i];
 }
 
-/// Can the energy be had without tensors?
-bool is_fused(const energy::Energy& energy, const Chains& chains) {
+/// The energy without tensors, or null.
+const energy::PlainLoop* loop_for(const energy::Energy& energy, const Chains& chains) {
   const std::int64_t elements = chains.size() > 0 ? chains.x.numel() / chains.size() : 0;
-  return chains.x.scalar_type() == at::kFloat && energy.evaluate(nullptr, 0, elements, nullptr, nullptr);
+  return chains.x.scalar_type() == at::kFloat ? energy::plain_loop(energy, elements) : nullptr;
 }
 
 /// Summed in the chains' order, so that the figures do not depend on the number of threads.
@@ -134,7 +134,7 @@ StepInfo Langevin::on_device(const energy::Energy& energy, Chains& chains, Posit
 
 StepInfo Langevin::transition(const energy::Energy& energy, Chains& chains, Position position) const {
   if (chains.x.is_cuda()) return on_device(energy, chains, position, 1);
-  if (is_fused(energy, chains)) return fused(energy, chains, position, 1);
+  if (const auto* loop = loop_for(energy, chains)) return fused(*loop, chains, position, 1);
   Scratch scratch;
   return step(energy, chains, position, scratch);
 }
@@ -169,7 +169,7 @@ StepInfo Langevin::step(const energy::Energy& energy, Chains& chains, Position p
     });
   }
 
-  energy.energy_and_gradient_into(chains.x, scratch.result);
+  energy::energy_and_gradient_into(energy, chains.x, scratch.result);
   const at::Tensor energies = scratch.result.energy.to(at::kFloat).contiguous(),
                    g = scratch.result.gradient.to(at::kFloat).contiguous();
   const float* pe = energies.const_data_ptr<float>();
@@ -213,8 +213,9 @@ at::Tensor Langevin::gradient_point(const Chains& chains, Position position) con
 
 StepInfo Langevin::transitions(const energy::Energy& energy, Chains& chains, Position first, std::int64_t steps) const {
   if (chains.x.is_cuda()) return on_device(energy, chains, first, steps);
-  if (steps > 0 && is_fused(energy, chains)) return fused(energy, chains, first, steps);
   StepInfo info;
+  if (steps < 1) return info;
+  if (const auto* loop = loop_for(energy, chains)) return fused(*loop, chains, first, steps);
   std::int64_t non_finite = 0;
   Scratch scratch;
   for (std::int64_t k = 0; k < steps; ++k) {
@@ -225,7 +226,7 @@ StepInfo Langevin::transitions(const energy::Energy& energy, Chains& chains, Pos
   return info;
 }
 
-StepInfo Langevin::fused(const energy::Energy& energy, Chains& chains, Position first, std::int64_t steps) const {
+StepInfo Langevin::fused(const energy::PlainLoop& energy, Chains& chains, Position first, std::int64_t steps) const {
   const std::int64_t count = chains.size(), elements = count > 0 ? chains.x.numel() / count : 0;
   chains.x = chains.x.contiguous();
   float* x = chains.x.data_ptr<float>();

@@ -4,6 +4,7 @@
 #include <limits>
 #include <vector>
 
+#include "igebm/energy/capabilities.h"
 #include "igebm/sampling/kernel.h"
 
 namespace igebm::sampling {
@@ -36,7 +37,7 @@ class Langevin : public Kernel {
   /// Throws UserError naming the option that is out of range.
   Langevin(const LangevinOptions& options, std::uint64_t seed);
   StepInfo transition(const energy::Energy& energy, Chains& chains, Position position) const override;
-  /// An energy that needs no tensors (Energy::evaluate) is moved block by block of chains, all steps within the cache.
+  /// An energy that needs no tensors (energy::PlainLoop) is moved block by block of chains, all steps within the cache.
   StepInfo transitions(const energy::Energy& energy, Chains& chains, Position first, std::int64_t steps) const override;
   /// Where the step at `position` will take its gradient, (N, ...): a copy of the chains' x, with noise_first plus that
   /// step's noise.
@@ -51,7 +52,7 @@ class Langevin : public Kernel {
   };
   StepInfo step(const energy::Energy& energy, Chains& chains, Position position, Scratch& scratch) const;
   StepInfo on_device(const energy::Energy& energy, Chains& chains, Position first, std::int64_t steps) const;
-  StepInfo fused(const energy::Energy& energy, Chains& chains, Position first, std::int64_t steps) const;
+  StepInfo fused(const energy::PlainLoop& energy, Chains& chains, Position first, std::int64_t steps) const;
 
   LangevinOptions options_;
   std::uint64_t seed_;

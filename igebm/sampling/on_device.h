@@ -16,7 +16,7 @@ struct DeviceLangevin {
   std::uint64_t seed = 0;
 };
 
-/// As many steps as there are sigmas, in place. Recordable energies (Energy::recordings) run as CUDA graphs of up to 64
+/// As many steps as there are sigmas, in place. Recordable energies (energy::recordings) run as CUDA graphs of up to 64
 /// steps, recorded at the first use and kept with the energy; others step by step. Waits for the device once, at the
 /// end. Returns the last step's info, with non_finite of all. A build without CUDA throws UserError.
 StepInfo langevin_on_device(const DeviceLangevin& langevin, const energy::Energy& energy, Chains& chains);

@@ -1,9 +1,14 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cmath>
 #include <functional>
 #include <numbers>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
 
 #include "igebm/base/error.h"
 #include "igebm/energy/analytic.h"
@@ -233,12 +238,147 @@ TEST(Compose, GradientsAgreeWithFiniteDifferences) {
   expect_gradient(Mixture({std::make_shared<Sum>(std::vector<EnergyPtr>{a, b}), tempered(b, 0.5)}), x);
 }
 
+std::pair<std::string, EnergyPtr> named(const char* name, EnergyPtr e) { return {name, std::move(e)}; }
+
+/// Of parts for the plane, of each kind and within one another.
+std::vector<std::pair<std::string, EnergyPtr>> compositions(const EnergyPtr& a, const EnergyPtr& b) {
+  const std::vector<EnergyPtr> parts = {a, b};
+  const auto masked = std::make_shared<Masked>(a, at::tensor({0, 1}), at::tensor({0.4, 0.0}, at::kDouble));
+  return {named("sum", std::make_shared<Sum>(parts, std::vector<double>{0.7, -0.2})),
+          named("mixture", std::make_shared<Mixture>(parts, std::vector<double>{0.3, 2.0})),
+          named("masked", masked),
+          named("rescaled", rescaled(a, 0.5, 3)),
+          named("tempered", tempered(b, 2.5)),
+          named("nested", std::make_shared<Mixture>(
+                              std::vector<EnergyPtr>{std::make_shared<Sum>(std::vector<EnergyPtr>{masked, b}),
+                                                     rescaled(negation(negation(b)), 0.9, 1)}))};
+}
+
+/// Nothing but the two virtuals.
+class Bare : public Energy {
+ public:
+  at::Tensor energy(const at::Tensor& x) const override { return x.flatten(1).square().sum(1); }
+};
+
+/// A recordable Bare.
+class Recorded : public Bare, public Recordable {
+ public:
+  Recordings* recordings() const override { return &kept_; }
+
+ private:
+  mutable Recordings kept_;
+};
+
+TEST(Capabilities, CompositionsHaveWhatAllTheirPartsHave) {
+  const auto bare = std::make_shared<Bare>();
+  const auto recorded = std::make_shared<Recorded>();
+  const auto looped = std::make_shared<Banana>(1.0, 0.5);
+  for (const auto& [name, e] : compositions(looped, std::make_shared<DoubleWell>(2, 1.0))) {
+    EXPECT_NE(plain_loop(*e, 2), nullptr) << name;
+    EXPECT_EQ(plain_loop(*e, 3), nullptr) << name;
+    EXPECT_EQ(recordings(*e), nullptr) << name;
+  }
+  for (const auto& [name, e] : compositions(recorded, recorded)) {
+    EXPECT_EQ(plain_loop(*e, 2), nullptr) << name;
+    EXPECT_NE(recordings(*e), nullptr) << name;
+    EXPECT_NE(recordings(*e), recordings(*recorded)) << name;  // a composition's operations are not its part's
+    EXPECT_EQ(recordings(*e), recordings(*e)) << name;
+  }
+  EXPECT_EQ(recordings(*bare), nullptr);
+  EXPECT_EQ(plain_loop(*bare, 2), nullptr);
+  EXPECT_EQ(plain_loop(Sum({looped, bare}), 2), nullptr);
+  EXPECT_EQ(plain_loop(Mixture({bare, looped}), 2), nullptr);
+  EXPECT_EQ(recordings(Sum({recorded, bare})), nullptr);
+  EXPECT_EQ(recordings(Mixture({bare, recorded})), nullptr);
+  // Chains with masks of their own: a loop knows no chains.
+  EXPECT_EQ(plain_loop(Masked(looped, at::ones({4, 2}), at::zeros({2})), 2), nullptr);
+}
+
+TEST(Capabilities, InPlaceIsTheSameBitForBitInTheSameMemory) {
+  const auto banana = std::make_shared<Banana>(1.0, 0.5);
+  for (const auto& [name, e] : compositions(banana, std::make_shared<Bare>())) {
+    EnergyAndGradient out;
+    energy_and_gradient_into(*e, points(30, 2, 2).to(at::kFloat), out);
+    const void *energy = out.energy.data_ptr(), *gradient = out.gradient.data_ptr();
+    for (const std::int64_t count : {30, 7}) {
+      const at::Tensor x = points(count, 2, 3).to(at::kFloat);
+      energy_and_gradient_into(*e, x, out);
+      const auto expected = e->energy_and_gradient(x);
+      EXPECT_TRUE(at::equal(out.energy, expected.energy)) << name;
+      EXPECT_TRUE(at::equal(out.gradient, expected.gradient)) << name;
+      if (count == 30) {
+        EXPECT_EQ(out.energy.data_ptr(), energy) << name;
+        EXPECT_EQ(out.gradient.data_ptr(), gradient) << name;
+      }
+    }
+    const at::Tensor x = points(7, 2);  // another type, in which it stays
+    energy_and_gradient_into(*e, x, out);
+    EXPECT_EQ(out.gradient.scalar_type(), at::kDouble) << name;
+    EXPECT_TRUE(at::equal(out.gradient, e->energy_and_gradient(x).gradient)) << name;
+  }
+}
+
+// A part that gives out what it keeps finds it unchanged.
+TEST(Capabilities, InPlaceChangesNothingOfAParts) {
+  class Keeps : public Bare {
+   public:
+    EnergyAndGradient energy_and_gradient(const at::Tensor& /*x*/) const override { return kept; }
+    EnergyAndGradient kept = {at::ones({4}), at::ones({4, 2})};
+  };
+  const auto part = std::make_shared<Keeps>();
+  for (const auto& [name, e] : compositions(part, part)) {
+    EnergyAndGradient out;
+    for (int i = 0; i < 3; ++i) energy_and_gradient_into(*e, points(4, 2).to(at::kFloat), out);
+    EXPECT_TRUE(at::equal(part->kept.energy, at::ones({4}))) << name;
+    EXPECT_TRUE(at::equal(part->kept.gradient, at::ones({4, 2}))) << name;
+  }
+}
+
+TEST(Capabilities, LoopsAgreeWithTensorsAndASumIsItsPartsBitForBit) {
+  const auto a = std::make_shared<Banana>(1.0, 0.5);
+  const auto b = std::make_shared<DoubleWell>(2, 1.0);
+  const at::Tensor x = points(37, 2).to(at::kFloat);
+  const auto looped = [&](const Energy& e) {
+    EnergyAndGradient out{at::empty({37}), at::empty({37, 2})};
+    plain_loop(e, 2)->evaluate(x.const_data_ptr<float>(), 37, 2, out.energy.data_ptr<float>(),
+                               out.gradient.data_ptr<float>());
+    return out;
+  };
+  for (const auto& [name, e] : compositions(a, b)) {
+    const auto loop = looped(*e), tensors = e->energy_and_gradient(x);
+    EXPECT_TRUE(at::allclose(loop.energy, tensors.energy, 1e-5, 1e-5)) << name;
+    EXPECT_TRUE(at::allclose(loop.gradient, tensors.gradient, 1e-5, 1e-5)) << name;
+  }
+  const auto sum = looped(Sum({a, b}, {2.0, -0.5})), of_a = looped(*a), of_b = looped(*b);
+  EXPECT_TRUE(at::equal(sum.energy, 2 * of_a.energy - 0.5 * of_b.energy));
+  EXPECT_TRUE(at::equal(sum.gradient, 2 * of_a.gradient - 0.5 * of_b.gradient));
+}
+
+TEST(Capabilities, SeveralThreadsAtOnceGetWhatOneGets) {
+  const at::Tensor x = points(200, 2).to(at::kFloat);
+  for (const auto& [name, e] : compositions(std::make_shared<Banana>(1.0, 0.5), std::make_shared<DoubleWell>(2, 1.0))) {
+    const auto expected = e->energy_and_gradient(x).gradient;
+    std::atomic<int> wrong = 0;
+    {
+      std::vector<std::jthread> threads;
+      for (int t = 0; t < 4; ++t) {
+        threads.emplace_back([&, energy = e] {
+          for (int i = 0; i < 20; ++i) wrong += at::equal(energy->energy_and_gradient(x).gradient, expected) ? 0 : 1;
+        });
+      }
+    }
+    EXPECT_EQ(wrong, 0) << name;
+  }
+}
+
 TEST(Compose, BadArgumentsAreNamed) {
   const auto a = std::make_shared<Banana>(1.0, 0.5);
   EXPECT_THROW(Sum({}), UserError);
   EXPECT_THROW(Sum({a}, {1.0, 2.0}), UserError);
   EXPECT_THROW(Mixture({a}, {0.0}), UserError);
   EXPECT_THROW(tempered(a, 0), UserError);
+  EXPECT_THROW(Masked(a, at::ones({2}), at::zeros({2}, at::Device("meta"))), UserError);
+  EXPECT_THROW(Masked(a, at::ones({2}), at::zeros({2})).energy(at::zeros({3, 2}, at::Device("meta"))), UserError);
 }
 
 }  // namespace

@@ -99,15 +99,38 @@ TEST(Engine, ResultsAreWrittenWhereTheyWere) {
   const Case c = cases()[4];
   const auto energy = prepare(c.graph, random_weights(c.graph, at::kFloat), {})->given({});
   energy::EnergyAndGradient result;
-  energy->energy_and_gradient_into(inputs(c.graph, 5, at::kFloat), result);
+  energy_and_gradient_into(*energy, inputs(c.graph, 5, at::kFloat), result);
   const void *e = result.energy.data_ptr(), *g = result.gradient.data_ptr();
   const at::Tensor x = inputs(c.graph, 5, at::kFloat);
-  energy->energy_and_gradient_into(x, result);
+  energy_and_gradient_into(*energy, x, result);
   EXPECT_EQ(result.energy.data_ptr(), e);
   EXPECT_EQ(result.gradient.data_ptr(), g);
   EXPECT_TRUE(at::equal(result.gradient, energy->energy_and_gradient(x).gradient));
-  energy->energy_and_gradient_into(inputs(c.graph, 6, at::kFloat), result);
+  energy_and_gradient_into(*energy, inputs(c.graph, 6, at::kFloat), result);
   EXPECT_EQ(result.gradient.size(0), 6);
+}
+
+TEST(Engine, CompositionsAreInPlaceAndTheirPartsBitForBit) {
+  const Case c = cases()[4];
+  const nn::Tensors first = random_weights(c.graph, at::kFloat);
+  nn::Tensors second;
+  for (const auto& [name, w] : first) second[name] = w * 0.9;
+  const auto a = prepare(c.graph, first, {})->given({}), b = prepare(c.graph, second, {})->given({});
+  const at::Tensor x = inputs(c.graph, 5, at::kFloat), free = x[0].gt(0), fixed = at::full_like(x[0], 0.25);
+  const auto of = [](const energy::EnergyPtr& e, const at::Tensor& at) { return e->energy_and_gradient(at); };
+  const auto masked = std::make_shared<energy::Masked>(a, free, fixed);
+  const energy::Sum sum({masked, b}, {0.7, -1.5});
+  energy::EnergyAndGradient result;
+  energy::energy_and_gradient_into(sum, inputs(c.graph, 5, at::kFloat) + 1, result);
+  const void *e = result.energy.data_ptr(), *g = result.gradient.data_ptr();
+  energy::energy_and_gradient_into(sum, x, result);
+  EXPECT_EQ(result.energy.data_ptr(), e);
+  EXPECT_EQ(result.gradient.data_ptr(), g);
+  const auto [ea, ga] = of(a, at::where(free, x, fixed));
+  const auto [eb, gb] = of(b, x);
+  EXPECT_TRUE(at::equal(result.energy, (0.7 * ea).add(eb, -1.5)));
+  EXPECT_TRUE(at::equal(result.gradient, (0.7 * at::where(free, ga, 0)).add(gb, -1.5)));
+  EXPECT_TRUE(at::equal(result.gradient, sum.energy_and_gradient(x).gradient));
 }
 
 TEST(Engine, RefreshTakesNewWeightsAndEnergiesGivenOutSeeThem) {

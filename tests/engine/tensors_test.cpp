@@ -144,10 +144,10 @@ TEST(TensorEngine, RefreshChangesTheWeightsInPlace) {
     const at::Tensor x = inputs(c.graph, 3), labels = random_labels(c.graph, 3);
     const auto energy = engine->given(labels);
     const at::Tensor before = energy->energy_and_gradient(x).gradient;
-    const auto* recordings = energy->recordings();
+    const auto* kept = recordings(*energy);
     engine->refresh(second);
     const at::Tensor after = energy->energy_and_gradient(x).gradient;
-    EXPECT_EQ(energy->recordings(), recordings);
+    EXPECT_EQ(recordings(*energy), kept);
     EXPECT_LT(
         relative(after,
                  prepare(c.graph, second, {.engine = "reference"})->given(labels)->energy_and_gradient(x).gradient),
@@ -163,20 +163,37 @@ TEST(TensorEngine, RecordingsOutliveAnEnergyAndAreNotShared) {
   const at::Tensor ones = at::ones({4}, at::kLong), x = inputs(c.graph, 4);
   const at::Tensor expected = engine->given(0 * ones)->energy_and_gradient(x).gradient;
   auto a = engine->given(ones), b = engine->given(2 * ones);
-  auto* of_a = a->recordings();
-  EXPECT_NE(of_a, b->recordings());
+  auto* of_a = energy::recordings(*a);
+  EXPECT_NE(of_a, energy::recordings(*b));
   EXPECT_GT(relative(a->energy_and_gradient(x).gradient, b->energy_and_gradient(x).gradient), 1e-3);
   (*of_a)["kept"] = std::make_shared<int>(1);
   a.reset();
-  EXPECT_NE(engine->given(at::ones({3}, at::kLong))->recordings(), of_a);
+  EXPECT_NE(energy::recordings(*engine->given(at::ones({3}, at::kLong))), of_a);
   a = engine->given(0 * ones);
-  EXPECT_EQ(a->recordings(), of_a);
-  EXPECT_EQ(a->recordings()->count("kept"), 1U);
+  EXPECT_EQ(energy::recordings(*a), of_a);
+  EXPECT_EQ(energy::recordings(*a)->count("kept"), 1U);
   EXPECT_TRUE(at::equal(a->energy_and_gradient(x).gradient, expected));
-  EXPECT_NE(energy::Sum({a, b}).recordings(), nullptr);
-  EXPECT_EQ(
-      energy::Sum({a, prepare(c.graph, random_weights(c.graph), {.engine = "reference"})->given(ones)}).recordings(),
-      nullptr);
+}
+
+TEST(TensorEngine, CompositionsAreRecordedWhereAllTheirPartsAre) {
+  const Case c = odd();
+  const at::Tensor ones = at::ones({4}, at::kLong), none = at::zeros({1}), all = at::ones({1}, at::kBool);
+  const auto recorded = tensor_engine(c.graph, random_weights(c.graph), at::kCPU, at::kDouble)->given(ones),
+             other = prepare(c.graph, random_weights(c.graph), {.engine = "reference"})->given(ones);
+  for (const bool good : {true, false}) {
+    const auto part = good ? recorded : other;
+    const energy::Sum sum({recorded, part});
+    const energy::Mixture mixture({part, recorded});
+    const energy::Masked masked(part, all, none);
+    const auto rescaled = energy::rescaled(part, 0.5, 2);
+    for (const energy::Energy* e :
+         {static_cast<const energy::Energy*>(&sum), static_cast<const energy::Energy*>(&mixture),
+          static_cast<const energy::Energy*>(&masked), rescaled.get()}) {
+      EXPECT_EQ(energy::recordings(*e) != nullptr, good);
+      EXPECT_NE(energy::recordings(*e),
+                energy::recordings(*part) == nullptr ? recordings(*recorded) : recordings(*part));
+    }
+  }
 }
 
 TEST(TensorEngine, LabelsOutOfRangeAreRefused) {
@@ -199,11 +216,11 @@ TEST(TensorEngine, ConditionsAreRefusedWhereTheyDoNotFitAndElseChangeNoRecording
   EXPECT_THROW(engine->given(at::ones({1, 3}))->energy_and_gradient(x), UserError);
   EXPECT_THROW(engine->given({})->energy_and_gradient(x), UserError);
   auto energy = engine->given(at::ones({2, 3}));
-  const auto* recordings = energy->recordings();
+  const auto* kept = recordings(*energy);
   const at::Tensor first = energy->energy_and_gradient(x).energy;
   energy.reset();
   energy = engine->given(at::zeros({2, 3}, at::kDouble));
-  EXPECT_EQ(energy->recordings(), recordings);
+  EXPECT_EQ(recordings(*energy), kept);
   EXPECT_GT(relative(energy->energy_and_gradient(x).energy, first), 1e-3);
 }
 

@@ -8,6 +8,7 @@
 #include "igebm/base/philox.h"
 #include "igebm/base/random.h"
 #include "igebm/energy/analytic.h"
+#include "igebm/energy/compose.h"
 #include "igebm/sampling/cuda/update.h"
 #include "igebm/sampling/langevin.h"
 #include "igebm/sampling/on_device.h"
@@ -25,7 +26,7 @@ namespace {
 
 /// The double well by autograd-free tensor operations, which may be recorded: it does not wait and does the same
 /// always.
-class Well : public energy::Energy {
+class Well : public energy::Energy, public energy::Recordable {
  public:
   at::Tensor energy(const at::Tensor& x) const override { return (x.square() - 1).square().flatten(1).sum(1); }
   energy::EnergyAndGradient energy_and_gradient(const at::Tensor& x) const override {
@@ -182,6 +183,26 @@ TEST_F(OnDevice, StepsAreRecordedOnceForAShape) {
   EXPECT_EQ(well.calls, once);
   run(langevin, well, more, 20);
   EXPECT_GT(well.calls, once);
+}
+
+TEST_F(OnDevice, CompositionsAreRecordedAndMoveAsOnTheCpu) {
+  const auto well = std::make_shared<Well>();
+  const at::Tensor free = at::arange(8).remainder(3).ne(0), fixed = at::linspace(-1, 1, 8, at::kDouble);
+  const auto composed = [&](c10::Device device) {
+    const auto masked = std::make_shared<energy::Masked>(well, free.to(device), fixed.to(device));
+    return energy::Mixture({std::make_shared<energy::Sum>(std::vector<energy::EnergyPtr>{well, masked}),
+                            energy::rescaled(well, 0.9, 1.1)});
+  };
+  Chains cpu = start(16, 8), moved = start(16, 8).to(device_);
+  const Langevin langevin(annealed, 3);
+  run(langevin, composed(c10::kCPU), cpu, 20);
+  const energy::Mixture there = composed(device_);
+  ASSERT_NE(energy::recordings(there), nullptr);
+  run(langevin, there, moved, 20);
+  EXPECT_TRUE(at::allclose(cpu.x, moved.x.cpu(), 1e-2, 1e-3));
+  const int calls = well->calls;
+  run(langevin, there, moved, 20);
+  EXPECT_EQ(well->calls, calls);
 }
 
 // sd 1 noise on a flat energy leaves the noise itself.

@@ -109,21 +109,21 @@ class Plain : public energy::Energy {
 };
 
 /// A standard normal's energy with a hole: not a number beyond 4 in the first direction. With and without tensors.
-class Hole : public energy::Energy {
+class Hole : public energy::Energy, public energy::PlainLoop {
  public:
   explicit Hole(bool fused) : fused_(fused) {}
   at::Tensor energy(const at::Tensor& x) const override {
     return at::where(x.select(1, 0).gt(4), NAN, 0.5 * x.square().sum(1));
   }
-  bool evaluate(const float* x, std::int64_t count, std::int64_t elements, float* energy,
+  bool takes(std::int64_t /*elements*/) const override { return fused_; }
+  void evaluate(const float* x, std::int64_t count, std::int64_t elements, float* energy,
                 float* gradient) const override {
-    for (std::int64_t i = 0; fused_ && i < count; ++i) {
+    for (std::int64_t i = 0; i < count; ++i) {
       const float hole = x[i * elements] > 4 ? NAN : 0;
       energy[i] = hole;
       for (std::int64_t j = i * elements; j < (i + 1) * elements; ++j)
         gradient[j] = x[j] + hole, energy[i] += 0.5F * x[j] * x[j];
     }
-    return fused_;
   }
 
  private:
@@ -345,11 +345,16 @@ TEST(Fused, MovesChainsAsTheGenericLoopDoes) {
       {3, std::make_shared<energy::Sum>(
               std::vector<energy::EnergyPtr>{gaussian, std::make_shared<energy::DoubleWell>(3, 0.3)},
               std::vector<double>{0.7, 2.0})},
+      {3, std::make_shared<energy::Mixture>(
+              std::vector<energy::EnergyPtr>{gaussian, std::make_shared<energy::DoubleWell>(3, 0.3)},
+              std::vector<double>{0.7, 2.0})},
+      {3, std::make_shared<energy::Masked>(gaussian, at::tensor({1, 0, 1}), at::tensor({0.0, 0.7, 0.0}))},
+      {3, energy::rescaled(gaussian, 0.5, 3)},
   };
   for (std::size_t i = 0; i < energies.size(); ++i) {
     const auto& [dimensions, e] = energies[i];
-    ASSERT_TRUE(e->evaluate(nullptr, 0, dimensions, nullptr, nullptr)) << i;
-    EXPECT_FALSE(e->evaluate(nullptr, 0, dimensions + 1, nullptr, nullptr)) << i;
+    ASSERT_NE(energy::plain_loop(*e, dimensions), nullptr) << i;
+    EXPECT_EQ(energy::plain_loop(*e, dimensions + 1), nullptr) << i;
     for (const bool noise_first : {false, true}) {
       const Langevin kernel({.step_size = 0.01,
                              .noise = 0.1,

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "igebm/base/error.h"
+#include "igebm/energy/capabilities.h"
 #include "igebm/engine/cpu/input_pass.h"
 #include "igebm/engine/cpu/parameters.h"
 #include "igebm/engine/graphs.h"
@@ -303,7 +304,7 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
   std::unique_ptr<ParameterPass> parameters_;  // null: by autograd
 };
 
-class FastEnergy : public energy::Energy {
+class FastEnergy : public energy::Energy, public energy::InPlace {
  public:
   FastEnergy(std::shared_ptr<Engine> engine, at::Tensor labels)
       : engine_(std::move(engine)), labels_(std::move(labels)) {}
@@ -323,7 +324,10 @@ class FastEnergy : public energy::Energy {
   }
 
   void energy_and_gradient_into(const at::Tensor& x, energy::EnergyAndGradient& out) const override {
-    if (!engine_->takes(x)) return Energy::energy_and_gradient_into(x, out);
+    if (!engine_->takes(x)) {
+      out = Energy::energy_and_gradient(x);
+      return;
+    }
     engine_->evaluate(x, labels_, out.energy, &out.gradient);
   }
 

@@ -14,6 +14,7 @@
 #include <cstring>
 
 #include "igebm/base/random.h"
+#include "igebm/energy/capabilities.h"
 #include "igebm/sampling/cuda/update.h"
 
 namespace igebm::sampling {
@@ -184,7 +185,7 @@ StepInfo langevin_on_device(const DeviceLangevin& langevin, const energy::Energy
   const at::NoGradGuard no_grad;
   const c10::cuda::CUDAGuard on(chains.x.device());
   chains.x = chains.x.contiguous();
-  energy::Recordings* kept = energy.recordings();
+  energy::Recordings* kept = energy::recordings(energy);
   if (kept == nullptr) return Device(chains, langevin.noise_first).run(langevin, energy, chains, false);
   auto& device = (*kept)[fmt::format("langevin ({}) {}{}", fmt::join(chains.x.sizes().vec(), ", "),
                                      chains.x.device().str(), langevin.noise_first ? " noise first" : "")];
