@@ -111,6 +111,11 @@ IGEBM_INLINE Activated activate(V r, const Epilogue& e) {
   return {r * slope, slope};
 }
 
+/// What an epilogue multiplies by, of what it reads for that.
+IGEBM_INLINE V factor(V read, const Epilogue& e) {
+  return e.multiply_slope < 0 ? read : read > 0.0F ? all(1.0F) : all(e.multiply_slope);
+}
+
 /// An epilogue at one sample and row.
 struct Row {
   const Epilogue& e;
@@ -131,10 +136,7 @@ struct Row {
     if (bias != nullptr) r += load(bias + x * e.bias_pixel + c);
     if (gain != nullptr) r *= load(gain + x * e.gain_pixel + c) + 1.0F;
     if (add) r += add.load(x, c);
-    if (multiply) {
-      const V factor = multiply.load(x, c);
-      r *= e.multiply_slope < 0 ? factor : factor > 0.0F ? all(1.0F) : all(e.multiply_slope);
-    }
+    if (multiply) r *= factor(multiply.load(x, c), e);
     if (out) out.store(x, c, r);
     if (e.activation == Activation::none) return;
     const Activated result = activate(r, e);

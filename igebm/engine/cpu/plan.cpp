@@ -116,7 +116,7 @@ void Planner::choose_storage() {
   const auto buffer = [&](Ref r) -> Buffer& { return plan_.buffers[static_cast<std::size_t>(r.buffer)]; };
   for (Buffer& b : plan_.buffers) {
     b.tight = true;
-    b.bf16 = !b.single() && b.lanes % lane_block == 0;
+    b.bf16 = !b.single();
   }
   // What only float32 is read or written by.
   for (const auto* steps : {&plan_.forward, &plan_.backward}) {

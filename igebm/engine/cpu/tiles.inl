@@ -65,14 +65,8 @@ struct PairRow {
       b += load_bf16(add + i * e.add.pixel + W);
     }
     if (multiply != nullptr) {
-      const V p = load_bf16(multiply + i * e.multiply.pixel), q = load_bf16(multiply + i * e.multiply.pixel + W);
-      if (e.multiply_slope < 0) {
-        a *= p;
-        b *= q;
-      } else {
-        a = p > 0.0F ? a : a * e.multiply_slope;
-        b = q > 0.0F ? b : b * e.multiply_slope;
-      }
+      a *= factor(load_bf16(multiply + i * e.multiply.pixel), e);
+      b *= factor(load_bf16(multiply + i * e.multiply.pixel + W), e);
     }
     if (out != nullptr) store_pair(out + i * e.out.pixel, a, b);
     if (e.activation == Activation::none) return;
