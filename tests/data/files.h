@@ -12,6 +12,7 @@
 
 #include "igebm/base/error.h"
 #include "igebm/data/data.h"
+#include "tests/refusals.h"
 
 namespace igebm::data {
 
@@ -24,12 +25,6 @@ inline std::string message(const std::function<void()>& action) {
   }
   return "nothing was thrown";
 }
-
-#define EXPECT_SAYS(action, text)                                                              \
-  do {                                                                                         \
-    const std::string said = message([&] { action; });                                         \
-    EXPECT_NE(said.find(text), std::string::npos) << "expected " << (text) << " in: " << said; \
-  } while (false)
 
 /// A folder of its own for each test.
 class InFolder : public testing::Test {

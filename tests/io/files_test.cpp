@@ -13,6 +13,7 @@
 
 #include "igebm/base/error.h"
 #include "igebm/io/lock.h"
+#include "tests/refusals.h"
 
 namespace igebm::io {
 namespace {
@@ -32,15 +33,6 @@ class Writing : public testing::Test {
     std::string all;
     for (const auto& entry : fs::recursive_directory_iterator(folder)) all += entry.path().filename().string() + " ";
     return all;
-  }
-  template <typename Act>
-  static std::string error_of(const Act& act) {
-    try {
-      act();
-    } catch (const UserError& e) {
-      return e.what();
-    }
-    return "no error";
   }
 
   fs::path folder;

@@ -12,6 +12,7 @@
 #include "igebm/io/picture.h"
 #include "igebm/io/recipe.h"
 #include "igebm/io/safetensors.h"
+#include "tests/refusals.h"
 
 namespace igebm::io {
 namespace {
@@ -229,16 +230,6 @@ Options options_of(Recipe recipe, const std::vector<std::string>& assignments) {
 
 Options read(const std::string& text, const std::vector<std::string>& assignments = {}) {
   return options_of(Recipe::parse(text, "r.toml"), assignments);
-}
-
-template <typename Act>
-std::string error_of(const Act& act) {
-  try {
-    act();
-  } catch (const UserError& e) {
-    return e.what();
-  }
-  return "no error";
 }
 
 std::string error(const std::string& text, const std::vector<std::string>& assignments = {}) {

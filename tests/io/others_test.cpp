@@ -12,6 +12,7 @@
 #include "igebm/io/picture.h"
 #include "igebm/io/recipe.h"
 #include "igebm/io/utf8.h"
+#include "tests/refusals.h"
 
 namespace igebm::io {
 namespace {
@@ -39,22 +40,6 @@ class Others : public testing::Test {
 
   fs::path folder;
 };
-
-template <typename Act>
-std::string error_of(const Act& act) {
-  try {
-    act();
-  } catch (const UserError& e) {
-    return e.what();
-  }
-  return "no error";
-}
-
-#define EXPECT_SAYS(action, text)                                                              \
-  do {                                                                                         \
-    const std::string said = error_of([&] { action; });                                        \
-    EXPECT_NE(said.find(text), std::string::npos) << "expected " << (text) << " in: " << said; \
-  } while (false)
 
 TEST_F(Others, ArraysAsNumpyWritesThem) {
   if (!python(
