@@ -2,19 +2,17 @@
 """Files, folders, values and machines as people have them: what the program takes, and what it says where it cannot."""
 import json
 import os
-import pathlib
 import resource
 import shutil
 import struct
 import subprocess
-import sys
-import tempfile
 import unittest
 import zlib
 
 import numpy
 
-PROGRAM = os.path.abspath(sys.argv.pop(1))
+from running import Running, igebm
+
 NOBODY = 65533
 POINTS = """
 [data]
@@ -60,11 +58,6 @@ def png(value):
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
-def igebm(*arguments, **options):
-    texts = [a if isinstance(a, bytes) else str(a) for a in arguments]
-    return subprocess.run([PROGRAM, *texts], capture_output=True, text=True, errors="replace", **options)
-
-
 def as_nobody(processes=None):
     """Another user, whom permissions and limits hold for."""
     if os.getuid() == 0:
@@ -75,27 +68,12 @@ def as_nobody(processes=None):
         resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
 
 
-class Input(unittest.TestCase):
+class Input(Running):
+    options = {"errors": "replace"}
+
     def setUp(self):
-        self.place = tempfile.TemporaryDirectory()
-        self.folder = pathlib.Path(self.place.name)
+        super().setUp()
         self.folder.chmod(0o755)
-
-    def tearDown(self):
-        self.place.cleanup()
-
-    def works(self, *arguments, **options):
-        done = igebm(*arguments, **options)
-        self.assertEqual(done.returncode, 0, done.stderr)
-        return done.stdout
-
-    def refused(self, expected, *arguments, **options):
-        """One line on standard error that says what and where, status 2."""
-        done = igebm(*arguments, **options)
-        self.assertEqual(done.returncode, 2, (arguments, done.stdout, done.stderr))
-        self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
-        for text in [expected] if isinstance(expected, str) else expected:
-            self.assertIn(text, done.stderr)
 
     def recipe(self, text, **values):
         path = self.folder / "recipe.toml"

@@ -1,15 +1,13 @@
 #!/usr/bin/env python3
 """The life of the program as a process: signals, two on one run, standard streams, and what is refused before the work."""
 import os
-import pathlib
 import signal
 import subprocess
-import sys
-import tempfile
 import time
 import unittest
 
-PROGRAM = pathlib.Path(sys.argv.pop(1)).resolve()
+from running import PROGRAM, Running
+
 RECIPE = """
 [data]
 name = "two-moons"
@@ -39,38 +37,16 @@ step_size = 0.01
 LONG = ["--set", "phase.train.steps=1000000"]
 
 
-def igebm(*arguments, **options):
-    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-    return subprocess.run([PROGRAM, *map(str, arguments)], text=True, **options)
-
-
 def contents(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-class Process(unittest.TestCase):
+class Process(Running):
     def setUp(self):
-        self.place = tempfile.TemporaryDirectory()
-        self.folder = pathlib.Path(self.place.name)
+        super().setUp()
         self.recipe = self.folder / "moons.toml"
         self.recipe.write_text(RECIPE)
         self.out = self.folder / "run"
-
-    def tearDown(self):
-        self.place.cleanup()
-
-    def works(self, *arguments, **options):
-        done = igebm(*arguments, **options)
-        self.assertEqual(done.returncode, 0, done.stderr)
-        return done
-
-    def refused(self, expected, *arguments, **options):
-        """One line on standard error, status 2, and no work before it."""
-        done = igebm(*arguments, **options)
-        self.assertEqual(done.returncode, 2, (arguments, done.stdout, done.stderr))
-        self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
-        self.assertIn(expected, done.stderr)
-        return done
 
     def started(self, *arguments, **options):
         """A training that has written figures and goes on for long."""
@@ -85,7 +61,7 @@ class Process(unittest.TestCase):
         self.fail("no figures")
 
     def test_signals_that_end_a_job_save_it(self):
-        self.works("train", self.recipe, "--out", self.out)
+        self.done("train", self.recipe, "--out", self.out)
         for sent in ([signal.SIGHUP], [signal.SIGUSR1], [signal.SIGTERM], [signal.SIGUSR1, signal.SIGTERM],
                      [signal.SIGHUP, signal.SIGHUP]):
             process = self.started("train", "--resume", self.out, *LONG)
@@ -109,7 +85,7 @@ class Process(unittest.TestCase):
         self.assertGreater((self.out / "metrics.jsonl").stat().st_size, size)
         process.send_signal(signal.SIGTERM)
         self.assertEqual(process.wait(), 2)  # what it printed is lost, and nothing else
-        self.works("train", "--resume", self.out, "--set", "phase.train.steps=60")
+        self.done("train", "--resume", self.out, "--set", "phase.train.steps=60")
 
     def test_a_long_step_does_not_hold_up_a_signal(self):
         process = subprocess.Popen([PROGRAM, "train", self.recipe, "--out", self.out, "--set",
@@ -131,13 +107,13 @@ class Process(unittest.TestCase):
             self.refused(f"{self.out}: process {process.pid} on ", "train", "--resume", self.out)
             self.refused("holds something already", "train", self.recipe, "--out", self.out)
             for _ in range(5):  # readers need not wait, though checkpoints come and go
-                self.works("info", self.out)
-                self.works("sample", self.out, "--count", 2, "--out", self.folder / "x.npz")
+                self.done("info", self.out)
+                self.done("sample", self.out, "--count", 2, "--out", self.folder / "x.npz")
         finally:
             process.kill()
             process.communicate()
         newest = max(int(path.name) for path in (self.out / "checkpoints").iterdir() if path.name.isdigit())
-        self.works("train", "--resume", self.out, "--set", f"phase.train.steps={newest + 20}")
+        self.done("train", "--resume", self.out, "--set", f"phase.train.steps={newest + 20}")
         self.assertFalse((self.out / ".lock").exists())
 
     def test_two_that_begin_at_once(self):
@@ -150,19 +126,19 @@ class Process(unittest.TestCase):
             process.stderr.close()
         lines = (self.out / "metrics.jsonl").read_text().splitlines()
         self.assertEqual(len(lines), len(set(lines)))
-        self.works("info", self.out)
+        self.done("info", self.out)
 
     def test_a_refused_resume_leaves_the_run_as_it_was(self):
-        self.works("train", self.recipe, "--out", self.out)
+        self.done("train", self.recipe, "--out", self.out)
         before = contents(self.out)
         for from_where in (self.out / "checkpoints/000040", self.out):
             self.refused("another shape", "train", "--resume", from_where, "--set", "phase.train.steps=90", "--set",
                          "phase.train.contrastive_divergence.buffer=300")
             self.assertEqual(contents(self.out), before)
-        self.works("train", "--resume", self.out, "--set", "phase.train.steps=80")
+        self.done("train", "--resume", self.out, "--set", "phase.train.steps=80")
 
     def test_output_that_cannot_be_written_is_refused_before_the_work(self):
-        self.works("train", self.recipe, "--out", self.out)
+        self.done("train", self.recipe, "--out", self.out)
         file = self.folder / "file"
         file.write_text("")
         for bad in ("/proc/nope/x", "/proc/x", file / "x", self.folder / ("x" * 300)):
@@ -177,7 +153,7 @@ class Process(unittest.TestCase):
             self.assertEqual(self.refused("cannot be made", "data", "fetch", "mnist", "--to", bad).stdout, "")
         # What can be written is, in a folder that is yet to be made and under the longest name there is.
         out = self.folder / "new" / "folder" / ("x" * 251 + ".npz")
-        self.works("sample", self.out, "--count", 2, "--out", out)
+        self.done("sample", self.out, "--count", 2, "--out", out)
         self.assertEqual(os.listdir(out.parent), [out.name])
 
     def test_lost_output_is_told(self):
@@ -192,13 +168,13 @@ class Process(unittest.TestCase):
         self.assertTrue((self.out / "samples.png").exists())
 
     def test_nothing_is_printed_into_files_where_streams_are_closed(self):
-        self.works("train", self.recipe, "--out", self.folder / "whole")
+        self.done("train", self.recipe, "--out", self.folder / "whole")
         choices = f"run.choices={self.folder / 'whole' / 'engine.json'}"
         command = f'"{PROGRAM}" train "{self.recipe}" --out "{self.out}" --set "{choices}" <&- >&- 2>&-'
         self.assertEqual(subprocess.run(["sh", "-c", command]).returncode, 2)  # its output is lost
         for name in ("metrics.jsonl", "checkpoints/000060/network.safetensors"):
             self.assertEqual((self.out / name).read_bytes(), (self.folder / "whole" / name).read_bytes(), name)
-        self.works("info", self.out)
+        self.done("info", self.out)
 
 
 if __name__ == "__main__":

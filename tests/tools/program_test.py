@@ -2,20 +2,18 @@
 """The program as its user meets it: a run from recipe to samples, interruptions, and every kind of bad input."""
 import json
 import os
-import pathlib
 import resource
 import shutil
 import signal
 import subprocess
-import sys
-import tempfile
 import time
 import unittest
 import zlib
 
 import numpy
 
-PROGRAM = sys.argv.pop(1)
+from running import PROGRAM, Running, igebm
+
 RECIPE = """
 [data]
 name = "two-moons"
@@ -142,32 +140,11 @@ def png(width, height, value):
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
-def igebm(*arguments, **options):
-    return subprocess.run([PROGRAM, *map(str, arguments)], capture_output=True, text=True, **options)
-
-
-class Program(unittest.TestCase):
+class Program(Running):
     def setUp(self):
-        self.place = tempfile.TemporaryDirectory()
-        self.folder = pathlib.Path(self.place.name)
+        super().setUp()
         self.recipe = self.folder / "moons.toml"
         self.recipe.write_text(RECIPE)
-
-    def tearDown(self):
-        self.place.cleanup()
-
-    def works(self, *arguments):
-        done = igebm(*arguments)
-        self.assertEqual(done.returncode, 0, done.stderr)
-        return done.stdout
-
-    def refused(self, expected, *arguments, **options):
-        """One line on standard error that says what and where, status 2."""
-        done = igebm(*arguments, **options)
-        self.assertEqual(done.returncode, 2, (arguments, done.stdout, done.stderr))
-        self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
-        for text in [expected] if isinstance(expected, str) else expected:
-            self.assertIn(text, done.stderr)
 
     def images(self):
         def idx(shape, data):

@@ -1,0 +1,43 @@
+"""The program under test, and a test case that runs it in a folder of its own."""
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+PROGRAM = os.path.abspath(sys.argv.pop(1))
+
+
+def igebm(*arguments, **options):
+    texts = [a if isinstance(a, bytes) else str(a) for a in arguments]
+    return subprocess.run([PROGRAM, *texts], **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options})
+
+
+class Running(unittest.TestCase):
+    options = {}  # of subprocess, for every run
+
+    def setUp(self):
+        self.place = tempfile.TemporaryDirectory()
+        self.folder = pathlib.Path(self.place.name)
+
+    def tearDown(self):
+        self.place.cleanup()
+
+    def done(self, *arguments, **options):
+        """What a run that must succeed left."""
+        done = igebm(*arguments, **{**self.options, **options})
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done
+
+    def works(self, *arguments, **options):
+        return self.done(*arguments, **options).stdout
+
+    def refused(self, expected, *arguments, **options):
+        """One line on standard error that says what and where, status 2."""
+        done = igebm(*arguments, **{**self.options, **options})
+        self.assertEqual(done.returncode, 2, (arguments, done.stdout, done.stderr))
+        self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+        for text in [expected] if isinstance(expected, str) else expected:
+            self.assertIn(text, done.stderr)
+        return done
