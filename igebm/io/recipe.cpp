@@ -206,7 +206,7 @@ class Reader : public Fields {
     known_.emplace_back(key);
     if (present) enter(key, describe);
   }
-  std::vector<std::string> sections() const override {
+  std::optional<std::vector<std::string>> sections() const override {
     std::vector<std::string> names;
     if (table_ == nullptr) return names;
     for (const auto& [key, node] : *table_) {
@@ -301,7 +301,7 @@ class Writer : public Fields {
   void optional_section(const char* key, bool& present, const std::function<void(Fields&)>& describe) override {
     if (present) section(key, describe);
   }
-  std::vector<std::string> sections() const override { return {}; }
+  std::optional<std::vector<std::string>> sections() const override { return {}; }
   void problem(const char*, const std::string&) override {}
 
  private:

@@ -3,12 +3,15 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "igebm/base/enums.h"
+
 /// Recipes: TOML files onto structs of options. One description of a struct (`describe(Fields&, Options&)`) serves
-/// reading, checking, and writing back.
+/// reading, checking (of what C++ callers give, too), and writing back.
 namespace igebm::io {
 
 struct Range {
@@ -29,13 +32,29 @@ class Fields {
   virtual void field(const char* key, std::string& value, const std::vector<std::string>& choices, const char* doc) = 0;
   virtual void field(const char* key, std::vector<std::int64_t>& value, Range range, const char* doc) = 0;
   virtual void field(const char* key, std::vector<std::string>& value, const char* doc) = 0;
+  /// A closed choice, by its name.
+  template <NamedEnum Enum>
+  void field(const char* key, Enum& value, const char* doc) {
+    const std::vector<std::string> names = all_names<Enum>();
+    const auto place = static_cast<std::size_t>(value);
+    if (place >= names.size()) {
+      problem(key, none_of(names, place));
+      return;
+    }
+    std::string name = names[place];
+    field(key, name, names, doc);
+    value = value_of<Enum>(name).value();
+  }
   virtual void section(const char* key, const std::function<void(Fields&)>& describe) = 0;
   /// Described only where present; reading sets `present`.
   virtual void optional_section(const char* key, bool& present, const std::function<void(Fields&)>& describe) = 0;
-  /// Names of the sections that were found inside this one; none in writing.
-  virtual std::vector<std::string> sections() const = 0;
+  /// Names of the sections that a file has inside this one; nothing where no file is read.
+  virtual std::optional<std::vector<std::string>> sections() const = 0;
   /// What is wrong about the value of `key`, given the other values. Reading throws UserError at the key's place.
   virtual void problem(const char* key, const std::string& what) = 0;
+
+ private:
+  static std::string none_of(const std::vector<std::string>& names, std::size_t value);
 };
 
 /// A parsed file that knows where each value stands.
@@ -61,6 +80,16 @@ class Recipe {
   struct Parsed;
   std::shared_ptr<Parsed> parsed_;
 };
+
+/// Throws UserError, "NAME: KEY: what was expected", where a described value is out of its range, is none of its choices,
+/// or does not go together with others.
+void check_described(const std::string& name, const std::function<void(Fields&)>& describe);
+
+/// The same of a struct that `describe` knows, for whoever takes one from C++.
+template <class Options>
+void check(const std::string& name, Options options) {
+  check_described(name, [&](Fields& f) { describe(f, options); });
+}
 
 /// All described values as TOML that reads back to the same values, each with its doc.
 std::string write_recipe(const std::function<void(Fields&)>& describe);

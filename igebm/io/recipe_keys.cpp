@@ -54,7 +54,7 @@ class Lister : public Fields {
   void optional_section(const char* key, bool& /*present*/, const std::function<void(Fields&)>& describe) override {
     section(key, describe);
   }
-  std::vector<std::string> sections() const override { return {}; }
+  std::optional<std::vector<std::string>> sections() const override { return {}; }
   void problem(const char*, const std::string&) override {}
 
  private:

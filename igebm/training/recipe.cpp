@@ -188,7 +188,7 @@ void describe(Fields& f, Recipe& r) {
   std::vector<PhaseOptions> given = r.phases;
   r.phases.clear();
   f.section("phase", [&](Fields& g) {
-    const std::vector<std::string> there = g.sections();
+    const std::vector<std::string> there = g.sections().value_or(r.phase_order);
     const auto meant = [](const std::string& name, const std::vector<std::string>& of) {
       const std::string near = io::nearest(name, of);
       return near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near);
@@ -197,7 +197,7 @@ void describe(Fields& f, Recipe& r) {
       phase.name = name;
       g.section(name.c_str(), [&](Fields& h) {
         const bool listed = std::find(r.phase_order.begin(), r.phase_order.end(), name) != r.phase_order.end();
-        const std::vector<std::string> inside = h.sections();
+        const std::vector<std::string> inside = h.sections().value_or(std::vector<std::string>{});
         const bool trains = std::ranges::any_of(objective_names, [&](const char* objective) {
           return std::find(inside.begin(), inside.end(), objective) != inside.end();
         });
