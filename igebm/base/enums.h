@@ -16,7 +16,9 @@
 namespace igebm {
 
 template <class Enum>
-concept NamedEnum = std::is_enum_v<Enum> && requires(Enum e) { names_of(e).size(); };
+concept NamedEnum = std::is_enum_v<Enum> && requires(Enum e) {
+  names_of(e).size();
+};
 
 /// Throws UserError for a value that is not one of the enum's.
 template <NamedEnum Enum>

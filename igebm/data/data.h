@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <deque>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -117,7 +118,11 @@ struct Set {
   const char* page = "";                           ///< its home; where downloads need a registration, the place for it
   bool given = false;                              ///< options.path must be given
 };
-const std::vector<Set>& sets();
+/// The library's, then those registered.
+const std::deque<Set>& sets();
+/// Makes a set known by its name, as data.name. To be called before data are loaded, from one thread. Throws UserError
+/// where one of that name is known.
+void register_set(Set set);
 
 /// Throws UserError with the nearest known name.
 const Set& find_set(const std::string& name);

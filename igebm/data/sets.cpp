@@ -1,5 +1,8 @@
 #include <fmt/format.h>
 
+#include <utility>
+
+#include "igebm/base/error.h"
 #include "igebm/data/cifar.h"
 #include "igebm/data/data.h"
 #include "igebm/data/dsprites.h"
@@ -118,10 +121,8 @@ const std::vector<Source> dsprites_sources = {
     {"https://github.com/google-deepmind/dsprites-dataset/raw/master/dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz",
      "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz", 0, "7da33b31b13a06f4b04a70402ce90c2e"}};
 
-}  // namespace
-
-const std::vector<Set>& sets() {
-  static const std::vector<Set> all = {
+std::deque<Set>& table() {
+  static std::deque<Set> all = {
       {.name = "fashion-mnist",
        .about = "70,000 grey 28x28 pictures of clothing, 10 classes",
        .read = fashion_mnist,
@@ -257,6 +258,18 @@ const std::vector<Set>& sets() {
       {.name = "pinwheel", .about = "2-D: five curved arms", .read = points},
   };
   return all;
+}
+
+}  // namespace
+
+const std::deque<Set>& sets() { return table(); }
+
+void register_set(Set set) {
+  for (const Set& known : table()) {
+    if (std::string(known.name) == set.name)
+      throw UserError(fmt::format("a data set \"{}\" is known already", set.name));
+  }
+  table().push_back(std::move(set));
 }
 
 }  // namespace igebm::data

@@ -81,8 +81,8 @@ class Recipe {
   std::shared_ptr<Parsed> parsed_;
 };
 
-/// Throws UserError, "NAME: KEY: what was expected", where a described value is out of its range, is none of its choices,
-/// or does not go together with others.
+/// Throws UserError, "NAME.KEY: what was expected", where a described value is out of its range, is none of its
+/// choices, or does not go together with others.
 void check_described(const std::string& name, const std::function<void(Fields&)>& describe);
 
 /// The same of a struct that `describe` knows, for whoever takes one from C++.

@@ -53,7 +53,7 @@ std::string Fields::none_of(const std::vector<std::string>& names, std::size_t v
 }
 
 void check_described(const std::string& name, const std::function<void(Fields&)>& describe) {
-  Checker checker(name.empty() ? "" : name + ": ");
+  Checker checker(name.empty() ? "" : name + ".");
   describe(checker);
 }
 

@@ -95,7 +95,7 @@ std::int64_t places_after_halving(const std::vector<std::int64_t>& shape, std::s
   return height * breadth;
 }
 
-Op activation(const std::string& name) { return name == "silu" ? Op::silu : Op::leaky_relu; }
+Op activation(Activation a) { return a == Activation::silu ? Op::silu : Op::leaky_relu; }
 
 struct Block {
   std::int64_t width = 0;
@@ -121,6 +121,7 @@ std::vector<Block> parse_blocks(const std::string& text) {
 }  // namespace
 
 Graph residual(const ResidualOptions& options, const std::vector<std::int64_t>& input_shape, const Conditioning& on) {
+  io::check("network", options);
   require_image(input_shape, "residual");
   Builder b(input_shape, on);
   const Op act = activation(options.activation);
@@ -160,6 +161,7 @@ Graph residual(const ResidualOptions& options, const std::vector<std::int64_t>& 
 }
 
 Graph strided(const StridedOptions& options, const std::vector<std::int64_t>& input_shape, const Conditioning& on) {
+  io::check("network", options);
   require_image(input_shape, "strided");
   Builder b(input_shape, on);
   const Op act = activation(options.activation);
@@ -188,15 +190,12 @@ Graph strided(const StridedOptions& options, const std::vector<std::int64_t>& in
 }
 
 Graph unet(const UNetOptions& options, const std::vector<std::int64_t>& input_shape, const Conditioning& on) {
+  io::check("network", options);
   require_image(input_shape, "unet");
   const auto& channels = options.channels;
   const std::size_t levels = channels.size();
   if (levels == 0 || levels > 16)
     throw UserError(fmt::format("network.channels: expected 1 to 16 levels, got {}", levels));
-  if (options.blocks.size() != levels) {
-    throw UserError(fmt::format("network.blocks: expected as many numbers as network.channels has, {}, got {}", levels,
-                                options.blocks.size()));
-  }
   const std::int64_t divisor = options.patch << (levels - 1);
   if (input_shape[1] % divisor != 0 || input_shape[2] % divisor != 0) {
     throw UserError(
@@ -252,6 +251,7 @@ Graph unet(const UNetOptions& options, const std::vector<std::int64_t>& input_sh
 }
 
 Graph mlp(const MlpOptions& options, const std::vector<std::int64_t>& input_shape, const Conditioning& on) {
+  io::check("network", options);
   Builder b(input_shape, on);
   int x = b.input();
   std::int64_t width = 1;
@@ -268,6 +268,7 @@ Graph mlp(const MlpOptions& options, const std::vector<std::int64_t>& input_shap
 }
 
 Graph classifier(const ClassifierOptions& options, const std::vector<std::int64_t>& input_shape, std::int64_t outputs) {
+  io::check("network", options);
   require_image(input_shape, "classifier");
   if (outputs < 2)
     throw UserError(fmt::format("network.kind: a classifier takes data of at least 2 classes, got {}", outputs));

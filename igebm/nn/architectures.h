@@ -1,13 +1,20 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
 
+#include "igebm/io/recipe.h"
 #include "igebm/nn/graph.h"
 
-/// Builders of graphs, one for each kind of network. `input_shape` is (C, H, W) or (D), without the batch.
+/// Builders of graphs, one for each kind of network. `input_shape` is (C, H, W) or (D), without the batch. Each throws
+/// UserError where an option is out of the range in its description (`describe`, which recipes are read by).
 namespace igebm::nn {
+
+enum class Activation { leaky_relu, silu };  ///< leaky_relu: of slope 0.2
+inline constexpr std::array activation_names = {"leaky_relu", "silu"};
+constexpr const auto& names_of(Activation) { return activation_names; }
 
 /// What a network is conditional on: a class or numbers, not both (see Graph); and beside them, or alone, the noise
 /// level sigma, which makes it E(x, sigma) (see nn/conditions.h).
@@ -25,11 +32,12 @@ struct ResidualOptions {
   std::int64_t stem = 128;                            ///< channels of the first convolution
   std::int64_t stem_kernel = 3;                       ///< 3 (stride 1) or 4 (stride 2, halves the picture: cheap nets)
   std::string blocks = "128d 128 256d 256 256d 256";  ///< width of each block; d: it halves the picture
-  std::string activation = "leaky_relu";              ///< leaky_relu (slope 0.2) or silu
+  Activation activation = Activation::leaky_relu;
   bool spectral_norm = true;
   bool attention = false;  ///< self-attention after the first stage: before the second block that halves the picture
   double dropout = 0;      ///< rate, before each block's second convolution
 };
+void describe(io::Fields& fields, ResidualOptions& options);
 Graph residual(const ResidualOptions&, const std::vector<std::int64_t>& input_shape, const Conditioning& = {});
 
 /// IGEBM's networks for MNIST (these values) and dSprites (stem 32, channels 64 128 128 128, silu, no label planes):
@@ -39,10 +47,11 @@ struct StridedOptions {
   std::int64_t stem = 64;                               ///< channels of the first convolution
   std::vector<std::int64_t> channels = {64, 128, 256};  ///< of the strided ones; each halves the picture
   std::int64_t dense = 128;                             ///< features of the linear layer
-  std::string activation = "leaky_relu";                ///< leaky_relu (slope 0.2) or silu
+  Activation activation = Activation::leaky_relu;
   bool spectral_norm = true;
   bool label_planes = true;  ///< labels beside the picture, as planes; false: as a bias into each strided convolution
 };
+void describe(io::Fields& fields, StridedOptions& options);
 Graph strided(const StridedOptions&, const std::vector<std::int64_t>& input_shape, const Conditioning& = {});
 
 /// A scalar U-Net: a convolutional picture y of x, and E(x) = <unshuffle(x), y(x)> + linear(mean of the deepest
@@ -55,12 +64,14 @@ struct UNetOptions {
   bool attention = false;   ///< self-attention at the deepest level, after its first block
   double dropout = 0;       ///< rate, before each block's second convolution
 };
+void describe(io::Fields& fields, UNetOptions& options);
 Graph unet(const UNetOptions&, const std::vector<std::int64_t>& input_shape, const Conditioning& = {});
 
 /// A multilayer perceptron with SiLU, for points.
 struct MlpOptions {
   std::vector<std::int64_t> widths = {128, 128, 128};
 };
+void describe(io::Fields& fields, MlpOptions& options);
 Graph mlp(const MlpOptions&, const std::vector<std::int64_t>& input_shape, const Conditioning& = {});
 
 /// A classifier: convolutions 4x4 of stride 2 with SiLU, a linear layer to `features` with SiLU, and a linear head to
@@ -69,6 +80,7 @@ struct ClassifierOptions {
   std::vector<std::int64_t> channels = {32, 64, 128};  ///< of the convolutions; each halves the picture
   std::int64_t features = 64;
 };
+void describe(io::Fields& fields, ClassifierOptions& options);
 Graph classifier(const ClassifierOptions&, const std::vector<std::int64_t>& input_shape, std::int64_t outputs);
 
 }  // namespace igebm::nn

@@ -22,7 +22,6 @@ using io::Range;
 
 using namespace io::ranges;  // NOLINT(google-build-using-namespace)
 const Range limit{0, infinity, true, true};
-const Range dropout_rate{0, 1, false, true};
 
 void describe(Fields& f, OptimizerOptions& o) {
   f.field("learning_rate", o.learning_rate, positive, "of Adam");
@@ -133,40 +132,15 @@ void describe(Fields& f, NetworkOptions& o) {
           "above 0: condition on a noise level, by so many features (an even number) of its logarithm");
   if (o.labels && !o.conditions.empty()) f.problem("conditions", "not together with labels = true");
   if (o.noise_features % 2 != 0) f.problem("noise_features", "expected an even number");
-  if (o.kind == "residual") {
-    f.field("stem", o.residual.stem, count_from_one, "channels of the first convolution");
-    f.field("stem_kernel", o.residual.stem_kernel, Range{3, 4}, "3, or 4 with stride 2");
-    f.field("blocks", o.residual.blocks, {}, "widths of the residual blocks; d: halve the picture");
-    f.field("activation", o.residual.activation, {"leaky_relu", "silu"}, "between layers");
-    f.field("spectral_norm", o.residual.spectral_norm, "on every layer but the last");
-    f.field("attention", o.residual.attention, "self-attention after the first stage");
-    f.field("dropout", o.residual.dropout, dropout_rate, "rate in each block, while training");
-  } else if (o.kind == "strided") {
-    f.field("stem", o.strided.stem, count_from_one, "channels of the first convolution");
-    f.field("channels", o.strided.channels, count_from_one, "of the strided convolutions; each halves the picture");
-    f.field("dense", o.strided.dense, count_from_one, "features of the linear layer before the last");
-    f.field("activation", o.strided.activation, {"leaky_relu", "silu"}, "between layers");
-    f.field("spectral_norm", o.strided.spectral_norm, "on every layer but the last");
-    f.field("label_planes", o.strided.label_planes,
-            "labels or conditions as planes beside the picture; false: as a bias into each strided convolution");
-  } else if (o.kind == "unet") {
-    f.field("channels", o.unet.channels, count_from_one, "of each level; each has half the size of the one before");
-    f.field("blocks", o.unet.blocks, count_from_one, "residual blocks of each level, on each side of the deeper ones");
-    f.field("patch", o.unet.patch, Range{1, 64},
-            "pixels a side that make one place of the first level; 1: none are joined");
-    f.field("groups", o.unet.groups, count_from_zero, "of group norm; 0: none");
-    f.field("attention", o.unet.attention, "self-attention at the deepest level");
-    f.field("dropout", o.unet.dropout, dropout_rate, "rate in each block, while training");
-    if (o.unet.channels.size() != o.unet.blocks.size())
-      f.problem("blocks", "expected as many numbers as channels has, one for each level");
-  } else if (o.kind == "classifier") {
-    f.field("channels", o.classifier.channels, count_from_one, "of the convolutions, each of which halves the picture");
-    f.field("features", o.classifier.features, count_from_one, "that distances between pictures are measured in");
+  if (o.kind == "residual") describe(f, o.residual);
+  if (o.kind == "strided") describe(f, o.strided);
+  if (o.kind == "unet") describe(f, o.unet);
+  if (o.kind == "mlp") describe(f, o.mlp);
+  if (o.kind == "classifier") {
+    describe(f, o.classifier);
     if (o.labels) f.problem("labels", "a classifier tells the labels; it is not conditional on them");
     if (!o.conditions.empty()) f.problem("conditions", "a classifier is not conditional");
     if (o.noise_features > 0) f.problem("noise_features", "a classifier is not conditional");
-  } else {
-    f.field("widths", o.mlp.widths, count_from_one, "of the hidden layers");
   }
 }
 

@@ -113,8 +113,7 @@ struct Named {
 /// Every kind of network that the builders make, small.
 inline std::vector<Named> built_networks() {
   using nn::MlpOptions, nn::ResidualOptions, nn::StridedOptions, nn::UNetOptions;
-  const auto residual_of = [](const std::string& blocks, std::int64_t stem, std::int64_t kernel,
-                              const std::string& act) {
+  const auto residual_of = [](const std::string& blocks, std::int64_t stem, std::int64_t kernel, nn::Activation act) {
     ResidualOptions o;
     o.blocks = blocks;
     o.stem = stem;
@@ -129,7 +128,7 @@ inline std::vector<Named> built_networks() {
   UNetOptions usual;
   MlpOptions layers;
   layers.widths = {40, 16, 3};
-  ResidualOptions attentive = residual_of("16d 24 32d", 16, 3, "silu");
+  ResidualOptions attentive = residual_of("16d 24 32d", 16, 3, nn::Activation::silu);
   attentive.attention = true;
   attentive.dropout = 0.5;
   UNetOptions deep;
@@ -143,15 +142,15 @@ inline std::vector<Named> built_networks() {
   mnist.channels = {8, 16, 24};
   dsprites.stem = 8;
   dsprites.channels = {8, 16, 16, 24};
-  dsprites.activation = "silu";
+  dsprites.activation = nn::Activation::silu;
   dsprites.label_planes = false;
   return {
-      {"residual", residual(residual_of("32d 48", 32, 3, "leaky_relu"), {1, 28, 28})},
+      {"residual", residual(residual_of("32d 48", 32, 3, nn::Activation::leaky_relu), {1, 28, 28})},
       {"residual of odd widths, labels, SiLU",
-       residual(residual_of("20d 12 12d 36", 20, 3, "silu"), {3, 16, 20}, {.classes = 5})},
+       residual(residual_of("20d 12 12d 36", 20, 3, nn::Activation::silu), {3, 16, 20}, {.classes = 5})},
       {"residual, strided stem, labels",
-       residual(residual_of("8 24d", 8, 4, "leaky_relu"), {1, 28, 28}, {.classes = 3})},
-      {"residual, wide", residual(residual_of("64d 128", 64, 3, "leaky_relu"), {3, 8, 8})},
+       residual(residual_of("8 24d", 8, 4, nn::Activation::leaky_relu), {1, 28, 28}, {.classes = 3})},
+      {"residual, wide", residual(residual_of("64d 128", 64, 3, nn::Activation::leaky_relu), {3, 8, 8})},
       {"unet", unet(small, {1, 28, 28})},
       {"unet without norm, labels", unet(plain, {3, 16, 12}, {.classes = 4})},
       {"unet as in the demo", unet(usual, {1, 28, 28})},
@@ -159,7 +158,8 @@ inline std::vector<Named> built_networks() {
       {"unet of three levels, attention, a noise level, classes",
        unet(deep, {1, 12, 20}, {.classes = 3, .noise_features = 8})},
       {"residual, attention, dropout, labels, SiLU", residual(attentive, {3, 16, 12}, {.classes = 4})},
-      {"the paper's for 128 x 128", residual(residual_of("8d 8d 16d 24d 24d 24", 8, 3, "silu"), {3, 64, 64})},
+      {"the paper's for 128 x 128",
+       residual(residual_of("8d 8d 16d 24d 24d 24", 8, 3, nn::Activation::silu), {3, 64, 64})},
       {"the paper's for MNIST", strided(mnist, {1, 28, 28}, {.classes = 10})},
       {"the paper's for MNIST, odd sizes", strided(mnist, {2, 27, 33}, {.conditions = 2})},
       {"the paper's for dSprites", strided(dsprites, {1, 64, 64}, {.conditions = 3})},

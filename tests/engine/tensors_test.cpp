@@ -31,7 +31,7 @@ std::vector<Case> random_networks(int count) {
     residual.stem = between(1, 9);
     residual.stem_kernel = between(3, 4);
     residual.blocks = fmt::format("{}d {} {}", between(1, 9), residual.stem, between(1, 9));
-    residual.activation = i % 3 == 0 ? "silu" : "leaky_relu";
+    residual.activation = i % 3 == 0 ? nn::Activation::silu : nn::Activation::leaky_relu;
     cases.push_back({fmt::format("residual {}", i), nn::residual(residual, {channels, 8, 12}, {.classes = classes})});
     nn::UNetOptions unet;
     unet.groups = between(0, 2);

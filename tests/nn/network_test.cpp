@@ -25,12 +25,12 @@ std::vector<Case> cases() {
   return {
       {"residual", residual({.stem = 8, .blocks = "8d 12 12d"}, {3, 8, 12})},
       {"residual with labels",
-       residual({.stem = 6, .stem_kernel = 4, .blocks = "6 8d", .activation = "silu"}, {1, 8, 8}, {.classes = 5})},
+       residual({.stem = 6, .stem_kernel = 4, .blocks = "6 8d", .activation = Activation::silu}, {1, 8, 8}, {.classes = 5})},
       {"residual with attention, dropout and conditions",
        residual({.stem = 6, .blocks = "16d 8", .attention = true, .dropout = 0.3}, {1, 8, 8}, {.conditions = 3})},
       {"strided", strided({.stem = 4, .channels = {6, 8}, .dense = 8}, {1, 9, 8})},
       {"strided with planes", strided({.stem = 4, .channels = {6, 8}, .dense = 8}, {2, 8, 8}, {.classes = 5})},
-      {"strided with biases", strided({.stem = 4, .channels = {6, 8}, .activation = "silu", .label_planes = false},
+      {"strided with biases", strided({.stem = 4, .channels = {6, 8}, .activation = Activation::silu, .label_planes = false},
                                       {1, 8, 8}, {.classes = 3})},
       {"unet", unet({.channels = {8, 16}, .blocks = {1, 1}, .groups = 4}, {1, 8, 8})},
       {"unet with labels", unet({.channels = {8, 8}, .blocks = {2, 1}, .groups = 0}, {2, 8, 8}, {.classes = 3})},
@@ -303,7 +303,7 @@ TEST(Architectures, HaveThePapersNumbersOfParameters) {
   EXPECT_EQ(count(residual({.blocks = "128d 128 128 128 128 256d 256 256 256 256 512d 512 512 512 512"}, cifar)),
             stem + 10 * conv(128, 128) + widening(128, 256) + 8 * conv(256, 256) + widening(256, 512) +
                 8 * conv(512, 512) + 512 + 1);
-  EXPECT_EQ(count(residual({.stem = 64, .blocks = "64d 128d 256d 512d 512d 512", .activation = "silu"}, {3, 128, 128},
+  EXPECT_EQ(count(residual({.stem = 64, .blocks = "64d 128d 256d 512d 512d 512", .activation = Activation::silu}, {3, 128, 128},
                            {.classes = 1000})),
             conv(3, 64) + 2 * conv(64, 64) + widening(64, 128) + widening(128, 256) + widening(256, 512) +
                 4 * conv(512, 512) + 512 + 1 + 1000 * (64 + 64 + 128 + 256 + 512 + 512) +
@@ -314,7 +314,7 @@ TEST(Architectures, HaveThePapersNumbersOfParameters) {
   EXPECT_EQ(count(strided({}, {1, 28, 28})), conv(1, 64) + strides + dense);
   EXPECT_EQ(count(strided({}, {1, 28, 28}, {.classes = 10})), conv(1 + 10, 64) + strides + dense);
   // 64, 32, 16, 8, 4; with 3 conditions, a bias into each of the four strided convolutions.
-  EXPECT_EQ(count(strided({.stem = 32, .channels = {64, 128, 128, 128}, .activation = "silu", .label_planes = false},
+  EXPECT_EQ(count(strided({.stem = 32, .channels = {64, 128, 128, 128}, .activation = Activation::silu, .label_planes = false},
                           {1, 64, 64}, {.conditions = 3})),
             conv(1, 32) + conv(32, 64, 4) + conv(64, 128, 4) + 2 * conv(128, 128, 4) + (128 * 4 * 4 * 128 + 128) +
                 (128 + 1) + 3 * (32 + 64 + 128 + 128));

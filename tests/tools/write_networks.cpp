@@ -28,7 +28,7 @@ std::map<std::string, nn::Graph> networks() {
       {"strided-planes-conditions",
        nn::strided({.stem = 8, .channels = {8, 8, 8, 8}, .dense = 8}, picture, {.conditions = 2})},
       {"strided-biases",
-       nn::strided({.stem = 8, .channels = {8}, .activation = "silu", .label_planes = false}, picture, {.classes = 3})},
+       nn::strided({.stem = 8, .channels = {8}, .activation = nn::Activation::silu, .label_planes = false}, picture, {.classes = 3})},
       {"unet-attention-classes-noise",
        nn::unet({.channels = {4, 8, 8}, .blocks = {1, 2, 2}, .patch = 1, .groups = 2, .attention = true}, picture,
                 {.classes = 3, .noise_features = 8})},

@@ -42,7 +42,7 @@ TEST(NetworkOptions, ReachTheBuilders) {
       to_json(nn::residual({.stem = 4,
                             .stem_kernel = 4,
                             .blocks = "4d 6",
-                            .activation = "silu",
+                            .activation = nn::Activation::silu,
                             .spectral_norm = false,
                             .attention = true,
                             .dropout = 0.5},
@@ -53,7 +53,7 @@ TEST(NetworkOptions, ReachTheBuilders) {
             to_json(nn::strided({.stem = 4,
                                  .channels = {6, 8},
                                  .dense = 5,
-                                 .activation = "silu",
+                                 .activation = nn::Activation::silu,
                                  .spectral_norm = false,
                                  .label_planes = false},
                                 picture, {.conditions = 2})));

@@ -92,7 +92,7 @@ TEST(ContrastiveDivergence, TheObjectiveIsItsLossOnItsChains) {
 TEST(ChainEnd, GradientsAgreeWithFiniteDifferences) {
   const nn::ResidualOptions rough{.stem = 4, .blocks = "4d 4", .spectral_norm = false};
   nn::ResidualOptions dropped = rough;
-  dropped.activation = "silu", dropped.dropout = 0.5;  // which chains do not see
+  dropped.activation = nn::Activation::silu, dropped.dropout = 0.5;  // which chains do not see
   for (const nn::Graph& graph : {small_unet(3), nn::residual(rough, {1, 8, 8}, {.classes = 3}),
                                  nn::residual(dropped, {1, 8, 8}, {.classes = 3})}) {
     SCOPED_TRACE(nn::to_json(graph));
@@ -235,7 +235,7 @@ TEST(EnergyMatching, GradientsAgreeWithFiniteDifferences) {
 // With dropout the masks are the step's: the same in dE/dx and in its gradient, others at another step.
 TEST(EnergyMatching, GradientsWithDropoutAgreeWithFiniteDifferences) {
   NetworkCase c(
-      nn::residual({.stem = 4, .blocks = "4d 4", .activation = "silu", .spectral_norm = false, .dropout = 0.5},
+      nn::residual({.stem = 4, .blocks = "4d 4", .activation = nn::Activation::silu, .spectral_norm = false, .dropout = 0.5},
                    {1, 8, 8}),
       at::kDouble);
   const at::Tensor data = at::randn({3, 1, 8, 8}, at::kDouble);

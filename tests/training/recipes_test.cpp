@@ -76,22 +76,29 @@ TEST(Recipes, OfIgebmHaveThePapersValues) {
     std::int64_t steps;
     double step_size, gradient_clip;
     std::int64_t batch;
-    const char* activation;
+    nn::Activation activation;
     const char* blocks;                  // of a residual network
     std::vector<std::int64_t> channels;  // of a strided one
   };
   const double none = std::numeric_limits<double>::infinity();
   const std::vector<std::int64_t> dsprites = {64, 128, 128, 128};
-  for (const Row& row :
-       std::vector<Row>{{"cifar10", 60, 10, 0.01, 128, "leaky_relu", "128d 128 128 256d 256 256 512d 512 512", {}},
-                        {"cifar10-conditional", 60, 10, 0.01, 128, "leaky_relu", "128d 128 256d 256 256d 256", {}},
-                        {"imagenet32", 60, 10, 0.01, 32, "leaky_relu", "256d 256 256 512d 512 512 1024d 1024 1024", {}},
-                        {"imagenet128", 50, 100, none, 16, "silu", "64d 128d 256d 512d 512d 512", {}},
-                        {"mnist", 60, 10, 0.01, 128, "leaky_relu", "", {64, 128, 256}},
-                        {"dsprites-size", 20, 500, none, 256, "silu", "", dsprites},
-                        {"dsprites-shape", 20, 500, none, 256, "silu", "", dsprites},
-                        {"dsprites-position", 20, 500, none, 256, "silu", "", dsprites},
-                        {"dsprites-rotation", 20, 500, none, 256, "silu", "", dsprites}}) {
+  for (const Row& row : std::vector<Row>{
+           {"cifar10", 60, 10, 0.01, 128, nn::Activation::leaky_relu, "128d 128 128 256d 256 256 512d 512 512", {}},
+           {"cifar10-conditional", 60, 10, 0.01, 128, nn::Activation::leaky_relu, "128d 128 256d 256 256d 256", {}},
+           {"imagenet32",
+            60,
+            10,
+            0.01,
+            32,
+            nn::Activation::leaky_relu,
+            "256d 256 256 512d 512 512 1024d 1024 1024",
+            {}},
+           {"imagenet128", 50, 100, none, 16, nn::Activation::silu, "64d 128d 256d 512d 512d 512", {}},
+           {"mnist", 60, 10, 0.01, 128, nn::Activation::leaky_relu, "", {64, 128, 256}},
+           {"dsprites-size", 20, 500, none, 256, nn::Activation::silu, "", dsprites},
+           {"dsprites-shape", 20, 500, none, 256, nn::Activation::silu, "", dsprites},
+           {"dsprites-position", 20, 500, none, 256, nn::Activation::silu, "", dsprites},
+           {"dsprites-rotation", 20, 500, none, 256, nn::Activation::silu, "", dsprites}}) {
     SCOPED_TRACE(row.name);
     const Recipe recipe =
         read_recipe((fs::path(IGEBM_SOURCE_DIR) / "recipes" / (std::string(row.name) + "-igebm.toml")).string(), {});
