@@ -18,7 +18,7 @@ struct Model {
   nn::Graph graph;
   nn::Tensors parameters, buffers;
   /// "format": "igebm", "version", "graph", "step", "low", "high", and where the network takes them "conditions"
-  /// (training/conditions.h) and "noise" (training/denoising_score_matching.h).
+  /// (training/conditions.h) and "noise" (training/noise.h).
   std::map<std::string, std::string> metadata;
 };
 

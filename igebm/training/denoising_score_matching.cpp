@@ -1,71 +1,67 @@
 #include "igebm/training/denoising_score_matching.h"
 
 #include <ATen/ATen.h>
-#include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
-#include <nlohmann/json.hpp>
 
 #include "igebm/base/error.h"
 #include "igebm/base/random.h"
-#include "igebm/energy/compose.h"
 #include "igebm/nn/conditions.h"
 #include "igebm/training/slope.h"
 
 namespace igebm::training {
+namespace {
 
-std::string to_json(const NoiseScale& s) {
-  return nlohmann::ordered_json{{"sigma_min", s.sigma_min}, {"sigma_max", s.sigma_max}, {"sigma_data", s.sigma_data}}
-      .dump();
-}
-
-NoiseScale noise_scale_from_json(const std::string& text) {
-  try {
-    const auto json = nlohmann::json::parse(text);
-    const NoiseScale s{json.at("sigma_min"), json.at("sigma_max"), json.at("sigma_data")};
-    if (!(s.sigma_min > 0 && s.sigma_max > s.sigma_min && s.sigma_data > 0))
-      throw UserError("a model's noise levels: expected 0 < sigma_min < sigma_max and sigma_data > 0");
-    return s;
-  } catch (const nlohmann::json::exception& e) {
-    throw UserError(fmt::format("a model's noise levels: {}", e.what()));
+/// The noise level of the record with random stream `stream`.
+double draw_level(const DenoisingScoreMatchingOptions& o, std::uint64_t seed, std::uint64_t stream) {
+  const RandomPlace place{seed, Purpose::noise_level, stream, 0}, choice{seed, Purpose::noise_level, stream, 1},
+      normal{seed, Purpose::noise_level, stream, 2};
+  const NoiseScale& scale = o.noise;
+  if (o.law == NoiseLaw::log_normal && random_uniform(choice) >= o.uniform_share) {
+    float z = 0;
+    random_normal(normal, {&z, 1});
+    return std::clamp(std::exp(o.log_mean + o.log_deviation * static_cast<double>(z)), scale.sigma_min,
+                      scale.sigma_max);
   }
+  const bool one_of_levels = o.law == NoiseLaw::log_uniform && o.levels > 1;
+  const double share = one_of_levels
+                           ? static_cast<double>(random_index(place, o.levels)) / static_cast<double>(o.levels - 1)
+                           : random_uniform(place);
+  return scale.sigma_min * std::pow(scale.sigma_max / scale.sigma_min, share);
 }
 
-double noise_factor(const NoiseScale& scale, double sigma) { return 1 / std::hypot(sigma, scale.sigma_data); }
+}  // namespace
 
-energy::EnergyPtr energy_at(const nn::Graph& graph, engine::Prepared& network, const at::Tensor& labels,
-                            std::int64_t count, const NoiseScale& scale, double sigma) {
-  at::Tensor sigmas = at::full({count}, sigma, at::kDouble);
-  if (labels.defined()) sigmas = sigmas.to(labels.device());
-  const double c = noise_factor(scale, sigma);
-  return energy::rescaled(network.given(nn::condition_rows(graph, labels, sigmas)), c, 1 / (sigma * c));
+std::span<const io::Named<NoiseLaw>> noise_laws() {
+  static constexpr io::Named<NoiseLaw> names[] = {{NoiseLaw::log_uniform, "log-uniform"},
+                                                  {NoiseLaw::log_normal, "log-normal"}};
+  return names;
 }
 
 DenoisingScoreMatching::DenoisingScoreMatching(const DenoisingScoreMatchingOptions& options, const nn::Graph& graph)
     : options_(options) {
   if (graph.noise_features == 0)
     throw UserError("denoising_score_matching: the network takes no noise level; set network.noise_features");
+  if (!(options.noise.sigma_data > 0)) throw UserError("denoising_score_matching: expected sigma_data above 0");
 }
 
 Loss DenoisingScoreMatching::loss(const Step& step) {
   const std::int64_t count = step.data.size(0);
   const NoiseScale& scale = options_.noise;
   at::Tensor sigma = at::empty({count}, at::kDouble);
-  for (std::int64_t i = 0; i < count; ++i) {
-    const auto stream = static_cast<std::uint64_t>(step.first_stream + i);
-    const RandomPlace place{step.seed, Purpose::noise_level, stream, 0};
-    const double share = options_.levels > 1 ? static_cast<double>(random_index(place, options_.levels)) /
-                                                   static_cast<double>(options_.levels - 1)
-                                             : random_uniform(place);
-    sigma.data_ptr<double>()[i] = scale.sigma_min * std::pow(scale.sigma_max / scale.sigma_min, share);
-  }
+  for (std::int64_t i = 0; i < count; ++i)
+    sigma.data_ptr<double>()[i] = draw_level(options_, step.seed, static_cast<std::uint64_t>(step.first_stream + i));
   sigma = sigma.to(step.data.device());
   const at::Tensor noise = step.normals(Purpose::score_noise).to(step.data.options());
   const auto each = [&](const at::Tensor& numbers) { return column(numbers.to(step.data.options()), step.data); };
-  const at::Tensor c = (sigma.square() + scale.sigma_data * scale.sigma_data).rsqrt();
+  const double s = scale.sigma_data;
+  const at::Tensor c = (sigma.square() + s * s).rsqrt();
   const Slope slope(step, each(c) * (step.data + each(sigma) * noise),
                     nn::condition_rows(step.graph, step.labels, sigma));
-  const at::Tensor residual = slope.gradient() - noise;
+  const at::Tensor target =
+      scale.form == EnergyForm::noise ? noise : each(s * c) * noise - each(c * sigma / s) * step.data;
+  const at::Tensor residual = slope.gradient() - target;
   const at::Tensor value = residual.square().mean();
   Loss loss;
   slope.pull(residual,
@@ -73,7 +69,7 @@ Loss DenoisingScoreMatching::loss(const Step& step) {
              loss.gradients);
   loss.value = options_.weight * value;
   loss.metrics = {{"loss/denoising_score_matching", value.item<double>()}};
-  loss.relative = (value / noise.square().mean()).item<double>();
+  loss.relative = (value / target.square().mean()).item<double>();
   return loss;
 }
 

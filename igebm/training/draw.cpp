@@ -64,7 +64,7 @@ sampling::Chains draw(const Recipe& recipe, const Ensemble& ensemble, std::int64
                                          graph.input_shape, end - begin, first_stream + begin, part_labels, seed)
                       .to(device);
     if (annealed) {
-      chains.x.mul_(ensemble.noise.sigma_max);
+      chains.x.mul_(start_deviation(ensemble.noise));
       const auto at_level = [&](double sigma) {
         std::vector<energy::EnergyPtr> energies_there;
         for (const auto& model : ensemble.models)
