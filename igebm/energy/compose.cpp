@@ -263,10 +263,53 @@ class Rescaled : public Composition {
   double factor_, scale_;
 };
 
+/// Adds precision x to each gradient and precision |x|^2 / 2 + constant to each energy.
+IGEBM_CLONES void add_gaussian(float precision, float constant, const float* x, std::int64_t count,
+                               std::int64_t elements, float* energy, float* gradient) {
+  for (std::int64_t c = 0; c < count; ++c) {
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (std::int64_t i = 0; i < elements; ++i) {
+      sum += x[c * elements + i] * x[c * elements + i];
+      gradient[c * elements + i] += precision * x[c * elements + i];
+    }
+    energy[c] += precision / 2 * sum + constant;
+  }
+}
+
+class BesideGaussian : public Composition {
+ public:
+  BesideGaussian(EnergyPtr part, double precision, double constant)
+      : Composition("beside_gaussian", {std::move(part)}), precision_(precision), constant_(constant) {}
+  at::Tensor energy(const at::Tensor& x) const override {
+    return parts()[0]->energy(x) + precision_ / 2 * x.square().flatten(1).sum(1) + constant_;
+  }
+  void evaluate(const float* x, std::int64_t count, std::int64_t elements, float* energy,
+                float* gradient) const override {
+    plain_loop(*parts()[0], elements)->evaluate(x, count, elements, energy, gradient);
+    add_gaussian(static_cast<float>(precision_), static_cast<float>(constant_), x, count, elements, energy, gradient);
+  }
+
+ protected:
+  void combine(const at::Tensor& x, Scratch& scratch, EnergyAndGradient& out) const override {
+    const auto& [e, g] = result(0, x, scratch);
+    at::mul_out(fit(scratch.product, x), x, x);
+    fit(out.energy, e).copy_(e).add_(scratch.product.flatten(1).sum(1), precision_ / 2).add_(constant_);
+    at::add_out(fit(out.gradient, g), g, x, precision_);
+  }
+
+ private:
+  double precision_, constant_;
+};
+
 }  // namespace
 
 EnergyPtr rescaled(EnergyPtr part, double factor, double scale) {
   return std::make_shared<Rescaled>(std::move(part), factor, scale);
+}
+
+EnergyPtr beside_gaussian(EnergyPtr part, double precision, double constant) {
+  return std::make_shared<BesideGaussian>(std::move(part), precision, constant);
 }
 
 EnergyPtr negation(EnergyPtr part) {

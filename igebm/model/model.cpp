@@ -192,7 +192,7 @@ Samples Model::sample(const SampleRequest& request) const {
       return all;
     };
     if (annealed()) {
-      chains.x.mul_(spec_.noise->sigma_max);
+      chains.x.mul_(start_deviation(*spec_.noise));
       sampling::sample_annealed(sampler, spec_.noise->sigma_min, spec_.noise->sigma_max, energies_at, chains, seed,
                                 request.on_step);
     } else {

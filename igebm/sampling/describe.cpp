@@ -48,7 +48,9 @@ void describe(Fields& f, SamplerOptions& o, bool annealed) {
           "checkpoints, the newest, that take the steps in turn; pictures while training are the newest's alone");
   if (annealed) {
     AnnealingOptions& a = o.annealing;
-    f.field("levels", a.levels, count_from_one, "noise levels, geometric from the greatest to the least");
+    f.field("levels", a.levels, count_from_one, "noise levels, from the greatest to the least");
+    f.field("rho", a.rho, not_negative,
+            "levels evenly spaced in sigma^(1 / rho): the greater, the more of them at little noise; 0: geometric");
     f.field("step_share", a.step_share, positive, "of sigma^2 that is a step's size at a level");
     f.field("predictor", a.predictor, "between levels x - (sigma - next sigma) sigma dE/dx, so that few steps do");
     f.field("denoise", a.denoise, "at last x - sigma^2 dE/dx, without noise");

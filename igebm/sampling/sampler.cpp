@@ -101,7 +101,9 @@ void sample_annealed(const SamplerOptions& options, double sigma_min, double sig
   };
   const auto sigma_of = [&](std::int64_t level) {
     const double way = a.levels > 1 ? static_cast<double>(level) / static_cast<double>(a.levels - 1) : 1;
-    return sigma_max * std::pow(sigma_min / sigma_max, way);
+    if (a.rho <= 0) return sigma_max * std::pow(sigma_min / sigma_max, way);
+    const double high = std::pow(sigma_max, 1 / a.rho), low = std::pow(sigma_min, 1 / a.rho);
+    return std::pow(high + way * (low - high), a.rho);
   };
   for (std::int64_t level = 0; level < a.levels; ++level) {
     const double sigma = sigma_of(level);

@@ -8,16 +8,18 @@
 
 namespace igebm::sampling {
 
-/// Annealed Langevin dynamics (Song & Ermon 2019, algorithm 1) of an energy E(x, sigma): noise levels in a geometric
-/// progression from the greatest to the least, at each of them SamplerOptions::steps Langevin steps of step_size =
-/// step_share sigma^2 with the noise that belongs to it, and at last x - sigma^2 dE/dx, the mean of what the least
-/// noise hides (Jolicoeur-Martineau et al. 2021). The paper's step_share is 0.1, with 100 steps at each of 10 levels.
+/// Annealed Langevin dynamics (Song & Ermon 2019, algorithm 1) of an energy E(x, sigma): noise levels from the greatest
+/// to the least, in a geometric progression or evenly in sigma^(1 / rho) (Karras et al. 2022, equation 5), at each of
+/// them SamplerOptions::steps Langevin steps of step_size = step_share sigma^2 with the noise that belongs to it, and
+/// at last x - sigma^2 dE/dx, the mean of what the least noise hides (Jolicoeur-Martineau et al. 2021). The paper's
+/// step_share is 0.1, with 100 steps at each of 10 levels.
 ///
 /// With fewer steps chains keep more noise than the next level's energy knows of. The predictor (Song et al. 2021)
 /// takes it away beforehand: x - (sigma - next sigma) sigma dE/dx, Euler's step of the flow that carries samples of one
 /// level to the next, so that few steps a level do, or none.
 struct AnnealingOptions {
   std::int64_t levels = 30;
+  double rho = 0;  ///< 0: geometric, to which great values come near
   double step_share = 0.1;
   bool predictor = true;
   bool denoise = true;  ///< take that last step

@@ -1,8 +1,8 @@
 #include "igebm/training/denoising_score_matching.h"
 
 #include <ATen/ATen.h>
-#include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "igebm/base/error.h"
@@ -11,32 +11,57 @@
 #include "igebm/training/slope.h"
 
 namespace igebm::training {
+namespace {
+
+/// The noise level of the record with random stream `stream`.
+double draw_level(const DenoisingScoreMatchingOptions& o, std::uint64_t seed, std::uint64_t stream) {
+  const RandomPlace place{seed, Purpose::noise_level, stream, 0}, choice{seed, Purpose::noise_level, stream, 1},
+      normal{seed, Purpose::noise_level, stream, 2};
+  const model::NoiseScale& scale = o.noise;
+  if (o.law == NoiseLaw::log_normal && random_uniform(choice) >= o.uniform_share) {
+    float z = 0;
+    random_normal(normal, {&z, 1});
+    return std::clamp(std::exp(o.log_mean + o.log_deviation * static_cast<double>(z)), scale.sigma_min,
+                      scale.sigma_max);
+  }
+  const bool one_of_levels = o.law == NoiseLaw::log_uniform && o.levels > 1;
+  const double share = one_of_levels
+                           ? static_cast<double>(random_index(place, o.levels)) / static_cast<double>(o.levels - 1)
+                           : random_uniform(place);
+  return scale.sigma_min * std::pow(scale.sigma_max / scale.sigma_min, share);
+}
+
+}  // namespace
+
+std::span<const io::Named<NoiseLaw>> noise_laws() {
+  static constexpr io::Named<NoiseLaw> names[] = {{NoiseLaw::log_uniform, "log-uniform"},
+                                                  {NoiseLaw::log_normal, "log-normal"}};
+  return names;
+}
 
 DenoisingScoreMatching::DenoisingScoreMatching(const DenoisingScoreMatchingOptions& options, const nn::Graph& graph)
     : options_(options) {
   if (graph.noise_features == 0)
     throw UserError("denoising_score_matching: the network takes no noise level; set network.noise_features");
+  if (!(options.noise.sigma_data > 0)) throw UserError("denoising_score_matching: expected sigma_data above 0");
 }
 
 Loss DenoisingScoreMatching::loss(const Step& step) {
   const std::int64_t count = step.data.size(0);
   const model::NoiseScale& scale = options_.noise;
   at::Tensor sigma = at::empty({count}, at::kDouble);
-  for (std::int64_t i = 0; i < count; ++i) {
-    const auto stream = static_cast<std::uint64_t>(step.first_stream + i);
-    const RandomPlace place{step.seed, Purpose::noise_level, stream, 0};
-    const double share = options_.levels > 1 ? static_cast<double>(random_index(place, options_.levels)) /
-                                                   static_cast<double>(options_.levels - 1)
-                                             : random_uniform(place);
-    sigma.data_ptr<double>()[i] = scale.sigma_min * std::pow(scale.sigma_max / scale.sigma_min, share);
-  }
+  for (std::int64_t i = 0; i < count; ++i)
+    sigma.data_ptr<double>()[i] = draw_level(options_, step.seed, static_cast<std::uint64_t>(step.first_stream + i));
   sigma = sigma.to(step.data.device());
   const at::Tensor noise = step.normals(Purpose::score_noise).to(step.data.options());
   const auto each = [&](const at::Tensor& numbers) { return column(numbers.to(step.data.options()), step.data); };
-  const at::Tensor c = (sigma.square() + scale.sigma_data * scale.sigma_data).rsqrt();
+  const double s = scale.sigma_data;
+  const at::Tensor c = (sigma.square() + s * s).rsqrt();
   const Slope slope(step, each(c) * (step.data + each(sigma) * noise),
                     nn::condition_rows(step.graph, step.labels, sigma));
-  const at::Tensor residual = slope.gradient() - noise;
+  const at::Tensor target =
+      scale.form == model::EnergyForm::noise ? noise : each(s * c) * noise - each(c * sigma / s) * step.data;
+  const at::Tensor residual = slope.gradient() - target;
   const at::Tensor value = residual.square().mean();
   Loss loss;
   slope.pull(residual,
@@ -44,7 +69,7 @@ Loss DenoisingScoreMatching::loss(const Step& step) {
              loss.gradients);
   loss.value = options_.weight * value;
   loss.metrics = {{"loss/denoising_score_matching", value.item<double>()}};
-  loss.relative = (value / noise.square().mean()).item<double>();
+  loss.relative = (value / target.square().mean()).item<double>();
   return loss;
 }
 

@@ -1,26 +1,37 @@
 #pragma once
 
-#include <string>
+#include <span>
 
 #include "igebm/model/noise.h"
 #include "igebm/training/objective.h"
 
 namespace igebm::training {
 
-/// Denoising score matching at all noise levels (Vincent 2011; Song & Ermon 2019, equations 5 and 6, with their weight
-/// sigma^2) of the score -dE/dx of a scalar energy (as Reduce, Reuse, Recycle, Du et al. 2023):
-///   L = mean sigma^2 |dE/dx(x + sigma n, sigma) - n / sigma|^2 = mean |G'(c (x + sigma n)) - n|^2  over elements,
-/// n standard normal; sigma of each record log-uniform in (sigma_min, sigma_max), or one of `levels` in a geometric
-/// progression from sigma_min to sigma_max, each equally likely.
+/// How the noise levels of training are drawn.
+enum class NoiseLaw { log_uniform, log_normal };
+std::span<const io::Named<NoiseLaw>> noise_laws();
+
+/// Denoising score matching at all noise levels (Vincent 2011; Song & Ermon 2019, equations 5 and 6) of the score
+/// -dE/dy of a scalar energy (as Reduce, Reuse, Recycle, Du et al. 2023), y = x + sigma n, n standard normal:
+///   L = mean w |y - sigma^2 dE/dy - x|^2 over elements,
+/// with the weight w that gives G' a target of unit size at every level. model::EnergyForm::noise: w = 1 / sigma^2,
+///   L = mean |G'(c y) - n|^2;
+/// model::EnergyForm::preconditioned: w = 1 / (sigma s c)^2 (Karras et al. 2022),
+///   L = mean |G'(c y) - c (s n - sigma / s x)|^2.
 struct DenoisingScoreMatchingOptions {
   double weight = 1;
-  model::NoiseScale noise;
-  std::int64_t levels = 0;  ///< 0: any sigma between
+  model::NoiseScale noise = {.sigma_data = 0};  ///< sigma_data 0: not known yet
+  NoiseLaw law = NoiseLaw::log_uniform;  ///< between sigma_min and sigma_max
+  std::int64_t levels = 0;               ///< of log_uniform: one of so many in a geometric progression; 0: any between
+  /// Of log_normal: ln sigma ~ N(log_mean, log_deviation^2), brought into [sigma_min, sigma_max], but for a share of
+  /// records whose law is log-uniform: energies are compared at the greatest noise, which the former seldom draws.
+  double log_mean = -0.7, log_deviation = 1.3;
+  double uniform_share = 0.1;
 };
 
 class DenoisingScoreMatching : public Objective {
  public:
-  /// Throws UserError unless the graph takes noise levels.
+  /// Throws UserError unless the graph takes noise levels and sigma_data is known.
   DenoisingScoreMatching(const DenoisingScoreMatchingOptions& options, const nn::Graph& graph);
   Loss loss(const Step& step) override;
 

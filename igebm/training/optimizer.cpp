@@ -8,6 +8,7 @@
 #include <numbers>
 
 #include "igebm/base/error.h"
+#include "igebm/training/muon.h"
 
 namespace igebm::training {
 namespace {
@@ -26,6 +27,16 @@ std::int64_t total_size(const nn::Tensors& parameters) {
 }
 
 }  // namespace
+
+std::span<const io::Named<OptimizerKind>> optimizer_kinds() {
+  static constexpr io::Named<OptimizerKind> names[] = {{OptimizerKind::adam, "adam"}, {OptimizerKind::muon, "muon"}};
+  return names;
+}
+
+std::unique_ptr<Optimizer> make_optimizer(const OptimizerOptions& options, const nn::Tensors& parameters) {
+  if (options.kind == OptimizerKind::muon) return std::make_unique<Muon>(parameters);
+  return std::make_unique<Adam>(parameters);
+}
 
 double learning_rate(const OptimizerOptions& o, std::int64_t step, std::int64_t total) {
   const auto t = static_cast<double>(step);
@@ -70,6 +81,8 @@ double Adam::update(const OptimizerOptions& o, double rate, nn::Tensors& paramet
 nn::Tensors Adam::state() const { return {{"m", m_}, {"v", v_}, {"step", at::scalar_tensor(step_, at::kLong)}}; }
 
 void Adam::load(const nn::Tensors& state) {
+  if (!state.contains("m") || !state.contains("v") || !state.contains("step") || state.contains("momentum"))
+    throw UserError("optimiser state: expected Adam's; optimizer.kind is not what the checkpoint was trained with");
   const at::Tensor &m = state.at("m"), &v = state.at("v");
   if (m.sizes() != m_.sizes() || v.sizes() != v_.sizes()) throw UserError("optimiser state: of another network");
   m_.copy_(m);

@@ -1,38 +1,64 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <span>
 #include <string>
 
+#include "igebm/io/choice.h"
 #include "igebm/nn/network.h"
 
 namespace igebm::training {
 
-/// Adam (Kingma & Ba 2015) with the schedules and gradient clips that energy-based training needs.
+enum class OptimizerKind {
+  adam,  ///< of every parameter
+  muon,  ///< of matrices, Adam of the rest (training/muon.h)
+};
+std::span<const io::Named<OptimizerKind>> optimizer_kinds();
+
+/// Adam (Kingma & Ba 2015) and Muon (Jordan et al. 2024), with the schedules and gradient clips that energy-based
+/// training needs.
 struct OptimizerOptions {
+  OptimizerKind kind = OptimizerKind::adam;
   double learning_rate = 3e-4;
   double beta1 = 0, beta2 = 0.999, epsilon = 1e-8;
   std::string clip = "second-moment";  ///< "none", "norm" (of the whole gradient), or IGEBM's "second-moment":
-                                       ///< each element to +-(3 sqrt(v) + 0.1), v the bias-corrected second moment
+                                       ///< each element to +-(3 sqrt(v) + 0.1), v the bias-corrected second moment,
+                                       ///< which only what Adam moves has
   double clip_norm = 1;                ///< for "norm"
   std::int64_t warmup = 0;             ///< steps of linear warm-up
   std::string schedule = "constant";   ///< "constant", or "cosine" to `final_share` over the phase
   double final_share = 0.01;
+  double momentum = 0.95;  ///< of Muon
+  double factor = 2.5;     ///< of Muon's steps: their root mean square over a weight's elements is 0.2 factor rates
 };
 
 /// The learning rate of step `step` of `total`, counted from 0.
 double learning_rate(const OptimizerOptions& options, std::int64_t step, std::int64_t total);
 
-class Adam {
+class Optimizer {
  public:
-  explicit Adam(const nn::Tensors& parameters);
+  virtual ~Optimizer() = default;
 
   /// One update in place; gradients in the parameters' order. Returns the gradient's norm before clipping; if that
   /// is not finite, nothing is changed.
-  double update(const OptimizerOptions& options, double rate, nn::Tensors& parameters,
-                const std::vector<at::Tensor>& gradients);
+  virtual double update(const OptimizerOptions& options, double rate, nn::Tensors& parameters,
+                        const std::vector<at::Tensor>& gradients) = 0;
 
-  nn::Tensors state() const;            ///< "m", "v" (all parameters, flattened, in order of name), "step"
-  void load(const nn::Tensors& state);  ///< throws UserError where sizes differ
+  virtual nn::Tensors state() const = 0;            ///< what a resume needs
+  virtual void load(const nn::Tensors& state) = 0;  ///< throws UserError where it is another network's or kind's
+};
+
+/// Of options.kind, for those parameters.
+std::unique_ptr<Optimizer> make_optimizer(const OptimizerOptions& options, const nn::Tensors& parameters);
+
+class Adam : public Optimizer {
+ public:
+  explicit Adam(const nn::Tensors& parameters);
+  double update(const OptimizerOptions& options, double rate, nn::Tensors& parameters,
+                const std::vector<at::Tensor>& gradients) override;
+  nn::Tensors state() const override;  ///< "m", "v" (all parameters, flattened, in order of name), "step"
+  void load(const nn::Tensors& state) override;
 
  private:
   at::Tensor m_, v_;

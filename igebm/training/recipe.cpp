@@ -24,11 +24,15 @@ using namespace io::ranges;  // NOLINT(google-build-using-namespace)
 const Range limit{0, infinity, true, true};
 
 void describe(Fields& f, OptimizerOptions& o) {
-  f.field("learning_rate", o.learning_rate, positive, "of Adam");
+  io::choice(f, "kind", o.kind, optimizer_kinds(), "muon: of weights that are matrices, Adam of the rest");
+  f.field("learning_rate", o.learning_rate, positive, "of Adam; Muon's goes by it");
   f.field("beta1", o.beta1, Range{0, 1, false, true}, "decay of Adam's first moment");
   f.field("beta2", o.beta2, Range{0, 1, false, true}, "decay of Adam's second moment");
   f.field("epsilon", o.epsilon, positive, "added to the root of the second moment");
-  f.field("clip", o.clip, {"none", "norm", "second-moment"}, "of the parameters' gradient");
+  f.field("momentum", o.momentum, Range{0, 1, false, true}, "of Muon");
+  f.field("factor", o.factor, positive, "of Muon's steps, whose elements are about 0.2 factor learning_rate");
+  f.field("clip", o.clip, {"none", "norm", "second-moment"},
+          "of the parameters' gradient; second-moment: of what Adam moves");
   f.field("clip_norm", o.clip_norm, positive, "for clip = \"norm\"");
   f.field("warmup", o.warmup, count_from_zero, "steps of linear warm-up");
   f.field("schedule", o.schedule, {"constant", "cosine"}, "of the learning rate over the phase");
@@ -45,12 +49,20 @@ void describe(Fields& f, EnergyMatchingOptions& o) {
 
 void describe(Fields& f, DenoisingScoreMatchingOptions& o) {
   f.field("weight", o.weight, positive, "of this term in the loss");
+  io::choice(f, "form", o.noise.form, model::energy_forms(),
+             "of E(x, sigma); preconditioned: a Gaussian's energy and what the data's differs from it by");
   f.field("sigma_min", o.noise.sigma_min, positive, "least noise level, a standard deviation");
   f.field("sigma_max", o.noise.sigma_max, positive, "greatest, about the greatest distance between data");
-  f.field("levels", o.levels, count_from_zero, "noise levels, geometric between them; 0: any between, log-uniform");
-  f.field("sigma_data", o.noise.sigma_data, positive, "standard deviation of the data's elements, about");
+  io::choice(f, "law", o.law, noise_laws(), "of the noise levels drawn between them");
+  f.field("levels", o.levels, count_from_zero, "of law = \"log-uniform\": one of so many, geometric; 0: any between");
+  f.field("log_mean", o.log_mean, any_float, "of law = \"log-normal\": the mean of ln sigma");
+  f.field("log_deviation", o.log_deviation, positive, "of law = \"log-normal\": the standard deviation of ln sigma");
+  f.field("uniform_share", o.uniform_share, share, "of law = \"log-normal\": of records that are log-uniform instead");
+  f.field("sigma_data", o.noise.sigma_data, not_negative,
+          "root mean square of the data's elements, about; 0: measured, or 0.5 with form = \"noise\"");
   if (o.noise.sigma_min >= o.noise.sigma_max) f.problem("sigma_min", "sigma_min must be below sigma_max");
   if (o.levels == 1) f.problem("levels", "expected 0, or at least 2");
+  if (o.levels > 0 && o.law != NoiseLaw::log_uniform) f.problem("levels", "only with law = \"log-uniform\"");
 }
 
 void describe(Fields& f, ReplayAugmentation& o) {

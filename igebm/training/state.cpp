@@ -45,6 +45,21 @@ void check_memory(const Recipe& recipe, const std::vector<std::int64_t>& shape) 
   }
 }
 
+/// Root mean square of the data's elements, to four digits.
+double root_mean_square(const data::Batches& data) {
+  constexpr double enough = 4e6;
+  double elements = 1;
+  for (const std::int64_t size : data.shape()) elements *= static_cast<double>(size);
+  const auto records = static_cast<std::int64_t>(std::clamp(enough / elements, 64.0, 20000.0));
+  const at::Tensor x = data.from(0, std::min(records, data.size())).x;
+  const double value = std::sqrt(x.square().mean(at::kDouble).item<double>());
+  return std::stod(fmt::format("{:.4g}", value));
+}
+
+bool is_open(const PhaseOptions& phase) {
+  return phase.has_denoising_score_matching && phase.denoising_score_matching.noise.sigma_data == 0;
+}
+
 nn::Network on_device(nn::Network network, c10::Device device) {
   for (auto& [_, p] : network.parameters()) p = p.detach().to(device).set_requires_grad(true);
   for (auto& [_, b] : network.buffers()) b = b.to(device);
@@ -63,10 +78,11 @@ State::State(const Recipe& r, fs::path folder, Observer& o, const data::Dataset&
       device(find_device(r.device)),
       network(
           on_device(nn::Network(build_graph(r.network, data.shape(), train.classes, columns.size(0)), seed()), device)),
-      adam(network.parameters()),
+      optimizer(make_optimizer(r.phases.front().optimizer, network.parameters())),
       average(network.parameters()),
       data_print(data::fingerprint(train)) {
   at::NoGradGuard no_grad;
+  measure_data();
   frozen = engine::prepare(network.graph(), network.effective_weights(), model::engine_options(r, run));
 }
 
@@ -75,6 +91,27 @@ std::pair<std::size_t, std::int64_t> State::place(std::int64_t at_step) const {
   while (index + 1 < recipe.phases.size() && at_step >= recipe.phases[index].steps)
     at_step -= recipe.phases[index++].steps;
   return {index, at_step};
+}
+
+void State::measure_data() {
+  for (PhaseOptions& p : recipe.phases) {
+    if (!is_open(p)) continue;
+    model::NoiseScale& noise = p.denoising_score_matching.noise;
+    noise.sigma_data = noise.form == model::EnergyForm::noise ? model::NoiseScale().sigma_data : root_mean_square(data);
+    if (!(noise.sigma_data > 0 && std::isfinite(noise.sigma_data)))
+      throw UserError(fmt::format("phase.{}.denoising_score_matching.sigma_data: the data's root mean square is {}",
+                                  p.name, noise.sigma_data));
+    measured.insert(p.name);
+  }
+}
+
+void State::keep_scale(const Checkpoint& c) {
+  const auto noise = c.network.metadata.find("noise");
+  if (noise == c.network.metadata.end()) return;
+  for (PhaseOptions& p : recipe.phases) {
+    if (measured.contains(p.name))
+      p.denoising_score_matching.noise.sigma_data = model::noise_scale_from_json(noise->second).sigma_data;
+  }
 }
 
 void State::try_phases() const {
@@ -100,7 +137,7 @@ void State::enter_phase() {
     const at::NoGradGuard no_grad;
     for (auto& [name, t] : network.parameters()) t.copy_(average.weights().at(name));
   }
-  adam = Adam(network.parameters());
+  optimizer = make_optimizer(p.optimizer, network.parameters());
   average = Average(network.parameters());
   objectives = make_objectives(phase(), network.graph());
   entered = p.name;
@@ -174,7 +211,7 @@ Checkpoint State::checkpoint(bool regular) {
   if (!conditions.names.empty()) c.network.metadata["conditions"] = to_json(conditions);
   if (network.graph().noise_features > 0) c.network.metadata["noise"] = to_json(phase().denoising_score_matching.noise);
   c.average = average.weights();
-  c.state["optimizer"] = adam.state();
+  c.state["optimizer"] = optimizer->state();
   c.state["used"] = {{"records", at::scalar_tensor(used.records, at::kLong)},
                      {"chains", at::scalar_tensor(used.chains, at::kLong)}};
   c.state["average"] = {{"step", at::scalar_tensor(average.step(), at::kLong)}};
@@ -193,6 +230,7 @@ void State::restore(const Checkpoint& c) {
   step = saved_step = c.step;
   rolled_back_to = c.rolled_back_to;
   const std::int64_t within = place(step).second;
+  keep_scale(c);
   entered = c.phase.empty() ? phase().name : c.phase;
   phase_steps = c.phase.empty() ? within : c.phase_steps;
   used = used_before(step);
@@ -206,13 +244,15 @@ void State::restore(const Checkpoint& c) {
   copy(c.network.buffers, network.buffers());
   copy(c.average, average.weights());
   average.set_step(c.state.at("average").at("step").item<std::int64_t>());
-  adam.load(c.state.at("optimizer"));
+  const bool enters = entered != phase().name || (within == 0 && phase_steps > 0);
+  optimizer = make_optimizer(phase().optimizer, network.parameters());
+  if (!enters) optimizer->load(c.state.at("optimizer"));
   objectives = make_objectives(phase(), network.graph());
   for (auto& [name, objective] : objectives) {
     const auto found = c.state.find(name);
     if (found != c.state.end() && phase_steps > 0 && entered == phase().name) objective->load(found->second);
   }
-  if (entered != phase().name || (within == 0 && phase_steps > 0)) enter_phase();
+  if (enters) enter_phase();
 }
 
 void State::drop_later() const {
@@ -322,7 +362,7 @@ std::string State::advance() {
   }
   const double rate = learning_rate(p.optimizer, within, p.steps) *
                       std::pow(recipe.watchdog.learning_rate_factor, static_cast<double>(rollbacks));
-  const double norm = adam.update(p.optimizer, rate, network.parameters(), gradients);
+  const double norm = optimizer->update(p.optimizer, rate, network.parameters(), gradients);
   if (!std::isfinite(norm)) return "the parameters' gradient is not finite";
   average.update(network.parameters(), p.average);
   ++step;

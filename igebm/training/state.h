@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "igebm/base/observer.h"
@@ -37,7 +38,7 @@ struct State {
   at::Tensor columns;                       ///< of a batch's conditions
   c10::Device device;
   nn::Network network;
-  Adam adam;
+  std::unique_ptr<Optimizer> optimizer;
   Average average;
   std::shared_ptr<engine::Prepared> frozen;
   Objectives objectives;
@@ -46,6 +47,7 @@ struct State {
   std::int64_t saved_step = -1;       ///< of the newest checkpoint
   std::int64_t pictured = -1;         ///< the step whose samples TensorBoard was given last
   std::int64_t rolled_back_to = -1;   ///< by the last rollback
+  std::set<std::string> measured;     ///< phases whose sigma_data the recipe leaves open
   std::string entered;                ///< the phase that optimiser, average and objectives are of
   std::int64_t phase_steps = 0;       ///< that these have taken
   data::Fingerprint data_print;       ///< of the training data
@@ -66,6 +68,10 @@ struct State {
   const PhaseOptions& phase() const { return recipe.phases[place(step).first]; }
   bool classifies() const { return network.graph().outputs > 0; }
 
+  /// Gives phases whose recipe leaves sigma_data open the one of the data.
+  void measure_data();
+  /// The same that a checkpoint was trained with, whatever the data are now.
+  void keep_scale(const Checkpoint& c);
   /// Throws UserError where one of the phases cannot be trained: before the first of them, not between.
   void try_phases() const;
   /// A new optimiser, average and objectives, as `step` asks for.

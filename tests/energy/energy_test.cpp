@@ -191,6 +191,7 @@ TEST(Compose, FormulasHold) {
   EXPECT_TRUE(equal(*tempered(a, 2.5), ea / 2.5));
   EXPECT_TRUE(equal(*rescaled(a, 1, 0.4), ea / 2.5));
   EXPECT_TRUE(at::allclose(rescaled(a, 0.5, 3)->energy(x), 3 * a->energy(0.5 * x)));
+  EXPECT_TRUE(equal(*beside_gaussian(a, 3, 0.7), ea + 1.5 * x.square().sum(1) + 0.7));
   EXPECT_TRUE(equal(Mixture({a, b}, {0.3, 2.0}), -(0.3 * (-ea).exp() + 2 * (-eb).exp()).log()));
 }
 
@@ -210,6 +211,7 @@ TEST(Compose, GradientsAreThePartsOwn) {
                            Mixture({part, tempered(part, 2)}).energy_and_gradient(x).gradient));
   EXPECT_TRUE(at::allclose(negation(part)->energy_and_gradient(x).gradient, -ones));
   EXPECT_TRUE(at::allclose(rescaled(part, 0.5, 3)->energy_and_gradient(x).gradient, 1.5 * ones));
+  EXPECT_TRUE(at::allclose(beside_gaussian(part, 3)->energy_and_gradient(x).gradient, 3 * x + ones));
 }
 
 TEST(Compose, MasksConditionOnWhatIsFixed) {
@@ -235,6 +237,7 @@ TEST(Compose, GradientsAgreeWithFiniteDifferences) {
   expect_gradient(*negation(a), x);
   expect_gradient(*tempered(a, 2.5), x);
   expect_gradient(*rescaled(a, 0.5, 3), x);
+  expect_gradient(*beside_gaussian(b, 3, 0.7), x);
   expect_gradient(Mixture({std::make_shared<Sum>(std::vector<EnergyPtr>{a, b}), tempered(b, 0.5)}), x);
 }
 
@@ -248,6 +251,7 @@ std::vector<std::pair<std::string, EnergyPtr>> compositions(const EnergyPtr& a, 
           named("mixture", std::make_shared<Mixture>(parts, std::vector<double>{0.3, 2.0})),
           named("masked", masked),
           named("rescaled", rescaled(a, 0.5, 3)),
+          named("beside a Gaussian", beside_gaussian(a, 0.6, -1)),
           named("tempered", tempered(b, 2.5)),
           named("nested", std::make_shared<Mixture>(
                               std::vector<EnergyPtr>{std::make_shared<Sum>(std::vector<EnergyPtr>{masked, b}),

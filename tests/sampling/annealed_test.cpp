@@ -51,6 +51,24 @@ TEST(Annealed, StepsAtEachLevelThenDenoises) {
   EXPECT_TRUE(at::allclose(chains.x, by_hand.x, 1e-5, 1e-6));
 }
 
+// Karras et al. 2022, equation 5.
+TEST(Annealed, LevelsAreEvenInARootOfSigma) {
+  SamplerOptions options{.steps = 0};
+  std::vector<double> sigmas;
+  const auto levels = [&](double rho) {
+    sigmas.clear();
+    options.annealing = {.levels = 5, .rho = rho, .predictor = false, .denoise = false};
+    Chains chains = start(2, 16);
+    sample_annealed(
+        options, 1, 16, [&](double s) { return sigmas.push_back(s), noisy(s); }, chains, 9);
+    return sigmas;
+  };
+  const std::vector<double> squares = levels(2);
+  for (std::size_t i = 0; i < 5; ++i) EXPECT_NEAR(squares[i], std::pow(4 - 0.75 * static_cast<double>(i), 2), 1e-9);
+  const std::vector<double> nearly = levels(1e6), geometric = levels(0);
+  for (std::size_t i = 0; i < 5; ++i) EXPECT_NEAR(nearly[i], geometric[i], 1e-3);
+}
+
 // Gaussians stay Gaussians: each step takes the mean's distance times 1 - h / V, and the variance to (1 - h / V)^2 v +
 // 2 h T with V = 0.25 + sigma^2. 8,000 chains: standard errors of sqrt(v / 8000), and 1.6 % of the variance.
 TEST(Annealed, HasTheMomentsOfItsStepsAndNearlyTheDatas) {

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <filesystem>
+#include <numbers>
 
 #include "igebm/base/error.h"
 #include "igebm/base/random.h"
@@ -20,11 +21,19 @@ namespace igebm::training {
 namespace {
 
 namespace fs = std::filesystem;
+using model::energy_at;
+using model::energy_forms;
+using model::EnergyForm;
+using model::noise_scale_from_json;
+using model::NoiseScale;
 
 nn::Graph small_unet(std::int64_t classes) {
   return nn::unet({.channels = {8, 8}, .blocks = {1, 1}, .groups = 4}, {1, 8, 8},
                   {.classes = classes, .noise_features = 4});
 }
+
+NoiseScale scale_of(EnergyForm form) { return {.sigma_min = 0.1, .sigma_max = 5, .sigma_data = 0.7, .form = form}; }
+const EnergyForm both_forms[] = {EnergyForm::noise, EnergyForm::preconditioned};
 
 /// What the objective draws at the step of a NetworkCase.
 std::pair<at::Tensor, at::Tensor> drawn(const at::Tensor& data, const DenoisingScoreMatchingOptions& o) {
@@ -42,42 +51,50 @@ std::pair<at::Tensor, at::Tensor> drawn(const at::Tensor& data, const DenoisingS
   return {noise.to(data.dtype()), sigma};
 }
 
-// The loss by the energy itself, mean sigma^2 |dE/dx(x + sigma n, sigma) - n / sigma|^2, record by record.
+// The loss by the energy itself, mean w |y - sigma^2 dE/dy(y, sigma) - x|^2 at y = x + sigma n, record by record.
 TEST(DenoisingScoreMatching, IsItsFormula) {
   const at::Tensor labels = at::tensor({0, 2, 1, 1}, at::kLong);
   const NetworkCase c(small_unet(3), at::kDouble);
   const at::Tensor data = at::randn({4, 1, 8, 8}, at::kDouble);
-  for (const std::int64_t levels : {0, 3}) {
-    const DenoisingScoreMatchingOptions options{
-        .weight = 0.7, .noise = {.sigma_min = 0.1, .sigma_max = 5, .sigma_data = 0.7}, .levels = levels};
+  for (const auto& [form, levels] :
+       {std::pair(EnergyForm::noise, 0), std::pair(EnergyForm::noise, 3), std::pair(EnergyForm::preconditioned, 0)}) {
+    const DenoisingScoreMatchingOptions options{.weight = 0.7, .noise = scale_of(form), .levels = levels};
     const auto [noise, sigma] = drawn(data, options);
     double expected = 0;
     for (std::int64_t i = 0; i < 4; ++i) {
       const double s = sigma[i].item<double>();
-      const auto energy = model::energy_at(c.graph, *c.frozen, labels.slice(0, i, i + 1), 1, options.noise, s);
-      const at::Tensor slope =
-          energy->energy_and_gradient(data.slice(0, i, i + 1) + s * noise.slice(0, i, i + 1)).gradient;
-      expected += 0.7 * s * s * (slope - noise.slice(0, i, i + 1) / s).square().mean().item<double>() / 4;
+      const auto energy = energy_at(c.graph, *c.frozen, labels.slice(0, i, i + 1), 1, options.noise, s);
+      const at::Tensor x = data.slice(0, i, i + 1), y = x + s * noise.slice(0, i, i + 1);
+      const at::Tensor error = y - s * s * energy->energy_and_gradient(y).gradient - x;
+      const double w = form == EnergyForm::noise ? 1 / (s * s) : (s * s + 0.49) / (s * s * 0.49);
+      expected += 0.7 * w * error.square().mean().item<double>() / 4;
     }
     const Loss loss = DenoisingScoreMatching(options, c.graph).loss(c.step(data, labels));
     EXPECT_NEAR(loss.value.item<double>(), expected, 1e-6 * expected);
     EXPECT_NEAR(loss.metrics.at(0).second, expected / 0.7, 1e-6 * expected);
   }
-  EXPECT_THROW(DenoisingScoreMatching({}, nn::mlp({{4}}, {2}, {.classes = 3})), UserError);
+  EXPECT_THROW(DenoisingScoreMatching({.noise = {}}, nn::mlp({{4}}, {2}, {.classes = 3})), UserError);
+  EXPECT_THROW(DenoisingScoreMatching({}, c.graph), UserError);  // sigma_data is not known
+}
+
+/// G(x) = q |x|^2 / 2.
+NetworkCase half_square(std::int64_t elements, double q) {
+  nn::Graph graph;
+  graph.input_shape = {elements};
+  graph.conditions = graph.noise_features = 2;
+  graph.add({.op = nn::Op::input});
+  graph.add({.op = nn::Op::linear, .inputs = {0}, .name = "w", .in = elements, .out = elements});
+  graph.add({.op = nn::Op::half_square, .inputs = {1}});
+  NetworkCase c(graph, at::kDouble);
+  c.weights["w.weight"] = std::sqrt(q) * at::eye(elements, at::kDouble);
+  c.frozen->refresh(c.weights);
+  return c;
 }
 
 /// The noise levels that the objective takes, read off its loss: with E = |c x|^2 / 2 and data of 0 the residual is
 /// (sigma / sqrt(sigma^2 + 1) - 1) n.
 at::Tensor levels_taken(DenoisingScoreMatchingOptions o, std::int64_t count) {
-  nn::Graph half_square;
-  half_square.input_shape = {1};
-  half_square.conditions = half_square.noise_features = 2;
-  half_square.add({.op = nn::Op::input});
-  half_square.add({.op = nn::Op::linear, .inputs = {0}, .name = "w", .in = 1, .out = 1});
-  half_square.add({.op = nn::Op::half_square, .inputs = {1}});
-  NetworkCase c(half_square, at::kDouble);
-  c.weights["w.weight"] = at::eye(1, at::kDouble);
-  c.frozen->refresh(c.weights);
+  const NetworkCase c = half_square(1, 1);
   o.noise.sigma_data = 1;
   DenoisingScoreMatching objective(o, c.graph);
   at::Tensor levels = at::empty({count}, at::kDouble);
@@ -107,25 +124,88 @@ TEST(DenoisingScoreMatching, NoiseLevelsAreLogUniformOrGeometric) {
   EXPECT_LT((each - count / 5).abs().max().item<double>(), 4 * std::sqrt(count * 0.2 * 0.8));
 }
 
+// Kolmogorov and Smirnov again, against the mixture of a normal and a uniform law of ln sigma.
+TEST(DenoisingScoreMatching, NoiseLevelsAreLogNormalButForAShare) {
+  constexpr std::int64_t count = 2000;
+  for (const double share : {0.0, 0.3}) {
+    const DenoisingScoreMatchingOptions o{.noise = {.sigma_min = 0.01, .sigma_max = 100},
+                                          .law = NoiseLaw::log_normal,
+                                          .log_mean = -0.5,
+                                          .log_deviation = 0.8,
+                                          .uniform_share = share};
+    const at::Tensor logs = std::get<0>(levels_taken(o, count).log().sort()), z = (logs + 0.5) / 0.8;
+    const at::Tensor law = (1 - share) * 0.5 * (1 + at::erf(z / std::sqrt(2))) +
+                           share * (logs - std::log(0.01)) / (std::log(100) - std::log(0.01));
+    const at::Tensor places = (at::arange(count, at::kDouble) + 0.5) / count;
+    EXPECT_LT((places - law).abs().max().item<double>(), 1.95 / std::sqrt(count)) << share;
+  }
+  // What is drawn beyond the ends is brought to them.
+  const at::Tensor clamped =
+      levels_taken({.noise = {.sigma_min = 0.5, .sigma_max = 0.6}, .law = NoiseLaw::log_normal}, 200);
+  EXPECT_NEAR(clamped.min().item<double>(), 0.5, 1e-6);
+  EXPECT_NEAR(clamped.max().item<double>(), 0.6, 1e-6);
+}
+
 // dE/dx at any noise level is that of E, by finite differences.
 TEST(DenoisingScoreMatching, TheEnergyHasItsGradient) {
   const NetworkCase c(small_unet(0), at::kDouble);
-  for (const double sigma : {0.05, 2.0}) {
-    const auto energy = model::energy_at(c.graph, *c.frozen, {}, 2, {.sigma_min = 0.01, .sigma_max = 10}, sigma);
-    const at::Tensor x = at::randn({2, 1, 8, 8}, at::kDouble), v = at::randn({2, 1, 8, 8}, at::kDouble);
-    const auto [e, g] = energy->energy_and_gradient(x);
-    EXPECT_TRUE(at::allclose(e, energy->energy(x)));
-    const at::Tensor moved = (energy->energy(x + 1e-5 * v) - energy->energy(x - 1e-5 * v)) / 2e-5;
-    EXPECT_TRUE(at::allclose(moved, (g * v).flatten(1).sum(1), 1e-5, 1e-5));
+  for (const EnergyForm form : both_forms) {
+    for (const double sigma : {0.05, 2.0}) {
+      const auto energy = energy_at(c.graph, *c.frozen, {}, 2, scale_of(form), sigma);
+      const at::Tensor x = at::randn({2, 1, 8, 8}, at::kDouble), v = at::randn({2, 1, 8, 8}, at::kDouble);
+      const auto [e, g] = energy->energy_and_gradient(x);
+      EXPECT_TRUE(at::allclose(e, energy->energy(x)));
+      const at::Tensor moved = (energy->energy(x + 1e-5 * v) - energy->energy(x - 1e-5 * v)) / 2e-5;
+      EXPECT_TRUE(at::allclose(moved, (g * v).flatten(1).sum(1), 1e-5, 1e-5));
+    }
+  }
+}
+
+// Where the network says nothing, the energy is -log of N(0, (sigma^2 + sigma_data^2) I), its constant with it.
+TEST(DenoisingScoreMatching, WithoutItsNetworkThePreconditionedEnergyIsAGaussians) {
+  NetworkCase c(small_unet(0), at::kDouble);
+  for (auto& [_, w] : c.weights) w = at::zeros_like(w);
+  c.frozen->refresh(c.weights);
+  const at::Tensor x = at::randn({3, 1, 8, 8}, at::kDouble);
+  for (const double sigma : {0.1, 1.0, 5.0}) {
+    const double variance = sigma * sigma + 0.49;
+    const at::Tensor e = energy_at(c.graph, *c.frozen, {}, 3, scale_of(EnergyForm::preconditioned), sigma)->energy(x);
+    const at::Tensor expected =
+        x.square().flatten(1).sum(1) / (2 * variance) + 32 * std::log(2 * std::numbers::pi * variance);
+    EXPECT_TRUE(at::allclose(e, expected, 1e-12)) << sigma;
+  }
+}
+
+// Of data N(0, v I) and G = q |x|^2 / 2 the loss is a parabola in q, whose least value must be at the exact score,
+// dE/dy = y / (sigma^2 + v). 40,000 numbers determine it to about 1 %.
+TEST(DenoisingScoreMatching, IsLeastAtTheExactScoreOfAGaussian) {
+  constexpr double v = 0.09, s = 0.7;
+  constexpr std::int64_t count = 5000, elements = 8;
+  at::manual_seed(6);
+  const at::Tensor data = std::sqrt(v) * at::randn({count, elements}, at::kDouble);
+  for (const double sigma : {0.1, 0.5, 2.0}) {
+    DenoisingScoreMatchingOptions o{.noise = scale_of(EnergyForm::preconditioned)};
+    o.noise.sigma_min = sigma;
+    o.noise.sigma_max = sigma * (1 + 1e-9);
+    const auto loss = [&](double q) {
+      const NetworkCase c = half_square(elements, q);
+      return DenoisingScoreMatching(o, c.graph).loss(c.step(data)).value.item<double>();
+    };
+    const double at0 = loss(0), at1 = loss(1), at2 = loss(2), curvature = at0 - 2 * at1 + at2;
+    const double best = (at0 - at1) / curvature + 0.5, c2 = 1 / (sigma * sigma + s * s);
+    const double precision = c2 + s / sigma * best * c2;
+    EXPECT_NEAR(precision * (sigma * sigma + v), 1, 0.03) << sigma;
   }
 }
 
 TEST(DenoisingScoreMatching, GradientsAgreeWithFiniteDifferences) {
   NetworkCase c(small_unet(3), at::kDouble);
   const at::Tensor data = at::randn({3, 1, 8, 8}, at::kDouble), labels = at::tensor({0, 2, 1}, at::kLong);
-  DenoisingScoreMatching objective({.weight = 0.7, .noise = {.sigma_min = 0.1, .sigma_max = 5}}, c.graph);
-  const auto loss = [&] { return objective.loss(c.step(data, labels)); };
-  c.expect_gradients(loss().gradients, [&] { return loss().value.item<double>(); });
+  for (const EnergyForm form : both_forms) {
+    DenoisingScoreMatching objective({.weight = 0.7, .noise = scale_of(form)}, c.graph);
+    const auto loss = [&] { return objective.loss(c.step(data, labels)); };
+    c.expect_gradients(loss().gradients, [&] { return loss().value.item<double>(); });
+  }
 }
 
 // The engine's central differences, where it has them, against autograd's gradients of gradients.
@@ -133,11 +213,26 @@ TEST(DenoisingScoreMatching, GradientsByTheEngineAreAutograds) {
   const NetworkCase fast(small_unet(0), at::kFloat, "fast"), exact(small_unet(0), at::kFloat);
   if (!fast.frozen->derives_parameters()) GTEST_SKIP() << "this engine takes them by autograd";
   const at::Tensor data = at::randn({6, 1, 8, 8});
-  const DenoisingScoreMatchingOptions options{.noise = {.sigma_min = 0.1, .sigma_max = 5}};
+  const DenoisingScoreMatchingOptions options{.noise = scale_of(EnergyForm::preconditioned)};
   const Loss a = DenoisingScoreMatching(options, fast.graph).loss(fast.step(data)),
              b = DenoisingScoreMatching(options, exact.graph).loss(exact.step(data));
   EXPECT_NEAR(a.value.item<double>(), b.value.item<double>(), 1e-5 * b.value.item<double>());
   EXPECT_LT(distance(a.gradients, b.gradients), 5e-3);
+}
+
+TEST(NoiseScale, GoesToJsonAndBack) {
+  const NoiseScale scale{.sigma_min = 0.1, .sigma_max = 7, .sigma_data = 0.3},
+      back = noise_scale_from_json(to_json(scale));
+  EXPECT_EQ(back.sigma_min, 0.1);
+  EXPECT_EQ(back.sigma_max, 7);
+  EXPECT_EQ(back.sigma_data, 0.3);
+  EXPECT_EQ(back.form, EnergyForm::noise);  // as files of before, which name none
+  EXPECT_EQ(to_json(scale).find("form"), std::string::npos);
+  EXPECT_EQ(noise_scale_from_json(to_json(scale_of(EnergyForm::preconditioned))).form, EnergyForm::preconditioned);
+  for (const char* bad : {"", "{}", R"({"sigma_min":1,"sigma_max":1,"sigma_data":1})",
+                          R"({"sigma_min":1,"sigma_max":2,"sigma_data":1,"form":"x"})",
+                          R"({"sigma_min":1,"sigma_max":2,"sigma_data":1,"form":3})"})
+    EXPECT_THROW(noise_scale_from_json(bad), UserError) << bad;
 }
 
 /// Three clusters of 20, 30 and 50 % in the plane.
@@ -168,11 +263,27 @@ Recipe clusters(const fs::path& folder) {
 
 class ScoreRun : public RunTest {};
 
+/// The same preconditioned, with sigma_data for the training to measure.
+Recipe preconditioned(const fs::path& folder) {
+  Recipe recipe = clusters(folder);
+  DenoisingScoreMatchingOptions& o = recipe.phases[0].denoising_score_matching;
+  o.noise = {.sigma_min = 0.05, .sigma_max = 5, .sigma_data = 0, .form = EnergyForm::preconditioned};
+  o.law = NoiseLaw::log_normal;
+  recipe.phases[0].optimizer.kind = OptimizerKind::muon;
+  recipe.sampling.annealing.rho = 5;
+  return recipe;
+}
+
 // Of 2,000 samples the shares have standard errors of at most 0.011 and the means of a cluster 0.01; what training
 // leaves is allowed four times as much. A sampler that forgets the clusters' weights, as Langevin dynamics without
 // annealing does, gives a third to each.
-TEST_F(ScoreRun, LearnsAMixture) {
-  Recipe recipe = clusters(folder);
+class ScoreRunOf : public RunTest, public testing::WithParamInterface<EnergyForm> {};
+INSTANTIATE_TEST_SUITE_P(Forms, ScoreRunOf, testing::ValuesIn(both_forms),
+                         [](const auto& form) { return io::name_of(energy_forms(), form.param); });
+
+TEST_P(ScoreRunOf, LearnsAMixture) {
+  folder = fs::path(folder.string() + io::name_of(energy_forms(), GetParam()));
+  Recipe recipe = GetParam() == EnergyForm::noise ? clusters(folder) : preconditioned(folder);
   recipe.phases[0].steps = 1200;
   recipe.sampling.steps = 20;
   recipe.sampling.annealing.levels = 30;
@@ -194,8 +305,22 @@ TEST_F(ScoreRun, LearnsAMixture) {
   }
 }
 
+// What was measured once stays, whatever the data are later: the network is made for it.
+TEST_F(ScoreRun, KeepsTheDatasSizeThatItHasMeasured) {
+  const Recipe recipe = preconditioned(folder);
+  Trainer::begin(recipe, folder / "run", silent).train(stop_after(5));
+  const auto kept = [&] { return noise_scale_from_json(model::load_network(folder / "run").metadata.at("noise")); };
+  const double measured = kept().sigma_data;
+  const at::Tensor points = io::read_npz(folder / "points.npz").at("points");
+  EXPECT_NEAR(measured, points.square().mean().sqrt().item<double>(), 0.02);
+  io::write_npz(folder / "points.npz", {{"points", 3 * points}});
+  Trainer::resume(folder / "run", {}, silent).train({});
+  EXPECT_EQ(kept().sigma_data, measured);
+  EXPECT_EQ(kept().form, EnergyForm::preconditioned);
+}
+
 TEST_F(ScoreRun, ResumesBitForBit) {
-  const Recipe recipe = clusters(folder);
+  const Recipe recipe = preconditioned(folder);
   EXPECT_TRUE(Trainer::begin(recipe, folder / "whole", silent).train({}));
   const auto whole = contents(folder / "whole");
   EXPECT_TRUE(whole.contains("samples.png"));
@@ -215,6 +340,8 @@ TEST_F(ScoreRun, ResumesBitForBit) {
   refused("phase.train.energy_matching.weight=1.0");
   refused("phase.train.denoising_score_matching.sigma_min=6.0");
   refused("phase.train.denoising_score_matching.levels=1");
+  refused("phase.train.denoising_score_matching.levels=4");  // of another law
+  refused("phase.train.denoising_score_matching.form=other");
   refused("sampling.step_size=1.0");
 }
 
