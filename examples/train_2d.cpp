@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "igebm/model/model.h"
+#include "igebm/training/energy_matching.h"
 #include "igebm/training/trainer.h"
 
 int main() {
@@ -18,8 +19,9 @@ int main() {
   phase.name = "match";
   phase.steps = 500;
   phase.batch = 256;
-  phase.optimizer = {.learning_rate = 2e-3, .beta1 = 0.9, .clip = "norm", .schedule = "cosine"};
-  phase.has_energy_matching = true;
+  phase.optimizer = {
+      .learning_rate = 2e-3, .beta1 = 0.9, .clip = training::Clip::norm, .schedule = training::Schedule::cosine};
+  phase.objectives.add(training::EnergyMatchingOptions{});
   recipe.phase_order = {phase.name};
   recipe.phases = {phase};
   recipe.sampling = {.start = {.start = "normal"}, .flow = {.steps = 50}, .steps = 0};

@@ -33,13 +33,12 @@ void describe_graph(const nn::Graph& graph) {
 void describe_recipe(const training::Recipe& recipe) {
   fmt::print("data: {}\nengine: {}, seed {}\n", recipe.data.name, recipe.engine, recipe.seed);
   for (const auto& phase : recipe.phases) {
-    fmt::print("phase {}: {} steps of {}{}{}{}{}\n", phase.name, phase.steps, phase.batch,
-               phase.has_energy_matching ? ", energy matching" : "",
-               phase.has_contrastive_divergence
-                   ? fmt::format(", contrastive divergence with {} Langevin steps", phase.contrastive_divergence.steps)
-                   : "",
-               phase.has_denoising_score_matching ? ", denoising score matching" : "",
-               phase.has_classification ? ", classification" : "");
+    std::string objectives;
+    for (const auto& term : phase.objectives) {
+      objectives += ", " + training::words(term->section());
+      if (term->chain_steps() != nullptr) objectives += fmt::format(" with {} Langevin steps", *term->chain_steps());
+    }
+    fmt::print("phase {}: {} steps of {}{}\n", phase.name, phase.steps, phase.batch, objectives);
   }
   if (recipe.network.kind == "classifier") return;
   fmt::print("sampling: {}\n", sampling::describe_steps(recipe.sampling, recipe.network.noise_features > 0));

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -13,15 +14,9 @@
 
 namespace igebm::model {
 
-std::span<const io::Named<EnergyForm>> energy_forms() {
-  static constexpr io::Named<EnergyForm> names[] = {{EnergyForm::noise, "noise"},
-                                                    {EnergyForm::preconditioned, "preconditioned"}};
-  return names;
-}
-
 std::string to_json(const NoiseScale& s) {
   nlohmann::ordered_json json{{"sigma_min", s.sigma_min}, {"sigma_max", s.sigma_max}, {"sigma_data", s.sigma_data}};
-  if (s.form != EnergyForm::noise) json["form"] = io::name_of(energy_forms(), s.form);
+  if (s.form != EnergyForm::noise) json["form"] = name_of(s.form);
   return json.dump();
 }
 
@@ -29,7 +24,11 @@ NoiseScale noise_scale_from_json(const std::string& text) {
   try {
     const auto json = nlohmann::json::parse(text);
     NoiseScale s{json.at("sigma_min"), json.at("sigma_max"), json.at("sigma_data")};
-    s.form = io::value_of(energy_forms(), json.value("form", "noise"), "a model's noise levels: form");
+    const std::string form = json.value("form", "noise");
+    if (!value_of<EnergyForm>(form))
+      throw UserError(fmt::format("a model's noise levels: form: expected one of \"{}\", got \"{}\"",
+                                  fmt::join(all_names<EnergyForm>(), "\", \""), form));
+    s.form = *value_of<EnergyForm>(form);
     if (!(s.sigma_min > 0 && s.sigma_max > s.sigma_min && s.sigma_data > 0))
       throw UserError("a model's noise levels: expected 0 < sigma_min < sigma_max and sigma_data > 0");
     return s;

@@ -1,10 +1,10 @@
 #pragma once
 
-#include <span>
+#include <array>
 #include <string>
 
+#include "igebm/base/enums.h"
 #include "igebm/engine/engine.h"
-#include "igebm/io/choice.h"
 
 namespace igebm::model {
 
@@ -19,7 +19,8 @@ enum class EnergyForm {
   /// (Karras et al. 2022, table 1): with much noise the data are said by G', with little the noise is.
   preconditioned,
 };
-std::span<const io::Named<EnergyForm>> energy_forms();
+inline constexpr std::array energy_form_names = {"noise", "preconditioned"};
+constexpr const auto& names_of(EnergyForm) { return energy_form_names; }
 
 /// The noise levels that an energy E(x, sigma) is trained at, and how it is made of its network.
 struct NoiseScale {

@@ -7,8 +7,13 @@ namespace igebm::training {
 /// Training of a classifier, whose features and classes quality is measured in (evaluation/):
 ///   L = cross entropy of softmax(logits) to the data's labels.
 struct ClassificationOptions {
+  static constexpr const char* section = "classification";
+  static constexpr Network trains = Network::classifier;
+
   double label_smoothing = 0;  ///< targets (1 - s) one-hot + s / classes
 };
+
+void describe(io::Fields& fields, ClassificationOptions& options);
 
 class Classification : public Objective {
  public:

@@ -40,11 +40,13 @@ void check_augmentation(const Recipe& recipe, const data::Dataset& data) {
   check("data.flip", {.mirror = recipe.data.flip});
   check("data.crop", {.shift = recipe.data.crop > 0});
   for (const PhaseOptions& phase : recipe.phases) {
-    const ReplayAugmentation& a = phase.contrastive_divergence.replay.augment;
-    if (!phase.has_contrastive_divergence || a.share <= 0) continue;
-    const std::string section = fmt::format("phase.{}.contrastive_divergence.augment.", phase.name);
-    check(section + "flip", {.mirror = a.flip});
-    check(section + "area", {.shift = a.area < 1, .zoom = a.area < 1});
+    for (const auto& term : phase.objectives) {
+      if (term->replay() == nullptr || term->replay()->augment.share <= 0) continue;
+      const ReplayAugmentation& a = term->replay()->augment;
+      const std::string section = fmt::format("phase.{}.{}.augment.", phase.name, term->section());
+      check(section + "flip", {.mirror = a.flip});
+      check(section + "area", {.shift = a.area < 1, .zoom = a.area < 1});
+    }
   }
 }
 

@@ -8,14 +8,15 @@
 
 #include "igebm/base/error.h"
 #include "igebm/engine/graphs.h"
+#include "igebm/io/ranges.h"
+#include "igebm/sampling/describe.h"
 
 namespace igebm::training {
-namespace {
 
-[[noreturn]] void unknown(const std::string& form) {
-  throw UserError(fmt::format(
-      "contrastive divergence: form: expected \"linear\", \"logsumexp\" or \"softplus\", got \"{}\"", form));
-}
+using io::Fields;
+using io::Range;
+using namespace io::ranges;  // NOLINT(google-build-using-namespace)
+namespace {
 
 /// The first `count` of a run of `total` steps, in parts where the training step may be stopped between them.
 sampling::StepInfo move(const Step& step, const sampling::Kernel& kernel, const energy::Energy& energy,
@@ -42,29 +43,57 @@ at::Tensor training_energies(const Step& step, const at::Tensor& x, const at::Te
 
 }  // namespace
 
-at::Tensor contrastive_divergence(const std::string& form, const at::Tensor& positive, const at::Tensor& negative,
+void describe(Fields& f, ContrastiveDivergenceOptions& o) {
+  f.field("weight", o.weight, positive, "of this term in the loss");
+  f.field("form", o.form, "of the contrast between data and samples");
+  f.field("energy_l2", o.energy_l2, not_negative, "coefficient of E(x+)^2 + E(x-)^2");
+  f.field("kl", o.end.kl, not_negative, "weight of the energy at the chains' ends, through their last step; 0: none");
+  f.field("entropy", o.end.entropy, not_negative, "weight of log the distance from there to earlier samples; 0: none");
+  f.field("entropy_pool", o.end.pool, count_from_one, "earlier samples, from the buffer, that the nearest is among");
+  f.field("steps", o.steps, count_from_one, "Langevin steps a training step");
+  f.field("buffer", o.replay.size, count_from_one, "chains in the replay buffer");
+  f.field("restart_share", o.replay.restart_share, share, "of chains that start anew");
+  f.field("data_share", o.replay.data_share, share, "of chains that start from data");
+  f.field("compact", o.replay.compact, "keep the buffer as 8-bit numbers over [low, high]");
+  describe(f, o.start);
+  describe(f, o.flow);
+  describe(f, o.langevin);
+  f.section("augment", [&](Fields& g) {
+    describe(g, o.replay.augment);
+    if (o.replay.augment.share > 0 && !(std::isfinite(o.langevin.low) && std::isfinite(o.langevin.high)))
+      g.problem("share", "contrastive_divergence's low and high, black and white to it, must be given");
+  });
+  if (o.replay.restart_share + o.replay.data_share > 1)
+    f.problem("restart_share", "restart_share and data_share together exceed 1");
+  if (o.langevin.low >= o.langevin.high) f.problem("low", "low must be below high");
+  if (o.replay.compact && !(std::isfinite(o.langevin.low) && std::isfinite(o.langevin.high)))
+    f.problem("compact", "low and high, which 8-bit numbers are to span, must be given");
+}
+
+at::Tensor contrastive_divergence(ContrastForm form, const at::Tensor& positive, const at::Tensor& negative,
                                   double energy_l2) {
   at::Tensor loss;
-  if (form == "linear") {
-    loss = positive.mean() - negative.mean();
-  } else if (form == "logsumexp") {
-    loss = positive.mean() - at::dot(at::softmax(-negative.detach(), 0), negative);
-  } else if (form == "softplus") {
-    loss = at::softplus(positive - negative).mean();
-  } else {
-    unknown(form);
+  switch (form) {
+    case ContrastForm::linear:
+      loss = positive.mean() - negative.mean();
+      break;
+    case ContrastForm::logsumexp:
+      loss = positive.mean() - at::dot(at::softmax(-negative.detach(), 0), negative);
+      break;
+    case ContrastForm::softplus:
+      loss = at::softplus(positive - negative).mean();
+      break;
   }
   if (energy_l2 != 0) loss = loss + energy_l2 * (positive.square().mean() + negative.square().mean());
   return loss;
 }
 
-at::Tensor contrast_slopes(const std::string& form, const at::Tensor& energies) {
+at::Tensor contrast_slopes(ContrastForm form, const at::Tensor& energies) {
   const std::int64_t count = energies.size(0) / 2;
   const at::Tensor positive = energies.slice(0, 0, count), negative = energies.slice(0, count);
   const at::Tensor each = at::full({count}, 1.0 / static_cast<double>(count), energies.options());
-  if (form == "linear") return at::cat({each, -each});
-  if (form == "logsumexp") return at::cat({each, -at::softmax(-negative, 0)});
-  if (form != "softplus") unknown(form);
+  if (form == ContrastForm::linear) return at::cat({each, -each});
+  if (form == ContrastForm::logsumexp) return at::cat({each, -at::softmax(-negative, 0)});
   const at::Tensor pair = each * at::sigmoid(positive - negative);
   return at::cat({pair, -pair});
 }
@@ -114,8 +143,8 @@ Loss ContrastiveDivergence::loss(const Step& step) {
   const at::Tensor labels = step.labels.defined() ? at::cat({step.labels, chains.labels}) : at::Tensor();
   const at::Tensor x = at::cat({step.data, chains.x});
   const nn::Dropout dropout{step.seed, step.step};
-  at::Tensor energies = options_.form == "linear" ? at::empty({2 * count}, step.data.options())
-                                                  : training_energies(step, x, labels, dropout);
+  at::Tensor energies = options_.form == ContrastForm::linear ? at::empty({2 * count}, step.data.options())
+                                                              : training_energies(step, x, labels, dropout);
   const at::Tensor coefficients = options_.weight * contrast_slopes(options_.form, energies);
   // Those of energy_l2: 2 energy_l2 E / N
   const double twice = 2 * options_.energy_l2 * options_.weight / static_cast<double>(count);

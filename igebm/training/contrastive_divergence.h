@@ -1,6 +1,6 @@
 #pragma once
 
-#include <string>
+#include <array>
 #include <vector>
 
 #include "igebm/sampling/sampler.h"
@@ -19,9 +19,16 @@ namespace igebm::training {
 ///   softplus   mean_i log(1 + exp(E(x+_i) - E(x-_i)))
 /// logsumexp pushes up the likeliest samples most; the code adds 1e-4 to its sum of exp(-(E - min E)), which is at
 /// least 1 without. softplus stops pushing at pairs that are well apart.
+enum class ContrastForm { linear, logsumexp, softplus };
+inline constexpr std::array contrast_form_names = {"linear", "logsumexp", "softplus"};
+constexpr const auto& names_of(ContrastForm) { return contrast_form_names; }
+
 struct ContrastiveDivergenceOptions {
+  static constexpr const char* section = "contrastive_divergence";
+  static constexpr Network trains = Network::energy;
+
   double weight = 1;
-  std::string form = "linear";
+  ContrastForm form = ContrastForm::linear;
   double energy_l2 = 1;
   std::int64_t steps = 60;
   ChainEndOptions end;  ///< Improved contrastive divergence, added to L
@@ -30,6 +37,8 @@ struct ContrastiveDivergenceOptions {
   sampling::StartOptions start;
   ReplayOptions replay;
 };
+
+void describe(io::Fields& fields, ContrastiveDivergenceOptions& options);
 
 class ContrastiveDivergence : public Objective {
  public:
@@ -44,12 +53,12 @@ class ContrastiveDivergence : public Objective {
   ReplayBuffer buffer_;
 };
 
-/// L for given energies (N) and (N), differentiable. Throws UserError for an unknown form.
-at::Tensor contrastive_divergence(const std::string& form, const at::Tensor& positive, const at::Tensor& negative,
+/// L for given energies (N) and (N), differentiable.
+at::Tensor contrastive_divergence(ContrastForm form, const at::Tensor& positive, const at::Tensor& negative,
                                   double energy_l2);
 
 /// dC/dE of each, (2 N), from energies (2 N), those of data first. The linear form's depend on no energy: `energies`
 /// may then be of any values.
-at::Tensor contrast_slopes(const std::string& form, const at::Tensor& energies);
+at::Tensor contrast_slopes(ContrastForm form, const at::Tensor& energies);
 
 }  // namespace igebm::training

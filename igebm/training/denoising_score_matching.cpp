@@ -7,10 +7,15 @@
 
 #include "igebm/base/error.h"
 #include "igebm/base/random.h"
+#include "igebm/io/ranges.h"
 #include "igebm/nn/conditions.h"
 #include "igebm/training/slope.h"
 
 namespace igebm::training {
+
+using io::Fields;
+using io::Range;
+using namespace io::ranges;  // NOLINT(google-build-using-namespace)
 namespace {
 
 /// The noise level of the record with random stream `stream`.
@@ -33,10 +38,22 @@ double draw_level(const DenoisingScoreMatchingOptions& o, std::uint64_t seed, st
 
 }  // namespace
 
-std::span<const io::Named<NoiseLaw>> noise_laws() {
-  static constexpr io::Named<NoiseLaw> names[] = {{NoiseLaw::log_uniform, "log-uniform"},
-                                                  {NoiseLaw::log_normal, "log-normal"}};
-  return names;
+void describe(Fields& f, DenoisingScoreMatchingOptions& o) {
+  f.field("weight", o.weight, positive, "of this term in the loss");
+  f.field("form", o.noise.form,
+          "of E(x, sigma); preconditioned: a Gaussian's energy and what the data's differs from it by");
+  f.field("sigma_min", o.noise.sigma_min, positive, "least noise level, a standard deviation");
+  f.field("sigma_max", o.noise.sigma_max, positive, "greatest, about the greatest distance between data");
+  f.field("law", o.law, "of the noise levels drawn between them");
+  f.field("levels", o.levels, count_from_zero, "of law = \"log-uniform\": one of so many, geometric; 0: any between");
+  f.field("log_mean", o.log_mean, any_float, "of law = \"log-normal\": the mean of ln sigma");
+  f.field("log_deviation", o.log_deviation, positive, "of law = \"log-normal\": the standard deviation of ln sigma");
+  f.field("uniform_share", o.uniform_share, share, "of law = \"log-normal\": of records that are log-uniform instead");
+  f.field("sigma_data", o.noise.sigma_data, not_negative,
+          "root mean square of the data's elements, about; 0: measured, or 0.5 with form = \"noise\"");
+  if (o.noise.sigma_min >= o.noise.sigma_max) f.problem("sigma_min", "sigma_min must be below sigma_max");
+  if (o.levels == 1) f.problem("levels", "expected 0, or at least 2");
+  if (o.levels > 0 && o.law != NoiseLaw::log_uniform) f.problem("levels", "only with law = \"log-uniform\"");
 }
 
 DenoisingScoreMatching::DenoisingScoreMatching(const DenoisingScoreMatchingOptions& options, const nn::Graph& graph)

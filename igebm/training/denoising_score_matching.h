@@ -1,6 +1,6 @@
 #pragma once
 
-#include <span>
+#include <array>
 
 #include "igebm/model/noise.h"
 #include "igebm/training/objective.h"
@@ -9,7 +9,8 @@ namespace igebm::training {
 
 /// How the noise levels of training are drawn.
 enum class NoiseLaw { log_uniform, log_normal };
-std::span<const io::Named<NoiseLaw>> noise_laws();
+inline constexpr std::array noise_law_names = {"log-uniform", "log-normal"};
+constexpr const auto& names_of(NoiseLaw) { return noise_law_names; }
 
 /// Denoising score matching at all noise levels (Vincent 2011; Song & Ermon 2019, equations 5 and 6) of the score
 /// -dE/dy of a scalar energy (as Reduce, Reuse, Recycle, Du et al. 2023), y = x + sigma n, n standard normal:
@@ -19,15 +20,20 @@ std::span<const io::Named<NoiseLaw>> noise_laws();
 /// model::EnergyForm::preconditioned: w = 1 / (sigma s c)^2 (Karras et al. 2022),
 ///   L = mean |G'(c y) - c (s n - sigma / s x)|^2.
 struct DenoisingScoreMatchingOptions {
+  static constexpr const char* section = "denoising_score_matching";
+  static constexpr Network trains = Network::energy_at_noise_levels;
+
   double weight = 1;
   model::NoiseScale noise = {.sigma_data = 0};  ///< sigma_data 0: not known yet
-  NoiseLaw law = NoiseLaw::log_uniform;  ///< between sigma_min and sigma_max
-  std::int64_t levels = 0;               ///< of log_uniform: one of so many in a geometric progression; 0: any between
+  NoiseLaw law = NoiseLaw::log_uniform;         ///< between sigma_min and sigma_max
+  std::int64_t levels = 0;  ///< of log_uniform: one of so many in a geometric progression; 0: any between
   /// Of log_normal: ln sigma ~ N(log_mean, log_deviation^2), brought into [sigma_min, sigma_max], but for a share of
   /// records whose law is log-uniform: energies are compared at the greatest noise, which the former seldom draws.
   double log_mean = -0.7, log_deviation = 1.3;
   double uniform_share = 0.1;
 };
+
+void describe(io::Fields& fields, DenoisingScoreMatchingOptions& options);
 
 class DenoisingScoreMatching : public Objective {
  public:

@@ -3,10 +3,23 @@
 #include <ATen/ATen.h>
 
 #include "igebm/base/random.h"
+#include "igebm/io/ranges.h"
 #include "igebm/training/slope.h"
 #include "igebm/training/transport.h"
 
 namespace igebm::training {
+
+using io::Fields;
+using io::Range;
+using namespace io::ranges;  // NOLINT(google-build-using-namespace)
+
+void describe(Fields& f, EnergyMatchingOptions& o) {
+  f.field("weight", o.weight, positive, "of this term in the loss");
+  f.field("time_end", o.time_end, Range{0, 1, true}, "of the way from noise (0) to data (1) that it looks at");
+  f.field("equilibrium", o.equilibrium, share,
+          "from this time on the slope falls to 0 at the data, which so become minima; 1: never");
+  f.field("transport", o.transport, "pair noise and data by minibatch optimal transport");
+}
 
 Loss EnergyMatching::loss(const Step& step) {
   const std::int64_t count = step.data.size(0);

@@ -12,11 +12,16 @@ namespace igebm::training {
 /// equilibrium matching does (Wang & Du 2025, truncated decay): c(t) = min(1, (1 - t) / (1 - equilibrium)) makes the
 /// data minima of E, where descent and Langevin dynamics may stay as long as they like.
 struct EnergyMatchingOptions {
+  static constexpr const char* section = "energy_matching";
+  static constexpr Network trains = Network::energy;
+
   double weight = 1;
   double time_end = 1;     ///< in (0, 1]
   double equilibrium = 1;  ///< in [0, 1], where c begins to fall; 1: never
   bool transport = true;   ///< pair noise with data of equal labels by optimal transport, else at random
 };
+
+void describe(io::Fields& fields, EnergyMatchingOptions& options);
 
 class EnergyMatching : public Objective {
  public:

@@ -70,11 +70,14 @@ PhaseEstimate time_in_whole(Rehearsal& run, const PhaseOptions& phase, double bu
 
 PhaseEstimate time_phase(Rehearsal& run, const PhaseOptions& phase, double budget) {
   constexpr std::int64_t few = 1, more = 4;
-  const std::int64_t langevin = phase.contrastive_divergence.steps;
-  if (!phase.has_contrastive_divergence || langevin <= 2 * more) return time_in_whole(run, phase, budget);
+  const auto keeps_chains = std::ranges::find_if(phase.objectives, [](const auto& t) { return t->chain_steps(); });
+  const std::int64_t langevin = keeps_chains == phase.objectives.end() ? 0 : *(*keeps_chains)->chain_steps();
+  if (langevin <= 2 * more) return time_in_whole(run, phase, budget);
   const auto with = [&](std::int64_t steps) {
     PhaseOptions p = phase;
-    p.contrastive_divergence.steps = steps;
+    for (const auto& term : p.objectives) {
+      if (term->chain_steps() != nullptr) *term->chain_steps() = steps;
+    }
     return p;
   };
   const double start = now();

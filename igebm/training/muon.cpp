@@ -52,7 +52,7 @@ double Muon::update(const OptimizerOptions& o, double rate, nn::Tensors& paramet
   for (const auto& g : gradients) norms.push_back(g.detach().norm());
   const double norm = at::stack(norms).norm().item<double>();
   if (!std::isfinite(norm)) return norm;
-  const double scale = o.clip == "norm" && norm > o.clip_norm ? o.clip_norm / norm : 1;
+  const double scale = o.clip == Clip::norm && norm > o.clip_norm ? o.clip_norm / norm : 1;
   std::vector<at::Tensor> others;
   auto gradient = gradients.begin();
   for (auto& [name, p] : parameters) {
@@ -69,7 +69,7 @@ double Muon::update(const OptimizerOptions& o, double rate, nn::Tensors& paramet
     p.sub_(step.reshape(p.sizes()), rate * o.factor * 0.2 * std::sqrt(longer));
   }
   OptimizerOptions clipped = o;
-  if (o.clip == "norm") clipped.clip = "none";
+  if (o.clip == Clip::norm) clipped.clip = Clip::none;
   nn::Tensors rest = pick(parameters, false);
   if (!rest.empty()) rest_.update(clipped, rate, rest, others);
   return norm;

@@ -6,9 +6,16 @@
 #include "igebm/base/observer.h"
 #include "igebm/base/random.h"
 #include "igebm/engine/engine.h"
+#include "igebm/io/recipe.h"
 #include "igebm/nn/network.h"
 
 namespace igebm::training {
+
+/// What a network computes.
+enum class Network { energy, energy_at_noise_levels, classifier };
+Network kind_of(const nn::Graph& graph);
+/// In words, with the recipe's key that makes it one.
+std::string describe_network(Network network);
 
 /// A step that was asked to stop on its way.
 struct Interrupted : std::exception {};
@@ -49,7 +56,7 @@ struct Loss {
   double relative = 0;
 };
 
-/// A term of the loss. A new one is a subclass with a section in training/recipe.h.
+/// A term of the loss. How to add one: training/terms.h.
 class Objective {
  public:
   virtual ~Objective() = default;

@@ -8,9 +8,14 @@
 #include <numbers>
 
 #include "igebm/base/error.h"
+#include "igebm/io/ranges.h"
 #include "igebm/training/muon.h"
 
 namespace igebm::training {
+
+using io::Fields;
+using io::Range;
+using namespace io::ranges;  // NOLINT(google-build-using-namespace)
 namespace {
 
 at::Tensor flatten(const std::vector<at::Tensor>& tensors) {
@@ -28,9 +33,19 @@ std::int64_t total_size(const nn::Tensors& parameters) {
 
 }  // namespace
 
-std::span<const io::Named<OptimizerKind>> optimizer_kinds() {
-  static constexpr io::Named<OptimizerKind> names[] = {{OptimizerKind::adam, "adam"}, {OptimizerKind::muon, "muon"}};
-  return names;
+void describe(Fields& f, OptimizerOptions& o) {
+  f.field("kind", o.kind, "muon: of weights that are matrices, Adam of the rest");
+  f.field("learning_rate", o.learning_rate, positive, "of Adam; Muon's goes by it");
+  f.field("beta1", o.beta1, Range{0, 1, false, true}, "decay of Adam's first moment");
+  f.field("beta2", o.beta2, Range{0, 1, false, true}, "decay of Adam's second moment");
+  f.field("epsilon", o.epsilon, positive, "added to the root of the second moment");
+  f.field("momentum", o.momentum, Range{0, 1, false, true}, "of Muon");
+  f.field("factor", o.factor, positive, "of Muon's steps, whose elements are about 0.2 factor learning_rate");
+  f.field("clip", o.clip, "of the parameters' gradient; second-moment: of what Adam moves");
+  f.field("clip_norm", o.clip_norm, positive, "for clip = \"norm\"");
+  f.field("warmup", o.warmup, count_from_zero, "steps of linear warm-up");
+  f.field("schedule", o.schedule, "of the learning rate over the phase");
+  f.field("final_share", o.final_share, share, "of the learning rate that cosine ends at");
 }
 
 std::unique_ptr<Optimizer> make_optimizer(const OptimizerOptions& options, const nn::Tensors& parameters) {
@@ -41,7 +56,7 @@ std::unique_ptr<Optimizer> make_optimizer(const OptimizerOptions& options, const
 double learning_rate(const OptimizerOptions& o, std::int64_t step, std::int64_t total) {
   const auto t = static_cast<double>(step);
   const double warm = o.warmup > 0 ? std::min(1.0, (t + 1) / static_cast<double>(o.warmup)) : 1;
-  if (o.schedule == "constant") return o.learning_rate * warm;
+  if (o.schedule == Schedule::constant) return o.learning_rate * warm;
   const double x = total > 0 ? std::min(1.0, t / static_cast<double>(total)) : 1;
   return o.learning_rate * warm * (o.final_share + (1 - o.final_share) * 0.5 * (1 + std::cos(std::numbers::pi * x)));
 }
@@ -58,8 +73,8 @@ double Adam::update(const OptimizerOptions& o, double rate, nn::Tensors& paramet
   at::Tensor g = flatten(gradients);
   const double norm = g.norm().item<double>();
   if (!std::isfinite(norm)) return norm;
-  if (o.clip == "norm" && norm > o.clip_norm) g.mul_(o.clip_norm / norm);
-  if (o.clip == "second-moment") {
+  if (o.clip == Clip::norm && norm > o.clip_norm) g.mul_(o.clip_norm / norm);
+  if (o.clip == Clip::second_moment) {
     const double correction = step_ > 0 ? 1 - std::pow(o.beta2, static_cast<double>(step_)) : 1;
     const at::Tensor bound = v_.div(correction).sqrt_().mul_(3).add_(0.1);
     g = at::minimum(at::maximum(g, -bound), bound);

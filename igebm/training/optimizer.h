@@ -1,11 +1,11 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
-#include <span>
 #include <string>
 
-#include "igebm/io/choice.h"
+#include "igebm/io/recipe.h"
 #include "igebm/nn/network.h"
 
 namespace igebm::training {
@@ -14,7 +14,23 @@ enum class OptimizerKind {
   adam,  ///< of every parameter
   muon,  ///< of matrices, Adam of the rest (training/muon.h)
 };
-std::span<const io::Named<OptimizerKind>> optimizer_kinds();
+inline constexpr std::array optimizer_kind_names = {"adam", "muon"};
+constexpr const auto& names_of(OptimizerKind) { return optimizer_kind_names; }
+
+/// Of the parameters' gradient.
+enum class Clip {
+  none,
+  norm,           ///< of the whole gradient, to clip_norm
+  second_moment,  ///< IGEBM's: each element to +-(3 sqrt(v) + 0.1), v the bias-corrected second moment, which only what
+                  ///< Adam moves has
+};
+inline constexpr std::array clip_names = {"none", "norm", "second-moment"};
+constexpr const auto& names_of(Clip) { return clip_names; }
+
+/// Of the learning rate over a phase.
+enum class Schedule { constant, cosine };
+inline constexpr std::array schedule_names = {"constant", "cosine"};
+constexpr const auto& names_of(Schedule) { return schedule_names; }
 
 /// Adam (Kingma & Ba 2015) and Muon (Jordan et al. 2024), with the schedules and gradient clips that energy-based
 /// training needs.
@@ -22,16 +38,16 @@ struct OptimizerOptions {
   OptimizerKind kind = OptimizerKind::adam;
   double learning_rate = 3e-4;
   double beta1 = 0, beta2 = 0.999, epsilon = 1e-8;
-  std::string clip = "second-moment";  ///< "none", "norm" (of the whole gradient), or IGEBM's "second-moment":
-                                       ///< each element to +-(3 sqrt(v) + 0.1), v the bias-corrected second moment,
-                                       ///< which only what Adam moves has
-  double clip_norm = 1;                ///< for "norm"
-  std::int64_t warmup = 0;             ///< steps of linear warm-up
-  std::string schedule = "constant";   ///< "constant", or "cosine" to `final_share` over the phase
-  double final_share = 0.01;
-  double momentum = 0.95;  ///< of Muon
-  double factor = 2.5;     ///< of Muon's steps: their root mean square over a weight's elements is 0.2 factor rates
+  Clip clip = Clip::second_moment;
+  double clip_norm = 1;     ///< for Clip::norm
+  std::int64_t warmup = 0;  ///< steps of linear warm-up
+  Schedule schedule = Schedule::constant;
+  double final_share = 0.01;  ///< of the learning rate, that cosine ends at
+  double momentum = 0.95;     ///< of Muon
+  double factor = 2.5;        ///< of Muon's steps: their root mean square over a weight's elements is 0.2 factor rates
 };
+
+void describe(io::Fields& fields, OptimizerOptions& options);
 
 /// The learning rate of step `step` of `total`, counted from 0.
 double learning_rate(const OptimizerOptions& options, std::int64_t step, std::int64_t total);

@@ -1,6 +1,7 @@
 #include "igebm/training/recipe.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
@@ -23,115 +24,35 @@ using io::Range;
 using namespace io::ranges;  // NOLINT(google-build-using-namespace)
 const Range limit{0, infinity, true, true};
 
-void describe(Fields& f, OptimizerOptions& o) {
-  io::choice(f, "kind", o.kind, optimizer_kinds(), "muon: of weights that are matrices, Adam of the rest");
-  f.field("learning_rate", o.learning_rate, positive, "of Adam; Muon's goes by it");
-  f.field("beta1", o.beta1, Range{0, 1, false, true}, "decay of Adam's first moment");
-  f.field("beta2", o.beta2, Range{0, 1, false, true}, "decay of Adam's second moment");
-  f.field("epsilon", o.epsilon, positive, "added to the root of the second moment");
-  f.field("momentum", o.momentum, Range{0, 1, false, true}, "of Muon");
-  f.field("factor", o.factor, positive, "of Muon's steps, whose elements are about 0.2 factor learning_rate");
-  f.field("clip", o.clip, {"none", "norm", "second-moment"},
-          "of the parameters' gradient; second-moment: of what Adam moves");
-  f.field("clip_norm", o.clip_norm, positive, "for clip = \"norm\"");
-  f.field("warmup", o.warmup, count_from_zero, "steps of linear warm-up");
-  f.field("schedule", o.schedule, {"constant", "cosine"}, "of the learning rate over the phase");
-  f.field("final_share", o.final_share, share, "of the learning rate that cosine ends at");
+/// What the objectives of a phase have wrong, for such a network.
+void check_objectives(Fields& f, const Terms& objectives, Network network) {
+  if (objectives.empty()) {
+    std::vector<std::string> fitting;
+    for (const auto& term : known_objectives()) {
+      if (term->trains() == network) fitting.push_back(term->section());
+    }
+    f.problem("steps", fmt::format("a phase needs a section of an objective: {}, for {}", fmt::join(fitting, " or "),
+                                   describe_network(network)));
+  }
+  for (const auto& term : objectives) {
+    if (term->trains() != network)
+      f.problem(term->section().c_str(), fmt::format("this section and {} go together, but network is {}",
+                                                     describe_network(term->trains()), describe_network(network)));
+  }
 }
 
-void describe(Fields& f, EnergyMatchingOptions& o) {
-  f.field("weight", o.weight, positive, "of this term in the loss");
-  f.field("time_end", o.time_end, Range{0, 1, true}, "of the way from noise (0) to data (1) that it looks at");
-  f.field("equilibrium", o.equilibrium, share,
-          "from this time on the slope falls to 0 at the data, which so become minima; 1: never");
-  f.field("transport", o.transport, "pair noise and data by minibatch optimal transport");
-}
-
-void describe(Fields& f, DenoisingScoreMatchingOptions& o) {
-  f.field("weight", o.weight, positive, "of this term in the loss");
-  io::choice(f, "form", o.noise.form, model::energy_forms(),
-             "of E(x, sigma); preconditioned: a Gaussian's energy and what the data's differs from it by");
-  f.field("sigma_min", o.noise.sigma_min, positive, "least noise level, a standard deviation");
-  f.field("sigma_max", o.noise.sigma_max, positive, "greatest, about the greatest distance between data");
-  io::choice(f, "law", o.law, noise_laws(), "of the noise levels drawn between them");
-  f.field("levels", o.levels, count_from_zero, "of law = \"log-uniform\": one of so many, geometric; 0: any between");
-  f.field("log_mean", o.log_mean, any_float, "of law = \"log-normal\": the mean of ln sigma");
-  f.field("log_deviation", o.log_deviation, positive, "of law = \"log-normal\": the standard deviation of ln sigma");
-  f.field("uniform_share", o.uniform_share, share, "of law = \"log-normal\": of records that are log-uniform instead");
-  f.field("sigma_data", o.noise.sigma_data, not_negative,
-          "root mean square of the data's elements, about; 0: measured, or 0.5 with form = \"noise\"");
-  if (o.noise.sigma_min >= o.noise.sigma_max) f.problem("sigma_min", "sigma_min must be below sigma_max");
-  if (o.levels == 1) f.problem("levels", "expected 0, or at least 2");
-  if (o.levels > 0 && o.law != NoiseLaw::log_uniform) f.problem("levels", "only with law = \"log-uniform\"");
-}
-
-void describe(Fields& f, ReplayAugmentation& o) {
-  f.field("share", o.share, share, "of the pictures taken from the buffer that are changed before they go on");
-  f.field("flip", o.flip, "mirrored with probability 1/2");
-  f.field("area", o.area, Range{0, 1, true}, "least share of the area that a crop keeps, enlarged; 1: no crop");
-  f.field("brightness", o.brightness, share, "pictures times a factor from [1 - b, 1 + b]");
-  f.field("contrast", o.contrast, share, "the same of distances to the picture's mean grey");
-  f.field("saturation", o.saturation, share, "the same of distances to each pixel's grey");
-  f.field("blur", o.blur, Range{0, 100}, "greatest standard deviation, pixels, of half the pictures; 0: none");
-  if (o.blur > 0 && o.blur < 0.1) f.problem("blur", "expected 0 or at least 0.1");
-}
-
-void describe(Fields& f, ContrastiveDivergenceOptions& o) {
-  f.field("weight", o.weight, positive, "of this term in the loss");
-  f.field("form", o.form, {"linear", "logsumexp", "softplus"}, "of the contrast between data and samples");
-  f.field("energy_l2", o.energy_l2, not_negative, "coefficient of E(x+)^2 + E(x-)^2");
-  f.field("kl", o.end.kl, not_negative, "weight of the energy at the chains' ends, through their last step; 0: none");
-  f.field("entropy", o.end.entropy, not_negative, "weight of log the distance from there to earlier samples; 0: none");
-  f.field("entropy_pool", o.end.pool, count_from_one, "earlier samples, from the buffer, that the nearest is among");
-  f.field("steps", o.steps, count_from_one, "Langevin steps a training step");
-  f.field("buffer", o.replay.size, count_from_one, "chains in the replay buffer");
-  f.field("restart_share", o.replay.restart_share, share, "of chains that start anew");
-  f.field("data_share", o.replay.data_share, share, "of chains that start from data");
-  f.field("compact", o.replay.compact, "keep the buffer as 8-bit numbers over [low, high]");
-  describe(f, o.start);
-  describe(f, o.flow);
-  describe(f, o.langevin);
-  f.section("augment", [&](Fields& g) {
-    describe(g, o.replay.augment);
-    if (o.replay.augment.share > 0 && !(std::isfinite(o.langevin.low) && std::isfinite(o.langevin.high)))
-      g.problem("share", "contrastive_divergence's low and high, black and white to it, must be given");
-  });
-  if (o.replay.restart_share + o.replay.data_share > 1)
-    f.problem("restart_share", "restart_share and data_share together exceed 1");
-  if (o.langevin.low >= o.langevin.high) f.problem("low", "low must be below high");
-  if (o.replay.compact && !(std::isfinite(o.langevin.low) && std::isfinite(o.langevin.high)))
-    f.problem("compact", "low and high, which 8-bit numbers are to span, must be given");
-}
-
-void describe(Fields& f, ClassificationOptions& o) {
-  f.field("label_smoothing", o.label_smoothing, Range{0, 1, false, true}, "of the targets, towards all classes alike");
-}
-
-constexpr std::array objective_names = {"energy_matching", "contrastive_divergence", "denoising_score_matching",
-                                        "classification"};
-
-void describe(Fields& f, PhaseOptions& o) {
+void describe(Fields& f, PhaseOptions& o, Network network) {
   f.field("steps", o.steps, count_from_one, "training steps");
   f.field("batch", o.batch, count_from_one, "data a step; contrastive divergence takes as many chains");
   f.field("average", o.average, Range{0, 1, false, true},
           "decay of the average of weights that samples are drawn with; 0: none");
   f.field("from_average", o.from_average, "start from the average of the phase before");
   f.section("optimizer", [&](Fields& g) { describe(g, o.optimizer); });
-  f.optional_section("energy_matching", o.has_energy_matching, [&](Fields& g) { describe(g, o.energy_matching); });
-  f.optional_section("contrastive_divergence", o.has_contrastive_divergence,
-                     [&](Fields& g) { describe(g, o.contrastive_divergence); });
-  f.optional_section("denoising_score_matching", o.has_denoising_score_matching,
-                     [&](Fields& g) { describe(g, o.denoising_score_matching); });
-  f.optional_section("classification", o.has_classification, [&](Fields& g) { describe(g, o.classification); });
-  if (!o.has_energy_matching && !o.has_contrastive_divergence && !o.has_denoising_score_matching &&
-      !o.has_classification) {
-    f.problem(
-        "steps",
-        "a phase needs a section energy_matching or contrastive_divergence, or both; a network's of noise levels: "
-        "denoising_score_matching; a classifier's: classification");
-  }
-  if (o.has_contrastive_divergence && o.batch > o.contrastive_divergence.replay.size) {
-    f.problem("batch", "more chains a batch than the buffer holds");
+  o.objectives.describe(f);
+  check_objectives(f, o.objectives, network);
+  for (const auto& term : o.objectives) {
+    if (term->replay() != nullptr && o.batch > term->replay()->size)
+      f.problem("batch", "more chains a batch than the buffer holds");
   }
 }
 
@@ -156,6 +77,55 @@ void describe(Fields& f, NetworkOptions& o) {
   }
 }
 
+Network network_of(const NetworkOptions& o) {
+  if (o.kind == "classifier") return Network::classifier;
+  return o.noise_features > 0 ? Network::energy_at_noise_levels : Network::energy;
+}
+
+/// Of the names that a word may have been meant for.
+std::string meant(const std::string& name, const std::vector<std::string>& of) {
+  const std::string near = io::nearest(name, of);
+  return near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near);
+}
+
+bool contains(const std::vector<std::string>& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+void describe_phases(Fields& f, Recipe& r) {
+  const std::vector<PhaseOptions> given = std::move(r.phases);
+  r.phases.clear();
+  const auto in_file = f.sections();
+  if (!in_file && given.size() != r.phase_order.size())
+    f.problem("", fmt::format("expected a phase for each of train.phases' {} names, got {}", r.phase_order.size(),
+                              given.size()));
+  const auto describe_phase = [&](PhaseOptions& phase, const std::string& name) {
+    phase.name = name;
+    f.section(name.c_str(), [&](Fields& g) { describe(g, phase, network_of(r.network)); });
+  };
+  for (std::size_t i = 0; i < r.phase_order.size(); ++i) {
+    const std::string& name = r.phase_order[i];
+    if (in_file && !contains(*in_file, name))
+      f.problem(name.c_str(), "train.phases names it, but there is no such section" + meant(name, *in_file));
+    r.phases.push_back(i < given.size() ? given[i] : PhaseOptions{});
+    describe_phase(r.phases.back(), name);
+  }
+  // Sections that are not in the order are checked, too, but not run.
+  for (const std::string& name : in_file.value_or(std::vector<std::string>{})) {
+    if (contains(r.phase_order, name)) continue;
+    f.section(name.c_str(), [&](Fields& g) {
+      const auto inside = g.sections().value_or(std::vector<std::string>{});
+      const bool trains = std::ranges::any_of(
+          known_objectives(), [&](const auto& objective) { return contains(inside, objective->section()); });
+      if (!trains)  // a slip
+        f.problem(name.c_str(), "train.phases does not name it" + meant(name, r.phase_order));
+      PhaseOptions left_out;
+      left_out.name = name;
+      describe(g, left_out, network_of(r.network));
+    });
+  }
+}
+
 }  // namespace
 
 void describe(Fields& f, Recipe& r) {
@@ -171,52 +141,7 @@ void describe(Fields& f, Recipe& r) {
     g.field("samples_every", r.output.samples_every, count_from_zero, "steps between pictures of samples; 0: none");
     g.field("samples", r.output.samples, count_from_one, "samples in such a picture");
   });
-  std::vector<PhaseOptions> given = r.phases;
-  r.phases.clear();
-  f.section("phase", [&](Fields& g) {
-    const std::vector<std::string> there = g.sections().value_or(r.phase_order);
-    const auto meant = [](const std::string& name, const std::vector<std::string>& of) {
-      const std::string near = io::nearest(name, of);
-      return near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near);
-    };
-    const auto describe_phase = [&](PhaseOptions& phase, const std::string& name) {
-      phase.name = name;
-      g.section(name.c_str(), [&](Fields& h) {
-        const bool listed = std::find(r.phase_order.begin(), r.phase_order.end(), name) != r.phase_order.end();
-        const std::vector<std::string> inside = h.sections().value_or(std::vector<std::string>{});
-        const bool trains = std::ranges::any_of(objective_names, [&](const char* objective) {
-          return std::find(inside.begin(), inside.end(), objective) != inside.end();
-        });
-        if (!listed && !trains)  // a slip
-          g.problem(name.c_str(), "train.phases does not name it" + meant(name, r.phase_order));
-        describe(h, phase);
-        const bool usual = phase.has_energy_matching || phase.has_contrastive_divergence;
-        if (phase.has_classification != (r.network.kind == "classifier") ||
-            (phase.has_classification && (usual || phase.has_denoising_score_matching))) {
-          h.problem("classification", "network.kind = \"classifier\" and this section go together, and with no other");
-        }
-        if (phase.has_denoising_score_matching != (r.network.noise_features > 0) ||
-            (phase.has_denoising_score_matching && usual)) {
-          h.problem("denoising_score_matching",
-                    "network.noise_features above 0 and this section go together, and with no other");
-        }
-      });
-    };
-    for (std::size_t i = 0; i < r.phase_order.size(); ++i) {
-      const std::string& name = r.phase_order[i];
-      if (std::find(there.begin(), there.end(), name) == there.end()) {
-        g.problem(name.c_str(), "train.phases names it, but there is no such section" + meant(name, there));
-      }
-      r.phases.push_back(i < given.size() ? given[i] : PhaseOptions{});
-      describe_phase(r.phases.back(), name);
-    }
-    // Sections that are not in the order are checked, too, but not run.
-    for (const std::string& name : there) {
-      if (std::find(r.phase_order.begin(), r.phase_order.end(), name) != r.phase_order.end()) continue;
-      PhaseOptions left_out;
-      describe_phase(left_out, name);
-    }
-  });
+  f.section("phase", [&](Fields& g) { describe_phases(g, r); });
   f.section("sampling", [&](Fields& g) {
     describe(g, r.sampling, r.network.noise_features > 0);
     if (r.output.keep > 0 && r.sampling.ensemble > r.output.keep)
@@ -256,18 +181,9 @@ Recipe read_recipe(const std::string& path, const std::vector<std::string>& assi
   return recipe;
 }
 
-Objectives make_objectives(const PhaseOptions& p, const nn::Graph& graph) {
+Objectives make_objectives(const PhaseOptions& phase, const nn::Graph& graph) {
   Objectives all;
-  if (p.has_energy_matching) all.emplace_back("energy_matching", std::make_unique<EnergyMatching>(p.energy_matching));
-  if (p.has_contrastive_divergence) {
-    all.emplace_back("contrastive_divergence",
-                     std::make_unique<ContrastiveDivergence>(p.contrastive_divergence, graph));
-  }
-  if (p.has_denoising_score_matching) {
-    all.emplace_back("denoising_score_matching",
-                     std::make_unique<DenoisingScoreMatching>(p.denoising_score_matching, graph));
-  }
-  if (p.has_classification) all.emplace_back("classification", std::make_unique<Classification>(p.classification));
+  for (const auto& term : phase.objectives) all.emplace_back(term->section(), term->make(graph));
   return all;
 }
 

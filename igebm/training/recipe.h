@@ -7,11 +7,8 @@
 #include "igebm/io/recipe.h"
 #include "igebm/model/settings.h"
 #include "igebm/nn/architectures.h"
-#include "igebm/training/classification.h"
-#include "igebm/training/contrastive_divergence.h"
-#include "igebm/training/denoising_score_matching.h"
-#include "igebm/training/energy_matching.h"
 #include "igebm/training/optimizer.h"
+#include "igebm/training/terms.h"
 
 /// A recipe: everything a run is made of, as options that map one to one onto the TOML file.
 namespace igebm::training {
@@ -36,13 +33,7 @@ struct PhaseOptions {
   double average = 0.995;    ///< decay of the average of weights; 0: none
   bool from_average = true;  ///< the phase starts from the average of the phase before
   OptimizerOptions optimizer;
-  bool has_energy_matching = false, has_contrastive_divergence = false;
-  EnergyMatchingOptions energy_matching;
-  ContrastiveDivergenceOptions contrastive_divergence;
-  bool has_denoising_score_matching = false;  ///< for a network of noise levels, and then alone
-  DenoisingScoreMatchingOptions denoising_score_matching;
-  bool has_classification = false;  ///< for a classifier, and then alone
-  ClassificationOptions classification;
+  Terms objectives;  ///< such as objectives.add(EnergyMatchingOptions{})
 };
 
 struct WatchdogOptions {

@@ -12,8 +12,24 @@
 #include "igebm/base/error.h"
 #include "igebm/base/random.h"
 #include "igebm/data/augment.h"
+#include "igebm/io/ranges.h"
 
 namespace igebm::training {
+
+using io::Fields;
+using io::Range;
+using namespace io::ranges;  // NOLINT(google-build-using-namespace)
+
+void describe(Fields& f, ReplayAugmentation& o) {
+  f.field("share", o.share, share, "of the pictures taken from the buffer that are changed before they go on");
+  f.field("flip", o.flip, "mirrored with probability 1/2");
+  f.field("area", o.area, Range{0, 1, true}, "least share of the area that a crop keeps, enlarged; 1: no crop");
+  f.field("brightness", o.brightness, share, "pictures times a factor from [1 - b, 1 + b]");
+  f.field("contrast", o.contrast, share, "the same of distances to the picture's mean grey");
+  f.field("saturation", o.saturation, share, "the same of distances to each pixel's grey");
+  f.field("blur", o.blur, Range{0, 100}, "greatest standard deviation, pixels, of half the pictures; 0: none");
+  if (o.blur > 0 && o.blur < 0.1) f.problem("blur", "expected 0 or at least 0.1");
+}
 
 ReplayBuffer::ReplayBuffer(const ReplayOptions& options, const sampling::StartOptions& start,
                            const std::vector<std::int64_t>& shape, const at::Tensor& labels, double low, double high)

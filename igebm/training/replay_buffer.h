@@ -1,5 +1,6 @@
 #pragma once
 
+#include "igebm/io/recipe.h"
 #include "igebm/nn/network.h"
 #include "igebm/sampling/chains.h"
 
@@ -18,6 +19,8 @@ struct ReplayAugmentation {
 };
 
 /// Chains kept between parameter steps (Tieleman 2008; Du & Mordatch 2019), with their labels, streams and steps.
+void describe(io::Fields& fields, ReplayAugmentation& options);
+
 struct ReplayOptions {
   std::int64_t size = 10000;    ///< chains kept
   double restart_share = 0.05;  ///< of a batch that starts anew

@@ -16,6 +16,7 @@
 #include "igebm/io/picture.h"
 #include "igebm/model/picture.h"
 #include "igebm/nn/conditions.h"
+#include "igebm/training/classification.h"
 #include "igebm/training/replay_buffer.h"
 
 namespace igebm::training {
@@ -35,13 +36,15 @@ data::Options as_they_are(data::Options options) {
 void check_memory(const Recipe& recipe, const std::vector<std::int64_t>& shape) {
   const auto limit = static_cast<double>(memory_limit());
   for (const PhaseOptions& phase : recipe.phases) {
-    if (!phase.has_contrastive_divergence) continue;
-    const ReplayOptions& replay = phase.contrastive_divergence.replay;
-    const double bytes = static_cast<double>(replay.size) * ReplayBuffer::bytes_per_chain(replay, shape);
-    if (bytes > limit)
-      throw UserError(fmt::format(
-          "phase.{}.contrastive_divergence.buffer: {} chains take {:.3g} GB, more than the {:.3g} GB of memory here",
-          phase.name, replay.size, bytes * 1e-9, limit * 1e-9));
+    for (const auto& term : phase.objectives) {
+      const ReplayOptions* replay = term->replay();
+      if (replay == nullptr) continue;
+      const double bytes = static_cast<double>(replay->size) * ReplayBuffer::bytes_per_chain(*replay, shape);
+      if (bytes > limit)
+        throw UserError(
+            fmt::format("phase.{}.{}.buffer: {} chains take {:.3g} GB, more than the {:.3g} GB of memory here",
+                        phase.name, term->section(), replay->size, bytes * 1e-9, limit * 1e-9));
+    }
   }
 }
 
@@ -54,10 +57,6 @@ double root_mean_square(const data::Batches& data) {
   const at::Tensor x = data.from(0, std::min(records, data.size())).x;
   const double value = std::sqrt(x.square().mean(at::kDouble).item<double>());
   return std::stod(fmt::format("{:.4g}", value));
-}
-
-bool is_open(const PhaseOptions& phase) {
-  return phase.has_denoising_score_matching && phase.denoising_score_matching.noise.sigma_data == 0;
 }
 
 nn::Network on_device(nn::Network network, c10::Device device) {
@@ -95,22 +94,27 @@ std::pair<std::size_t, std::int64_t> State::place(std::int64_t at_step) const {
 
 void State::measure_data() {
   for (PhaseOptions& p : recipe.phases) {
-    if (!is_open(p)) continue;
-    model::NoiseScale& noise = p.denoising_score_matching.noise;
-    noise.sigma_data = noise.form == model::EnergyForm::noise ? model::NoiseScale().sigma_data : root_mean_square(data);
-    if (!(noise.sigma_data > 0 && std::isfinite(noise.sigma_data)))
-      throw UserError(fmt::format("phase.{}.denoising_score_matching.sigma_data: the data's root mean square is {}",
-                                  p.name, noise.sigma_data));
-    measured.insert(p.name);
+    for (const auto& term : p.objectives) {
+      model::NoiseScale* noise = term->noise();
+      if (noise == nullptr || noise->sigma_data > 0) continue;
+      noise->sigma_data =
+          noise->form == model::EnergyForm::noise ? model::NoiseScale().sigma_data : root_mean_square(data);
+      if (!(noise->sigma_data > 0 && std::isfinite(noise->sigma_data)))
+        throw UserError(fmt::format("phase.{}.{}.sigma_data: the data's root mean square is {}", p.name,
+                                    term->section(), noise->sigma_data));
+      measured.insert(p.name);
+    }
   }
 }
 
 void State::keep_scale(const Checkpoint& c) {
-  const auto noise = c.network.metadata.find("noise");
-  if (noise == c.network.metadata.end()) return;
+  const auto found = c.network.metadata.find("noise");
+  if (found == c.network.metadata.end()) return;
   for (PhaseOptions& p : recipe.phases) {
-    if (measured.contains(p.name))
-      p.denoising_score_matching.noise.sigma_data = model::noise_scale_from_json(noise->second).sigma_data;
+    if (!measured.contains(p.name)) continue;
+    for (const auto& term : p.objectives) {
+      if (term->noise() != nullptr) term->noise()->sigma_data = model::noise_scale_from_json(found->second).sigma_data;
+    }
   }
 }
 
@@ -120,7 +124,7 @@ void State::try_phases() const {
 
 void Used::add(const PhaseOptions& phase, std::int64_t steps) {
   records += steps * phase.batch;
-  if (phase.has_contrastive_divergence) chains += steps * phase.batch;
+  if (phase.objectives.keeps_chains()) chains += steps * phase.batch;
 }
 
 Used State::used_before(std::int64_t at_step) const {
@@ -143,8 +147,7 @@ void State::enter_phase() {
   entered = p.name;
   phase_steps = 0;
   std::string text;
-  for (const auto& [name, _] : objectives) text += (text.empty() ? "" : " and ") + name;
-  std::replace(text.begin(), text.end(), '_', ' ');
+  for (const auto& [name, _] : objectives) text += (text.empty() ? "" : " and ") + words(name);
   observer.message(fmt::format("phase {}: {} steps of {}", p.name, p.steps, text));
 }
 
@@ -181,7 +184,7 @@ at::Tensor State::labels_of(const data::Batch& batch) const {
 model::Model State::averaged() const {
   const nn::Conditioning on = nn::conditioning(network.graph());
   model::ConditionSpec spec{.classes = on.classes, .values = on.conditions, .numbers = conditions};
-  if (on.noise_features > 0) spec.noise = phase().denoising_score_matching.noise;
+  if (const auto* noise = phase().objectives.noise()) spec.noise = *noise;
   return {network.graph(), {prepare(network.effective_weights(average.weights()))}, spec, recipe};
 }
 
@@ -209,7 +212,7 @@ Checkpoint State::checkpoint(bool regular) {
                 {"low", fmt::format("{}", recipe.data.low)},
                 {"high", fmt::format("{}", recipe.data.high)}}};
   if (!conditions.names.empty()) c.network.metadata["conditions"] = to_json(conditions);
-  if (network.graph().noise_features > 0) c.network.metadata["noise"] = to_json(phase().denoising_score_matching.noise);
+  if (const auto* noise = phase().objectives.noise()) c.network.metadata["noise"] = to_json(*noise);
   c.average = average.weights();
   c.state["optimizer"] = optimizer->state();
   c.state["used"] = {{"records", at::scalar_tensor(used.records, at::kLong)},

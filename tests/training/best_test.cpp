@@ -9,6 +9,7 @@
 #include "igebm/base/error.h"
 #include "igebm/io/files.h"
 #include "igebm/training/checkpoint.h"
+#include "igebm/training/energy_matching.h"
 #include "igebm/training/trainer.h"
 #include "tests/training/run_fixture.h"
 
@@ -28,7 +29,7 @@ Recipe evaluated() {
   first.name = "first";
   first.steps = 13;
   first.batch = 16;
-  first.has_energy_matching = true;
+  first.objectives.add(EnergyMatchingOptions{});
   PhaseOptions second = first;
   second.name = "second";
   second.steps = 20;

@@ -69,8 +69,8 @@ TEST(Classification, ARunLearnsAndResumes) {
   phase.steps = 60;
   phase.batch = 32;
   phase.average = 0.9;
-  phase.optimizer = {.learning_rate = 0.02, .beta1 = 0.9, .clip = "none"};
-  phase.has_classification = true;
+  phase.optimizer = {.learning_rate = 0.02, .beta1 = 0.9, .clip = Clip::none};
+  phase.objectives.add(ClassificationOptions{});
   recipe.phases = {phase};
   recipe.output = {.checkpoint_every = 20, .keep = 0, .samples_every = 0};
   Observer silent;

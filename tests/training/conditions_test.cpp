@@ -12,6 +12,7 @@
 #include "igebm/model/model.h"
 #include "igebm/nn/architectures.h"
 #include "igebm/training/checkpoint.h"
+#include "igebm/training/contrastive_divergence.h"
 #include "igebm/training/trainer.h"
 #include "tests/training/run_fixture.h"
 
@@ -54,7 +55,7 @@ TEST(Conditions, AugmentationThatMakesThemUntrueIsRefused) {
   const auto flip = [](Recipe& r) { r.data.flip = true; };
   const auto crop = [](Recipe& r) { r.data.crop = 2; };
   const auto replay = [](ReplayAugmentation a) {
-    return [a](Recipe& r) { r.phases[1].contrastive_divergence.replay.augment = a; };
+    return [a](Recipe& r) { r.phases[1].objectives.find<ContrastiveDivergenceOptions>()->replay.augment = a; };
   };
   EXPECT_TRUE(said({"shape", "position"}, flip).starts_with("data.flip: ")) << said({"shape", "position"}, flip);
   EXPECT_NE(said({"position"}, flip).find("position.x"), std::string::npos);
@@ -117,7 +118,7 @@ TEST_F(ConditionalRun, SamplesFollowTheirConditions) {
   recipe.phases = {recipe.phases[0]};
   recipe.phases[0].steps = 600;
   recipe.phases[0].batch = 128;
-  recipe.phases[0].optimizer = {.learning_rate = 5e-3, .beta1 = 0.9, .clip = "norm"};
+  recipe.phases[0].optimizer = {.learning_rate = 5e-3, .beta1 = 0.9, .clip = Clip::norm};
   recipe.sampling = {.start = {"normal"}, .flow = {20, "euler"}, .steps = 0};
   EXPECT_TRUE(Trainer::begin(recipe, folder / "run", silent).train({}));
   const at::NoGradGuard no_grad;

@@ -9,6 +9,7 @@
 
 #include "igebm/base/error.h"
 #include "igebm/training/checkpoint.h"
+#include "igebm/training/contrastive_divergence.h"
 #include "igebm/training/trainer.h"
 #include "tests/training/run_fixture.h"
 
@@ -20,8 +21,8 @@ namespace fs = std::filesystem;
 /// small(), with Langevin steps enough to reckon and figures at intervals that do not divide the phases.
 Recipe recipe() {
   Recipe r = small();
-  r.phases[1].contrastive_divergence.steps = 50;
-  r.phases[1].contrastive_divergence.replay = {.size = 400};
+  r.phases[1].objectives.find<ContrastiveDivergenceOptions>()->steps = 50;
+  r.phases[1].objectives.find<ContrastiveDivergenceOptions>()->replay = {.size = 400};
   r.evaluate = {.every = 4, .count = 20};
   return r;
 }
@@ -93,7 +94,7 @@ TEST_F(Estimates, LongStepsAreReckonedFromFewLangevinSteps) {
   EXPECT_GE(e.phases[1].steps.seconds, 49 * e.phases[1].langevin_seconds);
   EXPECT_FALSE(e.pictures.in_whole);
   Recipe few = recipe();
-  few.phases[1].contrastive_divergence.steps = 4;
+  few.phases[1].objectives.find<ContrastiveDivergenceOptions>()->steps = 4;
   few.evaluate.every = 0;
   EXPECT_TRUE(made(few, 0).phases[1].steps.in_whole);
 }

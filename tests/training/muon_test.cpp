@@ -30,7 +30,7 @@ TEST(Muon, StepsAsPyTorchs) {
   nn::Tensors parameters = {{"w", at::zeros({6, 2, 2, 2})}};
   Muon muon(parameters);
   for (int t = 1; t <= 4; ++t)
-    muon.update({.clip = "none", .momentum = 0.9, .factor = 1}, 0.1, parameters, {gradient(t)});
+    muon.update({.clip = Clip::none, .momentum = 0.9, .factor = 1}, 0.1, parameters, {gradient(t)});
   EXPECT_LT((parameters.at("w").view({-1}) - expected).abs().max().item<double>(), 0.005);
 }
 
@@ -68,7 +68,7 @@ TEST(Muon, TakesMatricesAndLeavesTheRestToAdam) {
   nn::Tensors by_muon = copy(), by_adam = copy();
   Muon muon(by_muon);
   Adam adam(by_adam);
-  const OptimizerOptions o{.clip = "norm", .clip_norm = 0.5, .factor = 2};
+  const OptimizerOptions o{.clip = Clip::norm, .clip_norm = 0.5, .factor = 2};
   for (int t = 0; t < 3; ++t) {
     const double norm = adam.update(o, 0.01, by_adam, gradients);
     EXPECT_NEAR(muon.update(o, 0.01, by_muon, gradients), norm, 1e-4 * norm);
@@ -105,7 +105,7 @@ TEST(Muon, StateIsOfItsKindAndNetwork) {
 
 Recipe with_muon() {
   Recipe recipe = small();
-  for (PhaseOptions& p : recipe.phases) p.optimizer.clip = "norm";
+  for (PhaseOptions& p : recipe.phases) p.optimizer.clip = Clip::norm;
   recipe.phases[1].optimizer.kind = OptimizerKind::muon;  // the first phase is Adam's
   return recipe;
 }

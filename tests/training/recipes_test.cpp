@@ -8,6 +8,7 @@
 
 #include "igebm/base/error.h"
 #include "igebm/io/files.h"
+#include "igebm/training/contrastive_divergence.h"
 #include "igebm/training/recipe.h"
 
 namespace igebm::training {
@@ -63,8 +64,8 @@ TEST(Recipes, BuildTheirNetworks) {
     };
     EXPECT_TRUE(inside(recipe.sampling.langevin.low, recipe.sampling.langevin.high));
     for (const auto& phase : recipe.phases) {
-      const auto& langevin = phase.contrastive_divergence.langevin;
-      EXPECT_TRUE(!phase.has_contrastive_divergence || inside(langevin.low, langevin.high)) << phase.name;
+      const auto* cd = phase.objectives.find<ContrastiveDivergenceOptions>();
+      EXPECT_TRUE(cd == nullptr || inside(cd->langevin.low, cd->langevin.high)) << phase.name;
     }
   }
 }
@@ -104,7 +105,7 @@ TEST(Recipes, OfIgebmHaveThePapersValues) {
         read_recipe((fs::path(IGEBM_SOURCE_DIR) / "recipes" / (std::string(row.name) + "-igebm.toml")).string(), {});
     ASSERT_EQ(recipe.phases.size(), 1);
     const PhaseOptions& phase = recipe.phases[0];
-    const ContrastiveDivergenceOptions& cd = phase.contrastive_divergence;
+    const ContrastiveDivergenceOptions& cd = *phase.objectives.find<ContrastiveDivergenceOptions>();
     EXPECT_EQ(cd.steps, row.steps);
     EXPECT_EQ(cd.langevin.step_size, row.step_size);
     EXPECT_EQ(cd.langevin.gradient_clip, row.gradient_clip);
@@ -117,7 +118,7 @@ TEST(Recipes, OfIgebmHaveThePapersValues) {
     EXPECT_EQ(phase.optimizer.learning_rate, 3e-4);
     EXPECT_EQ(phase.optimizer.beta1, 0);
     EXPECT_EQ(phase.optimizer.beta2, 0.999);
-    EXPECT_EQ(phase.optimizer.clip, "second-moment");
+    EXPECT_EQ(phase.optimizer.clip, Clip::second_moment);
     if (row.channels.empty()) {
       EXPECT_EQ(recipe.network.kind, "residual");
       EXPECT_EQ(recipe.network.residual.blocks, row.blocks);

@@ -10,6 +10,7 @@
 #include "igebm/io/files.h"
 #include "igebm/io/npz.h"
 #include "igebm/training/checkpoint.h"
+#include "igebm/training/contrastive_divergence.h"
 #include "igebm/training/record.h"
 #include "igebm/training/trainer.h"
 #include "tests/training/run_fixture.h"
@@ -66,7 +67,8 @@ TEST_F(Resume, ARefusedOneLeavesEverythingAsItWas) {
 
 TEST_F(Resume, ARunThatCannotBeginLeavesNothing) {
   Recipe recipe = small();
-  recipe.phases[1].contrastive_divergence.replay.augment.share = 0.5;  // points, and in the second phase
+  recipe.phases[1].objectives.find<ContrastiveDivergenceOptions>()->replay.augment.share =
+      0.5;  // points, and in the second phase
   EXPECT_THROW(Trainer::begin(recipe, folder / "run", silent), UserError);
   EXPECT_FALSE(fs::exists(folder));
   fs::create_directories(folder / "empty");
@@ -136,7 +138,7 @@ TEST_F(Resume, StoppedWithinAStepItIsTheSameBitForBit) {
   recipe.data = {.name = "npz", .path = folder / "pictures.npz"};
   recipe.network = {.kind = "residual", .residual = {.stem = 4, .blocks = "4d 4", .spectral_norm = true}};
   for (PhaseOptions& phase : recipe.phases) phase.steps = 6;
-  recipe.phases[1].contrastive_divergence.steps = 20;
+  recipe.phases[1].objectives.find<ContrastiveDivergenceOptions>()->steps = 20;
   recipe.output.samples_every = 0;
   Trainer::begin(recipe, folder / "whole", silent).train({});
   const auto whole = contents(folder / "whole");

@@ -9,6 +9,8 @@
 
 #include "igebm/base/observer.h"
 #include "igebm/io/files.h"
+#include "igebm/training/contrastive_divergence.h"
+#include "igebm/training/energy_matching.h"
 #include "igebm/training/recipe.h"
 
 namespace igebm::training {
@@ -24,16 +26,15 @@ inline Recipe small() {
   match.name = "match";
   match.steps = 13;
   match.batch = 16;
-  match.has_energy_matching = true;
+  match.objectives.add(EnergyMatchingOptions{});
   PhaseOptions refine = match;
   refine.name = "refine";
   refine.steps = 20;
-  refine.has_contrastive_divergence = true;
-  refine.contrastive_divergence = {.weight = 0.1,
-                                   .steps = 5,
-                                   .langevin = {.step_size = 0.01, .noise = -1},
-                                   .flow = {3, "euler"},
-                                   .replay = {.size = 40, .data_share = 0.1}};
+  refine.objectives.add(ContrastiveDivergenceOptions{.weight = 0.1,
+                                                     .steps = 5,
+                                                     .langevin = {.step_size = 0.01, .noise = -1},
+                                                     .flow = {3, "euler"},
+                                                     .replay = {.size = 40, .data_share = 0.1}});
   recipe.phases = {match, refine};
   recipe.sampling = {
       .start = {"normal"}, .flow = {5, "heun"}, .steps = 5, .langevin = {.step_size = 0.01, .noise = -1}};

@@ -22,7 +22,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using model::energy_at;
-using model::energy_forms;
 using model::EnergyForm;
 using model::noise_scale_from_json;
 using model::NoiseScale;
@@ -251,9 +250,8 @@ Recipe clusters(const fs::path& folder) {
   phase.steps = 40;
   phase.batch = 256;
   phase.average = 0.99;
-  phase.optimizer = {.learning_rate = 5e-3, .beta1 = 0.9, .clip = "norm", .schedule = "cosine"};
-  phase.has_denoising_score_matching = true;
-  phase.denoising_score_matching.noise = {.sigma_min = 0.05, .sigma_max = 5, .sigma_data = 1.2};
+  phase.optimizer = {.learning_rate = 5e-3, .beta1 = 0.9, .clip = Clip::norm, .schedule = Schedule::cosine};
+  phase.objectives.add(DenoisingScoreMatchingOptions{.noise = {.sigma_min = 0.05, .sigma_max = 5, .sigma_data = 1.2}});
   recipe.phases = {phase};
   recipe.sampling.steps = 10;
   recipe.sampling.annealing.levels = 12;
@@ -266,7 +264,7 @@ class ScoreRun : public RunTest {};
 /// The same preconditioned, with sigma_data for the training to measure.
 Recipe preconditioned(const fs::path& folder) {
   Recipe recipe = clusters(folder);
-  DenoisingScoreMatchingOptions& o = recipe.phases[0].denoising_score_matching;
+  DenoisingScoreMatchingOptions& o = *recipe.phases[0].objectives.find<DenoisingScoreMatchingOptions>();
   o.noise = {.sigma_min = 0.05, .sigma_max = 5, .sigma_data = 0, .form = EnergyForm::preconditioned};
   o.law = NoiseLaw::log_normal;
   recipe.phases[0].optimizer.kind = OptimizerKind::muon;
@@ -279,7 +277,7 @@ Recipe preconditioned(const fs::path& folder) {
 // annealing does, gives a third to each.
 class ScoreRunOf : public RunTest, public testing::WithParamInterface<EnergyForm> {};
 INSTANTIATE_TEST_SUITE_P(Forms, ScoreRunOf, testing::ValuesIn(both_forms),
-                         [](const auto& form) { return io::name_of(energy_forms(), form.param); });
+                         [](const auto& form) { return name_of(form.param); });
 
 TEST_P(ScoreRunOf, LearnsAMixture) {
   folder = fs::path(folder.string() + io::name_of(energy_forms(), GetParam()));

@@ -12,6 +12,7 @@
 #include "igebm/io/files.h"
 #include "igebm/io/npz.h"
 #include "igebm/io/safetensors.h"
+#include "igebm/training/contrastive_divergence.h"
 #include "igebm/training/state.h"
 #include "tests/training/run_fixture.h"
 
@@ -68,8 +69,8 @@ TEST_F(Training, ImprovedContrastiveDivergenceResumesBitForBit) {
     recipe.phases[i] = recipe.phases[1];
     recipe.phases[i].name = recipe.phase_order[i];
     recipe.phases[i].steps = 9;
-    ContrastiveDivergenceOptions& o = recipe.phases[i].contrastive_divergence;
-    o.form = i == 0 ? "logsumexp" : "softplus";
+    ContrastiveDivergenceOptions& o = *recipe.phases[i].objectives.find<ContrastiveDivergenceOptions>();
+    o.form = i == 0 ? ContrastForm::logsumexp : ContrastForm::softplus;
     o.end = {.kl = 1, .entropy = 0.3, .pool = 10};
     o.langevin.low = -1, o.langevin.high = 1;
     o.start = {"uniform", -1, 1};

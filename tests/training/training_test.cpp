@@ -91,7 +91,7 @@ TEST(Transport, ComesToAnEndWhateverTheData) {
 TEST(Adam, StepsAsPublished) {
   nn::Tensors parameters = {{"a", at::tensor({1.0F, 2.0F})}, {"b", at::tensor({3.0F})}};
   Adam adam(parameters);
-  const OptimizerOptions o{.beta1 = 0.9, .beta2 = 0.99, .clip = "none"};
+  const OptimizerOptions o{.beta1 = 0.9, .beta2 = 0.99, .clip = Clip::none};
   double m = 0, v = 0, p = 3;
   for (int t = 1; t <= 5; ++t) {
     const double g = 0.3 * t - 1;
@@ -111,16 +111,17 @@ TEST(Adam, ClipsByNormAndBySecondMoment) {
     EXPECT_NEAR(adam.update(o, 1, parameters, {at::tensor({g0, g1})}), std::hypot(g0, g1), 1e-4);
     return adam.state().at("m");  // beta1 = 0: the clipped gradient itself
   };
-  EXPECT_TRUE(at::allclose(moved({.clip = "norm", .clip_norm = 1}, 3, 4), at::tensor({0.6F, 0.8F})));
-  EXPECT_TRUE(at::allclose(moved({.clip = "norm", .clip_norm = 10}, 3, 4), at::tensor({3.0F, 4.0F})));
-  EXPECT_TRUE(at::allclose(moved({.clip = "second-moment"}, 3, 0.05F), at::tensor({0.1F, 0.05F})));  // v is 0 at first
+  EXPECT_TRUE(at::allclose(moved({.clip = Clip::norm, .clip_norm = 1}, 3, 4), at::tensor({0.6F, 0.8F})));
+  EXPECT_TRUE(at::allclose(moved({.clip = Clip::norm, .clip_norm = 10}, 3, 4), at::tensor({3.0F, 4.0F})));
+  EXPECT_TRUE(
+      at::allclose(moved({.clip = Clip::second_moment}, 3, 0.05F), at::tensor({0.1F, 0.05F})));  // v is 0 at first
 }
 
 // By hand, v with the bias correction of the steps before.
 TEST(Adam, ClipsBySecondMomentsThatHaveGrown) {
   nn::Tensors parameters = {{"a", at::zeros({2})}};
   Adam adam(parameters);
-  const OptimizerOptions o{.beta2 = 0.9, .clip = "second-moment"};
+  const OptimizerOptions o{.beta2 = 0.9, .clip = Clip::second_moment};
   double v[] = {0, 0};
   const float gradients[][2] = {{3, 0.05F}, {3, -0.3F}, {-0.2F, 5}, {-7, 0.01F}, {9, 9}};
   for (int t = 0; t < 5; ++t) {
@@ -144,7 +145,7 @@ TEST(Adam, AGradientThatIsNotFiniteChangesNothing) {
 }
 
 TEST(Schedule, WarmsUpAndFallsAsACosine) {
-  const OptimizerOptions o{.learning_rate = 2, .warmup = 4, .schedule = "cosine", .final_share = 0.1};
+  const OptimizerOptions o{.learning_rate = 2, .warmup = 4, .schedule = Schedule::cosine, .final_share = 0.1};
   EXPECT_NEAR(learning_rate(o, 0, 100), 0.5, 1e-6);
   EXPECT_NEAR(learning_rate(o, 50, 100), 2 * (0.1 + 0.9 * 0.5), 1e-12);
   EXPECT_NEAR(learning_rate(o, 100, 100), 0.2, 1e-12);

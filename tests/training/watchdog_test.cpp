@@ -7,6 +7,7 @@
 #include "igebm/io/files.h"
 #include "igebm/io/npz.h"
 #include "igebm/training/checkpoint.h"
+#include "igebm/training/contrastive_divergence.h"
 #include "igebm/training/record.h"
 #include "igebm/training/trainer.h"
 #include "tests/training/run_fixture.h"
@@ -48,7 +49,7 @@ class Watchdog : public RunTest {
 
 TEST_F(Watchdog, AnAbsurdLearningRateIsRolledBackAndThenReported) {
   Recipe recipe = small();
-  recipe.phases[1].optimizer = {.learning_rate = 1e6, .clip = "none"};
+  recipe.phases[1].optimizer = {.learning_rate = 1e6, .clip = Clip::none};
   recipe.watchdog = {.energy_limit = 1e4, .rollbacks = 3, .learning_rate_factor = 0.5};
   const std::string said = complaint(recipe);
   expect_text(said, "diverged");
@@ -63,7 +64,7 @@ TEST_F(Watchdog, AnAbsurdLearningRateIsRolledBackAndThenReported) {
 
 TEST_F(Watchdog, GivenUpAndResumedGivesUpAgainOrGoesOnAsIfItHadNot) {
   Recipe recipe = small();
-  recipe.phases[1].optimizer = {.learning_rate = 1e6, .clip = "none"};
+  recipe.phases[1].optimizer = {.learning_rate = 1e6, .clip = Clip::none};
   recipe.watchdog = {.energy_limit = 1e4, .rollbacks = 3, .learning_rate_factor = 0.5};
   complaint(recipe);
   const auto first = contents(folder / "run");
@@ -78,7 +79,7 @@ TEST_F(Watchdog, GivenUpAndResumedGivesUpAgainOrGoesOnAsIfItHadNot) {
 
 TEST_F(Watchdog, RecoversWithASmallerLearningRateAndResumesBitForBit) {
   Recipe recipe = small();
-  recipe.phases[1].optimizer = {.learning_rate = 1e4, .clip = "none"};
+  recipe.phases[1].optimizer = {.learning_rate = 1e4, .clip = Clip::none};
   recipe.watchdog = {.energy_limit = 1e3, .rollbacks = 5, .learning_rate_factor = 1e-8};
   EXPECT_TRUE(Trainer::begin(recipe, folder / "run", silent).train({}));
   EXPECT_EQ(load_checkpoint(model::list_checkpoints(folder / "run").back()).rollbacks, 1);
@@ -95,7 +96,7 @@ TEST_F(Watchdog, RecoversWithASmallerLearningRateAndResumesBitForBit) {
 // Which checkpoint a rollback goes back to depends on where the one before it went.
 TEST_F(Watchdog, SeveralRollbacksInARowResumeBitForBit) {
   Recipe recipe = small();
-  recipe.phases[1].optimizer = {.learning_rate = 1e4, .clip = "none"};
+  recipe.phases[1].optimizer = {.learning_rate = 1e4, .clip = Clip::none};
   recipe.watchdog = {.energy_limit = 1e3, .rollbacks = 9, .learning_rate_factor = 0.1};
   EXPECT_TRUE(Trainer::begin(recipe, folder / "run", silent).train({}));
   const auto rollbacks = read_rollbacks(folder / "run");
@@ -144,7 +145,7 @@ TEST_F(Watchdog, EnergiesBeyondTheirLimitAreNamed) {
 // Without contrastive divergence there is no mean energy to look at; this rate leaves all numbers finite.
 TEST_F(Watchdog, MatchingThatGoesAstrayIsRolledBackThoughItStaysFinite) {
   Recipe recipe = small();
-  recipe.phases[0].optimizer = {.learning_rate = 3, .clip = "none"};
+  recipe.phases[0].optimizer = {.learning_rate = 3, .clip = Clip::none};
   recipe.watchdog.rollbacks = 2;  // the third halving of the rate would be enough
   expect_text(complaint(recipe), "times that of a network that knows nothing, beyond watchdog.loss_limit");
   expect_rollbacks(2, "the loss is");
@@ -153,7 +154,8 @@ TEST_F(Watchdog, MatchingThatGoesAstrayIsRolledBackThoughItStaysFinite) {
 
 TEST_F(Watchdog, ChainsThatAreNotFiniteAreCounted) {
   Recipe recipe = small();
-  recipe.phases[1].contrastive_divergence.langevin.noise = 3e38;  // x overflows, and then the energy
+  recipe.phases[1].objectives.find<ContrastiveDivergenceOptions>()->langevin.noise =
+      3e38;  // x overflows, and then the energy
   expect_text(complaint(recipe), "chains are not finite");
   expect_rollbacks(5, "chains are not finite");
   expect_last_is_finite();
