@@ -17,7 +17,7 @@ namespace {
 double draw_level(const DenoisingScoreMatchingOptions& o, std::uint64_t seed, std::uint64_t stream) {
   const RandomPlace place{seed, Purpose::noise_level, stream, 0}, choice{seed, Purpose::noise_level, stream, 1},
       normal{seed, Purpose::noise_level, stream, 2};
-  const NoiseScale& scale = o.noise;
+  const model::NoiseScale& scale = o.noise;
   if (o.law == NoiseLaw::log_normal && random_uniform(choice) >= o.uniform_share) {
     float z = 0;
     random_normal(normal, {&z, 1});
@@ -48,7 +48,7 @@ DenoisingScoreMatching::DenoisingScoreMatching(const DenoisingScoreMatchingOptio
 
 Loss DenoisingScoreMatching::loss(const Step& step) {
   const std::int64_t count = step.data.size(0);
-  const NoiseScale& scale = options_.noise;
+  const model::NoiseScale& scale = options_.noise;
   at::Tensor sigma = at::empty({count}, at::kDouble);
   for (std::int64_t i = 0; i < count; ++i)
     sigma.data_ptr<double>()[i] = draw_level(options_, step.seed, static_cast<std::uint64_t>(step.first_stream + i));
@@ -60,7 +60,7 @@ Loss DenoisingScoreMatching::loss(const Step& step) {
   const Slope slope(step, each(c) * (step.data + each(sigma) * noise),
                     nn::condition_rows(step.graph, step.labels, sigma));
   const at::Tensor target =
-      scale.form == EnergyForm::noise ? noise : each(s * c) * noise - each(c * sigma / s) * step.data;
+      scale.form == model::EnergyForm::noise ? noise : each(s * c) * noise - each(c * sigma / s) * step.data;
   const at::Tensor residual = slope.gradient() - target;
   const at::Tensor value = residual.square().mean();
   Loss loss;

@@ -2,7 +2,7 @@
 
 #include <span>
 
-#include "igebm/training/noise.h"
+#include "igebm/model/noise.h"
 #include "igebm/training/objective.h"
 
 namespace igebm::training {
@@ -14,13 +14,13 @@ std::span<const io::Named<NoiseLaw>> noise_laws();
 /// Denoising score matching at all noise levels (Vincent 2011; Song & Ermon 2019, equations 5 and 6) of the score
 /// -dE/dy of a scalar energy (as Reduce, Reuse, Recycle, Du et al. 2023), y = x + sigma n, n standard normal:
 ///   L = mean w |y - sigma^2 dE/dy - x|^2 over elements,
-/// with the weight w that gives G' a target of unit size at every level. EnergyForm::noise: w = 1 / sigma^2,
+/// with the weight w that gives G' a target of unit size at every level. model::EnergyForm::noise: w = 1 / sigma^2,
 ///   L = mean |G'(c y) - n|^2;
-/// EnergyForm::preconditioned: w = 1 / (sigma s c)^2 (Karras et al. 2022),
+/// model::EnergyForm::preconditioned: w = 1 / (sigma s c)^2 (Karras et al. 2022),
 ///   L = mean |G'(c y) - c (s n - sigma / s x)|^2.
 struct DenoisingScoreMatchingOptions {
   double weight = 1;
-  NoiseScale noise = {.sigma_data = 0};  ///< sigma_data 0: not known yet
+  model::NoiseScale noise = {.sigma_data = 0};  ///< sigma_data 0: not known yet
   NoiseLaw law = NoiseLaw::log_uniform;  ///< between sigma_min and sigma_max
   std::int64_t levels = 0;               ///< of log_uniform: one of so many in a geometric progression; 0: any between
   /// Of log_normal: ln sigma ~ N(log_mean, log_deviation^2), brought into [sigma_min, sigma_max], but for a share of

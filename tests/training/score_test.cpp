@@ -9,10 +9,10 @@
 #include "igebm/base/error.h"
 #include "igebm/base/random.h"
 #include "igebm/io/npz.h"
+#include "igebm/model/model.h"
 #include "igebm/nn/architectures.h"
 #include "igebm/nn/conditions.h"
 #include "igebm/training/denoising_score_matching.h"
-#include "igebm/training/draw.h"
 #include "igebm/training/trainer.h"
 #include "tests/training/network_case.h"
 #include "tests/training/run_fixture.h"
@@ -21,6 +21,11 @@ namespace igebm::training {
 namespace {
 
 namespace fs = std::filesystem;
+using model::energy_at;
+using model::energy_forms;
+using model::EnergyForm;
+using model::noise_scale_from_json;
+using model::NoiseScale;
 
 nn::Graph small_unet(std::int64_t classes) {
   return nn::unet({.channels = {8, 8}, .blocks = {1, 1}, .groups = 4}, {1, 8, 8},
@@ -284,11 +289,11 @@ TEST_P(ScoreRunOf, LearnsAMixture) {
   recipe.sampling.annealing.levels = 30;
   EXPECT_TRUE(Trainer::begin(recipe, folder / "run", silent).train({}));
   const at::NoGradGuard no_grad;
-  const Ensemble ensemble = prepare({load_model(folder / "run")}, recipe, folder / "run");
-  EXPECT_EQ(ensemble.noise.sigma_max, 5);
-  at::Tensor energies;
-  const at::Tensor x = draw(recipe, ensemble, 2000, 0, {}, 1, &energies).x;
-  EXPECT_TRUE(at::allclose(energies, ensemble.energy({}, 2000)->energy(x), 1e-3, 1e-2));
+  const auto model = model::Model::open(folder / "run");
+  EXPECT_EQ(model.condition_spec().noise->sigma_max, 5);
+  const model::Samples samples = model.sample({.count = 2000});
+  const at::Tensor& x = samples.x;
+  EXPECT_TRUE(at::allclose(samples.energies, model.energy()->energy(x), 1e-3, 1e-2));
   const at::Tensor middles = at::tensor({-1.5F, 0.0F, 1.5F, 1.0F, 0.5F, -1.5F}).view({3, 2});
   const at::Tensor nearest = at::cdist(x, middles).argmin(1);
   const double shares[] = {0.2, 0.3, 0.5};
@@ -304,7 +309,7 @@ TEST_P(ScoreRunOf, LearnsAMixture) {
 TEST_F(ScoreRun, KeepsTheDatasSizeThatItHasMeasured) {
   const Recipe recipe = preconditioned(folder);
   Trainer::begin(recipe, folder / "run", silent).train(stop_after(5));
-  const auto kept = [&] { return noise_scale_from_json(load_model(folder / "run").metadata.at("noise")); };
+  const auto kept = [&] { return noise_scale_from_json(model::load_network(folder / "run").metadata.at("noise")); };
   const double measured = kept().sigma_data;
   const at::Tensor points = io::read_npz(folder / "points.npz").at("points");
   EXPECT_NEAR(measured, points.square().mean().sqrt().item<double>(), 0.02);
@@ -345,7 +350,7 @@ TEST_F(ScoreRun, AnEnsembleTakesItsStepsInTurn) {
   Trainer::begin(recipe, folder / "run", silent).train({});
   const at::NoGradGuard no_grad;
   const auto draws = [&](std::int64_t count) {
-    return draw(recipe, prepare(load_ensemble(folder / "run", count), recipe, folder / "run"), 20, 0, {}, 1, nullptr).x;
+    return model::Model::open(folder / "run", {.ensemble = count}).sample({.count = 20}).x;
   };
   EXPECT_TRUE(draws(3).isfinite().all().item<bool>());
   EXPECT_FALSE(at::allclose(draws(1), draws(3)));

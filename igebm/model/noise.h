@@ -6,7 +6,7 @@
 #include "igebm/engine/engine.h"
 #include "igebm/io/choice.h"
 
-namespace igebm::training {
+namespace igebm::model {
 
 /// How an energy E(y, sigma) is made of its network G, with c = 1 / sqrt(sigma^2 + s^2), s = sigma_data and d elements
 /// of y. G sees input of unit size, and G' is to have unit size.
@@ -44,4 +44,4 @@ double start_deviation(const NoiseScale& scale);
 energy::EnergyPtr energy_at(const nn::Graph& graph, engine::Prepared& network, const at::Tensor& labels,
                             std::int64_t count, const NoiseScale& scale, double sigma);
 
-}  // namespace igebm::training
+}  // namespace igebm::model

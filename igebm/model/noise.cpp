@@ -1,4 +1,4 @@
-#include "igebm/training/noise.h"
+#include "igebm/model/noise.h"
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
@@ -11,7 +11,7 @@
 #include "igebm/energy/compose.h"
 #include "igebm/nn/conditions.h"
 
-namespace igebm::training {
+namespace igebm::model {
 
 std::span<const io::Named<EnergyForm>> energy_forms() {
   static constexpr io::Named<EnergyForm> names[] = {{EnergyForm::noise, "noise"},
@@ -57,4 +57,4 @@ energy::EnergyPtr energy_at(const nn::Graph& graph, engine::Prepared& network, c
                                  elements / 2 * std::log(2 * std::numbers::pi / (c * c)));
 }
 
-}  // namespace igebm::training
+}  // namespace igebm::model
