@@ -152,23 +152,8 @@ void describe(io::Fields& f, Options& o) {
 }
 
 void check(const Options& o) {
-  const auto require = [](bool good, const char* what, auto value) {
-    if (!good) throw UserError(fmt::format("data.{}, got {}", what, value));
-  };
-  require(-greatest_bound <= o.low && o.low < o.high && o.high <= greatest_bound, "low: expected a number below high",
-          o.low);
-  require(o.size >= 0 && o.size <= 4096, "size: expected 0 to 4096", o.size);
-  require(o.channels == 0 || o.channels == 1 || o.channels == 3, "channels: expected 0, 1 or 3", o.channels);
-  require(o.crop >= 0 && o.crop <= 4096, "crop: expected 0 to 4096", o.crop);
-  require(o.crop_padding == "zero" || o.crop_padding == "reflect", "crop_padding: expected \"zero\" or \"reflect\"",
-          o.crop_padding);
-  require(o.brightness >= 0 && o.brightness <= 1, "brightness: expected [0, 1]", o.brightness);
-  require(o.contrast >= 0 && o.contrast <= 1, "contrast: expected [0, 1]", o.contrast);
-  require(o.saturation >= 0 && o.saturation <= 1, "saturation: expected [0, 1]", o.saturation);
-  require(o.validation >= 0 && o.validation < 1, "validation: expected [0, 1)", o.validation);
-  require(o.count >= 0, "count: expected at least 0", o.count);
-  require(o.memory >= 0 && std::isfinite(o.memory), "memory: expected at least 0", o.memory);
-  require(o.noise >= 0 && std::isfinite(o.noise), "noise: expected at least 0", o.noise);
+  find_set(o.name);  // names the nearest
+  io::check("data", o);
 }
 
 Dataset load(const Options& options, Split split, std::uint64_t seed) {

@@ -43,7 +43,7 @@ class Fields {
     }
     std::string name = names[place];
     field(key, name, names, doc);
-    value = value_of<Enum>(name).value();
+    if (const auto found = value_of<Enum>(name)) value = *found;
   }
   virtual void section(const char* key, const std::function<void(Fields&)>& describe) = 0;
   /// Described only where present; reading sets `present`.

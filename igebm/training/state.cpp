@@ -443,6 +443,7 @@ void State::evaluate() {
 }
 
 std::unique_ptr<State> make_state(const Recipe& recipe, const fs::path& run, Observer& observer) {
+  io::check("", recipe);
   if (recipe.threads > 0) at::set_num_threads(static_cast<int>(recipe.threads));
   const auto seed = static_cast<std::uint64_t>(recipe.seed);
   const data::Dataset train = data::load(recipe.data, data::Split::train, seed);

@@ -109,7 +109,7 @@ void Terms::describe(io::Fields& fields) {
   for (const auto& one : known()) {
     const auto mine = std::ranges::find_if(terms_, [&](const auto& term) { return term->section() == one->section(); });
     bool there = mine != terms_.end();
-    auto term = there ? std::move(*mine) : one->clone();
+    auto term = (there ? *mine : one)->clone();
     fields.optional_section(one->section().c_str(), there, [&](io::Fields& f) { term->describe(f); });
     if (there) present.push_back(std::move(term));
   }

@@ -280,7 +280,7 @@ INSTANTIATE_TEST_SUITE_P(Forms, ScoreRunOf, testing::ValuesIn(both_forms),
                          [](const auto& form) { return name_of(form.param); });
 
 TEST_P(ScoreRunOf, LearnsAMixture) {
-  folder = fs::path(folder.string() + io::name_of(energy_forms(), GetParam()));
+  folder = fs::path(folder.string() + name_of(GetParam()));
   Recipe recipe = GetParam() == EnergyForm::noise ? clusters(folder) : preconditioned(folder);
   recipe.phases[0].steps = 1200;
   recipe.sampling.steps = 20;
