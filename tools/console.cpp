@@ -52,7 +52,8 @@ class Console : public Observer {
     shown_line_ = terminal_;
   }
 
-  void metrics(std::int64_t, const Metrics& metrics) override {
+  void metrics(std::int64_t, std::string_view phase, const Metrics& metrics) override {
+    if (phase.empty()) return;
     figures_.clear();
     for (const auto& [name, value] : metrics) {
       if (name == "loss" || name.starts_with("energy/")) figures_ += fmt::format(", {} {:.4g}", name, value);

@@ -19,8 +19,7 @@ at::Tensor energies_in_plane(const Model& model, double bound) {
   return energy->energy(points.to(model.device())).reshape({side, side}).cpu();
 }
 
-void write_picture(const std::filesystem::path& path, const Model& model, const SampleRequest& request, double extent) {
-  const at::Tensor x = model.sample(request).x;
+void write_picture(const std::filesystem::path& path, const Model& model, const at::Tensor& x, double extent) {
   if (model.space().kind == SampleSpace::Kind::image) {
     io::write_png(path, io::grid(model.space().to_unit(x)));
   } else {

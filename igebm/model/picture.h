@@ -10,8 +10,8 @@ namespace igebm::model {
 /// density's.
 at::Tensor energies_in_plane(const Model& model, double bound);
 
-/// `request`'s samples as a PNG file at `path`: a grid of pictures, or for points in the plane the density exp(-E) out
+/// Samples x of the model, in its range, as a PNG file at `path`: a grid of pictures, or for points in the plane the density exp(-E) out
 /// to about `extent` with samples on it (under a condition of zeros). REQUIRES: io::has_picture of the model's shape.
-void write_picture(const std::filesystem::path& path, const Model& model, const SampleRequest& request, double extent);
+void write_picture(const std::filesystem::path& path, const Model& model, const at::Tensor& x, double extent);
 
 }  // namespace igebm::model

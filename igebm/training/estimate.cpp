@@ -14,6 +14,7 @@
 #include "igebm/io/picture.h"
 #include "igebm/model/picture.h"
 #include "igebm/training/rehearsal.h"
+#include "igebm/training/schedule.h"
 
 namespace igebm::training {
 namespace {
@@ -162,16 +163,6 @@ double Estimate::seconds() const {
   return sum;
 }
 
-std::int64_t count_checkpoints(const Recipe& recipe) {
-  const std::int64_t every = recipe.output.checkpoint_every;
-  std::int64_t count = 1 + recipe.total_steps() / every, end = 0;  // the first is saved before any step
-  for (const auto& phase : recipe.phases) {
-    end += phase.steps;
-    if (end % every != 0) ++count;
-  }
-  return count;
-}
-
 Estimate estimate(const Recipe& recipe, const EstimateOptions& options, Observer& observer,
                   const MakeJudge& make_judge) {
   Estimate e;
@@ -200,28 +191,27 @@ Estimate estimate(const Recipe& recipe, const EstimateOptions& options, Observer
     e.checkpoint_bytes = std::max(e.checkpoint_bytes, run.checkpoint_bytes());
   }
 
-  const std::int64_t total = recipe.total_steps();
+  const DueCounts due = count_due(recipe);
   if (!classifies) {
     observer.message("timing pictures");
     const Pictures pictures(recipe, run, options.seconds);
     const auto& o = recipe.output;
     const bool drawn = io::has_picture(graph.input_shape);
-    e.pictures = pictures.repeated(drawn && o.samples_every > 0 ? total / o.samples_every : 0, o.samples);
+    e.pictures = pictures.repeated(drawn ? due.pictures : 0, o.samples);
     e.last_picture = pictures.repeated(drawn ? 1 : 0, 100);
     const double density = time_of_density(run);
     e.pictures.seconds += density;
     e.last_picture.seconds += density;
     if (run.judge()) {
-      const std::int64_t every = recipe.evaluate.every;
-      e.evaluations = pictures.repeated((total + every - 1) / every, recipe.evaluate.count);
+      e.evaluations = pictures.repeated(due.evaluations, recipe.evaluate.count);
       const at::Tensor x = run.data().first(recipe.evaluate.count).x;
       const model::SampleSpace space = model::space_of(graph.input_shape, recipe.data);
       e.evaluations.seconds += time_of([&] { run.judge()(space.to_unit(x)); });
     }
   }
-  e.checkpoints.count = count_checkpoints(recipe);
+  e.checkpoints.count = 1 + due.checkpoints;  // the first is saved before any step
   e.checkpoints.seconds = static_cast<double>(e.checkpoint_bytes) / checkpoint_rate;
-  if (classifies) e.accuracies = {e.checkpoints.count - 1, time_of([&] { run.classify_validation(); })};
+  if (classifies) e.accuracies = {due.accuracies, time_of([&] { run.classify_validation(); })};
   const std::int64_t keep = recipe.output.keep;
   const std::int64_t kept = keep > 0 ? std::min(keep, e.checkpoints.count) : e.checkpoints.count;
   e.disk_bytes = e.checkpoint_bytes * (kept + (recipe.evaluate.every > 0 ? 1 : 0));

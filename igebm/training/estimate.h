@@ -65,7 +65,4 @@ constexpr double checkpoint_rate = 300e6;  ///< bytes a second, checksums includ
 Estimate estimate(const Recipe& recipe, const EstimateOptions& options, Observer& observer,
                   const MakeJudge& make_judge = {});
 
-/// How often a run of these phases saves a checkpoint.
-std::int64_t count_checkpoints(const Recipe& recipe);
-
 }  // namespace igebm::training

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "igebm/base/error.h"
 #include "igebm/io/files.h"
@@ -13,16 +14,16 @@ namespace {
 
 namespace fs = std::filesystem;
 
-fs::path metrics_of(const fs::path& run) { return run / "metrics.jsonl"; }
+fs::path file_of(const fs::path& run) { return run / "metrics.jsonl"; }
 
 void add(std::ofstream& file, const fs::path& run, const nlohmann::ordered_json& line) {
   file << line.dump() << '\n' << std::flush;
-  if (!file) throw UserError(fmt::format("{}: cannot be written (is the disk full?)", metrics_of(run).string()));
+  if (!file) throw UserError(fmt::format("{}: cannot be written (is the disk full?)", file_of(run).string()));
 }
 
 std::vector<nlohmann::json> read_events(const fs::path& run, const std::string& event) {
   std::vector<nlohmann::json> found;
-  std::ifstream file(metrics_of(run));
+  std::ifstream file(file_of(run));
   for (std::string text; std::getline(file, text);) {
     auto line = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
     if (line.is_object() && line.value("event", "") == event) found.push_back(std::move(line));
@@ -34,40 +35,43 @@ std::vector<nlohmann::json> read_events(const fs::path& run, const std::string& 
 
 Record::Record(fs::path run, std::int64_t bytes, std::int64_t step)
     : run_(std::move(run)), events_(run_ / "tensorboard", step) {
-  const fs::path path = metrics_of(run_);
+  const fs::path path = file_of(run_);
   if (fs::exists(path)) fs::resize_file(path, static_cast<std::uintmax_t>(bytes));
-  metrics_.open(path, std::ios::app);
-  if (!metrics_) throw UserError(fmt::format("{}: cannot be written", path.string()));
+  file_.open(path, std::ios::app);
+  if (!file_) throw UserError(fmt::format("{}: cannot be written", path.string()));
 }
 
 std::int64_t Record::bytes() {
-  metrics_.flush();
-  io::sync_file(metrics_of(run_));
-  return static_cast<std::int64_t>(fs::file_size(metrics_of(run_)));
+  file_.flush();
+  io::sync_file(file_of(run_));
+  return static_cast<std::int64_t>(fs::file_size(file_of(run_)));
 }
 
-void Record::figures(std::int64_t step, const Metrics& figures, const std::string& phase) {
+void Record::metrics(std::int64_t step, std::string_view phase, const Metrics& figures) {
   nlohmann::ordered_json line = {{"step", step}};
   if (!phase.empty()) line["phase"] = phase;
   for (const auto& [name, value] : figures) line[name] = value;
-  add(metrics_, run_, line);
+  add(file_, run_, line);
   events_.scalars(step, figures);
 }
 
 void Record::rolled_back(const Rollback& r) {
   events_ = io::EventFile(run_ / "tensorboard", r.to);
-  add(metrics_, run_,
+  pictured_ = -1;
+  add(file_, run_,
       {{"event", "rollback"}, {"step", r.step}, {"to", r.to}, {"rollbacks", r.rollbacks}, {"reason", r.reason}});
 }
 
 void Record::gave_up(const GivenUp& end) {
-  add(metrics_, run_, {{"event", "gave up"}, {"step", end.step}, {"reason", end.reason}});
+  add(file_, run_, {{"event", "gave up"}, {"step", end.step}, {"reason", end.reason}});
 }
 
-void Record::picture(std::int64_t step, const fs::path& png) { events_.picture(step, png); }
+void Record::picture(std::int64_t step, const std::string& png) {
+  if (std::exchange(pictured_, step) != step) events_.picture(step, png);
+}
 
 std::int64_t intact_metrics(const fs::path& run, std::int64_t bytes) {
-  const fs::path path = metrics_of(run);
+  const fs::path path = file_of(run);
   std::string text(static_cast<std::size_t>(bytes), '\0');
   std::ifstream file(path, std::ios::binary);
   file.read(text.data(), bytes);

@@ -24,7 +24,7 @@ struct GivenUp {
 };
 
 /// The figures that a run leaves: metrics.jsonl (docs/run.md), and the same for TensorBoard.
-class Record {
+class Record : public Observer {
  public:
   /// Goes on at `step`, after the first `bytes` of metrics.jsonl, which are intact. Throws UserError if it cannot be
   /// written.
@@ -34,15 +34,17 @@ class Record {
   /// outlive it.
   std::int64_t bytes();
   /// One line; `phase` is left out where it is empty. Throws UserError if the disk is full.
-  void figures(std::int64_t step, const Metrics& figures, const std::string& phase = {});
+  void metrics(std::int64_t step, std::string_view phase, const Metrics& figures) override;
+  /// For TensorBoard alone, one of a step.
+  void picture(std::int64_t step, const std::string& png) override;
   void rolled_back(const Rollback& rollback);
   void gave_up(const GivenUp& end);
-  void picture(std::int64_t step, const std::filesystem::path& png);  ///< for TensorBoard alone
 
  private:
   std::filesystem::path run_;
-  std::ofstream metrics_;
+  std::ofstream file_;
   io::EventFile events_;
+  std::int64_t pictured_ = -1;  // the step whose samples were shown last
 };
 
 /// How much of the first `bytes` of a run's metrics.jsonl is whole lines: all, but where something cut the file short

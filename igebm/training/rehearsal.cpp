@@ -3,20 +3,20 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
-#include "igebm/training/state.h"
+#include "igebm/training/learner.h"
 
 namespace igebm::training {
 
 Rehearsal::Rehearsal(const Recipe& recipe, const MakeJudge& make_judge) {
-  state_ = make_state(recipe, {}, silent_);
-  state_->make_judge(make_judge);
-  state_->choose_algorithms();
-  for (const auto& [name, t] : state_->network.parameters()) start_[name] = t.detach().clone();
+  learner_ = make_learner(recipe, {}, silent_);
+  judge_ = judge_of(recipe, make_judge);
+  learner_->choose_algorithms();
+  for (const auto& [name, t] : learner_->network.parameters()) start_[name] = t.detach().clone();
 }
 Rehearsal::~Rehearsal() = default;
 
 void Rehearsal::enter(const PhaseOptions& phase) {
-  State& s = *state_;
+  Learner& s = *learner_;
   {
     const at::NoGradGuard no_grad;
     for (auto& [name, t] : s.network.parameters()) t.copy_(start_.at(name));
@@ -34,18 +34,18 @@ void Rehearsal::enter(const PhaseOptions& phase) {
   }
 }
 
-std::string Rehearsal::step() { return state_->advance(); }
-void Rehearsal::classify_validation() { state_->record_accuracy(); }
+std::string Rehearsal::step() { return learner_->advance(); }
+void Rehearsal::classify_validation() { learner_->accuracy(); }
 
 model::Model Rehearsal::averaged() const {
   const at::NoGradGuard no_grad;
-  return state_->averaged();
+  return learner_->averaged();
 }
 
-const nn::Network& Rehearsal::network() const { return state_->network; }
-const data::Batches& Rehearsal::data() const { return state_->data; }
-const Judge& Rehearsal::judge() const { return state_->judge; }
-std::string Rehearsal::engine() const { return state_->frozen->description(); }
+const nn::Network& Rehearsal::network() const { return learner_->network; }
+const data::Batches& Rehearsal::data() const { return learner_->data; }
+const Judge& Rehearsal::judge() const { return judge_; }
+std::string Rehearsal::engine() const { return learner_->frozen->description(); }
 
 namespace {
 
@@ -59,12 +59,12 @@ std::int64_t bytes(const nn::Tensors& tensors) {
 
 std::int64_t Rehearsal::buffer_bytes() const {
   std::int64_t sum = 0;
-  for (const auto& [_, objective] : state_->objectives) sum += bytes(objective->state());
+  for (const auto& [_, objective] : learner_->objectives) sum += bytes(objective->state());
   return sum;
 }
 
 std::int64_t Rehearsal::checkpoint_bytes() const {
-  const Checkpoint c = state_->checkpoint(true);
+  const Checkpoint c = learner_->checkpoint();
   std::int64_t sum = bytes(c.network.parameters) + bytes(c.average) + 2 * bytes(c.network.buffers);
   for (const auto& [_, tensors] : c.state) sum += bytes(tensors);
   return sum;

@@ -11,7 +11,7 @@
 
 namespace igebm::training {
 
-struct State;
+struct Learner;
 
 /// The parts of a recipe's run in memory, for whoever measures them (estimate.h). Nothing is written.
 class Rehearsal {
@@ -39,7 +39,8 @@ class Rehearsal {
 
  private:
   Observer silent_;
-  std::unique_ptr<State> state_;
+  std::unique_ptr<Learner> learner_;
+  Judge judge_;
   nn::Tensors start_;
 };
 

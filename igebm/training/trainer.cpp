@@ -1,52 +1,61 @@
 #include "igebm/training/trainer.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
+
+#include <cmath>
+#include <utility>
 
 #include "igebm/base/error.h"
 #include "igebm/io/files.h"
-#include "igebm/training/state.h"
+#include "igebm/io/picture.h"
+#include "igebm/model/picture.h"
+#include "igebm/training/run_folder.h"
 
 namespace igebm::training {
 
 namespace fs = std::filesystem;
 
-Trainer::Trainer(std::unique_ptr<State> state) : state_(std::move(state)) {}
+/// A learner, its folder, and what hears of them.
+struct Trainer::Run {
+  Observers observers;
+  std::unique_ptr<Learner> learner;
+  RunFolder folder;
+  Judge judge;  ///< empty unless the recipe evaluates
+
+  Run(const Recipe& recipe, const fs::path& path, Observer& caller, const MakeJudge& make_judge)
+      : observers({&caller}), learner(make_learner(recipe, path, observers)), folder{.path = path} {
+    judge = judge_of(recipe, make_judge);
+    learner->try_phases();
+  }
+
+  /// Figures go to the record before anyone hears of them.
+  void start_record(std::int64_t intact_bytes) {
+    observers.add_first(folder.record.emplace(folder.path, intact_bytes, learner->step));
+  }
+  void roll_back(const std::string& reason);
+  /// Samples as a picture; nothing where the data have none (io::has_picture).
+  void picture(const fs::path& path, std::int64_t count);
+  /// A figure of samples drawn with the average of weights; the checkpoint is kept if it is the best so far.
+  void evaluate();
+  void tell_accuracy();
+  /// A step, where nothing keeps it from being taken.
+  enum class Step { taken, given_up, undone };
+  Step step();
+  void after_step();
+};
+
+Trainer::Trainer(std::unique_ptr<Run> run) : run_(std::move(run)) {}
 Trainer::Trainer(Trainer&&) noexcept = default;
 Trainer::~Trainer() = default;
-std::int64_t Trainer::step() const { return state_->step; }
-const fs::path& Trainer::run() const { return state_->run; }
+std::int64_t Trainer::step() const { return run_->learner->step; }
+const fs::path& Trainer::run() const { return run_->folder.path; }
 
 namespace {
 
-/// Whether a run may begin there: what its lock leaves does not count.
-void require_empty(const fs::path& run) {
-  std::error_code none;
-  const bool folder = fs::is_directory(run, none);
-  bool empty = !fs::exists(run, none) || folder;
-  if (folder) {
-    for (const auto& entry : fs::directory_iterator(run, none))
-      empty = empty && entry.path().filename() == io::Lock::name;
-  }
-  if (!empty)
-    throw UserError(fmt::format("{}: holds something already; resume it with --resume {}, or choose another --out",
-                                run.string(), io::in_shell(run)));
-}
-
-/// The folder as it was before a run that could not be begun, so that the next attempt finds it empty.
-void take_back(State& state, bool folder_was_there) {
-  state.record.reset();
-  std::error_code ignored;
-  for (const auto& entry : fs::directory_iterator(state.run, ignored)) {
-    if (entry.path().filename() != io::Lock::name) fs::remove_all(entry.path(), ignored);
-  }
-  state.lock.reset();
-  if (!folder_was_there) fs::remove(state.run, ignored);
-}
-
-void write_resolved(const fs::path& run, Recipe recipe) {
-  io::write_atomically(run / "recipe.toml", io::write_recipe([&](io::Fields& f) { describe(f, recipe); }));
-}
+constexpr std::int64_t picture_streams = std::int64_t{1} << 40;  // far from the training's chains
+constexpr std::int64_t quality_streams = std::int64_t{3} << 40;
 
 struct Found {
   fs::path folder;
@@ -126,105 +135,175 @@ std::int64_t intact_until(const fs::path& run, const Checkpoint& c, Observer& ob
 
 }  // namespace
 
-Trainer Trainer::begin(const Recipe& recipe, const fs::path& run, Observer& observer, const MakeJudge& make_judge) {
-  require_empty(run);
-  io::check_folder(run);
-  auto state = make_state(recipe, run, observer);
-  state->make_judge(make_judge);
-  state->try_phases();
-  state->choose_algorithms();
-  state->enter_phase();
+Trainer Trainer::begin(const Recipe& recipe, const fs::path& path, Observer& observer, const MakeJudge& make_judge) {
+  RunFolder::require_empty(path);
+  io::check_folder(path);
+  auto run = std::make_unique<Run>(recipe, path, observer, make_judge);
+  run->learner->choose_algorithms();
+  run->learner->enter_phase();
   // Nothing is written before all that can be refused has been tried.
-  const bool was_there = fs::exists(run);
-  io::make_folder(run);
-  state->lock.emplace(run);
-  require_empty(run);
-  try {
-    write_resolved(run, recipe);
-    state->keep_algorithms();
-    state->record.emplace(run, 0, state->step);
-    state->save(true);
-  } catch (...) {
-    take_back(*state, was_there);
-    throw;
-  }
-  return Trainer(std::move(state));
+  run->folder.begin([&] {
+    run->folder.write_recipe(recipe);
+    run->folder.keep_choices(*run->learner);
+    run->start_record(0);
+    run->folder.save(*run->learner, true);
+  });
+  return Trainer(std::move(run));
 }
 
 Trainer Trainer::resume(const fs::path& from, const std::vector<std::string>& assignments, Observer& observer,
                         const MakeJudge& make_judge) {
-  const fs::path run = model::run_of(from);
-  io::Lock lock(run);
-  restore_replaced(run);
-  Found found = find_checkpoint(from, run);
-  fill_in_phase(found, run);
+  const fs::path path = model::run_of(from);
+  io::Lock lock(path);
+  restore_replaced(path);
+  Found found = find_checkpoint(from, path);
+  fill_in_phase(found, path);
   Checkpoint& checkpoint = found.checkpoint;
-  const Recipe recipe = read_recipe((run / "recipe.toml").string(), assignments);
-  auto state = make_state(recipe, run, observer);
-  state->lock.emplace(std::move(lock));
-  if (nn::to_json(state->network.graph()) != nn::to_json(checkpoint.network.graph)) {
-    throw UserError(fmt::format("{}: the recipe's network is not the one in {}", (run / "recipe.toml").string(),
+  const Recipe recipe = read_recipe((path / "recipe.toml").string(), assignments);
+  auto run = std::make_unique<Run>(recipe, path, observer, make_judge);
+  Learner& learner = *run->learner;
+  RunFolder& folder = run->folder;
+  folder.lock.emplace(std::move(lock));
+  if (nn::to_json(learner.network.graph()) != nn::to_json(checkpoint.network.graph)) {
+    throw UserError(fmt::format("{}: the recipe's network is not the one in {}", (path / "recipe.toml").string(),
                                 found.folder.string()));
   }
-  tell_changes(checkpoint, state->data_print, observer);
-  state->make_judge(make_judge);
-  state->try_phases();
+  tell_changes(checkpoint, learner.data_print, observer);
   // Gone on with as it was, a run comes to a later best again; otherwise it has no place in what follows.
-  const fs::path best = run / "checkpoints" / "best";
-  const bool best_goes = (from != run || !assignments.empty()) && fs::exists(best / "checkpoint.json") &&
+  const fs::path best = path / "checkpoints" / "best";
+  const bool best_goes = (from != path || !assignments.empty()) && fs::exists(best / "checkpoint.json") &&
                          load_checkpoint(best).step > checkpoint.step;
   if (best_goes) checkpoint.best.reset();
   forget_other_figures(checkpoint, recipe.evaluate, observer);
-  state->rollbacks = checkpoint.rollbacks;
-  state->restore(checkpoint);
-  state->choose_algorithms();
-  io::check_writable(run / "recipe.toml");
+  learner.rollbacks = checkpoint.rollbacks;
+  folder.go_on_from(checkpoint);
+  learner.restore(checkpoint);
+  learner.choose_algorithms();
+  io::check_writable(path / "recipe.toml");
   // Nothing is changed before all that can be refused has been tried. What goes first leaves, wherever this ends, a run
   // that has come less far.
-  state->drop_later();
+  folder.drop_later(learner.step);
   if (best_goes) fs::remove_all(best);
-  if (!assignments.empty()) write_resolved(run, recipe);
-  state->keep_algorithms();
-  state->record.emplace(run, intact_until(run, checkpoint, observer), state->step);
-  observer.message(fmt::format("resuming {} at step {}", run.string(), checkpoint.step));
-  return Trainer(std::move(state));
+  if (!assignments.empty()) folder.write_recipe(recipe);
+  folder.keep_choices(learner);
+  run->start_record(intact_until(path, checkpoint, observer));
+  observer.message(fmt::format("resuming {} at step {}", path.string(), checkpoint.step));
+  return Trainer(std::move(run));
+}
+
+void Trainer::Run::roll_back(const std::string& reason) {
+  Learner& l = *learner;
+  const WatchdogOptions& watchdog = l.recipe.watchdog;
+  const std::int64_t from = l.step;
+  if (l.rollbacks >= watchdog.rollbacks) {
+    folder.record->gave_up({from, reason});
+    throw UserError(fmt::format(
+        "{}: diverged at step {} ({}) after {} rollbacks; try a smaller phase.{}.optimizer.learning_rate or "
+        "sampling step_size; the last good checkpoint is kept",
+        folder.path.string(), from, reason, l.rollbacks, l.phase().name));
+  }
+  const std::optional<Checkpoint> to = folder.last_good(from, observers);
+  if (!to) {
+    folder.record->gave_up({from, reason + ", and no checkpoint is left to go back to"});
+    throw UserError(fmt::format("{}: diverged at step {} ({}), and no checkpoint is left to go back to",
+                                folder.path.string(), from, reason));
+  }
+  const auto best_so_far = folder.best;
+  folder.go_on_from(*to);
+  folder.best = best_so_far;  // its checkpoint was good all the same
+  l.restore(*to);
+  ++l.rollbacks;
+  folder.rolled_back_to = l.step;
+  l.start_anew();
+  folder.drop_later(l.step);
+  folder.record->rolled_back({from, l.step, l.rollbacks, reason});
+  observers.message(fmt::format(
+      "step {}: {}; back to step {} with new chains and the learning rate times {:.3g} ({} of {} rollbacks)", from,
+      reason, l.step, std::pow(watchdog.learning_rate_factor, static_cast<double>(l.rollbacks)), l.rollbacks,
+      watchdog.rollbacks));
+}
+
+void Trainer::Run::picture(const fs::path& path, std::int64_t count) {
+  if (!io::has_picture(learner->data.shape())) return;
+  const at::NoGradGuard no_grad;
+  io::make_folder(path.parent_path());
+  const model::Model model = learner->averaged();
+  const at::Tensor x = model.sample(learner->request(count, picture_streams)).x;
+  observers.samples(learner->step, model.space().to_unit(x));
+  model::write_picture(path, model, x, learner->data.extent());
+  observers.picture(learner->step, path.string());
+}
+
+void Trainer::Run::evaluate() {
+  const at::NoGradGuard no_grad;
+  const EvaluateOptions& by = learner->recipe.evaluate;
+  const model::Model drawn_from = learner->averaged();
+  const at::Tensor x = drawn_from.sample(learner->request(by.count, quality_streams)).x;
+  if (!x.isfinite().all().item<bool>()) return;
+  const double value = judge(drawn_from.space().to_unit(x));
+  const std::string name = "quality/" + by.metric;
+  observers.metrics(learner->step, "", {{name, value}});
+  const bool better =
+      !folder.best || (by.metric == "inception" ? value > folder.best->value : value < folder.best->value);
+  if (better) folder.save_best(*learner, {learner->step, value, by.metric, by.features, by.count});
+  observers.message(fmt::format("step {}: {} {:.4g} of {} samples{}", learner->step, name, value, by.count,
+                                better ? ", the best so far" : ""));
+}
+
+void Trainer::Run::tell_accuracy() {
+  const auto share = learner->accuracy();
+  if (!share) return;
+  observers.metrics(learner->step, "", {{"accuracy/validation", *share}});
+  observers.message(fmt::format("step {}: {:.2f} % of {} pictures held out are right", learner->step, 100 * *share,
+                                learner->validation->size()));
+}
+
+Trainer::Run::Step Trainer::Run::step() {
+  std::string trouble;
+  try {
+    if (!learner->try_step(trouble)) return Step::given_up;
+  } catch (const UnreadableData&) {  // nothing is lost until they can be read
+    if (learner->step != folder.saved_step) folder.save(*learner, false);
+    throw;
+  }
+  if (trouble.empty()) return Step::taken;
+  roll_back(trouble);
+  return Step::undone;
+}
+
+void Trainer::Run::after_step() {
+  Learner& l = *learner;
+  const Recipe& recipe = l.recipe;
+  // To the phase's end: other phases' steps take other times.
+  const auto [index, within] = place_of(recipe, l.step - 1);
+  const PhaseOptions& phase = recipe.phases[index];
+  observers.progress(phase.name, l.step, l.step - 1 - within + phase.steps);
+  const Due due = due_after(recipe, l.step);
+  if (due.picture) picture(folder.path / "samples" / fmt::format("{:06}.png", l.step), recipe.output.samples);
+  if (due.evaluation) evaluate();
+  if (due.phase) l.enter_phase();
+  if (due.accuracy) tell_accuracy();
+  if (due.checkpoint) folder.save(l, true);
 }
 
 bool Trainer::train(const std::function<bool()>& stop, const std::function<bool()>& stop_within) {
-  State& s = *state_;
-  s.stop_within = stop_within;
-  const std::int64_t total = s.recipe.total_steps(), first = s.step;
+  Run& run = *run_;
+  Learner& learner = *run.learner;
+  learner.stop_within = stop_within;
+  const std::int64_t total = learner.recipe.total_steps(), first = learner.step;
   bool given_up = false;
-  while (s.step < total) {
+  while (learner.step < total) {
     if (given_up || (stop && stop())) {
-      if (s.step != s.saved_step) s.save(false);
+      if (learner.step != run.folder.saved_step) run.folder.save(learner, false);
       return false;
     }
-    std::string trouble;
-    given_up = !s.try_step(trouble);
-    if (given_up) continue;
-    if (!trouble.empty()) {
-      s.roll_back(trouble);
-      continue;
-    }
-    // To the phase's end: other phases' steps take other times.
-    const auto [index, within] = s.place(s.step - 1);
-    const PhaseOptions& phase = s.recipe.phases[index];
-    s.observer.progress(phase.name, s.step, s.step - 1 - within + phase.steps);
-    if (s.recipe.output.samples_every > 0 && s.step % s.recipe.output.samples_every == 0 && !s.classifies()) {
-      s.picture(s.run / "samples" / fmt::format("{:06}.png", s.step), s.recipe.output.samples);
-    }
-    if (s.recipe.evaluate.every > 0 && (s.step % s.recipe.evaluate.every == 0 || s.step == total)) s.evaluate();
-    const bool phase_ends = s.step < total && s.place(s.step).second == 0;
-    if (phase_ends) s.enter_phase();
-    if (s.step % s.recipe.output.checkpoint_every == 0 || phase_ends || s.step == total) {
-      if (s.classifies()) s.record_accuracy();
-      s.save(true);
-    }
+    const Run::Step step = run.step();
+    given_up = step == Run::Step::given_up;
+    if (step == Run::Step::taken) run.after_step();
   }
   // One that is there already may be of an earlier end: a finished run can be given more steps.
-  const fs::path picture = s.run / "samples.png";
-  if (!s.classifies() && (s.step > first || !fs::exists(picture))) s.picture(picture, 100);
+  const fs::path picture = run.folder.path / "samples.png";
+  if (!learner.classifies() && (learner.step > first || !fs::exists(picture))) run.picture(picture, 100);
   return true;
 }
 

@@ -9,8 +9,6 @@
 
 namespace igebm::training {
 
-struct State;
-
 /// Trains a recipe in a run's folder: takes steps, keeps checkpoints and metrics.jsonl, draws samples, and goes back
 /// to the last good checkpoint when the energies leave their bounds. Everything is a function of the recipe and of
 /// what a checkpoint holds: stopped anywhere and resumed, it arrives at the same bits.
@@ -34,8 +32,9 @@ class Trainer {
   const std::filesystem::path& run() const;
 
  private:
-  explicit Trainer(std::unique_ptr<State> state);
-  std::unique_ptr<State> state_;
+  struct Run;
+  explicit Trainer(std::unique_ptr<Run> run);
+  std::unique_ptr<Run> run_;
 };
 
 }  // namespace igebm::training

@@ -110,16 +110,6 @@ TEST_F(Estimates, TakeNoAlgorithmsFromWhereTheyAreMade) {
   fs::current_path(before);
 }
 
-TEST_F(Estimates, CountCheckpointsOnceEach) {
-  Recipe r = recipe();
-  for (const std::int64_t every : {1, 4, 13, 20, 33, 100}) {
-    r.output.checkpoint_every = every;
-    std::set<std::int64_t> saved = {0, 13, 33};
-    for (std::int64_t step = every; step <= 33; step += every) saved.insert(step);
-    EXPECT_EQ(count_checkpoints(r), static_cast<std::int64_t>(saved.size())) << every;
-  }
-}
-
 TEST_F(Estimates, APhaseThatCannotTakeAStepIsNamed) {
   Recipe r = recipe();
   r.evaluate.every = 0;

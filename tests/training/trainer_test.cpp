@@ -13,7 +13,7 @@
 #include "igebm/io/npz.h"
 #include "igebm/io/safetensors.h"
 #include "igebm/training/contrastive_divergence.h"
-#include "igebm/training/state.h"
+#include "igebm/training/learner.h"
 #include "tests/training/run_fixture.h"
 
 namespace igebm::training {
@@ -106,10 +106,10 @@ Recipe shrinking() {
 
 TEST_F(Training, ALaterPhaseOfSmallerBatchesSharesNothingWithAnEarlierOne) {
   const Recipe recipe = shrinking();
-  const auto state = make_state(recipe, {}, silent);
+  const auto state = make_learner(recipe, {}, silent);
   std::set<std::int64_t> seen, streams;
   for (std::int64_t step = 0; step < recipe.total_steps(); ++step) {
-    if (state->place(step).second == 0) state->enter_phase();
+    if (place_of(recipe, step).second == 0) state->enter_phase();
     const at::Tensor index = state->next_batch().index;
     ASSERT_EQ(state->advance(), "");
     for (std::int64_t i = 0; i < index.size(0); ++i) seen.insert(index[i].item<std::int64_t>());

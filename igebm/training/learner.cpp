@@ -1,4 +1,4 @@
-#include "igebm/training/state.h"
+#include "igebm/training/learner.h"
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -12,19 +12,15 @@
 
 #include "igebm/base/device.h"
 #include "igebm/base/error.h"
-#include "igebm/io/files.h"
-#include "igebm/io/picture.h"
-#include "igebm/model/picture.h"
 #include "igebm/nn/conditions.h"
 #include "igebm/training/classification.h"
+#include "igebm/training/judge.h"
 #include "igebm/training/replay_buffer.h"
 
 namespace igebm::training {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr std::int64_t picture_streams = std::int64_t{1} << 40;  // far from the training's chains
-constexpr std::int64_t quality_streams = std::int64_t{3} << 40;
 
 /// Pictures held out are not mirrored.
 data::Options as_they_are(data::Options options) {
@@ -67,9 +63,8 @@ nn::Network on_device(nn::Network network, c10::Device device) {
 
 }  // namespace
 
-State::State(const Recipe& r, fs::path folder, Observer& o, const data::Dataset& train)
+Learner::Learner(const Recipe& r, const fs::path& run, Observer& o, const data::Dataset& train)
     : recipe(r),
-      run(std::move(folder)),
       observer(o),
       data(train, r.data, seed()),
       conditions(conditions_of(train, r.network.conditions, seed())),
@@ -79,20 +74,14 @@ State::State(const Recipe& r, fs::path folder, Observer& o, const data::Dataset&
           on_device(nn::Network(build_graph(r.network, data.shape(), train.classes, columns.size(0)), seed()), device)),
       optimizer(make_optimizer(r.phases.front().optimizer, network.parameters())),
       average(network.parameters()),
-      data_print(data::fingerprint(train)) {
+      data_print(data::fingerprint(train)),
+      engine(model::engine_options(r, run)) {
   at::NoGradGuard no_grad;
   measure_data();
-  frozen = engine::prepare(network.graph(), network.effective_weights(), model::engine_options(r, run));
+  frozen = engine::prepare(network.graph(), network.effective_weights(), engine);
 }
 
-std::pair<std::size_t, std::int64_t> State::place(std::int64_t at_step) const {
-  std::size_t index = 0;
-  while (index + 1 < recipe.phases.size() && at_step >= recipe.phases[index].steps)
-    at_step -= recipe.phases[index++].steps;
-  return {index, at_step};
-}
-
-void State::measure_data() {
+void Learner::measure_data() {
   for (PhaseOptions& p : recipe.phases) {
     for (const auto& term : p.objectives) {
       model::NoiseScale* noise = term->noise();
@@ -107,7 +96,7 @@ void State::measure_data() {
   }
 }
 
-void State::keep_scale(const Checkpoint& c) {
+void Learner::keep_scale(const Checkpoint& c) {
   const auto found = c.network.metadata.find("noise");
   if (found == c.network.metadata.end()) return;
   for (PhaseOptions& p : recipe.phases) {
@@ -118,7 +107,7 @@ void State::keep_scale(const Checkpoint& c) {
   }
 }
 
-void State::try_phases() const {
+void Learner::try_phases() const {
   for (const PhaseOptions& p : recipe.phases) make_objectives(p, network.graph());
 }
 
@@ -127,15 +116,15 @@ void Used::add(const PhaseOptions& phase, std::int64_t steps) {
   if (phase.objectives.keeps_chains()) chains += steps * phase.batch;
 }
 
-Used State::used_before(std::int64_t at_step) const {
-  const auto [index, within] = place(at_step);
+Used Learner::used_before(std::int64_t at_step) const {
+  const auto [index, within] = place_of(recipe, at_step);
   Used sum;
   for (std::size_t i = 0; i < index; ++i) sum.add(recipe.phases[i], recipe.phases[i].steps);
   sum.add(recipe.phases[index], within);
   return sum;
 }
 
-void State::enter_phase() {
+void Learner::enter_phase() {
   const PhaseOptions& p = phase();
   if (step > 0 && p.from_average) {
     const at::NoGradGuard no_grad;
@@ -151,7 +140,7 @@ void State::enter_phase() {
   observer.message(fmt::format("phase {}: {} steps of {}", p.name, p.steps, text));
 }
 
-void State::choose_algorithms() {
+void Learner::choose_algorithms() {
   if (classifies()) return;
   const std::int64_t count = phase().batch;
   const at::Tensor labels = network.graph().some_labels(count);
@@ -165,46 +154,38 @@ void State::choose_algorithms() {
   observer.message("engine: " + frozen->description());
 }
 
-void State::keep_algorithms() const {
-  if (!frozen->choices().empty()) io::write_atomically(run / "engine.json", frozen->choices() + "\n");
-}
-
-std::shared_ptr<engine::Prepared> State::prepare(const nn::Tensors& weights) const {
-  engine::Options options = model::engine_options(recipe, run);
+std::shared_ptr<engine::Prepared> Learner::prepare(const nn::Tensors& weights) const {
+  engine::Options options = engine;
   options.choices = frozen->choices();
   return engine::prepare(network.graph(), weights, options);
 }
 
-at::Tensor State::labels_of(const data::Batch& batch) const {
+at::Tensor Learner::labels_of(const data::Batch& batch) const {
   const nn::Conditioning on = nn::conditioning(network.graph());
   if (on.classes > 0 || classifies()) return batch.labels.to(device);
   return on.conditions > 0 ? batch.conditions.index_select(1, columns).to(device) : at::Tensor();
 }
 
-model::Model State::averaged() const {
+model::Model Learner::averaged() const {
   const nn::Conditioning on = nn::conditioning(network.graph());
   model::ConditionSpec spec{.classes = on.classes, .values = on.conditions, .numbers = conditions};
   if (const auto* noise = phase().objectives.noise()) spec.noise = *noise;
   return {network.graph(), {prepare(network.effective_weights(average.weights()))}, spec, recipe};
 }
 
-model::SampleRequest State::request(std::int64_t count, std::int64_t streams) const {
+model::SampleRequest Learner::request(std::int64_t count, std::int64_t streams) const {
   return {.count = count, .first_stream = streams, .batch = 256, .energies = false};
 }
 
-Checkpoint State::checkpoint(bool regular) {
+Checkpoint Learner::checkpoint() const {
   Checkpoint c;
   c.step = step;
-  c.regular = regular;
   c.rollbacks = rollbacks;
-  c.rolled_back_to = rolled_back_to;
   c.phase = entered;
   c.phase_steps = phase_steps;
   c.data = data_print;
-  if (record) c.metrics_bytes = record->bytes();
   c.threads = at::get_num_threads();
   c.engine = frozen->description();
-  c.best = best;
   c.network = {network.graph(),
                network.parameters(),
                network.buffers(),
@@ -222,24 +203,16 @@ Checkpoint State::checkpoint(bool regular) {
   return c;
 }
 
-void State::save(bool regular) {
-  save_checkpoint(run, checkpoint(regular), recipe.output.keep);
-  saved_step = step;
-}
-
-void State::restore(const Checkpoint& c) {
-  pictured = -1;
+void Learner::restore(const Checkpoint& c) {
   const at::NoGradGuard no_grad;
-  step = saved_step = c.step;
-  rolled_back_to = c.rolled_back_to;
-  const std::int64_t within = place(step).second;
+  step = c.step;
+  const std::int64_t within = place_of(recipe, step).second;
   keep_scale(c);
   entered = c.phase.empty() ? phase().name : c.phase;
   phase_steps = c.phase.empty() ? within : c.phase_steps;
   used = used_before(step);
   if (const auto said = c.state.find("used"); said != c.state.end())
     used = {said->second.at("records").item<std::int64_t>(), said->second.at("chains").item<std::int64_t>()};
-  best = c.best;
   const auto copy = [](const nn::Tensors& from, nn::Tensors& to) {
     for (auto& [name, t] : to) t.copy_(from.at(name));
   };
@@ -258,73 +231,22 @@ void State::restore(const Checkpoint& c) {
   if (enters) enter_phase();
 }
 
-void State::drop_later() const {
-  std::error_code ignored;
-  const auto folders = model::list_checkpoints(run);
-  // The newest first: whatever ends this leaves a run that has come less far.
-  for (auto folder = folders.rbegin(); folder != folders.rend() && std::stoll(folder->filename()) > step; ++folder)
-    fs::remove_all(*folder, ignored);
-}
-
-std::optional<Checkpoint> State::last_good(std::int64_t from) {
-  std::optional<Checkpoint> broken;
-  const auto folders = model::list_checkpoints(run);
-  for (auto folder = folders.rbegin(); folder != folders.rend(); ++folder) {
-    try {
-      Checkpoint c = load_checkpoint(*folder);
-      if (!c.regular || c.step > from) continue;
-      if (c.step != rolled_back_to) return c;
-      broken = std::move(c);
-    } catch (const UserError& e) {
-      observer.message(fmt::format("{}; passed over", e.what()));
-    }
-  }
-  // Diverged twice from the same checkpoint: its weights were broken already, unless there is none before it.
-  return broken;
-}
-
-void State::roll_back(const std::string& reason) {
-  const std::int64_t from = step;
-  if (rollbacks >= recipe.watchdog.rollbacks) {
-    record->gave_up({from, reason});
-    throw UserError(fmt::format(
-        "{}: diverged at step {} ({}) after {} rollbacks; try a smaller phase.{}.optimizer.learning_rate or "
-        "sampling step_size; the last good checkpoint is kept",
-        run.string(), from, reason, rollbacks, phase().name));
-  }
-  const std::optional<Checkpoint> to = last_good(from);
-  if (!to) {
-    record->gave_up({from, reason + ", and no checkpoint is left to go back to"});
-    throw UserError(fmt::format("{}: diverged at step {} ({}), and no checkpoint is left to go back to", run.string(),
-                                from, reason));
-  }
-  const auto best_so_far = best;
-  restore(*to);
-  best = best_so_far;  // its checkpoint was good all the same
-  ++rollbacks;
-  rolled_back_to = step;
+void Learner::start_anew() {
   // Fresh buffers: the old chains may sit where the energy broke.
   objectives = make_objectives(phase(), network.graph());
   used.chains = 0;  // under a seed of their own
-  drop_later();
-  record->rolled_back({from, step, rollbacks, reason});
-  observer.message(fmt::format(
-      "step {}: {}; back to step {} with new chains and the learning rate times {:.3g} ({} of {} rollbacks)", from,
-      reason, step, std::pow(recipe.watchdog.learning_rate_factor, static_cast<double>(rollbacks)), rollbacks,
-      recipe.watchdog.rollbacks));
 }
 
-data::Batch State::next_batch() {
+data::Batch Learner::next_batch() {
   try {
     return data.from(used.records, phase().batch);
-  } catch (const UserError&) {  // a file that cannot be read: nothing is lost until it can
-    if (!run.empty() && step != saved_step) save(false);
-    throw;
+  } catch (const UserError& e) {
+    throw UnreadableData(e.what());
   }
 }
 
-std::string State::advance() {
-  const auto [index, within] = place(step);
+std::string Learner::advance() {
+  const auto [index, within] = place_of(recipe, step);
   const PhaseOptions& p = recipe.phases[index];
   const data::Batch batch = next_batch();
 
@@ -374,14 +296,11 @@ std::string State::advance() {
   figures.insert(figures.begin(), {"loss", value});
   figures.emplace_back("gradient_norm", norm);
   figures.emplace_back("learning_rate", rate);
-  if (step % recipe.output.metrics_every == 0 || step == recipe.total_steps()) {
-    if (record) record->figures(step, figures, p.name);
-    observer.metrics(step, figures);
-  }
+  if (due_after(recipe, step).metrics) observer.metrics(step, p.name, figures);
   return {};
 }
 
-bool State::try_step(std::string& trouble) {
+bool Learner::try_step(std::string& trouble) {
   // A step given up has changed no more than spectral norm's vectors and the objectives' counters.
   nn::Tensors buffers;
   std::vector<nn::Tensors> states;
@@ -400,49 +319,20 @@ bool State::try_step(std::string& trouble) {
   }
 }
 
-void State::record_accuracy() {
-  if (validation->size() == 0) return;
+std::optional<double> Learner::accuracy() const {
+  if (validation->size() == 0) return {};
   const data::Batch held_out = validation->first(validation->size());
-  const double share = accuracy(network.graph(), network.effective_weights(average.weights()), held_out.x.to(device),
-                                held_out.labels.to(device));
-  if (record) record->figures(step, {{"accuracy/validation", share}});
-  observer.message(
-      fmt::format("step {}: {:.2f} % of {} pictures held out are right", step, 100 * share, held_out.x.size(0)));
+  return training::accuracy(network.graph(), network.effective_weights(average.weights()), held_out.x.to(device),
+                            held_out.labels.to(device));
 }
 
-void State::picture(const fs::path& path, std::int64_t count) {
-  if (!io::has_picture(data.shape())) return;
-  const at::NoGradGuard no_grad;
-  io::make_folder(path.parent_path());
-  model::write_picture(path, averaged(), request(count, picture_streams), data.extent());
-  if (std::exchange(pictured, step) != step) record->picture(step, path);
-  observer.picture(step, path.string());
-}
-
-void State::make_judge(const MakeJudge& make) {
-  if (recipe.evaluate.every == 0) return;
+Judge judge_of(const Recipe& recipe, const MakeJudge& make) {
+  if (recipe.evaluate.every == 0) return {};
   if (!make) throw UserError("evaluate.every: this program cannot evaluate during training; set it to 0");
-  judge = make(recipe);
+  return make(recipe);
 }
 
-void State::evaluate() {
-  const at::NoGradGuard no_grad;
-  const model::Model drawn_from = averaged();
-  const at::Tensor x = drawn_from.sample(request(recipe.evaluate.count, quality_streams)).x;
-  if (!x.isfinite().all().item<bool>()) return;
-  const double value = judge(drawn_from.space().to_unit(x));
-  const std::string name = "quality/" + recipe.evaluate.metric;
-  record->figures(step, {{name, value}});
-  const bool better = !best || (recipe.evaluate.metric == "inception" ? value > best->value : value < best->value);
-  if (better) {
-    best = {step, value, recipe.evaluate.metric, recipe.evaluate.features, recipe.evaluate.count};
-    save_best(run, checkpoint(true));
-  }
-  observer.message(fmt::format("step {}: {} {:.4g} of {} samples{}", step, name, value, recipe.evaluate.count,
-                               better ? ", the best so far" : ""));
-}
-
-std::unique_ptr<State> make_state(const Recipe& recipe, const fs::path& run, Observer& observer) {
+std::unique_ptr<Learner> make_learner(const Recipe& recipe, const fs::path& run, Observer& observer) {
   io::check("", recipe);
   if (recipe.threads > 0) at::set_num_threads(static_cast<int>(recipe.threads));
   const auto seed = static_cast<std::uint64_t>(recipe.seed);
@@ -450,10 +340,10 @@ std::unique_ptr<State> make_state(const Recipe& recipe, const fs::path& run, Obs
   for (const std::string& note : train.notes) observer.message(note);
   check_memory(recipe, train.shape());
   check_augmentation(recipe, train);
-  auto state = std::make_unique<State>(recipe, run, observer, train);
-  if (state->classifies())
-    state->validation.emplace(data::load(recipe.data, data::Split::validation, seed), as_they_are(recipe.data), seed);
-  return state;
+  auto learner = std::make_unique<Learner>(recipe, run, observer, train);
+  if (learner->classifies())
+    learner->validation.emplace(data::load(recipe.data, data::Split::validation, seed), as_they_are(recipe.data), seed);
+  return learner;
 }
 
 }  // namespace igebm::training
