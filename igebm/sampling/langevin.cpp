@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 #include <vector>
 
 #include "igebm/base/error.h"
@@ -61,10 +62,10 @@ IGEBM_CLONES void update_all(const Update& u, const float* gradient, const float
   }
 }
 
-/// The same for one chain, with its sums; a chain with a number that is not finite stays. Which chains these are must
-/// not depend on who asks, so it is said of each number (as all_finite does), never of a sum that may overflow.
-IGEBM_CLONES Sums update(const Update& u, float energy, const float* gradient, const float* noise,
-                         std::int64_t elements, float* x) {
+/// The same for one chain, with its figures; a chain with a number that is not finite stays. Which chains these are
+/// must not depend on who asks, so it is said of each number (as all_finite does), never of a sum that may overflow.
+IGEBM_CLONES ChainInfo update(const Update& u, float energy, const float* gradient, const float* noise,
+                              std::int64_t elements, float* x) {
   double square = 0;
   std::int32_t clipped = 0;
 #pragma omp simd reduction(+ : square, clipped)
@@ -72,9 +73,9 @@ IGEBM_CLONES Sums update(const Update& u, float energy, const float* gradient, c
     square += static_cast<double>(gradient[i]) * static_cast<double>(gradient[i]);
     clipped += __builtin_fabsf(gradient[i]) > u.clip ? 1 : 0;
   }
-  if (!std::isfinite(energy) || !std::isfinite(square)) return {.non_finite = 1};
+  if (!std::isfinite(energy) || !std::isfinite(square)) return {.finite = false, .accepted = false};
   update_all(u, gradient, noise, elements, x);
-  return {square, energy, clipped, 0};
+  return {square, energy, clipped};
 }
 
 IGEBM_CLONES void add_noise(float sigma, const float* noise, std::int64_t count, float* x) {
@@ -85,25 +86,6 @@ IGEBM_CLONES void add_noise(float sigma, const float* noise, std::int64_t count,
 const energy::PlainLoop* loop_for(const energy::Energy& energy, const Chains& chains) {
   const std::int64_t elements = chains.size() > 0 ? chains.x.numel() / chains.size() : 0;
   return chains.x.scalar_type() == at::kFloat ? energy::plain_loop(energy, elements) : nullptr;
-}
-
-/// Summed in the chains' order, so that the figures do not depend on the number of threads.
-StepInfo summarise(const std::vector<Sums>& sums, std::int64_t elements) {
-  StepInfo info;
-  double energy = 0, square = 0;
-  std::int64_t clipped = 0;
-  for (const Sums& sum : sums) {
-    info.non_finite += sum.non_finite;
-    energy += sum.energy;
-    square += sum.square;
-    clipped += sum.clipped;
-  }
-  const auto good =
-      static_cast<double>(std::max<std::int64_t>(static_cast<std::int64_t>(sums.size()) - info.non_finite, 1));
-  info.energy = energy / good;
-  info.gradient_norm = std::sqrt(square / good);
-  info.clipped_share = static_cast<double>(clipped) / std::max(1.0, good * static_cast<double>(elements));
-  return info;
 }
 
 }  // namespace
@@ -177,23 +159,22 @@ StepInfo Langevin::step(const energy::Energy& energy, Chains& chains, Position p
   const Update u{static_cast<float>(options_.step_size), static_cast<float>(options_.gradient_clip), sigma,
                  static_cast<float>(options_.low), static_cast<float>(options_.high)};
   const bool noise_here = !options_.noise_first && sigma > 0;
-  std::vector<Sums>& sums = scratch.sums;
-  sums.resize(static_cast<std::size_t>(count));
+  std::vector<ChainInfo>& chain = scratch.chains;
+  chain.resize(static_cast<std::size_t>(count));
   at::parallel_for(0, count, grain, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t c = begin; c < end; c += grain) {
       const std::int64_t until = std::min(end, c + grain);
       const float* n = noise_here ? noise(c, until) : nullptr;
       for (std::int64_t i = c; i < until; ++i) {
-        Sums& sum = sums[static_cast<std::size_t>(i)];
-        sum = update(u, pe[i], pg + i * elements, noise_here ? n + (i - c) * elements : nullptr, elements,
-                     x + i * elements);
-        if (noise_before && sum.non_finite > 0)
-          std::copy_n(scratch.before.data() + i * elements, elements, x + i * elements);
+        ChainInfo& info = chain[static_cast<std::size_t>(i)];
+        info = update(u, pe[i], pg + i * elements, noise_here ? n + (i - c) * elements : nullptr, elements,
+                      x + i * elements);
+        if (noise_before && !info.finite) std::copy_n(scratch.before.data() + i * elements, elements, x + i * elements);
         ++steps[i];
       }
     }
   });
-  return summarise(sums, elements);
+  return summarise(std::move(chain), elements);
 }
 
 at::Tensor Langevin::gradient_point(const Chains& chains, Position position) const {
@@ -240,7 +221,7 @@ StepInfo Langevin::fused(const energy::PlainLoop& energy, Chains& chains, Positi
            static_cast<float>(options_.low), static_cast<float>(options_.high)};
   const std::int64_t block = std::clamp<std::int64_t>(4096 / std::max<std::int64_t>(elements, 1), 1, 1024);
   const std::int64_t blocks = (count + block - 1) / block;
-  std::vector<Sums> sums(static_cast<std::size_t>(count));
+  std::vector<ChainInfo> last(static_cast<std::size_t>(count));
   std::vector<std::int64_t> stopped(static_cast<std::size_t>(blocks), 0);  // non-finite steps before the last
   const auto one = [&](std::int64_t b, std::vector<float>& memory) {
     const std::int64_t begin = b * block, rows = std::min(block, count - begin);
@@ -269,14 +250,14 @@ StepInfo Langevin::fused(const energy::PlainLoop& energy, Chains& chains, Positi
         continue;
       }
       for (std::int64_t i = 0; i < rows; ++i) {
-        const Sums sum = update(mine, energies[i], gradient + i * elements, noise_here ? noise + i * elements : nullptr,
-                                elements, at + i * elements);
-        if (noise_before && sum.non_finite > 0) std::copy_n(before + i * elements, elements, at + i * elements);
+        const ChainInfo info = update(mine, energies[i], gradient + i * elements,
+                                      noise_here ? noise + i * elements : nullptr, elements, at + i * elements);
+        if (noise_before && !info.finite) std::copy_n(before + i * elements, elements, at + i * elements);
         ++moved[begin + i];
         if (k + 1 == steps) {
-          sums[static_cast<std::size_t>(begin + i)] = sum;
+          last[static_cast<std::size_t>(begin + i)] = info;
         } else {
-          stopped[static_cast<std::size_t>(b)] += sum.non_finite;
+          stopped[static_cast<std::size_t>(b)] += info.finite ? 0 : 1;
         }
       }
     }
@@ -291,7 +272,7 @@ StepInfo Langevin::fused(const energy::PlainLoop& energy, Chains& chains, Positi
     std::vector<float> memory;
     for (std::int64_t b = 0; b < blocks; ++b) one(b, memory);
   }
-  StepInfo info = summarise(sums, elements);
+  StepInfo info = summarise(std::move(last), elements);
   for (const std::int64_t s : stopped) info.non_finite += s;
   return info;
 }

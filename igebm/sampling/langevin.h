@@ -25,13 +25,6 @@ struct LangevinOptions {
   bool noise_first = false;
 };
 
-/// What a step did to one chain.
-struct Sums {
-  double square = 0;  ///< of floats: finite where they all are
-  float energy = 0;
-  std::int32_t clipped = 0, non_finite = 0;
-};
-
 class Langevin : public Kernel {
  public:
   /// Throws UserError naming the option that is out of range.
@@ -48,7 +41,7 @@ class Langevin : public Kernel {
   struct Scratch {
     energy::EnergyAndGradient result;
     std::vector<float> noise, before;
-    std::vector<Sums> sums;
+    std::vector<ChainInfo> chains;
   };
   StepInfo step(const energy::Energy& energy, Chains& chains, Position position, Scratch& scratch) const;
   StepInfo on_device(const energy::Energy& energy, Chains& chains, Position first, std::int64_t steps) const;

@@ -10,8 +10,8 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
+#include <utility>
 
 #include "igebm/base/random.h"
 #include "igebm/energy/capabilities.h"
@@ -148,24 +148,19 @@ class Device {
     }
   }
 
-  /// Summed in the chains' order. The one place that waits for the device.
+  /// The one place that waits for the device.
   StepInfo summarise(std::int64_t count) const {
     const at::Tensor host = sums_.cpu();
     const auto* sums = static_cast<const cuda::ChainSums*>(host.const_data_ptr());
-    StepInfo info;
-    double energy = 0, square = 0;
-    std::int64_t clipped = 0, stopped = 0;
-    for (std::int64_t i = 0; i < count; ++i) {
-      energy += sums[i].energy;
-      square += sums[i].square;
-      clipped += sums[i].clipped;
-      stopped += sums[i].stopped;
-      info.non_finite += sums[i].stopped + sums[i].stopped_before;
+    std::vector<ChainInfo> each(static_cast<std::size_t>(count));
+    std::int64_t before = 0;
+    for (std::size_t i = 0; i < each.size(); ++i) {
+      const bool good = sums[i].stopped == 0;
+      each[i] = {sums[i].square, sums[i].energy, sums[i].clipped, good, good};
+      before += sums[i].stopped_before;
     }
-    const auto good = static_cast<double>(std::max<std::int64_t>(count - stopped, 1));
-    info.energy = energy / good;
-    info.gradient_norm = std::sqrt(square / good);
-    info.clipped_share = static_cast<double>(clipped) / (good * static_cast<double>(x_.numel() / count));
+    StepInfo info = sampling::summarise(std::move(each), x_.numel() / count);
+    info.non_finite += before;
     return info;
   }
 
