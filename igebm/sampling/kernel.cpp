@@ -49,6 +49,7 @@ StepInfo Kernel::transitions(const energy::Energy& energy, Chains& chains, Posit
 
 StepInfo run(const Kernel& kernel, const energy::Energy& energy, Chains& chains, std::int64_t steps,
              const OnStep& on_step) {
+  chains.energy.forget();
   return on_step ? one_by_one(kernel, energy, chains, {0, steps}, steps, on_step)
                  : kernel.transitions(energy, chains, {0, steps}, steps);
 }

@@ -40,7 +40,8 @@ struct Position {
   std::int64_t step = 0, total = 1;
 };
 
-/// A transition kernel: moves every chain once. Holds options and the seed, no state: that is the chains'.
+/// A transition kernel: moves every chain once, but for elements that are fixed (Chains::fixed), which it leaves bit
+/// for bit as they are. Holds options and the seed, no state: that is the chains'.
 class Kernel {
  public:
   virtual ~Kernel() = default;

@@ -25,6 +25,9 @@ struct LangevinOptions {
   bool noise_first = false;
 };
 
+/// Throws UserError naming `who` and the option that is out of range.
+void check(const char* who, const LangevinOptions& options);
+
 class Langevin : public Kernel {
  public:
   /// Throws UserError naming the option that is out of range.
