@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "igebm/base/error.h"
+#include "igebm/sampling/registry.h"
 #include "igebm/sampling/schedule.h"
 
 namespace igebm::sampling {
@@ -20,9 +21,10 @@ std::vector<Stage> stages_of(const SamplerOptions& options, std::uint64_t seed) 
   if (const std::string problem = time_problem(options); !problem.empty()) throw UserError("sampling.time: " + problem);
   std::vector<Stage> stages;
   if (options.flow.steps > 0) stages.push_back({std::make_unique<Flow>(options.flow), options.flow.steps});
-  LangevinOptions langevin = options.langevin;
-  if (options.time > 0) langevin.step_size = options.time / static_cast<double>(options.steps);
-  if (options.steps > 0) stages.push_back({std::make_unique<Langevin>(langevin, seed), options.steps});
+  SamplerOptions timed = options;
+  if (options.time > 0) timed.langevin.step_size = options.time / static_cast<double>(options.steps);
+  const KernelEntry& entry = find_kernel(options.kernel);
+  if (options.steps > 0) stages.push_back({entry.make(timed, seed), options.steps});
   return stages;
 }
 
@@ -57,7 +59,9 @@ std::int64_t step_count(const SamplerOptions& options, bool annealed) {
 }
 
 std::string describe_steps(const SamplerOptions& options, bool annealed) {
-  if (!annealed) return fmt::format("{} flow and {} Langevin steps", options.flow.steps, options.steps);
+  if (!annealed) {
+    return fmt::format("{} flow and {} {} steps", options.flow.steps, options.steps, find_kernel(options.kernel).steps);
+  }
   return fmt::format("{} Langevin steps at each of {} noise levels", options.steps, options.annealing.levels);
 }
 
@@ -91,6 +95,10 @@ void sample_annealed(const SamplerOptions& options, double sigma_min, double sig
   const AnnealingOptions& a = options.annealing;
   if (!(sigma_min > 0 && sigma_max >= sigma_min) || a.levels < 1)
     throw UserError("sample: expected 0 < sigma_min <= sigma_max and at least one noise level");
+  if (options.kernel != "langevin")
+    throw UserError(
+        fmt::format("sampling.kernel: an energy that takes noise levels is sampled by \"langevin\" alone, got \"{}\"",
+                    options.kernel));
   std::int64_t done = 0;
   const auto take = [&](const LangevinOptions& langevin, std::int64_t steps,
                         const std::vector<energy::EnergyPtr>& energies) {

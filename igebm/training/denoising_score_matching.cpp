@@ -3,11 +3,10 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
-#include <cmath>
-
 #include "igebm/base/error.h"
 #include "igebm/base/random.h"
 #include "igebm/nn/conditions.h"
+#include "igebm/sampling/schedule.h"
 #include "igebm/training/slope.h"
 
 namespace igebm::training {
@@ -28,7 +27,7 @@ Loss DenoisingScoreMatching::loss(const Step& step) {
     const double share = options_.levels > 1 ? static_cast<double>(random_index(place, options_.levels)) /
                                                    static_cast<double>(options_.levels - 1)
                                              : random_uniform(place);
-    sigma.data_ptr<double>()[i] = scale.sigma_min * std::pow(scale.sigma_max / scale.sigma_min, share);
+    sigma.data_ptr<double>()[i] = sampling::geometric(scale.sigma_min, scale.sigma_max, share);
   }
   sigma = sigma.to(step.data.device());
   const at::Tensor noise = step.normals(Purpose::score_noise).to(step.data.options());

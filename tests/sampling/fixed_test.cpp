@@ -8,7 +8,7 @@
 #include "igebm/energy/analytic.h"
 #include "igebm/energy/compose.h"
 #include "igebm/sampling/flow.h"
-#include "igebm/sampling/sampler.h"
+#include "igebm/sampling/registry.h"
 
 namespace igebm::sampling {
 namespace {
@@ -37,7 +37,7 @@ std::vector<Case> cases() {
   LangevinOptions first = langevin, quiet = langevin;
   first.noise_first = true;
   quiet.noise = 0;
-  all.push_back({"langevin", std::make_unique<Langevin>(langevin, 3)});
+  for (const KernelEntry& entry : kernels()) all.push_back({entry.name, entry.make({.langevin = langevin}, 3)});
   all.push_back({"noise first", std::make_unique<Langevin>(first, 3)});
   all.push_back({"without noise", std::make_unique<Langevin>(quiet, 3)});
   all.push_back({"euler", std::make_unique<Flow>(FlowOptions{8, "euler"})});
