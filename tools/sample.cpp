@@ -11,6 +11,7 @@
 #include "igebm/io/npz.h"
 #include "igebm/io/picture.h"
 #include "igebm/model/model.h"
+#include "igebm/sampling/registry.h"
 #include "igebm/training/recipe.h"
 #include "tools/commands.h"
 
@@ -73,9 +74,12 @@ void sample(const SampleArguments& a) {
   const std::int64_t total = sampling::step_count(sampler, spec.noise.has_value());
   const std::int64_t batches = (a.count + request.batch - 1) / request.batch;
   std::int64_t done = 0, non_finite = 0;
+  const bool compares = sampling::find_kernel(sampler.kernel).compares;
+  double accepted = 0, counted = 0;  // over the second half of the steps
   request.on_step = [&](sampling::Position p, const sampling::StepInfo& info, const sampling::Chains& chains) {
     if (interrupted()) throw UserError("sample: interrupted, nothing is written");
     non_finite += info.non_finite;
+    if (2 * p.step >= p.total) accepted += info.accepted_share, ++counted;
     console->progress("sampling", ++done, batches * total);
     const std::int64_t every = std::max<std::int64_t>(1, total / 100);
     if (ending == ".gif" && (p.step % every == 0 || p.step + 1 == p.total))
@@ -97,8 +101,10 @@ void sample(const SampleArguments& a) {
     if (spec.values > 0) arrays["conditions"] = samples.condition.values;
     io::write_npz(out, arrays);
   }
-  console->message(fmt::format("{} samples after {}: {}", a.count,
-                               sampling::describe_steps(sampler, spec.noise.has_value()), a.out));
+  const std::string share =
+      compares && counted > 0 ? fmt::format(", {:.0f} % accepted", 100 * accepted / counted) : std::string();
+  console->message(fmt::format("{} samples after {}{}: {}", a.count,
+                               sampling::describe_steps(sampler, spec.noise.has_value()), share, a.out));
 }
 
 }  // namespace
@@ -154,6 +160,11 @@ void add_sample(CLI::App& app) {
                    "take the steps with the newest checkpoints in turn, so many of them (default: the recipe's)")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{10000}));
   add_recipe_options(*command, a->set);
+  command
+      ->add_option_function<std::string>(
+          "--sampler", [a](const std::string& kernel) { a->set.push_back("sampling.kernel=" + kernel); },
+          "what moves chains: short for --set sampling.kernel=…")
+      ->check(CLI::IsMember(sampling::kernel_names()));
   command->callback([a] { sample(*a); });
 }
 

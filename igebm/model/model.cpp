@@ -177,6 +177,8 @@ Samples Model::sample(const SampleRequest& request) const {
   const at::Tensor labels =
       nn::labels(graph_, request.condition.empty() ? usual_condition(spec_, count) : request.condition, count);
   const sampling::SamplerOptions sampler = request.sampler.value_or(settings_.sampling);
+  if (const std::string problem = kernel_problem(settings_, sampler); !problem.empty())
+    throw UserError("sampling.kernel: " + problem);
   const std::uint64_t seed = request.seed.value_or(static_cast<std::uint64_t>(settings_.seed));
   Samples samples;
   std::vector<at::Tensor> parts, energies;

@@ -1,11 +1,14 @@
 #include "igebm/model/settings.h"
 
+#include <fmt/format.h>
+
 #include <system_error>
 
 #include "igebm/base/device.h"
 #include "igebm/io/files.h"
 #include "igebm/io/ranges.h"
 #include "igebm/sampling/describe.h"
+#include "igebm/sampling/registry.h"
 
 namespace igebm::model {
 
@@ -43,6 +46,16 @@ Settings read_settings(const fs::path& recipe) {
   s.data.path = absolute_path(s.data.path);
   s.choices = absolute_path(s.choices);
   return s;
+}
+
+std::string kernel_problem(const Settings& s, const sampling::SamplerOptions& sampler) {
+  if (!sampling::find_kernel(sampler.kernel).compares || s.engine == "reference") return {};
+  const bool on_device = s.device.starts_with("cuda") || (s.device == "auto" && cuda_devices() > 0);
+  if (s.precision == "f32" || (s.precision == "default" && !on_device)) return {};
+  return fmt::format(
+      "\"{}\" compares energies, which bfloat16 is too coarse for: expected run.precision = \"f32\" or run.engine = "
+      "\"reference\" beside it, got precision \"{}\" on {}",
+      sampler.kernel, s.precision, s.device);
 }
 
 engine::Options engine_options(const Settings& settings, const fs::path& run) {

@@ -31,6 +31,10 @@ std::string absolute_path(const std::string& path);
 /// From a recipe, of which all else is left alone. Throws UserError.
 Settings read_settings(const std::filesystem::path& recipe);
 
+/// Why the engine of these settings is not for a sampler's kernel, which compares energies that it computes in
+/// bfloat16; empty where it is.
+std::string kernel_problem(const Settings& settings, const sampling::SamplerOptions& sampler);
+
 /// The engine that the settings ask for, with the algorithms that `run` has kept (engine.json) if it has; an empty
 /// `run` has none.
 engine::Options engine_options(const Settings& settings, const std::filesystem::path& run);

@@ -3,6 +3,10 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <span>
 
 #include "igebm/base/error.h"
 #include "igebm/base/random.h"
@@ -10,41 +14,119 @@
 namespace igebm::sampling {
 namespace {
 
+/// Has it a row for each chain? Else all chains share it.
+bool has_rows(const at::Tensor& fixed, const Chains& c) {
+  return fixed.defined() && fixed.dim() == c.x.dim() && fixed.size(0) == c.size();
+}
+
+/// rows: of what has a row for each chain, else of the whole.
 template <typename Apply>
-Chains each(const Chains& c, const Apply& apply) {
-  return {apply(c.x), c.labels.defined() ? apply(c.labels) : at::Tensor(), apply(c.stream), apply(c.steps)};
+Chains each(const Chains& c, bool of_rows, const Apply& apply) {
+  Chains out{apply(c.x), c.labels.defined() ? apply(c.labels) : at::Tensor(), apply(c.stream), apply(c.steps)};
+  if (c.fixed.defined()) out.fixed = !of_rows || has_rows(c.fixed, c) ? apply(c.fixed) : c.fixed;
+  for (const auto& [name, t] : c.state) out.state[name] = apply(t);
+  return out;
+}
+
+/// Zeros for `count` chains, like `t`'s rows.
+at::Tensor zero_rows(const at::Tensor& t, std::int64_t count) {
+  std::vector<std::int64_t> size = t.sizes().vec();
+  size[0] = count;
+  return at::zeros(size, t.options());
+}
+
+KernelState join_states(const std::vector<Chains>& parts) {
+  KernelState known, out;  // known: some part's
+  for (const Chains& part : parts) known.insert(part.state.begin(), part.state.end());
+  for (const auto& [name, like] : known) {
+    std::vector<at::Tensor> tensors;
+    for (const Chains& part : parts) {
+      const auto found = part.state.find(name);
+      tensors.push_back(found != part.state.end() ? found->second : zero_rows(like, part.size()));
+    }
+    out[name] = at::cat(tensors);
+  }
+  return out;
+}
+
+at::Tensor fixed_or_none(const Chains& c) {
+  return c.fixed.defined() ? c.fixed_elements() : at::zeros(c.x.sizes(), c.x.options().dtype(at::kBool));
 }
 
 }  // namespace
 
 Chains Chains::slice(std::int64_t begin, std::int64_t end) const {
-  return each(*this, [&](const at::Tensor& t) { return t.slice(0, begin, end); });
+  return each(*this, true, [&](const at::Tensor& t) { return t.slice(0, begin, end); });
 }
 
 Chains Chains::select(const at::Tensor& rows) const {
-  return each(*this, [&](const at::Tensor& t) { return t.index_select(0, rows); });
+  return each(*this, true, [&](const at::Tensor& t) { return t.index_select(0, rows); });
 }
 
 Chains Chains::to(c10::Device device) const {
-  return each(*this, [&](const at::Tensor& t) { return t.to(device); });
+  return each(*this, false, [&](const at::Tensor& t) { return t.to(device); });
 }
 
-void Chains::put(const at::Tensor& rows, const Chains& from) const {
+void Chains::put(const at::Tensor& rows, const Chains& from) {
+  if (fixed.defined() || from.fixed.defined()) fixed = fixed_or_none(*this).index_copy(0, rows, fixed_or_none(from));
   x.index_copy_(0, rows, from.x);
   if (labels.defined()) labels.index_copy_(0, rows, from.labels);
   stream.index_copy_(0, rows, from.stream);
   steps.index_copy_(0, rows, from.steps);
+  for (const auto& [name, t] : from.state) {
+    at::Tensor& mine = state[name];
+    if (!mine.defined()) mine = zero_rows(t, size());
+    mine.index_copy_(0, rows, t);
+  }
+  for (auto& [name, mine] : state) {
+    if (!from.state.contains(name)) mine.index_fill_(0, rows, 0);
+  }
 }
 
 Chains Chains::join(const std::vector<Chains>& parts) {
+  std::vector<Chains> some;
+  for (const Chains& part : parts) {
+    if (part.size() > 0) some.push_back(part);
+  }
   const auto gather = [&](at::Tensor Chains::*member) {
     std::vector<at::Tensor> tensors;
-    for (const Chains& part : parts) {
-      if (part.size() > 0 && (part.*member).defined()) tensors.push_back(part.*member);
+    for (const Chains& part : some) {
+      if ((part.*member).defined()) tensors.push_back(part.*member);
     }
     return tensors.empty() ? at::Tensor() : at::cat(tensors);
   };
-  return {gather(&Chains::x), gather(&Chains::labels), gather(&Chains::stream), gather(&Chains::steps)};
+  Chains out{gather(&Chains::x), gather(&Chains::labels), gather(&Chains::stream), gather(&Chains::steps)};
+  if (std::ranges::any_of(some, [](const Chains& part) { return part.fixed.defined(); })) {
+    std::vector<at::Tensor> masks;
+    for (const Chains& part : some) masks.push_back(fixed_or_none(part));
+    out.fixed = at::cat(masks);
+  }
+  out.state = join_states(some);
+  return out;
+}
+
+at::Tensor Chains::fixed_elements() const {
+  if (!fixed.defined()) return {};
+  const auto fits = [&] {
+    if (fixed.scalar_type() != at::kBool || fixed.dim() > x.dim()) return false;
+    for (std::int64_t d = 1; d <= fixed.dim(); ++d) {
+      if (fixed.size(-d) != 1 && fixed.size(-d) != x.size(-d)) return false;
+    }
+    return true;
+  };
+  if (!fits())
+    throw UserError(fmt::format("chains: fixed: expected bool, broadcast to x's ({}), got {} ({})",
+                                fmt::join(x.sizes().vec(), ", "), c10::toString(fixed.scalar_type()),
+                                fmt::join(fixed.sizes().vec(), ", ")));
+  return fixed.expand(x.sizes()).contiguous();
+}
+
+at::Tensor Chains::held(const at::Tensor& moved) const {
+  return fixed.defined() ? at::where(fixed_elements(), x, moved) : moved;
+}
+
+void Chains::touch() const {
+  if (!x.is_inference()) x.unsafeGetTensorImpl()->bump_version();
 }
 
 Chains start_chains(const StartOptions& options, const std::vector<std::int64_t>& shape, std::int64_t count,

@@ -3,24 +3,42 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
+#include "igebm/sampling/energy_cache.h"
+
 namespace igebm::sampling {
+
+/// What kernels keep beside the chains, such as step sizes, by names that begin with the kernel's: each (N, ...), a row
+/// for each chain. Zeros are where every kernel starts, and chains that come without a name have zeros.
+using KernelState = std::map<std::string, at::Tensor>;
 
 /// The state of N Markov chains. Goes into a sampler and comes out moved; whoever keeps it can go on later.
 struct Chains {
-  at::Tensor x;       ///< (N, ...) float
-  at::Tensor labels;  ///< (N) int64 classes or (N, F) float conditions, undefined without labels
-  at::Tensor stream;  ///< (N) int64: each chain's own stream of random numbers
-  at::Tensor steps;   ///< (N) int64: how often each chain has moved, its place in that stream
+  at::Tensor x;             ///< (N, ...) float
+  at::Tensor labels;        ///< (N) int64 classes or (N, F) float conditions, undefined without labels
+  at::Tensor stream;        ///< (N) int64: each chain's own stream of random numbers
+  at::Tensor steps;         ///< (N) int64: how often each chain has moved, its place in that stream
+  at::Tensor fixed = {};    ///< bool, of x's shape or broadcast to it: elements that no kernel moves; undefined: none
+  KernelState state = {};   ///< goes with the chains; part of what is saved
+  EnergyCache energy = {};  ///< does not: parts and copies of chains know nothing yet
 
   std::int64_t size() const { return stream.defined() ? stream.size(0) : 0; }
-  Chains slice(std::int64_t begin, std::int64_t end) const;    ///< views
-  Chains select(const at::Tensor& rows) const;                 ///< copies
-  Chains to(c10::Device device) const;                         ///< itself where it is there already
-  void put(const at::Tensor& rows, const Chains& from) const;  ///< overwrites rows
+  Chains slice(std::int64_t begin, std::int64_t end) const;  ///< views
+  Chains select(const at::Tensor& rows) const;               ///< copies
+  Chains to(c10::Device device) const;                       ///< itself where it is there already
+  void put(const at::Tensor& rows, const Chains& from);      ///< overwrites rows
   static Chains join(const std::vector<Chains>& parts);
+
+  /// `fixed` for each element of x, contiguous (N, ...) bool; undefined without. Throws UserError where it is not bool
+  /// or cannot be broadcast.
+  at::Tensor fixed_elements() const;
+  /// `moved`, with x in the place of what is fixed.
+  at::Tensor held(const at::Tensor& moved) const;
+  /// To be called by who has written to x's memory by a pointer.
+  void touch() const;
 };
 
 /// Where new chains start.

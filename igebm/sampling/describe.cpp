@@ -4,8 +4,11 @@
 
 #include <cmath>
 #include <utility>
+#include <vector>
 
+#include "igebm/base/error.h"
 #include "igebm/io/ranges.h"
+#include "igebm/sampling/registry.h"
 
 namespace igebm::sampling {
 
@@ -40,8 +43,28 @@ void describe(Fields& f, StartOptions& o) {
   f.field("start_high", o.high, Range{-1e38, 1e38}, "the upper end of that");
 }
 
+namespace {
+
+void describe(Fields& f, StepAdaptation& o) {
+  f.field("acceptance", o.acceptance, Range{0, 1, true, true}, "share of proposals that step sizes adapt towards");
+  f.field("adapt_share", o.share, share, "of the steps, the first ones, in which they adapt; 0: step_size stays");
+}
+
+}  // namespace
+
+void describe(Fields& f, MalaOptions& o) { describe(f, o.adaptation); }
+
+void describe(Fields& f, HmcOptions& o) {
+  f.field("leapfrog_steps", o.leapfrog_steps, count_from_one, "gradients a step, each sqrt(2 step_size) further");
+  f.field("jitter", o.jitter, Range{0, 1, false, true}, "share by which that length varies from step to step");
+  describe(f, o.adaptation);
+}
+
 void describe(Fields& f, SamplerOptions& o, bool annealed) {
-  f.field("steps", o.steps, count_from_zero, "Langevin steps; at each level, of a network of noise levels");
+  f.field("kernel", o.kernel, annealed ? std::vector<std::string>{"langevin"} : kernel_names(),
+          "what moves chains: Langevin dynamics, or by proposals that are accepted by what they do to the energy: "
+          "Metropolis-adjusted Langevin (mala) or Hamiltonian Monte Carlo (hmc)");
+  f.field("steps", o.steps, count_from_zero, "of the kernel; at each level, of a network of noise levels");
   f.field("time", o.time, not_negative,
           "above 0: step_size = time / steps, so that more steps are finer ones; with noise below 0, or 0");
   f.field("ensemble", o.ensemble, count_from_one,
@@ -62,6 +85,16 @@ void describe(Fields& f, SamplerOptions& o, bool annealed) {
   describe(f, o.langevin);
   if (o.langevin.low >= o.langevin.high) f.problem("low", "low must be below high");
   if (const std::string problem = time_problem(o); !problem.empty()) f.problem("time", problem);
+  // Written where they count, read where they stand.
+  bool is_mala = o.kernel == "mala", is_hmc = o.kernel == "hmc";
+  f.optional_section("mala", is_mala, [&](Fields& g) { describe(g, o.mala); });
+  f.optional_section("hmc", is_hmc, [&](Fields& g) { describe(g, o.hmc); });
+  if (!find_kernel(o.kernel).compares) return;
+  try {
+    find_kernel(o.kernel).make(o, 0);
+  } catch (const UserError& e) {
+    f.problem("kernel", e.what());
+  }
 }
 
 }  // namespace igebm::sampling

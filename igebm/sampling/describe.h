@@ -9,6 +9,8 @@ namespace igebm::sampling {
 void describe(io::Fields& fields, LangevinOptions& options);
 void describe(io::Fields& fields, FlowOptions& options);
 void describe(io::Fields& fields, StartOptions& options);
+void describe(io::Fields& fields, MalaOptions& options);
+void describe(io::Fields& fields, HmcOptions& options);
 
 /// Those of [sampling], `annealed` where the energy takes a noise level.
 void describe(io::Fields& fields, SamplerOptions& options, bool annealed);

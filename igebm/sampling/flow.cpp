@@ -3,8 +3,8 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <cmath>
+#include <utility>
+#include <vector>
 
 #include "igebm/base/error.h"
 
@@ -21,23 +21,26 @@ StepInfo Flow::transition(const energy::Energy& energy, Chains& chains, Position
   const auto [e, g] = energy.energy_and_gradient(chains.x);
   at::Tensor slope = g, known = e.isfinite();
   if (options_.method == "heun") {
-    const auto [e_end, g_end] = energy.energy_and_gradient(chains.x - h * g);
+    const auto [e_end, g_end] = energy.energy_and_gradient(chains.held(chains.x - h * g));
     slope = 0.5 * (g + g_end);
     known = known.logical_and(e_end.isfinite());
   }
   // What a gradient spoils, the step's end shows.
-  const at::Tensor end = chains.x - h * slope;
+  const at::Tensor end = chains.held(chains.x - h * slope);
   const at::Tensor bad = known.logical_and(end.flatten(1).isfinite().all(1)).logical_not();
   std::vector<std::int64_t> column(static_cast<std::size_t>(g.dim()), 1);
   column[0] = g.size(0);
   const at::Tensor bad_rows = bad.reshape(column);
   chains.x = at::where(bad_rows, chains.x, end);
-  StepInfo info;
-  info.non_finite = bad.sum().item<std::int64_t>();
-  const auto good = static_cast<double>(std::max<std::int64_t>(g.size(0) - info.non_finite, 1));
-  info.energy = e.masked_fill(bad, 0).sum(at::kDouble).item<double>() / good;
-  info.gradient_norm = std::sqrt(g.masked_fill(bad_rows, 0).to(at::kDouble).square().sum().item<double>() / good);
-  return info;
+  const at::Tensor free = chains.fixed.defined() ? g.masked_fill(chains.fixed, 0) : g;
+  const at::Tensor energies = e.masked_fill(bad, 0).to(at::kFloat).cpu(), stays = bad.cpu(),
+                   squares = free.masked_fill(bad_rows, 0).to(at::kDouble).square().flatten(1).sum(1).cpu();
+  std::vector<ChainInfo> each(static_cast<std::size_t>(g.size(0)));
+  for (std::size_t i = 0; i < each.size(); ++i) {
+    const bool good = !stays.const_data_ptr<bool>()[i];
+    each[i] = {squares.const_data_ptr<double>()[i], energies.const_data_ptr<float>()[i], 0, good, good};
+  }
+  return summarise(std::move(each), g.size(0) > 0 ? g.numel() / g.size(0) : 0);
 }
 
 }  // namespace igebm::sampling

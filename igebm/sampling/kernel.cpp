@@ -1,5 +1,8 @@
 #include "igebm/sampling/kernel.h"
 
+#include <algorithm>
+#include <utility>
+
 namespace igebm::sampling {
 namespace {
 
@@ -19,12 +22,34 @@ StepInfo one_by_one(const Kernel& kernel, const energy::Energy& energy, Chains& 
 
 }  // namespace
 
+StepInfo summarise(std::vector<ChainInfo> chains, std::int64_t elements) {
+  StepInfo info;
+  double energy = 0, square = 0;
+  std::int64_t clipped = 0, accepted = 0;
+  for (const ChainInfo& chain : chains) {
+    info.non_finite += chain.finite ? 0 : 1;
+    energy += chain.energy;
+    square += chain.gradient_square;
+    clipped += chain.clipped;
+    accepted += chain.finite && chain.accepted ? 1 : 0;
+  }
+  const std::int64_t finite = static_cast<std::int64_t>(chains.size()) - info.non_finite;
+  const auto good = static_cast<double>(std::max<std::int64_t>(finite, 1));
+  info.energy = energy / good;
+  info.gradient_norm = std::sqrt(square / good);
+  info.clipped_share = static_cast<double>(clipped) / std::max(1.0, good * static_cast<double>(elements));
+  info.accepted_share = finite > 0 ? static_cast<double>(accepted) / good : 1;
+  info.chains = std::move(chains);
+  return info;
+}
+
 StepInfo Kernel::transitions(const energy::Energy& energy, Chains& chains, Position first, std::int64_t steps) const {
   return one_by_one(*this, energy, chains, first, steps, {});
 }
 
 StepInfo run(const Kernel& kernel, const energy::Energy& energy, Chains& chains, std::int64_t steps,
              const OnStep& on_step) {
+  chains.energy.forget();
   return on_step ? one_by_one(kernel, energy, chains, {0, steps}, steps, on_step)
                  : kernel.transitions(energy, chains, {0, steps}, steps);
 }

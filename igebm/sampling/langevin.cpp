@@ -6,29 +6,18 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 #include <vector>
 
 #include "igebm/base/error.h"
 #include "igebm/base/random.h"
 #include "igebm/base/vector_math.h"
 #include "igebm/sampling/on_device.h"
+#include "igebm/sampling/schedule.h"
+#include "igebm/sampling/step_rule.h"
 
 namespace igebm::sampling {
 namespace {
-
-double temperature(const LangevinOptions& o, Position p) {
-  if (o.temperature_start <= 0 || o.temperature_end <= 0 || p.total < 2) {
-    // A geometric path cannot reach zero; go there in a straight line.
-    const double t = p.total < 2 ? 1 : static_cast<double>(p.step) / static_cast<double>(p.total - 1);
-    return o.temperature_start + t * (o.temperature_end - o.temperature_start);
-  }
-  const double t = static_cast<double>(p.step) / static_cast<double>(p.total - 1);
-  return o.temperature_start * std::pow(o.temperature_end / o.temperature_start, t);
-}
-
-struct Update {
-  float step, clip, sigma, low, high;
-};
 
 /// Is every number finite? x * 0 is 0 for those alone.
 IGEBM_CLONES bool all_finite(const float* x, std::int64_t count) {
@@ -38,47 +27,84 @@ IGEBM_CLONES bool all_finite(const float* x, std::int64_t count) {
   return sum == 0.0F;
 }
 
-/// x <- clamp(x - step clip(g) + sigma n), for numbers that are finite.
-IGEBM_CLONES void update_all(const Update& u, const float* gradient, const float* noise, std::int64_t count, float* x) {
-  if (noise != nullptr) {
-    for (std::int64_t i = 0; i < count; ++i) {
-      float g = gradient[i];
-      g = g < -u.clip ? -u.clip : g;
-      g = g > u.clip ? u.clip : g;
-      float moved = x[i] - u.step * g + u.sigma * noise[i];
-      moved = moved < u.low ? u.low : moved;
-      x[i] = moved > u.high ? u.high : moved;
+/// What moves numbers in a row, of one chain or of several.
+struct Push {
+  const float* gradient;
+  const float* noise;                     // null: none
+  const bool* fixed;                      // null: none
+  Push from(std::int64_t number) const {  // that of the numbers from there on
+    return {gradient + number, noise != nullptr ? noise + number : nullptr,
+            fixed != nullptr ? fixed + number : nullptr};
+  }
+};
+
+template <bool noisy, bool masked>
+IGEBM_INLINE void move_each(const StepRule& rule, float sigma, const Push& push, std::int64_t count, float* x) {
+  const float *gradient = push.gradient, *noise = push.noise;
+  for (std::int64_t i = 0; i < count; ++i) {
+    float moved;
+    if constexpr (noisy) {
+      moved = stepped(rule, x[i], gradient[i], sigma, noise[i]);
+    } else {
+      moved = stepped(rule, x[i], gradient[i]);
+    }
+    if constexpr (masked) moved = push.fixed[i] ? x[i] : moved;
+    x[i] = moved;
+  }
+}
+
+/// The step, for numbers that are finite.
+IGEBM_CLONES void move_all(const StepRule& rule, float sigma, const Push& push, std::int64_t count, float* x) {
+  if (push.fixed == nullptr) {
+    push.noise != nullptr ? move_each<true, false>(rule, sigma, push, count, x)
+                          : move_each<false, false>(rule, sigma, push, count, x);
+  } else {
+    push.noise != nullptr ? move_each<true, true>(rule, sigma, push, count, x)
+                          : move_each<false, true>(rule, sigma, push, count, x);
+  }
+}
+
+/// The same for one chain, with its figures; a chain with a number that is not finite stays. Which chains these are
+/// must not depend on who asks, so it is said of each number (as all_finite does), never of a sum that may overflow.
+IGEBM_CLONES ChainInfo move_chain(const StepRule& rule, float sigma, float energy, const Push& push,
+                                  std::int64_t elements, float* x) {
+  double square = 0;
+  std::int32_t clips = 0;
+  const float* gradient = push.gradient;
+  if (push.fixed == nullptr) {
+#pragma omp simd reduction(+ : square, clips)
+    for (std::int64_t i = 0; i < elements; ++i) {
+      square += static_cast<double>(gradient[i]) * static_cast<double>(gradient[i]);
+      clips += __builtin_fabsf(gradient[i]) > rule.clip ? 1 : 0;
     }
   } else {
-    for (std::int64_t i = 0; i < count; ++i) {
-      float g = gradient[i];
-      g = g < -u.clip ? -u.clip : g;
-      g = g > u.clip ? u.clip : g;
-      float moved = x[i] - u.step * g;
-      moved = moved < u.low ? u.low : moved;
-      x[i] = moved > u.high ? u.high : moved;
+    const bool* fixed = push.fixed;
+#pragma omp simd reduction(+ : square, clips)
+    for (std::int64_t i = 0; i < elements; ++i) {
+      const float g = fixed[i] ? 0.0F : gradient[i];
+      square += static_cast<double>(g) * static_cast<double>(g);
+      clips += __builtin_fabsf(g) > rule.clip ? 1 : 0;
     }
   }
+  if (!std::isfinite(energy) || !std::isfinite(square)) return {.finite = false, .accepted = false};
+  move_all(rule, sigma, push, elements, x);
+  return {square, energy, clips};
 }
 
-/// The same for one chain, with its sums; a chain with a number that is not finite stays. Which chains these are must
-/// not depend on who asks, so it is said of each number (as all_finite does), never of a sum that may overflow.
-IGEBM_CLONES Sums update(const Update& u, float energy, const float* gradient, const float* noise,
-                         std::int64_t elements, float* x) {
-  double square = 0;
-  std::int32_t clipped = 0;
-#pragma omp simd reduction(+ : square, clipped)
-  for (std::int64_t i = 0; i < elements; ++i) {
-    square += static_cast<double>(gradient[i]) * static_cast<double>(gradient[i]);
-    clipped += __builtin_fabsf(gradient[i]) > u.clip ? 1 : 0;
+IGEBM_CLONES void add_noise(float sigma, const float* noise, const bool* fixed, std::int64_t count, float* x) {
+  if (fixed == nullptr) {
+    for (std::int64_t i = 0; i < count; ++i) x[i] += sigma * noise[i];
+  } else {
+    for (std::int64_t i = 0; i < count; ++i) x[i] = fixed[i] ? x[i] : x[i] + sigma * noise[i];
   }
-  if (!std::isfinite(energy) || !std::isfinite(square)) return {.non_finite = 1};
-  update_all(u, gradient, noise, elements, x);
-  return {square, energy, clipped, 0};
 }
 
-IGEBM_CLONES void add_noise(float sigma, const float* noise, std::int64_t count, float* x) {
-  for (std::int64_t i = 0; i < count; ++i) x[i] += sigma * noise[i];
+/// The mask of all elements (Chains::fixed_elements, which `mask` keeps), or null.
+const bool* mask_of(const at::Tensor& mask) { return mask.defined() ? mask.const_data_ptr<bool>() : nullptr; }
+
+StepRule rule_of(const LangevinOptions& o) {
+  return {static_cast<float>(o.step_size), static_cast<float>(o.gradient_clip), static_cast<float>(o.low),
+          static_cast<float>(o.high)};
 }
 
 /// The energy without tensors, or null.
@@ -87,30 +113,11 @@ const energy::PlainLoop* loop_for(const energy::Energy& energy, const Chains& ch
   return chains.x.scalar_type() == at::kFloat ? energy::plain_loop(energy, elements) : nullptr;
 }
 
-/// Summed in the chains' order, so that the figures do not depend on the number of threads.
-StepInfo summarise(const std::vector<Sums>& sums, std::int64_t elements) {
-  StepInfo info;
-  double energy = 0, square = 0;
-  std::int64_t clipped = 0;
-  for (const Sums& sum : sums) {
-    info.non_finite += sum.non_finite;
-    energy += sum.energy;
-    square += sum.square;
-    clipped += sum.clipped;
-  }
-  const auto good =
-      static_cast<double>(std::max<std::int64_t>(static_cast<std::int64_t>(sums.size()) - info.non_finite, 1));
-  info.energy = energy / good;
-  info.gradient_norm = std::sqrt(square / good);
-  info.clipped_share = static_cast<double>(clipped) / std::max(1.0, good * static_cast<double>(elements));
-  return info;
-}
-
 }  // namespace
 
-Langevin::Langevin(const LangevinOptions& options, std::uint64_t seed) : options_(options), seed_(seed) {
-  const auto require = [](bool ok, const char* what, double value) {
-    if (!ok) throw UserError(fmt::format("langevin: {}, got {}", what, value));
+void check(const char* who, const LangevinOptions& options) {
+  const auto require = [&](bool ok, const char* what, double value) {
+    if (!ok) throw UserError(fmt::format("{}: {}, got {}", who, what, value));
   };
   require(options.step_size > 0 && std::isfinite(options.step_size), "step_size must be a finite number above 0",
           options.step_size);
@@ -121,14 +128,16 @@ Langevin::Langevin(const LangevinOptions& options, std::uint64_t seed) : options
           "temperature_start must be at least 0", options.temperature_start);
   require(options.temperature_end >= 0 && std::isfinite(options.temperature_end), "temperature_end must be at least 0",
           options.temperature_end);
-  if (options_.noise < 0) options_.noise = std::sqrt(2 * options_.step_size);
+}
+
+Langevin::Langevin(const LangevinOptions& options, std::uint64_t seed) : options_(options), seed_(seed) {
+  check("langevin", options);
 }
 
 StepInfo Langevin::on_device(const energy::Energy& energy, Chains& chains, Position first, std::int64_t steps) const {
   DeviceLangevin langevin{
       options_.step_size, options_.gradient_clip, options_.low, options_.high, {}, options_.noise_first, seed_};
-  for (std::int64_t k = 0; k < steps; ++k)
-    langevin.sigmas.push_back(options_.noise * std::sqrt(temperature(options_, {first.step + k, first.total})));
+  for (std::int64_t k = 0; k < steps; ++k) langevin.sigmas.push_back(noise_of(options_, {first.step + k, first.total}));
   return langevin_on_device(langevin, energy, chains);
 }
 
@@ -143,7 +152,9 @@ StepInfo Langevin::step(const energy::Energy& energy, Chains& chains, Position p
   const std::int64_t count = chains.size();
   const std::int64_t elements = count > 0 ? chains.x.numel() / count : 0;
   chains.x = chains.x.contiguous();
-  const auto sigma = static_cast<float>(options_.noise * std::sqrt(temperature(options_, position)));
+  const auto sigma = static_cast<float>(noise_of(options_, position));
+  const at::Tensor mask = chains.fixed_elements();
+  const bool* fixed = mask_of(mask);
   const std::int64_t* stream = chains.stream.const_data_ptr<std::int64_t>();
   std::int64_t* steps = chains.steps.data_ptr<std::int64_t>();
   float* x = chains.x.data_ptr<float>();
@@ -164,7 +175,7 @@ StepInfo Langevin::step(const energy::Energy& energy, Chains& chains, Position p
       for (std::int64_t c = begin; c < end; c += grain) {
         const std::int64_t until = std::min(end, c + grain), numbers = (until - c) * elements;
         std::copy_n(x + c * elements, numbers, scratch.before.data() + c * elements);
-        add_noise(sigma, noise(c, until), numbers, x + c * elements);
+        add_noise(sigma, noise(c, until), fixed != nullptr ? fixed + c * elements : nullptr, numbers, x + c * elements);
       }
     });
   }
@@ -174,31 +185,30 @@ StepInfo Langevin::step(const energy::Energy& energy, Chains& chains, Position p
                    g = scratch.result.gradient.to(at::kFloat).contiguous();
   const float* pe = energies.const_data_ptr<float>();
   const float* pg = g.const_data_ptr<float>();
-  const Update u{static_cast<float>(options_.step_size), static_cast<float>(options_.gradient_clip), sigma,
-                 static_cast<float>(options_.low), static_cast<float>(options_.high)};
+  const StepRule rule = rule_of(options_);
   const bool noise_here = !options_.noise_first && sigma > 0;
-  std::vector<Sums>& sums = scratch.sums;
-  sums.resize(static_cast<std::size_t>(count));
+  std::vector<ChainInfo>& chain = scratch.chains;
+  chain.resize(static_cast<std::size_t>(count));
   at::parallel_for(0, count, grain, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t c = begin; c < end; c += grain) {
       const std::int64_t until = std::min(end, c + grain);
-      const float* n = noise_here ? noise(c, until) : nullptr;
+      const Push push{pg + c * elements, noise_here ? noise(c, until) : nullptr,
+                      fixed != nullptr ? fixed + c * elements : nullptr};
       for (std::int64_t i = c; i < until; ++i) {
-        Sums& sum = sums[static_cast<std::size_t>(i)];
-        sum = update(u, pe[i], pg + i * elements, noise_here ? n + (i - c) * elements : nullptr, elements,
-                     x + i * elements);
-        if (noise_before && sum.non_finite > 0)
-          std::copy_n(scratch.before.data() + i * elements, elements, x + i * elements);
+        ChainInfo& info = chain[static_cast<std::size_t>(i)];
+        info = move_chain(rule, sigma, pe[i], push.from((i - c) * elements), elements, x + i * elements);
+        if (noise_before && !info.finite) std::copy_n(scratch.before.data() + i * elements, elements, x + i * elements);
         ++steps[i];
       }
     }
   });
-  return summarise(sums, elements);
+  chains.touch();
+  return summarise(std::move(chain), elements);
 }
 
 at::Tensor Langevin::gradient_point(const Chains& chains, Position position) const {
   at::Tensor x = chains.x.to(c10::kCPU).clone(at::MemoryFormat::Contiguous);
-  const double sigma = options_.noise * std::sqrt(temperature(options_, position));
+  const double sigma = noise_of(options_, position);
   if (options_.noise_first && sigma > 0) {
     const at::Tensor stream = chains.stream.cpu(), steps = chains.steps.cpu();
     const auto rows = static_cast<std::size_t>(chains.size());
@@ -208,7 +218,7 @@ at::Tensor Langevin::gradient_point(const Chains& chains, Position position) con
                        noise.data_ptr<float>());
     x.add_(noise, static_cast<float>(sigma));
   }
-  return x.to(chains.x.device());
+  return chains.held(x.to(chains.x.device()));
 }
 
 StepInfo Langevin::transitions(const energy::Energy& energy, Chains& chains, Position first, std::int64_t steps) const {
@@ -234,13 +244,12 @@ StepInfo Langevin::fused(const energy::PlainLoop& energy, Chains& chains, Positi
   std::int64_t* moved = chains.steps.data_ptr<std::int64_t>();
   std::vector<float> sigmas;
   for (std::int64_t k = 0; k < steps; ++k)
-    sigmas.push_back(
-        static_cast<float>(options_.noise * std::sqrt(temperature(options_, {first.step + k, first.total}))));
-  Update u{static_cast<float>(options_.step_size), static_cast<float>(options_.gradient_clip), 0,
-           static_cast<float>(options_.low), static_cast<float>(options_.high)};
+    sigmas.push_back(static_cast<float>(noise_of(options_, {first.step + k, first.total})));
+  const StepRule rule = rule_of(options_);
+  const at::Tensor mask = chains.fixed_elements();
   const std::int64_t block = std::clamp<std::int64_t>(4096 / std::max<std::int64_t>(elements, 1), 1, 1024);
   const std::int64_t blocks = (count + block - 1) / block;
-  std::vector<Sums> sums(static_cast<std::size_t>(count));
+  std::vector<ChainInfo> last(static_cast<std::size_t>(count));
   std::vector<std::int64_t> stopped(static_cast<std::size_t>(blocks), 0);  // non-finite steps before the last
   const auto one = [&](std::int64_t b, std::vector<float>& memory) {
     const std::int64_t begin = b * block, rows = std::min(block, count - begin);
@@ -249,34 +258,34 @@ StepInfo Langevin::fused(const energy::PlainLoop& energy, Chains& chains, Positi
     float *gradient = memory.data(), *noise = gradient + block * elements, *before = noise + block * elements,
           *energies = before + block * elements;
     float* at = x + begin * elements;
-    Update mine = u;
+    const bool* fixed = mask.defined() ? mask_of(mask) + begin * elements : nullptr;
     for (std::int64_t k = 0; k < steps; ++k) {
-      mine.sigma = sigmas[static_cast<std::size_t>(k)];
-      const bool noise_before = mine.sigma > 0 && options_.noise_first;
-      if (mine.sigma > 0) {
+      const float sigma = sigmas[static_cast<std::size_t>(k)];
+      const bool noise_before = sigma > 0 && options_.noise_first;
+      if (sigma > 0) {
         random_normal_rows(seed_, Purpose::langevin_noise, {stream + begin, size}, {moved + begin, size}, elements,
                            noise);
         if (noise_before) {
           std::copy_n(at, rows * elements, before);
-          add_noise(mine.sigma, noise, rows * elements, at);
+          add_noise(sigma, noise, fixed, rows * elements, at);
         }
       }
       energy.evaluate(at, rows, elements, energies, gradient);
-      const bool noise_here = mine.sigma > 0 && !options_.noise_first;
+      const Push push{gradient, sigma > 0 && !options_.noise_first ? noise : nullptr, fixed};
       if (k + 1 < steps && all_finite(energies, rows) && all_finite(gradient, rows * elements)) {
-        update_all(mine, gradient, noise_here ? noise : nullptr, rows * elements, at);
+        move_all(rule, sigma, push, rows * elements, at);
         for (std::int64_t i = 0; i < rows; ++i) ++moved[begin + i];
         continue;
       }
       for (std::int64_t i = 0; i < rows; ++i) {
-        const Sums sum = update(mine, energies[i], gradient + i * elements, noise_here ? noise + i * elements : nullptr,
-                                elements, at + i * elements);
-        if (noise_before && sum.non_finite > 0) std::copy_n(before + i * elements, elements, at + i * elements);
+        const ChainInfo info =
+            move_chain(rule, sigma, energies[i], push.from(i * elements), elements, at + i * elements);
+        if (noise_before && !info.finite) std::copy_n(before + i * elements, elements, at + i * elements);
         ++moved[begin + i];
         if (k + 1 == steps) {
-          sums[static_cast<std::size_t>(begin + i)] = sum;
+          last[static_cast<std::size_t>(begin + i)] = info;
         } else {
-          stopped[static_cast<std::size_t>(b)] += sum.non_finite;
+          stopped[static_cast<std::size_t>(b)] += info.finite ? 0 : 1;
         }
       }
     }
@@ -291,7 +300,8 @@ StepInfo Langevin::fused(const energy::PlainLoop& energy, Chains& chains, Positi
     std::vector<float> memory;
     for (std::int64_t b = 0; b < blocks; ++b) one(b, memory);
   }
-  StepInfo info = summarise(sums, elements);
+  chains.touch();
+  StepInfo info = summarise(std::move(last), elements);
   for (const std::int64_t s : stopped) info.non_finite += s;
   return info;
 }

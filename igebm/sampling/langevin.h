@@ -25,12 +25,8 @@ struct LangevinOptions {
   bool noise_first = false;
 };
 
-/// What a step did to one chain.
-struct Sums {
-  double square = 0;  ///< of floats: finite where they all are
-  float energy = 0;
-  std::int32_t clipped = 0, non_finite = 0;
-};
+/// Throws UserError naming `who` and the option that is out of range.
+void check(const char* who, const LangevinOptions& options);
 
 class Langevin : public Kernel {
  public:
@@ -48,7 +44,7 @@ class Langevin : public Kernel {
   struct Scratch {
     energy::EnergyAndGradient result;
     std::vector<float> noise, before;
-    std::vector<Sums> sums;
+    std::vector<ChainInfo> chains;
   };
   StepInfo step(const energy::Energy& energy, Chains& chains, Position position, Scratch& scratch) const;
   StepInfo on_device(const energy::Energy& energy, Chains& chains, Position first, std::int64_t steps) const;

@@ -2,10 +2,11 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
 #include <memory>
 
 #include "igebm/base/error.h"
+#include "igebm/sampling/registry.h"
+#include "igebm/sampling/schedule.h"
 
 namespace igebm::sampling {
 namespace {
@@ -20,9 +21,10 @@ std::vector<Stage> stages_of(const SamplerOptions& options, std::uint64_t seed) 
   if (const std::string problem = time_problem(options); !problem.empty()) throw UserError("sampling.time: " + problem);
   std::vector<Stage> stages;
   if (options.flow.steps > 0) stages.push_back({std::make_unique<Flow>(options.flow), options.flow.steps});
-  LangevinOptions langevin = options.langevin;
-  if (options.time > 0) langevin.step_size = options.time / static_cast<double>(options.steps);
-  if (options.steps > 0) stages.push_back({std::make_unique<Langevin>(langevin, seed), options.steps});
+  SamplerOptions timed = options;
+  if (options.time > 0) timed.langevin.step_size = options.time / static_cast<double>(options.steps);
+  const KernelEntry& entry = find_kernel(options.kernel);
+  if (options.steps > 0) stages.push_back({entry.make(timed, seed), options.steps});
   return stages;
 }
 
@@ -51,12 +53,15 @@ void move(const Stage& stage, const std::vector<energy::EnergyPtr>& energies, Ch
 
 std::int64_t step_count(const SamplerOptions& options, bool annealed) {
   if (!annealed) return options.flow.steps + options.steps;
-  const AnnealingOptions& a = options.annealing;
-  return a.levels * options.steps + (a.predictor ? a.levels - 1 : 0) + (a.denoise ? 1 : 0);
+  std::int64_t count = 0;
+  for (const NoiseLevel& level : noise_levels(options, 1, 1)) count += level.mixing_steps + level.descent_steps;
+  return count;
 }
 
 std::string describe_steps(const SamplerOptions& options, bool annealed) {
-  if (!annealed) return fmt::format("{} flow and {} Langevin steps", options.flow.steps, options.steps);
+  if (!annealed) {
+    return fmt::format("{} flow and {} {} steps", options.flow.steps, options.steps, find_kernel(options.kernel).steps);
+  }
   return fmt::format("{} Langevin steps at each of {} noise levels", options.steps, options.annealing.levels);
 }
 
@@ -90,29 +95,22 @@ void sample_annealed(const SamplerOptions& options, double sigma_min, double sig
   const AnnealingOptions& a = options.annealing;
   if (!(sigma_min > 0 && sigma_max >= sigma_min) || a.levels < 1)
     throw UserError("sample: expected 0 < sigma_min <= sigma_max and at least one noise level");
+  if (options.kernel != "langevin")
+    throw UserError(
+        fmt::format("sampling.kernel: an energy that takes noise levels is sampled by \"langevin\" alone, got \"{}\"",
+                    options.kernel));
   std::int64_t done = 0;
-  const auto steps_of = [&](LangevinOptions langevin, std::int64_t steps,
-                            const std::vector<energy::EnergyPtr>& energies) {
+  const auto take = [&](const LangevinOptions& langevin, std::int64_t steps,
+                        const std::vector<energy::EnergyPtr>& energies) {
     if (steps == 0) return;
-    langevin.temperature_start = langevin.temperature_end = options.langevin.temperature_end;
     move({std::make_unique<Langevin>(langevin, seed), steps}, energies, chains, done, step_count(options, true),
          on_step);
     done += steps;
   };
-  const auto sigma_of = [&](std::int64_t level) {
-    const double way = a.levels > 1 ? static_cast<double>(level) / static_cast<double>(a.levels - 1) : 1;
-    if (a.rho <= 0) return sigma_max * std::pow(sigma_min / sigma_max, way);
-    const double high = std::pow(sigma_max, 1 / a.rho), low = std::pow(sigma_min, 1 / a.rho);
-    return std::pow(high + way * (low - high), a.rho);
-  };
-  for (std::int64_t level = 0; level < a.levels; ++level) {
-    const double sigma = sigma_of(level);
-    const bool last = level + 1 == a.levels;
-    const auto energies = energies_at(sigma);
-    steps_of({.step_size = a.step_share * sigma * sigma, .noise = -1}, options.steps, energies);
-    // The last step denoised is the predictor's to a noise of 0.
-    const double fall = last ? sigma : sigma - sigma_of(level + 1);
-    steps_of({.step_size = fall * sigma, .noise = 0}, (last ? a.denoise : a.predictor) ? 1 : 0, energies);
+  for (const NoiseLevel& level : noise_levels(options, sigma_min, sigma_max)) {
+    const auto energies = energies_at(level.sigma);
+    take(level.mixing, level.mixing_steps, energies);
+    take(level.descent, level.descent_steps, energies);
   }
 }
 

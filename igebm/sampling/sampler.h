@@ -5,6 +5,7 @@
 
 #include "igebm/sampling/flow.h"
 #include "igebm/sampling/langevin.h"
+#include "igebm/sampling/metropolis.h"
 
 namespace igebm::sampling {
 
@@ -25,11 +26,11 @@ struct AnnealingOptions {
   bool denoise = true;  ///< take that last step
 };
 
-/// How a model is sampled from nothing: start, flow (0 steps: none), then Langevin (0 steps: none).
+/// How a model is sampled from nothing: start, flow (0 steps: none), then steps of a kernel (0 steps: none).
 struct SamplerOptions {
   StartOptions start;
   FlowOptions flow = {0, "euler"};
-  std::int64_t steps = 60;  ///< of Langevin
+  std::int64_t steps = 60;  ///< of the kernel
   /// Above 0: the diffusion time that they cover together, step_size = time / steps. More steps then follow the same
   /// diffusion more finely; they do not go further. The noise must belong to the step for that (langevin.noise below
   /// 0), or be 0.
@@ -38,8 +39,11 @@ struct SamplerOptions {
   /// Models that take the steps in turn, as IGEBM's best figures do with the last 10 checkpoints; whoever samples
   /// brings as many.
   std::int64_t ensemble = 1;
-  AnnealingOptions annealing;  ///< of energies that take a noise level; flow and the other values of langevin, but
-                               ///< temperature_end, are then of no account
+  AnnealingOptions annealing;       ///< of energies that take a noise level; flow and the other values of langevin, but
+                                    ///< temperature_end, are then of no account
+  std::string kernel = "langevin";  ///< or another of registry.h
+  MalaOptions mala;                 ///< of "mala", beside those of langevin, which say step, bounds and temperature
+  HmcOptions hmc;                   ///< likewise of "hmc"
 };
 
 /// Steps that a chain takes from start to end, `annealed` if the energy takes a noise level.
@@ -50,7 +54,7 @@ std::string describe_steps(const SamplerOptions& options, bool annealed);
 /// What is wrong with `time` beside langevin.noise, or nothing.
 std::string time_problem(const SamplerOptions& options);
 
-/// Moves chains through flow and Langevin. Throws UserError for options that do not go together. Reports every step:
+/// Moves chains through flow and kernel. Throws UserError for options that do not go together. Reports every step:
 /// positions count both stages together.
 void sample(const SamplerOptions& options, const energy::Energy& energy, Chains& chains, std::uint64_t seed,
             const OnStep& on_step = {});
@@ -63,7 +67,7 @@ void sample(const SamplerOptions& options, const std::vector<energy::EnergyPtr>&
 using EnergiesAt = std::function<std::vector<energy::EnergyPtr>(double sigma)>;
 
 /// Moves chains by annealed Langevin dynamics from sigma_max down to sigma_min. They come as samples of the greatest
-/// noise: normal, of standard deviation sigma_max.
+/// noise: normal, of standard deviation sigma_max. Throws UserError for another kernel than "langevin".
 void sample_annealed(const SamplerOptions& options, double sigma_min, double sigma_max, const EnergiesAt& energies_at,
                      Chains& chains, std::uint64_t seed, const OnStep& on_step = {});
 

@@ -9,6 +9,7 @@
 #include "igebm/base/random.h"
 #include "igebm/io/ranges.h"
 #include "igebm/nn/conditions.h"
+#include "igebm/sampling/schedule.h"
 #include "igebm/training/slope.h"
 
 namespace igebm::training {
@@ -33,7 +34,7 @@ double draw_level(const DenoisingScoreMatchingOptions& o, std::uint64_t seed, st
   const double share = one_of_levels
                            ? static_cast<double>(random_index(place, o.levels)) / static_cast<double>(o.levels - 1)
                            : random_uniform(place);
-  return scale.sigma_min * std::pow(scale.sigma_max / scale.sigma_min, share);
+  return sampling::geometric(scale.sigma_min, scale.sigma_max, share);
 }
 
 }  // namespace

@@ -144,6 +144,8 @@ void describe(Fields& f, Recipe& r) {
   f.section("phase", [&](Fields& g) { describe_phases(g, r); });
   f.section("sampling", [&](Fields& g) {
     describe(g, r.sampling, r.network.noise_features > 0);
+    if (const std::string problem = model::kernel_problem(r, r.sampling); !problem.empty())
+      g.problem("kernel", problem);
     if (r.output.keep > 0 && r.sampling.ensemble > r.output.keep)
       g.problem("ensemble", fmt::format("expected at most train.keep = {}, the checkpoints that are kept, got {}",
                                         r.output.keep, r.sampling.ensemble));

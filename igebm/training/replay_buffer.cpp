@@ -8,6 +8,7 @@
 #include <array>
 #include <cmath>
 #include <numeric>
+#include <string_view>
 
 #include "igebm/base/error.h"
 #include "igebm/base/random.h"
@@ -161,11 +162,21 @@ void ReplayBuffer::put(const Taken& taken) {
   sampling::Chains packed = taken.chains.to(c10::kCPU);
   packed.x = pack(packed.x);
   if (!packed.labels.defined()) packed.labels = at::zeros({packed.size()}, at::kLong);
+  packed.fixed = at::Tensor();  // of who moved them
   chains_.put(taken.rows, packed);
 }
 
+namespace {
+
+constexpr std::string_view kernel_prefix = "kernel.";  // of the names of what kernels keep
+
+}  // namespace
+
 nn::Tensors ReplayBuffer::state() const {
-  return {{"x", chains_.x}, {"labels", chains_.labels}, {"stream", chains_.stream}, {"steps", chains_.steps}};
+  nn::Tensors out = {
+      {"x", chains_.x}, {"labels", chains_.labels}, {"stream", chains_.stream}, {"steps", chains_.steps}};
+  for (const auto& [name, t] : chains_.state) out[std::string(kernel_prefix) + name] = t;
+  return out;
 }
 
 void ReplayBuffer::load(const nn::Tensors& state) {
@@ -181,6 +192,13 @@ void ReplayBuffer::load(const nn::Tensors& state) {
   copy(chains_.labels, "labels");
   copy(chains_.stream, "stream");
   copy(chains_.steps, "steps");
+  chains_.state.clear();
+  for (const auto& [name, t] : state) {
+    if (!name.starts_with(kernel_prefix)) continue;
+    if (t.dim() < 1 || t.size(0) != options_.size)
+      throw UserError(fmt::format("replay buffer: \"{}\" in the checkpoint: expected {} rows", name, options_.size));
+    chains_.state[name.substr(kernel_prefix.size())] = t.clone();
+  }
 }
 
 }  // namespace igebm::training

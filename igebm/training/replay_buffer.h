@@ -18,9 +18,10 @@ struct ReplayAugmentation {
   double blur = 0;                                      ///< greatest standard deviation, pixels, at least 0.1; 0: none
 };
 
-/// Chains kept between parameter steps (Tieleman 2008; Du & Mordatch 2019), with their labels, streams and steps.
 void describe(io::Fields& fields, ReplayAugmentation& options);
 
+/// Chains kept between parameter steps (Tieleman 2008; Du & Mordatch 2019), with their labels, streams and steps
+/// and what kernels keep beside them.
 struct ReplayOptions {
   std::int64_t size = 10000;    ///< chains kept
   double restart_share = 0.05;  ///< of a batch that starts anew
@@ -56,7 +57,8 @@ class ReplayBuffer {
   at::Tensor others(const Taken& taken, std::int64_t count, std::uint64_t seed, std::int64_t step) const;
 
   nn::Tensors state() const;
-  void load(const nn::Tensors& state);  ///< throws UserError where shapes differ
+  /// Throws UserError where shapes differ. What kernels keep may be missing, as in checkpoints of kernels without any.
+  void load(const nn::Tensors& state);
 
  private:
   at::Tensor pack(const at::Tensor& x) const;

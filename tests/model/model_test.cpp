@@ -201,6 +201,31 @@ TEST_F(OpenedModel, SamplesByTheRecipe) {
   }
 }
 
+// Kernels that compare energies: not of an engine that rounds them.
+TEST_F(OpenedModel, SamplesByTheKernelAskedFor) {
+  save(pictures, 10);
+  const Model model = Model::open(folder);
+  SampleRequest request{.count = 5};
+  const at::Tensor langevin = model.sample(request).x;
+  for (const char* kernel : {"mala", "hmc"}) {
+    request.sampler = model.settings().sampling;
+    request.sampler->kernel = kernel;
+    request.batch = 250;
+    const at::Tensor whole = model.sample(request).x;
+    EXPECT_FALSE(at::equal(whole, langevin));
+    EXPECT_LE(whole.abs().max().item<float>(), 1);
+    request.batch = 2;
+    EXPECT_TRUE(at::allclose(model.sample(request).x, whole, 1e-4, 1e-4)) << kernel;
+    const auto coarse = [&](const std::string& engine, const std::string& precision) {
+      return Model::open(folder, {.engine = engine, .precision = precision});
+    };
+    EXPECT_NO_THROW(coarse("reference", "bf16").sample(request));
+    EXPECT_NO_THROW(coarse("fast", "f32").sample(request));
+    for (const char* precision : {"bf16", "auto"})
+      EXPECT_NE(refusal([&] { coarse("fast", precision).sample(request); }).find("bfloat16"), std::string::npos);
+  }
+}
+
 TEST_F(OpenedModel, SamplesDoNotDependOnTheBatch) {
   save(noisy, 10, R"({"sigma_min": 0.1, "sigma_max": 4, "sigma_data": 0.7})");
   const Model model = Model::open(folder);

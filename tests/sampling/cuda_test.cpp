@@ -57,12 +57,11 @@ const LangevinOptions annealed{.step_size = 0.02,
 void imitate(const DeviceLangevin& l, const energy::Energy& energy, Chains& chains, std::vector<cuda::ChainSums>& sums,
              unsigned threads) {
   const PhiloxKey key = philox_key(l.seed, Purpose::langevin_noise);
-  const cuda::Settings settings{static_cast<float>(l.step_size),
-                                static_cast<float>(l.gradient_clip),
-                                static_cast<float>(l.low),
-                                static_cast<float>(l.high),
+  const cuda::Settings settings{{static_cast<float>(l.step_size), static_cast<float>(l.gradient_clip),
+                                 static_cast<float>(l.low), static_cast<float>(l.high)},
                                 key[0],
                                 key[1]};
+  const at::Tensor fixed = chains.fixed_elements();
   sums.assign(static_cast<std::size_t>(chains.size()), {});
   at::Tensor before = at::empty_like(chains.x);
   for (const double s : l.sigmas) {
@@ -79,7 +78,8 @@ void imitate(const DeviceLangevin& l, const energy::Energy& energy, Chains& chai
                             &settings,
                             &sigma,
                             count,
-                            elements};
+                            elements,
+                            fixed.defined() ? fixed.const_data_ptr<bool>() : nullptr};
     if (l.noise_first) {
       imitation::launch(cuda::add_noise_kernel, count, threads, u);
       u.sigma = nullptr;
@@ -132,6 +132,26 @@ TEST(CudaLangevin, TheKernelsMoveChainsAsTheCpuDoes) {
   }
 }
 
+TEST(CudaLangevin, TheKernelsLeaveWhatIsFixed) {
+  for (const bool noise_first : {false, true}) {
+    LangevinOptions options = annealed;
+    options.noise_first = noise_first;
+    Well well;
+    Chains cpu = start(5, 37), device = start(5, 37);
+    cpu.fixed = device.fixed = at::arange(5 * 37).reshape({5, 37}).remainder(3).eq(0);
+    cpu.x[3][1] = device.x[3][1] = std::nan("");
+    const at::Tensor before = cpu.x.clone();
+    const StepInfo info = run(Langevin(options, 11), well, cpu, 6);
+    std::vector<cuda::ChainSums> sums;
+    imitate(of(options, 6, 11), well, device, sums, 4);
+    EXPECT_TRUE(at::allclose(cpu.x, device.x, 1e-5, 1e-6, /*equal_nan=*/true)) << noise_first;
+    EXPECT_TRUE(at::equal(device.x.masked_select(cpu.fixed), before.masked_select(cpu.fixed)));
+    double square = 0;
+    for (const auto& s : sums) square += s.square / 4;
+    EXPECT_NEAR(std::sqrt(square), info.gradient_norm, 1e-4 * (1 + info.gradient_norm));
+  }
+}
+
 TEST(CudaLangevin, WithoutCudaItSaysSo) {
   if (built_with_cuda()) GTEST_SKIP() << "this build has CUDA";
   Chains chains = start(2, 2);
@@ -167,6 +187,24 @@ TEST_F(OnDevice, ChainsMoveAsOnTheCpu) {
         EXPECT_NEAR(a.gradient_norm, b.gradient_norm, 1e-3 * (1 + a.gradient_norm));
         EXPECT_EQ(a.non_finite, b.non_finite);
       }
+    }
+  }
+}
+
+TEST_F(OnDevice, WhatIsFixedStaysAndMasksMayChange) {
+  for (const bool noise_first : {false, true}) {
+    LangevinOptions options = annealed;
+    options.noise_first = noise_first;
+    Well well;
+    for (const std::int64_t every : {3, 2}) {
+      Chains cpu = start(33, 100), moved = start(33, 100).to(device_);
+      cpu.fixed = at::arange(100).remainder(every).eq(0);
+      moved.fixed = cpu.fixed.to(device_);
+      const at::Tensor before = cpu.x.clone();
+      run(Langevin(options, 11), well, cpu, 20);
+      run(Langevin(options, 11), well, moved, 20);
+      EXPECT_TRUE(at::allclose(cpu.x, moved.x.cpu(), 1e-2, 1e-3));
+      EXPECT_TRUE(at::equal(before.ne(moved.x.cpu()), cpu.fixed.logical_not().expand({33, 100})));
     }
   }
 }

@@ -177,6 +177,37 @@ TEST(ReplayBuffer, ChainsComeBackWithTheirLabelsAndStreams) {
   EXPECT_EQ(by_stream.size(), 8U);  // without restarts, one chain a place
 }
 
+TEST(ReplayBuffer, WhatKernelsKeepGoesWithTheChainsAndIsSaved) {
+  const auto make = [] { return ReplayBuffer({.size = 8, .restart_share = 0.2}, {"uniform", 0, 1}, {2}); };
+  ReplayBuffer buffer = make();
+  const nn::Tensors before = buffer.state();
+  const at::Tensor data = at::full({4, 2}, 7.0F);
+  std::map<std::int64_t, double> kept;
+  for (std::int64_t step = 0; step < 50; ++step) {
+    auto taken = buffer.take(data, {}, 1, step, 4 * step);
+    at::Tensor& sizes = taken.chains.state["mala.log_step"];
+    if (!sizes.defined()) sizes = at::zeros({4}, at::kDouble);
+    for (std::int64_t i = 0; i < 4; ++i) {
+      const auto stream = taken.chains.stream[i].item<std::int64_t>();
+      EXPECT_EQ(sizes[i].item<double>(), taken.fresh[i].item<bool>() ? 0 : kept.at(stream));
+      kept[stream] = static_cast<double>(step + 10 * i);
+      sizes[i] = kept[stream];
+    }
+    buffer.put(taken);
+    if (step != 25) continue;
+    ReplayBuffer resumed = make();
+    resumed.load(buffer.state());
+    EXPECT_TRUE(at::equal(resumed.state().at("kernel.mala.log_step"), buffer.state().at("kernel.mala.log_step")));
+    buffer = resumed;
+  }
+  EXPECT_EQ(before.count("kernel.mala.log_step"), 0U);
+  buffer.load(before);  // a checkpoint of a kernel that keeps nothing
+  EXPECT_EQ(buffer.state().count("kernel.mala.log_step"), 0U);
+  nn::Tensors short_of_rows = before;
+  short_of_rows["kernel.mala.log_step"] = at::zeros({7});
+  EXPECT_THROW(buffer.load(short_of_rows), UserError);
+}
+
 TEST(ReplayBuffer, RestartsAndDataHaveTheirShares) {
   ReplayBuffer buffer({.size = 1000, .restart_share = 0.2, .data_share = 0.1}, {"uniform", 0, 1}, {1});
   const at::Tensor data = at::full({500, 1}, 7.0F);

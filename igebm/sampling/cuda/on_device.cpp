@@ -10,8 +10,8 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
+#include <utility>
 
 #include "igebm/base/random.h"
 #include "igebm/energy/capabilities.h"
@@ -41,12 +41,14 @@ class Device {
         steps_(at::empty_like(chains.steps)),
         sums_(words(chains.size() * static_cast<std::int64_t>(sizeof(cuda::ChainSums) / 4), x_)),
         settings_(words(sizeof(cuda::Settings) / 4, x_)),
-        sigmas_(at::zeros({longest}, x_.options())) {}
+        sigmas_(at::zeros({longest}, x_.options())),
+        fixed_(chains.fixed.defined() ? at::empty(x_.sizes(), x_.options().dtype(at::kBool)) : at::Tensor()) {}
 
   StepInfo run(const DeviceLangevin& l, const energy::Energy& energy, Chains& chains, bool record) {
     x_.copy_(chains.x);
     stream_.copy_(chains.stream);
     steps_.copy_(chains.steps);
+    if (fixed_.defined()) fixed_.copy_(chains.fixed_elements());
     sums_.zero_();
     set(l);
     const std::vector<float> sigmas(l.sigmas.begin(), l.sigmas.end());
@@ -75,10 +77,8 @@ class Device {
  private:
   void set(const DeviceLangevin& l) {
     const PhiloxKey key = philox_key(l.seed, Purpose::langevin_noise);
-    const cuda::Settings wanted{static_cast<float>(l.step_size),
-                                static_cast<float>(l.gradient_clip),
-                                static_cast<float>(l.low),
-                                static_cast<float>(l.high),
+    const cuda::Settings wanted{{static_cast<float>(l.step_size), static_cast<float>(l.gradient_clip),
+                                 static_cast<float>(l.low), static_cast<float>(l.high)},
                                 key[0],
                                 key[1]};
     if (is_set_ && std::memcmp(&wanted, &set_, sizeof(wanted)) == 0) return;
@@ -102,7 +102,8 @@ class Device {
                             .settings = address<cuda::Settings>(settings_),
                             .sigma = address<float>(sigmas_) + k,
                             .chains = static_cast<std::uint32_t>(count),
-                            .elements = static_cast<std::uint32_t>(x_.numel() / count)};
+                            .elements = static_cast<std::uint32_t>(x_.numel() / count),
+                            .fixed = fixed_.defined() ? address<bool>(fixed_) : nullptr};
     if (noise_first) {
       cuda::add_noise(u, stream);
       C10_CUDA_KERNEL_LAUNCH_CHECK();
@@ -148,28 +149,23 @@ class Device {
     }
   }
 
-  /// Summed in the chains' order. The one place that waits for the device.
+  /// The one place that waits for the device.
   StepInfo summarise(std::int64_t count) const {
     const at::Tensor host = sums_.cpu();
     const auto* sums = static_cast<const cuda::ChainSums*>(host.const_data_ptr());
-    StepInfo info;
-    double energy = 0, square = 0;
-    std::int64_t clipped = 0, stopped = 0;
-    for (std::int64_t i = 0; i < count; ++i) {
-      energy += sums[i].energy;
-      square += sums[i].square;
-      clipped += sums[i].clipped;
-      stopped += sums[i].stopped;
-      info.non_finite += sums[i].stopped + sums[i].stopped_before;
+    std::vector<ChainInfo> each(static_cast<std::size_t>(count));
+    std::int64_t before = 0;
+    for (std::size_t i = 0; i < each.size(); ++i) {
+      const bool good = sums[i].stopped == 0;
+      each[i] = {sums[i].square, sums[i].energy, sums[i].clipped, good, good};
+      before += sums[i].stopped_before;
     }
-    const auto good = static_cast<double>(std::max<std::int64_t>(count - stopped, 1));
-    info.energy = energy / good;
-    info.gradient_norm = std::sqrt(square / good);
-    info.clipped_share = static_cast<double>(clipped) / (good * static_cast<double>(x_.numel() / count));
+    StepInfo info = sampling::summarise(std::move(each), x_.numel() / count);
+    info.non_finite += before;
     return info;
   }
 
-  at::Tensor x_, before_, stream_, steps_, sums_, settings_, sigmas_;
+  at::Tensor x_, before_, stream_, steps_, sums_, settings_, sigmas_, fixed_;
   cuda::Settings set_{};  // what settings_ holds
   bool is_set_ = false;
   std::vector<float> there_ = std::vector<float>(longest, 0.0F);  // what sigmas_ holds in its first held_ places
@@ -187,8 +183,9 @@ StepInfo langevin_on_device(const DeviceLangevin& langevin, const energy::Energy
   chains.x = chains.x.contiguous();
   energy::Recordings* kept = energy::recordings(energy);
   if (kept == nullptr) return Device(chains, langevin.noise_first).run(langevin, energy, chains, false);
-  auto& device = (*kept)[fmt::format("langevin ({}) {}{}", fmt::join(chains.x.sizes().vec(), ", "),
-                                     chains.x.device().str(), langevin.noise_first ? " noise first" : "")];
+  auto& device =
+      (*kept)[fmt::format("langevin ({}) {}{}{}", fmt::join(chains.x.sizes().vec(), ", "), chains.x.device().str(),
+                          langevin.noise_first ? " noise first" : "", chains.fixed.defined() ? " fixed" : "")];
   if (!device) device = std::make_shared<Device>(chains, langevin.noise_first);
   return static_cast<Device*>(device.get())->run(langevin, energy, chains, true);
 }

@@ -2,12 +2,14 @@
 
 #include <cstdint>
 
+#include "igebm/sampling/step_rule.h"
+
 /// The kernels of a Langevin step, on plain device memory. Nothing waits; `stream` is a cudaStream_t.
 namespace igebm::sampling::cuda {
 
 /// What is constant over the steps of a recording, in device memory so that it can change without a new recording.
 struct Settings {
-  float step_size, clip, low, high;
+  StepRule rule;
   std::uint32_t key_0, key_1;  // of the noise (philox_key)
 };
 
@@ -29,9 +31,10 @@ struct UpdateArguments {
   const Settings* settings;
   const float* sigma;  // of this step; null: no noise here
   std::uint32_t chains, elements;
+  const bool* fixed;  // (chains, elements): what stays; null: nothing
 };
 
-/// x <- clamp(x - step_size clip(gradient) + sigma n), steps <- steps + 1. A chain whose energy or gradient is not
+/// x <- stepped(x, gradient, sigma, n) (step_rule.h), steps <- steps + 1. A chain whose energy or gradient is not
 /// finite stays where it is, or was `before`.
 void update(const UpdateArguments& u, void* stream);
 

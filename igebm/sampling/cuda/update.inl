@@ -11,9 +11,9 @@ __device__ inline void four_normals(const Settings& s, std::uint32_t counter, st
 
 constexpr int update_threads = 256;  // at most
 
-__device__ inline void block_sums(double& square, int& clipped, double* squares, int* counts) {
+__device__ inline void block_sums(double& square, int& clips, double* squares, int* counts) {
   squares[threadIdx.x] = square;
-  counts[threadIdx.x] = clipped;
+  counts[threadIdx.x] = clips;
   for (unsigned half = blockDim.x / 2; half > 0; half /= 2) {
     __syncthreads();
     if (threadIdx.x < half) {
@@ -23,7 +23,7 @@ __device__ inline void block_sums(double& square, int& clipped, double* squares,
   }
   __syncthreads();
   square = squares[0];
-  clipped = counts[0];
+  clips = counts[0];
 }
 
 /// A block for each chain.
@@ -35,14 +35,15 @@ __global__ void update_kernel(UpdateArguments u) {
   const auto first = static_cast<std::int64_t>(chain) * u.elements;
   const float* gradient = u.gradient + first;
   float* x = u.x + first;
+  const bool* fixed = u.fixed != nullptr ? u.fixed + first : nullptr;
   double square = 0;
-  int clipped = 0;
+  int clips = 0;
   for (std::uint32_t i = threadIdx.x; i < u.elements; i += blockDim.x) {
-    const float g = gradient[i];
+    const float g = fixed != nullptr && fixed[i] ? 0.0F : gradient[i];
     square += static_cast<double>(g) * static_cast<double>(g);
-    clipped += g > s.clip || g < -s.clip ? 1 : 0;
+    clips += g > s.rule.clip || g < -s.rule.clip ? 1 : 0;
   }
-  block_sums(square, clipped, squares, counts);
+  block_sums(square, clips, squares, counts);
   const float energy = u.energy[chain];
   // 0 for finite numbers alone; squares of floats do not overflow a double.
   const bool good = (energy - energy) + (square - square) == 0.0;
@@ -53,12 +54,7 @@ __global__ void update_kernel(UpdateArguments u) {
     if (sigma > 0) four_normals(s, c, stream, step, n);
     for (std::uint32_t w = 0; w < 4 && 4 * c + w < u.elements; ++w) {
       const std::uint32_t i = 4 * c + w;
-      float g = gradient[i];
-      g = g < -s.clip ? -s.clip : g;
-      g = g > s.clip ? s.clip : g;
-      float moved = x[i] - s.step_size * g + sigma * n[w];
-      moved = moved < s.low ? s.low : moved;
-      x[i] = moved > s.high ? s.high : moved;
+      if (fixed == nullptr || !fixed[i]) x[i] = stepped(s.rule, x[i], gradient[i], sigma, n[w]);
     }
   }
   if (!good && u.before != nullptr) {
@@ -72,7 +68,7 @@ __global__ void update_kernel(UpdateArguments u) {
   sums.stopped = good ? 0 : 1;
   sums.square = good ? square : 0;
   sums.energy = good ? energy : 0;
-  sums.clipped = good ? clipped : 0;
+  sums.clipped = good ? clips : 0;
 }
 
 __global__ void add_noise_kernel(UpdateArguments u) {
@@ -87,7 +83,7 @@ __global__ void add_noise_kernel(UpdateArguments u) {
     for (std::uint32_t w = 0; w < 4 && 4 * c + w < u.elements; ++w) {
       const std::uint32_t i = 4 * c + w;
       before[i] = x[i];
-      if (sigma > 0) x[i] += sigma * n[w];
+      if (sigma > 0 && (u.fixed == nullptr || !u.fixed[first + i])) x[i] += sigma * n[w];
     }
   }
 }
