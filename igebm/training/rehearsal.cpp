@@ -7,9 +7,9 @@
 
 namespace igebm::training {
 
-Rehearsal::Rehearsal(const Recipe& recipe, const MakeJudge& make_judge) {
+Rehearsal::Rehearsal(const Recipe& recipe, const MakeSampleMetric& make_metric) {
   state_ = make_state(recipe, {}, silent_);
-  state_->make_judge(make_judge);
+  state_->make_metric(make_metric);
   state_->choose_algorithms();
   for (const auto& [name, t] : state_->network.parameters()) start_[name] = t.detach().clone();
 }
@@ -44,7 +44,17 @@ model::Model Rehearsal::averaged() const {
 
 const nn::Network& Rehearsal::network() const { return state_->network; }
 const data::Batches& Rehearsal::data() const { return state_->data; }
-const Judge& Rehearsal::judge() const { return state_->judge; }
+const SampleMetric& Rehearsal::metric() const { return state_->metric; }
+
+evaluation::Records Rehearsal::records() const {
+  const State& s = *state_;
+  const data::Batch batch = s.data.first(s.recipe.evaluate.count);
+  evaluation::Records records{.x = model::space_of(s.network.graph().input_shape, s.recipe.data).to_unit(batch.x),
+                              .labels = batch.labels};
+  if (s.columns.size(0) > 0) records.conditions = batch.conditions.index_select(1, s.columns);
+  return records;
+}
+
 std::string Rehearsal::engine() const { return state_->frozen->description(); }
 
 namespace {

@@ -12,6 +12,7 @@
 
 #include "igebm/base/device.h"
 #include "igebm/base/error.h"
+#include "igebm/evaluation/metrics.h"
 #include "igebm/io/files.h"
 #include "igebm/io/picture.h"
 #include "igebm/model/picture.h"
@@ -376,21 +377,22 @@ void State::picture(const fs::path& path, std::int64_t count) {
   observer.picture(step, path.string());
 }
 
-void State::make_judge(const MakeJudge& make) {
-  if (recipe.evaluate.every == 0) return;
-  if (!make) throw UserError("evaluate.every: this program cannot evaluate during training; set it to 0");
-  judge = make(recipe);
+void State::make_metric(const MakeSampleMetric& make) {
+  if (recipe.evaluate.every > 0) metric = make(recipe);
 }
 
 void State::evaluate() {
   const at::NoGradGuard no_grad;
   const model::Model drawn_from = averaged();
-  const at::Tensor x = drawn_from.sample(request(recipe.evaluate.count, quality_streams)).x;
-  if (!x.isfinite().all().item<bool>()) return;
-  const double value = judge(drawn_from.space().to_unit(x));
+  const model::Samples samples = drawn_from.sample(request(recipe.evaluate.count, quality_streams));
+  if (!samples.x.isfinite().all().item<bool>()) return;
+  const double value = metric({.x = drawn_from.space().to_unit(samples.x),
+                               .labels = samples.condition.classes,
+                               .conditions = samples.condition.values});
   const std::string name = "quality/" + recipe.evaluate.metric;
   record->figures(step, {{name, value}});
-  const bool better = !best || (recipe.evaluate.metric == "inception" ? value > best->value : value < best->value);
+  const bool higher = *evaluation::find_metric(recipe.evaluate.metric).higher_is_better;
+  const bool better = !best || (higher ? value > best->value : value < best->value);
   if (better) {
     best = {step, value, recipe.evaluate.metric, recipe.evaluate.features, recipe.evaluate.count};
     save_best(run, checkpoint(true));

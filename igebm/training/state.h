@@ -11,9 +11,9 @@
 #include "igebm/model/model.h"
 #include "igebm/training/checkpoint.h"
 #include "igebm/training/conditions.h"
-#include "igebm/training/judge.h"
 #include "igebm/training/recipe.h"
 #include "igebm/training/record.h"
+#include "igebm/training/sample_metric.h"
 
 namespace igebm::training {
 
@@ -51,7 +51,7 @@ struct State {
   data::Fingerprint data_print;       ///< of the training data
   std::optional<Record> record;       ///< once the run has a folder
   std::function<bool()> stop_within;  ///< asked on the way through a step
-  Judge judge;                        ///< empty unless the recipe evaluates
+  SampleMetric metric;                ///< empty unless the recipe evaluates
   std::optional<Best> best;
 
   State(const Recipe& r, std::filesystem::path folder, Observer& o, const data::Dataset& train);
@@ -105,8 +105,8 @@ struct State {
   void record_accuracy();
   /// Samples as a picture; nothing where the data have none (io::has_picture).
   void picture(const std::filesystem::path& path, std::int64_t count);
-  /// Throws UserError where the recipe evaluates and `make` is empty.
-  void make_judge(const MakeJudge& make);
+  /// `metric`, where the recipe evaluates.
+  void make_metric(const MakeSampleMetric& make);
   /// A figure of samples drawn with the average of weights; the checkpoint is kept if it is the best so far.
   void evaluate();
 };

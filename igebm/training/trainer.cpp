@@ -126,11 +126,12 @@ std::int64_t intact_until(const fs::path& run, const Checkpoint& c, Observer& ob
 
 }  // namespace
 
-Trainer Trainer::begin(const Recipe& recipe, const fs::path& run, Observer& observer, const MakeJudge& make_judge) {
+Trainer Trainer::begin(const Recipe& recipe, const fs::path& run, Observer& observer,
+                       const MakeSampleMetric& make_metric) {
   require_empty(run);
   io::check_folder(run);
   auto state = make_state(recipe, run, observer);
-  state->make_judge(make_judge);
+  state->make_metric(make_metric);
   state->try_phases();
   state->choose_algorithms();
   state->enter_phase();
@@ -152,7 +153,7 @@ Trainer Trainer::begin(const Recipe& recipe, const fs::path& run, Observer& obse
 }
 
 Trainer Trainer::resume(const fs::path& from, const std::vector<std::string>& assignments, Observer& observer,
-                        const MakeJudge& make_judge) {
+                        const MakeSampleMetric& make_metric) {
   const fs::path run = model::run_of(from);
   io::Lock lock(run);
   restore_replaced(run);
@@ -167,7 +168,7 @@ Trainer Trainer::resume(const fs::path& from, const std::vector<std::string>& as
                                 found.folder.string()));
   }
   tell_changes(checkpoint, state->data_print, observer);
-  state->make_judge(make_judge);
+  state->make_metric(make_metric);
   state->try_phases();
   // Gone on with as it was, a run comes to a later best again; otherwise it has no place in what follows.
   const fs::path best = run / "checkpoints" / "best";
