@@ -241,6 +241,7 @@ void add_evaluate(CLI::App& app) {
   command->add_flag("--best", a->best, "the checkpoint that the recipe's [evaluate] found best, instead of the newest");
   add_weights_option(*command, a->weights);
   add_recipe_options(*command, a->set);
+  add_threads_option(*command);
   command->add_flag("--json", a->json, "print one JSON object");
   command->callback([a, command] {
     for (const char* option : {"--count", "--steps", "--best", "--weights", "--engine"}) {

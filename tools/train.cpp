@@ -171,6 +171,7 @@ void add_train(CLI::App& app) {
   command->add_option("RECIPE", a->recipe, "a recipe's .toml file");
   command->add_option("--out", a->out, "the run's folder (default: runs/<name of the recipe>)");
   add_recipe_options(*command, a->set);
+  add_threads_option(*command, &a->set);
   command->add_option("--resume", a->resume, "go on with this run, or from this checkpoint of it");
   command->add_flag(
       "--dry-run", a->dry_run,
