@@ -27,7 +27,7 @@ namespace fs = std::filesystem;
 
 struct LangevinArguments {
   std::string network = "resnet-32", size, engine = "fast", weights, device = "cpu", precision = "default";
-  std::int64_t batch = 64, steps = 20, repeats = 5, threads = 0;
+  std::int64_t batch = 64, steps = 20, repeats = 5;
   bool json = false, profile = false;
 };
 
@@ -170,7 +170,6 @@ void langevin(const LangevinArguments& a) {
     throw UserError(fmt::format("bench: --network {}: expected one of {}", a.network, known));
   }
   if (!a.weights.empty()) io::check_writable(a.weights);
-  if (a.threads > 0) at::set_num_threads(static_cast<int>(a.threads));
   nlohmann::ordered_json json = {{"network", a.network},
                                  {"batch", a.batch},
                                  {"threads", at::get_num_threads()},
@@ -275,7 +274,7 @@ void add_bench(CLI::App& app) {
     c->add_option("--batch", a->batch, "chains")->capture_default_str()->check(positive);
     c->add_option("--steps", a->steps, "in one timed run")->capture_default_str()->check(positive);
     c->add_option("--repeats", a->repeats, "timed runs; the best counts")->capture_default_str()->check(positive);
-    c->add_option("--threads", a->threads, "default: one per core")->check(positive);
+    add_threads_option(*c);
     c->add_option("--engine", a->engine, "fast or reference")->capture_default_str();
     c->add_option("--device", a->device, "cpu, cuda or auto")->capture_default_str();
     c->add_option("--precision", a->precision,
@@ -296,6 +295,7 @@ void add_bench(CLI::App& app) {
   c->add_option("--set", a->set, "section.key=value, instead of the recipe's; may be given often")
       ->take_all()
       ->allow_extra_args(false);
+  add_threads_option(*c, &a->set);
   c->add_flag("--json", a->json, "print one JSON object");
   c->callback([a] { train(*a); });
 }

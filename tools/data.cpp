@@ -224,6 +224,7 @@ void add_data(CLI::App& app) {
   show_command->add_option("--set", s->set, "data.key=value, as in a recipe; may be given often")
       ->take_all()
       ->allow_extra_args(false);
+  add_threads_option(*show_command);
   show_command->callback([s] { show(*s); });
 }
 

@@ -113,6 +113,7 @@ void add_info(CLI::App& app) {
   auto* command = app.add_subcommand("info", "say what a run, a checkpoint or a recipe holds");
   auto what = std::make_shared<std::string>();
   command->add_option("WHAT", *what, "a run's or checkpoint's folder, a .safetensors file, or a recipe")->required();
+  add_threads_option(*command);
   command->callback([what] { info(*what); });
 }
 

@@ -1,4 +1,5 @@
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -124,6 +125,22 @@ void add_seed_option(CLI::App& command, std::int64_t& seed, const std::string& o
       ->check(CLI::Range(std::int64_t{0}, std::numeric_limits<std::int64_t>::max()));
 }
 
+void add_threads_option(CLI::App& command, std::vector<std::string>* set) {
+  command
+      .add_option_function<std::int64_t>(
+          "--threads",
+          [set](const std::int64_t& threads) {
+            if (set != nullptr) {
+              set->push_back(fmt::format("run.threads={}", threads));
+            } else if (threads > 0) {
+              at::set_num_threads(static_cast<int>(threads));
+            }
+          },
+          set != nullptr ? "that compute; 0: one per core: short for --set run.threads=…"
+                         : "that compute; 0, the default: one per core")
+      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1024}));
+}
+
 void add_recipe_options(CLI::App& command, std::vector<std::string>& set) {
   command.add_option("--set", set, "section.key=value, instead of the recipe's; may be given often")
       ->take_all()
@@ -165,6 +182,7 @@ void add_sample(CLI::App& app) {
           "--sampler", [a](const std::string& kernel) { a->set.push_back("sampling.kernel=" + kernel); },
           "what moves chains: short for --set sampling.kernel=…")
       ->check(CLI::IsMember(sampling::kernel_names()));
+  add_threads_option(*command);
   command->callback([a] { sample(*a); });
 }
 

@@ -7,7 +7,6 @@
 #include <nlohmann/json.hpp>
 
 #include "igebm/base/error.h"
-#include "igebm/evaluation/judge.h"
 #include "igebm/io/files.h"
 #include "igebm/training/checkpoint.h"
 #include "igebm/training/estimate.h"
@@ -119,7 +118,7 @@ void dry_run(const TrainArguments& a) {
   const auto recipe = training::read_recipe(a.recipe, a.set);
   Observer silent;
   const auto console = make_console();
-  const auto estimate = training::estimate(recipe, {}, a.json ? silent : *console, evaluation::judge);
+  const auto estimate = training::estimate(recipe, {}, a.json ? silent : *console);
   if (a.json) return print_json(a.recipe, estimate);
   print_text(estimate);
 }
@@ -140,11 +139,11 @@ void train(const TrainArguments& a) {
   const auto console = make_console();
   catch_interrupts();
   auto trainer = [&] {
-    if (!a.resume.empty()) return training::Trainer::resume(a.resume, a.set, *console, evaluation::judge);
+    if (!a.resume.empty()) return training::Trainer::resume(a.resume, a.set, *console);
     const auto recipe = training::read_recipe(a.recipe, a.set);
     const std::filesystem::path out =
         a.out.empty() ? "runs" / std::filesystem::path(a.recipe).stem() : std::filesystem::path(a.out);
-    return training::Trainer::begin(recipe, out, *console, evaluation::judge);
+    return training::Trainer::begin(recipe, out, *console);
   }();
   const bool finished = trainer.train(interrupted, interrupted);
   const std::string run = io::in_shell(trainer.run());
@@ -172,6 +171,7 @@ void add_train(CLI::App& app) {
   command->add_option("RECIPE", a->recipe, "a recipe's .toml file");
   command->add_option("--out", a->out, "the run's folder (default: runs/<name of the recipe>)");
   add_recipe_options(*command, a->set);
+  add_threads_option(*command, &a->set);
   command->add_option("--resume", a->resume, "go on with this run, or from this checkpoint of it");
   command->add_flag(
       "--dry-run", a->dry_run,

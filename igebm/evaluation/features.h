@@ -8,6 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "igebm/base/error.h"
+#include "igebm/data/data.h"
+
 namespace igebm::evaluation {
 
 struct Extracted {
@@ -46,6 +49,16 @@ FeaturesPtr coordinates();
 
 /// By what `path` holds. Throws UserError naming the file that is missing, truncated, or of no known kind.
 FeaturesPtr load_features(const std::filesystem::path& path);
+
+/// Where no features are given and the usual ones are not there.
+class NoFeatures : public UserError {
+ public:
+  using UserError::UserError;
+};
+
+/// `path`'s features; where it is empty, the usual ones: points' coordinates, for pictures the classifier in
+/// runs/classifier-<data>. Throws NoFeatures saying how to train that.
+FeaturesPtr features_or_usual(const std::string& path, const data::Options& data, bool pictures);
 
 /// Features of many pictures, in parts that fit in memory. Pictures are uint8 or, in [0, 1], float; these are taken as
 /// 8 bits too, floor(256 x), so that samples meet real pictures as a file would hold them. Points stay as they are.

@@ -3,53 +3,87 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
-/// Distances and scores of given features, in double, by the formulas that published figures use. Which features they
-/// are decides what a figure means: docs/evaluation.md.
+#include "igebm/evaluation/features.h"
+#include "igebm/evaluation/records.h"
+
+/// Sample metrics: numbers for the quality of samples. A new one is a file in metrics/ and a name in the table in
+/// metrics.cpp.
 namespace igebm::evaluation {
 
-/// Mean and covariance (divided by N - 1, as numpy.cov) of features (N, D), both double.
-struct Moments {
-  at::Tensor mean;        ///< (D)
-  at::Tensor covariance;  ///< (D, D)
+/// The data that samples are compared with.
+struct Reference {
+  Records records;  ///< conditions: (M, F), those of the data that samples are conditional on
+  Extracted extracted;
+  std::int64_t classes = 0;  ///< of the data
 };
 
-/// Throws UserError for fewer than 2 rows or numbers that are not finite.
-Moments moments(const at::Tensor& features);
-
-/// Frechet distance between normal distributions with these moments (Heusel et al. 2017, equation 6; squared, as FID
-/// is):
-///   |m_a - m_b|^2 + tr(A + B - 2 (A B)^(1/2)).
-/// Also right for covariances without full rank. Throws UserError where D differs.
-double frechet_distance(const Moments& a, const Moments& b);
-
-struct Estimate {
-  double mean = 0, deviation = 0;
+/// What a metric is computed from.
+struct Compared {
+  const Records& samples;      ///< or real records in their place
+  const Extracted& extracted;  ///< of them
+  const Reference& reference;
+  std::uint64_t seed = 0;  ///< of random subsets
 };
 
-/// Kernel Inception distance (Binkowski et al. 2018): the squared maximum mean discrepancy between features (N, D) and
-/// (M, D) under k(x, y) = (x.y / D + 1)^3, unbiased, averaged over random subsets of both as in torch-fidelity. The
-/// deviation is the one between subsets (divided by their number).
-struct KernelDistanceOptions {
-  std::int64_t subsets = 100;
-  std::int64_t subset_size = 1000;  ///< at most N and M
-  std::uint64_t seed = 0;           ///< of the choice of subsets
+struct Figure {
+  std::vector<double> values;                                      ///< one, or one for each class or condition
+  std::optional<double> deviation;                                 ///< of the one
+  std::vector<std::pair<std::string, std::int64_t>> details = {};  ///< what else it depends on: ("subset_size", 1000)
+  std::vector<std::string> warnings = {};                          ///< one line each
+  double mean() const;                                             ///< of the values: what figures are ranked by
 };
-Estimate kernel_distance(const at::Tensor& a, const at::Tensor& b, const KernelDistanceOptions& options);
 
-/// The unbiased estimate from all rows: sums of k over different rows within each set, and all pairs between them.
-double kernel_distance(const at::Tensor& a, const at::Tensor& b);
+struct Metric {
+  enum class Of { samples, classes, conditions };  ///< one value; or one for each class or condition
+  enum class Unit { number, fraction };
+  struct Needs {
+    std::int64_t records = 1;    ///< samples, at least,
+    const char* because = "";    ///< that many
+    bool told_classes = false;   ///< features that tell classes
+    bool labels = false;         ///< samples of known classes, and features that tell the data's
+    bool asked_numbers = false;  ///< samples that were asked for numbers
+  };
 
-/// Inception score (Salimans et al. 2016): exp(mean KL(p(y|x) || p(y))) of class probabilities (N, K), p(y) their mean
-/// over a split, in `splits` parts in order [i N / splits, (i + 1) N / splits); mean and deviation (divided by
-/// `splits`) over parts. Throws UserError for fewer rows than splits.
-Estimate inception_score(const at::Tensor& probabilities, std::int64_t splits = 10);
+  const char* name;                           ///< in recipes, options and JSON
+  const char* title;                          ///< in words
+  std::optional<bool> higher_is_better = {};  ///< empty: it describes, and ranks nothing
+  Needs needs = {};
+  bool always = false;  ///< told where it can be, asked for or not
+  Of of = Of::samples;
+  Unit unit = Unit::number;
+  Figure (*compute)(const Compared& compared);  ///< of what has all that it needs
+};
 
-/// The row of `among` (M, ...) that is nearest to each row of x (N, ...), by Euclidean distance: (N) int64. Both of any
-/// type, finite; bytes are divided by 255. Throws UserError where rows differ in size.
-at::Tensor nearest_rows(const at::Tensor& x, const at::Tensor& among);
+/// All of them, in the order in which they are told.
+const std::vector<Metric>& metrics();
+/// Throws UserError with the known ones.
+const Metric& find_metric(std::string_view name);
+std::vector<std::string> metric_names();
+/// Of those by which one model is better than another.
+std::vector<std::string> ranking_metric_names();
 
-/// `count` different numbers of 0 ... total - 1 in random order: (count) int64, a function of (seed, stream).
-at::Tensor choose(std::int64_t total, std::int64_t count, std::uint64_t seed, std::uint64_t stream);
+/// What there is to compute metrics from.
+struct Given {
+  std::int64_t told_classes = 0;  ///< that the features tell apart; 0: none
+  std::int64_t classes = 0;       ///< of the data
+  bool labels = false;            ///< of samples
+  bool asked_numbers = false;
+};
+Given given_by(const Compared& compared);
+/// What the metric needs and does not have, in words; empty: nothing.
+std::string lacks(const Metric& metric, const Given& given);
+
+/// Throws UserError where `count` records, which are those of `whose`, do not suffice.
+void check_count(const Metric& metric, std::int64_t count, const std::string& whose);
+/// Throws UserError where the metric lacks something.
+void check_needs(const Metric& metric, const Given& given);
+/// Checks both, and computes.
+Figure compute(const Metric& metric, const Compared& compared);
 
 }  // namespace igebm::evaluation

@@ -164,12 +164,12 @@ double Estimate::seconds() const {
 }
 
 Estimate estimate(const Recipe& recipe, const EstimateOptions& options, Observer& observer,
-                  const MakeJudge& make_judge) {
+                  const MakeSampleMetric& make_metric) {
   Estimate e;
   const c10::Device device = find_device(recipe.device);
   e.program_bytes = peak_memory(c10::kCPU);
   const double start = now();
-  Rehearsal run(recipe, make_judge);
+  Rehearsal run(recipe, make_metric);
   e.start_seconds = now() - start;
 
   const auto& graph = run.network().graph();
@@ -202,11 +202,10 @@ Estimate estimate(const Recipe& recipe, const EstimateOptions& options, Observer
     const double density = time_of_density(run);
     e.pictures.seconds += density;
     e.last_picture.seconds += density;
-    if (run.judge()) {
+    if (run.metric()) {
       e.evaluations = pictures.repeated(due.evaluations, recipe.evaluate.count);
-      const at::Tensor x = run.data().first(recipe.evaluate.count).x;
-      const model::SampleSpace space = model::space_of(graph.input_shape, recipe.data);
-      e.evaluations.seconds += time_of([&] { run.judge()(space.to_unit(x)); });
+      const evaluation::Records records = run.records();
+      e.evaluations.seconds += time_of([&] { run.metric()(records); });
     }
   }
   e.checkpoints.count = 1 + due.checkpoints;  // the first is saved before any step

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "igebm/training/judge.h"
+#include "igebm/training/sample_metric.h"
 
 /// What a recipe's run would take, found out by doing a little of everything that it does, in memory.
 namespace igebm::training {
@@ -63,6 +63,6 @@ constexpr double checkpoint_rate = 300e6;  ///< bytes a second, checksums includ
 /// contrastive divergence that would take too long is reckoned from steps with few Langevin steps. Writes nothing.
 /// Throws UserError like Trainer::begin, and where a phase cannot take a step.
 Estimate estimate(const Recipe& recipe, const EstimateOptions& options, Observer& observer,
-                  const MakeJudge& make_judge = {});
+                  const MakeSampleMetric& make_metric = sample_metric);
 
 }  // namespace igebm::training

@@ -14,7 +14,6 @@
 #include "igebm/base/error.h"
 #include "igebm/nn/conditions.h"
 #include "igebm/training/classification.h"
-#include "igebm/training/judge.h"
 #include "igebm/training/replay_buffer.h"
 
 namespace igebm::training {
@@ -324,12 +323,6 @@ std::optional<double> Learner::accuracy() const {
   const data::Batch held_out = validation->first(validation->size());
   return training::accuracy(network.graph(), network.effective_weights(average.weights()), held_out.x.to(device),
                             held_out.labels.to(device));
-}
-
-Judge judge_of(const Recipe& recipe, const MakeJudge& make) {
-  if (recipe.evaluate.every == 0) return {};
-  if (!make) throw UserError("evaluate.every: this program cannot evaluate during training; set it to 0");
-  return make(recipe);
 }
 
 std::unique_ptr<Learner> make_learner(const Recipe& recipe, const fs::path& run, Observer& observer) {

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "igebm/base/error.h"
+#include "igebm/evaluation/metrics.h"
 #include "igebm/io/ranges.h"
 #include "igebm/sampling/describe.h"
 
@@ -152,7 +153,7 @@ void describe(Fields& f, Recipe& r) {
   });
   f.section("evaluate", [&](Fields& g) {
     g.field("every", r.evaluate.every, count_from_zero, "training steps between figures of quality; 0: none");
-    g.field("metric", r.evaluate.metric, {"frechet", "kid", "inception"}, "by which checkpoints/best is kept");
+    g.field("metric", r.evaluate.metric, evaluation::ranking_metric_names(), "by which checkpoints/best is kept");
     g.field("features", r.evaluate.features, {}, "a file or run, as for igebm evaluate; empty: the usual ones");
     g.field("count", r.evaluate.count, Range{2, 1e9}, "samples drawn for a figure");
     if (r.evaluate.every > 0 && r.network.kind == "classifier")

@@ -54,7 +54,7 @@ struct OutputOptions {
 /// Quality of samples during training, by which the best checkpoint is kept as checkpoints/best.
 struct EvaluateOptions {
   std::int64_t every = 0;          ///< training steps between figures; 0: none
-  std::string metric = "frechet";  ///< "frechet", "kid" (less is better) or "inception" (more is)
+  std::string metric = "frechet";  ///< one of evaluation::ranking_metric_names()
   std::string features;            ///< as `igebm evaluate --features`; empty: the usual ones
   std::int64_t count = 500;        ///< samples drawn for a figure
 };

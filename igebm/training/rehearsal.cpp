@@ -7,9 +7,9 @@
 
 namespace igebm::training {
 
-Rehearsal::Rehearsal(const Recipe& recipe, const MakeJudge& make_judge) {
+Rehearsal::Rehearsal(const Recipe& recipe, const MakeSampleMetric& make_metric) {
   learner_ = make_learner(recipe, {}, silent_);
-  judge_ = judge_of(recipe, make_judge);
+  if (recipe.evaluate.every > 0) metric_ = make_metric(recipe);
   learner_->choose_algorithms();
   for (const auto& [name, t] : learner_->network.parameters()) start_[name] = t.detach().clone();
 }
@@ -44,7 +44,17 @@ model::Model Rehearsal::averaged() const {
 
 const nn::Network& Rehearsal::network() const { return learner_->network; }
 const data::Batches& Rehearsal::data() const { return learner_->data; }
-const Judge& Rehearsal::judge() const { return judge_; }
+const SampleMetric& Rehearsal::metric() const { return metric_; }
+
+evaluation::Records Rehearsal::records() const {
+  const Learner& s = *learner_;
+  const data::Batch batch = s.data.first(s.recipe.evaluate.count);
+  evaluation::Records records{.x = model::space_of(s.network.graph().input_shape, s.recipe.data).to_unit(batch.x),
+                              .labels = batch.labels};
+  if (s.columns.size(0) > 0) records.conditions = batch.conditions.index_select(1, s.columns);
+  return records;
+}
+
 std::string Rehearsal::engine() const { return learner_->frozen->description(); }
 
 namespace {

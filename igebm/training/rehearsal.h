@@ -6,8 +6,8 @@
 #include "igebm/base/observer.h"
 #include "igebm/data/data.h"
 #include "igebm/model/model.h"
-#include "igebm/training/judge.h"
 #include "igebm/training/recipe.h"
+#include "igebm/training/sample_metric.h"
 
 namespace igebm::training {
 
@@ -17,7 +17,7 @@ struct Learner;
 class Rehearsal {
  public:
   /// Everything that a run makes before its first step.
-  explicit Rehearsal(const Recipe& recipe, const MakeJudge& make_judge = {});
+  explicit Rehearsal(const Recipe& recipe, const MakeSampleMetric& make_metric = sample_metric);
   ~Rehearsal();
 
   /// To the beginning of `phase`, with the network as it was made; replayed chains are all on their way, as they are
@@ -32,7 +32,8 @@ class Rehearsal {
 
   const nn::Network& network() const;
   const data::Batches& data() const;
-  const Judge& judge() const;  ///< empty unless the recipe evaluates
+  const SampleMetric& metric() const;   ///< empty unless the recipe evaluates
+  evaluation::Records records() const;  ///< of the data, as many as the metric is given samples
   std::string engine() const;
   std::int64_t buffer_bytes() const;      ///< of replay buffers
   std::int64_t checkpoint_bytes() const;  ///< of one saved now
@@ -40,7 +41,7 @@ class Rehearsal {
  private:
   Observer silent_;
   std::unique_ptr<Learner> learner_;
-  Judge judge_;
+  SampleMetric metric_;
   nn::Tensors start_;
 };
 

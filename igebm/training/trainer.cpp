@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "igebm/base/error.h"
+#include "igebm/evaluation/metrics.h"
 #include "igebm/io/files.h"
 #include "igebm/io/picture.h"
 #include "igebm/model/picture.h"
@@ -22,11 +23,11 @@ struct Trainer::Run {
   Observers observers;
   std::unique_ptr<Learner> learner;
   RunFolder folder;
-  Judge judge;  ///< empty unless the recipe evaluates
+  SampleMetric metric;  ///< empty unless the recipe evaluates
 
-  Run(const Recipe& recipe, const fs::path& path, Observer& caller, const MakeJudge& make_judge)
+  Run(const Recipe& recipe, const fs::path& path, Observer& caller, const MakeSampleMetric& make_metric)
       : observers({&caller}), learner(make_learner(recipe, path, observers)), folder{.path = path} {
-    judge = judge_of(recipe, make_judge);
+    if (recipe.evaluate.every > 0) metric = make_metric(recipe);
     learner->try_phases();
   }
 
@@ -135,10 +136,11 @@ std::int64_t intact_until(const fs::path& run, const Checkpoint& c, Observer& ob
 
 }  // namespace
 
-Trainer Trainer::begin(const Recipe& recipe, const fs::path& path, Observer& observer, const MakeJudge& make_judge) {
+Trainer Trainer::begin(const Recipe& recipe, const fs::path& path, Observer& observer,
+                       const MakeSampleMetric& make_metric) {
   RunFolder::require_empty(path);
   io::check_folder(path);
-  auto run = std::make_unique<Run>(recipe, path, observer, make_judge);
+  auto run = std::make_unique<Run>(recipe, path, observer, make_metric);
   run->learner->choose_algorithms();
   run->learner->enter_phase();
   // Nothing is written before all that can be refused has been tried.
@@ -152,7 +154,7 @@ Trainer Trainer::begin(const Recipe& recipe, const fs::path& path, Observer& obs
 }
 
 Trainer Trainer::resume(const fs::path& from, const std::vector<std::string>& assignments, Observer& observer,
-                        const MakeJudge& make_judge) {
+                        const MakeSampleMetric& make_metric) {
   const fs::path path = model::run_of(from);
   io::Lock lock(path);
   restore_replaced(path);
@@ -160,7 +162,7 @@ Trainer Trainer::resume(const fs::path& from, const std::vector<std::string>& as
   fill_in_phase(found, path);
   Checkpoint& checkpoint = found.checkpoint;
   const Recipe recipe = read_recipe((path / "recipe.toml").string(), assignments);
-  auto run = std::make_unique<Run>(recipe, path, observer, make_judge);
+  auto run = std::make_unique<Run>(recipe, path, observer, make_metric);
   Learner& learner = *run->learner;
   RunFolder& folder = run->folder;
   folder.lock.emplace(std::move(lock));
@@ -238,13 +240,15 @@ void Trainer::Run::evaluate() {
   const at::NoGradGuard no_grad;
   const EvaluateOptions& by = learner->recipe.evaluate;
   const model::Model drawn_from = learner->averaged();
-  const at::Tensor x = drawn_from.sample(learner->request(by.count, quality_streams)).x;
-  if (!x.isfinite().all().item<bool>()) return;
-  const double value = judge(drawn_from.space().to_unit(x));
+  const model::Samples samples = drawn_from.sample(learner->request(by.count, quality_streams));
+  if (!samples.x.isfinite().all().item<bool>()) return;
+  const double value = metric({.x = drawn_from.space().to_unit(samples.x),
+                               .labels = samples.condition.classes,
+                               .conditions = samples.condition.values});
   const std::string name = "quality/" + by.metric;
   observers.metrics(learner->step, "", {{name, value}});
-  const bool better =
-      !folder.best || (by.metric == "inception" ? value > folder.best->value : value < folder.best->value);
+  const bool higher = *evaluation::find_metric(by.metric).higher_is_better;
+  const bool better = !folder.best || (higher ? value > folder.best->value : value < folder.best->value);
   if (better) folder.save_best(*learner, {learner->step, value, by.metric, by.features, by.count});
   observers.message(fmt::format("step {}: {} {:.4g} of {} samples{}", learner->step, name, value, by.count,
                                 better ? ", the best so far" : ""));

@@ -5,7 +5,7 @@
 #include <memory>
 
 #include "igebm/base/observer.h"
-#include "igebm/training/judge.h"
+#include "igebm/training/sample_metric.h"
 
 namespace igebm::training {
 
@@ -16,10 +16,10 @@ class Trainer {
  public:
   /// A new run. Throws UserError if `run` holds anything, or if the recipe cannot be built.
   static Trainer begin(const Recipe& recipe, const std::filesystem::path& run, Observer& observer,
-                       const MakeJudge& make_judge = {});
+                       const MakeSampleMetric& make_metric = sample_metric);
   /// Goes on from `from`: a run's folder (its newest checkpoint) or one of its checkpoints (later ones are dropped).
   static Trainer resume(const std::filesystem::path& from, const std::vector<std::string>& assignments,
-                        Observer& observer, const MakeJudge& make_judge = {});
+                        Observer& observer, const MakeSampleMetric& make_metric = sample_metric);
 
   Trainer(Trainer&&) noexcept;
   ~Trainer();

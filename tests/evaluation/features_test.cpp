@@ -8,7 +8,6 @@
 #include <filesystem>
 
 #include "igebm/base/error.h"
-#include "igebm/evaluation/quality.h"
 #include "igebm/io/files.h"
 #include "igebm/io/npz.h"
 #include "igebm/io/safetensors.h"
@@ -169,25 +168,6 @@ TEST(ExtractAll, TakesPicturesAsEightBits) {
     const at::Tensor x = (bytes.to(at::kFloat) + u) / 256;
     EXPECT_TRUE(at::equal(extract_all(features, x).features.flatten(), exact.flatten())) << u;
   }
-}
-
-TEST(Quality, SharesAndWarnings) {
-  at::manual_seed(0);
-  Extracted samples{at::randn({30, 4}), at::eye(3).repeat({10, 1})};
-  samples.probabilities[0] = at::tensor({0.1F, 0.2F, 0.7F});
-  const Extracted others{at::randn({20, 4}), at::eye(3).repeat({7, 1}).slice(0, 0, 20)};
-  const Quality q = measure(samples, others, {.metrics = {"frechet", "kid", "inception"}});
-  EXPECT_EQ(q.subset_size, 20);
-  EXPECT_TRUE(q.warnings.empty());
-  ASSERT_EQ(q.class_shares.size(), 3U);
-  EXPECT_DOUBLE_EQ(q.class_shares[0], 0.3);
-  EXPECT_DOUBLE_EQ(q.class_shares[2], 11.0 / 30);
-  const Quality few = measure({samples.features.slice(0, 0, 4), {}}, others, {});
-  ASSERT_EQ(few.warnings.size(), 1U);
-  EXPECT_NE(few.warnings[0].find("full rank"), std::string::npos);
-  EXPECT_FALSE(few.kid.has_value());
-  EXPECT_THROW(measure({samples.features, {}}, others, {.metrics = {"inception"}}), UserError);
-  EXPECT_THROW(measure(samples, others, {.metrics = {"fid"}}), UserError);
 }
 
 }  // namespace

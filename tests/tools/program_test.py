@@ -2,6 +2,7 @@
 """The program as its user meets it: a run from recipe to samples, interruptions, and every kind of bad input."""
 import json
 import os
+import pathlib
 import resource
 import shutil
 import signal
@@ -304,6 +305,21 @@ class Program(Running):
         self.works("train", self.recipe, "--out", self.folder / "moons", "--set", "phase.train.steps=5")
         self.assertIn("coordinates", self.works("evaluate", self.folder / "moons", "--count", 50))
 
+    def test_metrics_are_those_of_one_table(self):
+        docs = pathlib.Path(__file__).resolve().parents[2] / "docs"
+        page = (docs / "evaluation.md").read_text().split("## Metrics")[1].split("\n## ")[0]
+        rows = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| `")][1:]
+        names = [row[0] for row in rows]
+        self.assertGreater(len(names), 5)
+        self.assertIn("{%s}" % ",".join(names), self.works("evaluate", "--help"))
+        ranking = ", ".join(f'`"{row[0]}"`' for row in rows if row[-1] != "neither")
+        self.assertIn(f"| `metric` | text | `\"frechet\"` | {ranking} |", self.works("train", "--keys"))
+        # Of those that are told always, no other need be asked for.
+        run, classifier = self.evaluated()
+        told = json.loads(self.works("evaluate", run, "--features", classifier, "--count", 4, "--metric", "labels_right", "--json"))
+        self.assertEqual(list(told["quality"]), ["count", "class_shares", "labels_right"])
+        self.refused(["condition_errors", "not asked for conditions"], "evaluate", run, "--features", classifier, "--metric", "condition_errors")
+
     def test_evaluate_with_noise_levels_tells_of_labels_and_conditions(self):
         _, classifier = self.evaluated()
         def told(recipe):
@@ -394,6 +410,13 @@ class Program(Running):
         self.works("sample", best, "--best", "--count", 2, "--out", self.folder / "a.npz")
         self.works("sample", best / "checkpoints/best", "--count", 2, "--out", self.folder / "b.npz")
         self.assertEqual((self.folder / "a.npz").read_bytes(), (self.folder / "b.npz").read_bytes())
+        # The best label accuracy is the greatest.
+        right = self.folder / "right"
+        self.works("train", self.images(), "--out", right, "--set", "evaluate.every=1", "--set", "evaluate.metric=labels_right",
+                   "--set", f"evaluate.features={classifier}")
+        lines = [json.loads(line) for line in (right / "metrics.jsonl").read_text().splitlines()]
+        fractions = {line["step"]: line["quality/labels_right"] for line in lines if "quality/labels_right" in line}
+        self.assertIn(f"best: step {max(fractions, key=fractions.get)}, labels_right", self.works("info", right))
         self.refused("no such features", "train", self.images(), "--out", self.folder / "none", "--set", "evaluate.every=1", "--set", "evaluate.features=absent")
         self.assertFalse((self.folder / "none").exists())
 

@@ -11,6 +11,7 @@
 #include "igebm/training/checkpoint.h"
 #include "igebm/training/energy_matching.h"
 #include "igebm/training/trainer.h"
+#include "tests/refusals.h"
 #include "tests/training/run_fixture.h"
 
 namespace igebm::training {
@@ -41,14 +42,16 @@ Recipe evaluated() {
 }
 
 /// Any function of the samples that goes up and down does.
-MakeJudge wavy() {
-  return [](const Recipe&) { return [](const at::Tensor& x) { return std::sin(1e3 * x.sum().item<double>()); }; };
+MakeSampleMetric wavy() {
+  return [](const Recipe&) {
+    return [](const evaluation::Records& samples) { return std::sin(1e3 * samples.x.sum().item<double>()); };
+  };
 }
 
 /// One figure after the other.
-MakeJudge listed(std::vector<double> figures) {
+MakeSampleMetric listed(std::vector<double> figures) {
   return [figures](const Recipe&) {
-    return [figures, next = std::size_t{0}](const at::Tensor&) mutable { return figures.at(next++); };
+    return [figures, next = std::size_t{0}](const evaluation::Records&) mutable { return figures.at(next++); };
   };
 }
 
@@ -148,8 +151,27 @@ TEST_F(BestCheckpoint, IsNotComparedWithOtherFigures) {
   }
 }
 
-TEST_F(BestCheckpoint, NeedsAJudge) {
-  EXPECT_THROW(Trainer::begin(evaluated(), folder, silent), UserError);
+// Points are compared by their coordinates: no other metric need be given.
+TEST_F(BestCheckpoint, IsByTheRecipesOwnMetric) {
+  Recipe recipe = evaluated();
+  recipe.evaluate = {.every = 33, .count = 200};
+  Trainer::begin(recipe, folder / "run", silent).train({});
+  const double figure = figures(folder / "run").at(33);
+  EXPECT_TRUE(figure > 0 && figure < 10) << figure;
+  const data::Dataset data = data::load(recipe.data, data::Split::train, 0);
+  const SampleMetric metric = sample_metric(recipe);
+  EXPECT_LT(metric({.x = data.x.slice(0, 0, 200)}), 0.1);
+  EXPECT_GT(metric({.x = data.x.slice(0, 0, 200) + 3}), 9);
+}
+
+TEST_F(BestCheckpoint, NeedsWhatItsMetricNeeds) {
+  Recipe recipe = evaluated();
+  for (const char* metric : {"inception", "labels_right", "condition_errors"}) {
+    recipe.evaluate.metric = metric;
+    EXPECT_SAYS(Trainer::begin(recipe, folder, silent), fmt::format("evaluate.metric: {}: these ", metric));
+  }
+  recipe.evaluate = {.every = 4, .metric = "inception", .count = 9};
+  EXPECT_SAYS(Trainer::begin(recipe, folder, silent), "evaluate.count: Inception score: expected at least 10");
   EXPECT_FALSE(fs::exists(folder));
   EXPECT_THROW(model::find_best(folder), UserError);
 }

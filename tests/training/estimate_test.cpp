@@ -30,11 +30,11 @@ Recipe recipe() {
 class Estimates : public RunTest {
  protected:
   /// An estimate, which must leave nothing in the folder that it is made in.
-  Estimate made(const Recipe& r, double seconds, const MakeJudge& judge = {}) {
+  Estimate made(const Recipe& r, double seconds, const MakeSampleMetric& metric = sample_metric) {
     const fs::path before = fs::current_path();
     fs::create_directories(folder / "place");
     fs::current_path(folder / "place");
-    const Estimate e = estimate(r, {.seconds = seconds}, silent, judge);
+    const Estimate e = estimate(r, {.seconds = seconds}, silent, metric);
     EXPECT_TRUE(fs::is_empty(folder / "place"));
     fs::current_path(before);
     return e;
@@ -47,12 +47,12 @@ class Estimates : public RunTest {
 // What it counts is what a run leaves behind.
 TEST_F(Estimates, AreOfWhatARunDoes) {
   const auto calls = std::make_shared<std::int64_t>(0);
-  const MakeJudge judge = [calls](const Recipe&) {
-    return [calls](const at::Tensor&) { return static_cast<double>(++*calls); };
+  const MakeSampleMetric metric = [calls](const Recipe&) {
+    return [calls](const evaluation::Records&) { return static_cast<double>(++*calls); };
   };
-  const Estimate e = made(recipe(), 0.2, judge);
+  const Estimate e = made(recipe(), 0.2, metric);
   *calls = 0;
-  Trainer::begin(recipe(), folder / "run", silent, judge).train({});
+  Trainer::begin(recipe(), folder / "run", silent, metric).train({});
   EXPECT_EQ(e.evaluations.count, *calls);
   EXPECT_EQ(e.pictures.count, files_in(folder / "run" / "samples"));
   EXPECT_EQ(e.last_picture.count, 1);
@@ -87,8 +87,8 @@ TEST_F(Estimates, AreOfWhatARunDoes) {
 }
 
 TEST_F(Estimates, LongStepsAreReckonedFromFewLangevinSteps) {
-  const MakeJudge judge = [](const Recipe&) { return [](const at::Tensor&) { return 0.0; }; };
-  const Estimate e = made(recipe(), 0, judge);
+  const MakeSampleMetric metric = [](const Recipe&) { return [](const evaluation::Records&) { return 0.0; }; };
+  const Estimate e = made(recipe(), 0, metric);
   EXPECT_TRUE(e.phases[0].steps.in_whole);
   EXPECT_FALSE(e.phases[1].steps.in_whole);
   EXPECT_GE(e.phases[1].steps.seconds, 49 * e.phases[1].langevin_seconds);

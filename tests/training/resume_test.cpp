@@ -52,7 +52,7 @@ TEST_F(Resume, ARefusedOneLeavesEverythingAsItWas) {
   const std::vector<std::vector<std::string>> refused = {
       {"phase.refine.contrastive_divergence.buffer=60"},  // of another shape than the checkpoint's
       {"network.widths=[8]"},
-      {"evaluate.every=3"},  // and there is no judge
+      {"evaluate.every=3", "evaluate.features=absent"},
       {"train.phases=[\"match\", \"refine\", \"third\"]", "phase.third.contrastive_divergence.augment.share=0.5",
        "phase.third.contrastive_divergence.low=0", "phase.third.contrastive_divergence.high=1"},  // augments points
       {"data.name=absent"},

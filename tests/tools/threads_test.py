@@ -1,0 +1,65 @@
+#!/usr/bin/env python3
+"""Every command that computes takes --threads, and all of them in the same way."""
+import json
+import unittest
+
+from running import Running
+
+RECIPE = """
+[data]
+name = "two-moons"
+count = 500
+[network]
+kind = "mlp"
+widths = [16, 16]
+[train]
+samples_every = 0
+[phase.train]
+steps = 2
+batch = 16
+[phase.train.energy_matching]
+[sampling]
+start = "normal"
+flow_steps = 2
+steps = 2
+step_size = 0.01
+"""
+
+
+class Threads(Running):
+    def test_threads_are_chosen_the_same_way_everywhere(self):
+        recipe = self.folder / "moons.toml"
+        recipe.write_text(RECIPE)
+
+        def commands(*path):
+            """Those that have no subcommands, with their help."""
+            text = self.works(*path, "--help")
+            _, found, listed = text.partition("Subcommands:\n")
+            if not found:
+                return {path: text}
+            return {k: v for line in listed.splitlines() if line.startswith("  ") and line[2] != " "
+                    for k, v in commands(*path, line.split()[0]).items()}
+        run = self.folder / "run"
+        self.works("train", recipe, "--out", run, "--set", "phase.train.steps=1", "--set", "run.threads=2", "--threads", 1)
+        self.assertIn("threads: 1\n", self.works("info", run / "checkpoints" / "000001"))
+        self.works("train", "--resume", run, "--set", "phase.train.steps=2", "--threads", 2)
+        self.assertIn("threads: 2\n", self.works("info", run / "checkpoints" / "000002"))
+        few = ["--batch", 2, "--steps", 1, "--repeats", 1]
+        given = {("train",): [recipe, "--dry-run"], ("sample",): [run, "--count", 2, "--out", self.folder / "x.npz"],
+                 ("info",): [run], ("evaluate",): [run, "--count", 20], ("data", "show"): ["two-moons"],
+                 ("bench", "langevin"): ["--network", "mlp", *few], ("bench", "train"): [recipe, "--steps", 2]}
+        found = commands()
+        self.assertEqual(set(found) - {("data", "list"), ("data", "fetch")}, set(given), "what computes takes --threads")
+        for command, arguments in given.items():
+            self.assertIn("--threads INT:INT in [0 - 1024]", found[command])
+            for bad in ("-1", "1025", "two"):
+                self.refused("--threads", *command, *arguments, "--threads", bad)
+            self.works(*command, *arguments, "--threads", 0)
+        for threads in (1, 2):
+            for command in (("bench", "langevin"), ("bench", "train"), ("train",)):
+                told = self.works(*command, *given[command], "--json", "--threads", threads)
+                self.assertEqual(json.loads(told)["threads"], threads, command)
+
+
+if __name__ == "__main__":
+    unittest.main()
