@@ -9,6 +9,7 @@
 
 #include "igebm/base/device.h"
 #include "igebm/base/error.h"
+#include "igebm/engine/autotuner.h"
 #include "igebm/io/files.h"
 #include "igebm/io/picture.h"
 
@@ -19,11 +20,12 @@ namespace fs = std::filesystem;
 Ensemble prepare(const std::vector<Model>& models, const Recipe& recipe, const fs::path& run) {
   const Model& newest = models.back();
   Ensemble ensemble{newest.graph, {}};
+  engine::Options options = engine_options(recipe, run);
+  options.autotuner = std::make_shared<engine::Autotuner>();  // measured once, for all of them
   for (const Model& model : models) {
     nn::Network network(model.graph, 0);
     for (auto& [name, t] : network.buffers()) t.copy_(model.buffers.at(name));
-    ensemble.models.push_back(
-        engine::prepare(model.graph, network.effective_weights(model.parameters), engine_options(recipe, run)));
+    ensemble.models.push_back(engine::prepare(model.graph, network.effective_weights(model.parameters), options));
   }
   const auto conditions = newest.metadata.find("conditions");
   if (conditions != newest.metadata.end()) ensemble.conditions = conditions_from_json(conditions->second);

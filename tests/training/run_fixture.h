@@ -10,6 +10,7 @@
 #include "igebm/base/observer.h"
 #include "igebm/io/files.h"
 #include "igebm/training/recipe.h"
+#include "igebm/training/state.h"
 
 namespace igebm::training {
 
@@ -60,6 +61,15 @@ class RunTest : public testing::Test {
         files[std::filesystem::relative(entry.path(), run)] = io::read_file(entry.path());
     }
     return files;
+  }
+  /// The recipe with the engine's choices measured once, for runs whose bits are compared.
+  Recipe with_choices(Recipe recipe) {
+    const auto state = make_state(recipe, {}, silent);
+    state->choose_algorithms();
+    std::filesystem::create_directories(folder);
+    recipe.choices = folder / "choices.json";
+    io::write_atomically(recipe.choices, state->frozen->choices());
+    return recipe;
   }
   static auto stop_after(std::int64_t steps) {
     return [steps]() mutable { return steps-- <= 0; };

@@ -205,7 +205,7 @@ TEST_F(ScoreRun, LearnsAMixture) {
 }
 
 TEST_F(ScoreRun, ResumesBitForBit) {
-  const Recipe recipe = clusters(folder);
+  const Recipe recipe = with_choices(clusters(folder));
   EXPECT_TRUE(Trainer::begin(recipe, folder / "whole", silent).train({}));
   const auto whole = contents(folder / "whole");
   EXPECT_TRUE(whole.contains("samples.png"));
