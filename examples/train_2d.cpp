@@ -4,7 +4,7 @@
 #include <cstdio>
 #include <filesystem>
 
-#include "igebm/training/draw.h"
+#include "igebm/model/model.h"
 #include "igebm/training/trainer.h"
 
 int main() {
@@ -29,10 +29,8 @@ int main() {
   Observer silent;
   training::Trainer::begin(recipe, run, silent).train({});
 
-  const auto model = training::load_model(run);
-  const auto chains = training::draw(recipe, {model.graph, {engine::prepare(model.graph, model.parameters, {})}}, 1000,
-                                     0, {}, /*seed=*/1, nullptr);
-  const at::Tensor radius = chains.x.square().sum(1).sqrt();
+  const at::Tensor x = model::Model::open(run).sample({.count = 1000, .seed = 1}).x;
+  const at::Tensor radius = x.square().sum(1).sqrt();
   std::printf("1,000 samples at radius %.2f +- %.2f; the data's eight clusters lie at 2\n",
               radius.mean().item<double>(), radius.std().item<double>());
   std::printf("the density as a picture: %s\n", (run / "samples.png").c_str());

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "igebm/base/observer.h"
+#include "igebm/model/files.h"
 
 namespace CLI {
 class App;
@@ -24,6 +25,7 @@ void add_data(CLI::App& app);
 
 /// --weights average|network, of a run's checkpoint.
 void add_weights_option(CLI::App& command, std::string& weights);
+model::Weights weights_of(const std::string& name);
 
 /// --seed, from 0; `otherwise` says in the help what holds without it.
 void add_seed_option(CLI::App& command, std::int64_t& seed, const std::string& otherwise);

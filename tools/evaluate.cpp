@@ -15,8 +15,8 @@
 #include "igebm/evaluation/judge.h"
 #include "igebm/evaluation/quality.h"
 #include "igebm/io/npz.h"
-#include "igebm/nn/conditions.h"
-#include "igebm/training/draw.h"
+#include "igebm/model/model.h"
+#include "igebm/training/recipe.h"
 #include "tools/commands.h"
 
 namespace igebm::tools {
@@ -145,36 +145,30 @@ std::uint64_t seed_of(const EvaluateArguments& a, const training::Recipe& recipe
   return static_cast<std::uint64_t>(a.seed >= 0 ? a.seed : recipe.seed);
 }
 
-Samples draw_samples(const EvaluateArguments& a, training::Recipe recipe, const std::vector<training::Model>& models,
-                     const fs::path& run, Observer& observer) {
-  if (a.steps >= 0) recipe.sampling.steps = a.steps;
-  const training::Model& model = models.back();
-  const training::Ensemble ensemble = training::prepare(models, recipe, run);
-  constexpr std::int64_t batch = 250;
-  const bool annealed = model.graph.noise_features > 0;
-  const std::int64_t total = sampling::step_count(recipe.sampling, annealed);
-  const std::int64_t batches = (a.count + batch - 1) / batch;
+Samples draw_samples(const EvaluateArguments& a, const model::Model& model, Observer& observer) {
+  const model::ConditionSpec& spec = model.condition_spec();
+  const model::Settings& settings = model.settings();
+  Samples s;
+  s.seed = static_cast<std::uint64_t>(a.seed >= 0 ? a.seed : settings.seed);
+  model::SampleRequest request{.count = a.count, .seed = s.seed, .energies = false};
+  const bool annealed = spec.noise.has_value();
+  const std::int64_t total = sampling::step_count(settings.sampling, annealed);
+  const std::int64_t batches = (a.count + request.batch - 1) / request.batch;
   std::int64_t done = 0;
-  const auto on_step = [&](sampling::Position, const sampling::StepInfo&, const sampling::Chains&) {
+  request.on_step = [&](sampling::Position, const sampling::StepInfo&, const sampling::Chains&) {
     if (interrupted()) throw UserError("evaluate: interrupted");
     observer.progress("sampling", ++done, batches * total);
   };
-  Samples s;
-  s.seed = seed_of(a, recipe);
-  const auto chains =
-      training::draw(recipe, ensemble, a.count, std::int64_t{1} << 41, {}, s.seed, nullptr, on_step, batch);
-  s.x = chains.x.dim() == 4 ? training::to_unit(chains.x, recipe.data) : chains.x;
-  // Of a network of noise levels the graph counts these and one-hot classes among its conditions.
-  const nn::Conditioning on = nn::conditioning(model.graph);
-  if (on.classes > 0) s.labels = chains.labels;
-  if (on.conditions > 0) s.conditions = chains.labels;
-  const auto step = model.metadata.find("step");
-  s.from = fmt::format("{} (step {}, {}{}; {}, seed {})", a.what, step == model.metadata.end() ? "?" : step->second,
+  const model::Samples drawn = model.sample(request);
+  s.x = model.space().to_unit(drawn.x);
+  s.labels = drawn.condition.classes;
+  s.conditions = drawn.condition.values;
+  s.from = fmt::format("{} (step {}, {}{}; {}, seed {})", a.what, model.step().empty() ? "?" : model.step(),
                        a.weights == "network" ? "weights as trained" : "average of weights",
-                       models.size() > 1 ? fmt::format(", {} checkpoints in turn", models.size()) : "",
-                       sampling::describe_steps(recipe.sampling, annealed), s.seed);
-  s.data = recipe.data;
-  s.data_seed = static_cast<std::uint64_t>(recipe.seed);
+                       model.size() > 1 ? fmt::format(", {} checkpoints in turn", model.size()) : "",
+                       sampling::describe_steps(settings.sampling, annealed), s.seed);
+  s.data = settings.data;
+  s.data_seed = static_cast<std::uint64_t>(settings.seed);
   return s;
 }
 
@@ -277,16 +271,14 @@ void evaluate(const EvaluateArguments& a) {
   } else {
     if (!a.data.empty() || !a.data_path.empty())
       throw UserError("evaluate: --data and --data-path go with SAMPLES.npz; a run knows its data");
-    const fs::path run = training::run_of(a.what);
-    const auto recipe = training::read_recipe((run / "recipe.toml").string(), a.set);
-    const auto models = training::load_ensemble(a.best ? training::find_best(run) : fs::path(a.what),
-                                                recipe.sampling.ensemble, a.weights == "network");
-    const nn::Graph& graph = models.back().graph;
-    if (graph.outputs > 0) return evaluate_classifier(a, recipe);
-    features = load_features(recipe.data, graph.input_shape, a.count);
-    real = load_real(a, recipe.data, static_cast<std::uint64_t>(recipe.seed), graph.input_shape, a.count,
+    auto recipe = training::read_recipe((model::run_of(a.what) / "recipe.toml").string(), a.set);
+    if (a.steps >= 0) recipe.sampling.steps = a.steps;
+    const auto model = model::Model::open(a.what, {.weights = weights_of(a.weights), .best = a.best}, recipe);
+    if (model.graph().outputs > 0) return evaluate_classifier(a, recipe);
+    features = load_features(recipe.data, model.space().shape, a.count);
+    real = load_real(a, recipe.data, static_cast<std::uint64_t>(recipe.seed), model.space().shape, a.count,
                      seed_of(a, recipe));
-    samples = draw_samples(a, recipe, models, run, *console);
+    samples = draw_samples(a, model, *console);
     samples.columns = real.reference.condition_columns(recipe.network.conditions);
   }
   const data::Dataset &reference = real.reference, &others = real.others;

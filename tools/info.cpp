@@ -7,8 +7,10 @@
 
 #include "igebm/base/error.h"
 #include "igebm/io/files.h"
-#include "igebm/nn/conditions.h"
-#include "igebm/training/draw.h"
+#include "igebm/model/conditions.h"
+#include "igebm/nn/weights.h"
+#include "igebm/training/checkpoint.h"
+#include "igebm/training/recipe.h"
 #include "igebm/training/record.h"
 #include "tools/commands.h"
 
@@ -18,15 +20,14 @@ namespace {
 namespace fs = std::filesystem;
 
 void describe_graph(const nn::Graph& graph) {
-  const nn::Network network(graph, 0);
   const nn::Conditioning on = nn::conditioning(graph);
-  fmt::print("network: {} parameters, input ({}), {}{}\n", network.parameter_count(),
+  fmt::print("network: {} parameters, input ({}), {}{}\n", nn::parameter_count(graph),
              fmt::join(graph.input_shape, ", "),
              on.classes > 0      ? fmt::format("{} classes", on.classes)
              : on.conditions > 0 ? fmt::format("{} conditions", on.conditions)
                                  : "no labels",
              on.noise_features > 0 ? ", noise levels" : "");
-  for (const auto& [name, t] : network.parameters()) fmt::print("  {} ({})\n", name, fmt::join(t.sizes().vec(), ", "));
+  for (const auto& [name, shape] : nn::parameter_shapes(graph)) fmt::print("  {} ({})\n", name, fmt::join(shape, ", "));
 }
 
 void describe_recipe(const training::Recipe& recipe) {
@@ -45,10 +46,10 @@ void describe_recipe(const training::Recipe& recipe) {
 }
 
 /// A model with what its file tells beside its graph.
-void describe_model(const training::Model& model) {
+void describe_model(const model::NetworkFile& model) {
   const auto found = model.metadata.find("conditions");
   if (found != model.metadata.end()) {
-    const auto c = training::conditions_from_json(found->second);
+    const auto c = model::conditions_from_json(found->second);
     fmt::print("conditions, from least to greatest in {} of the data:\n", c.rows.size(0));
     for (std::size_t i = 0; i < c.names.size(); ++i) {
       const at::Tensor values = c.rows.select(1, static_cast<std::int64_t>(i));
@@ -72,7 +73,7 @@ void info(const std::string& what) {
     return;
   }
   if (fs::is_regular_file(path)) {
-    describe_model(training::load_model(path));
+    describe_model(model::read_network_file(path));
     return;
   }
   const bool is_checkpoint = fs::exists(path / "checkpoint.json");
@@ -81,7 +82,7 @@ void info(const std::string& what) {
       throw UserError(fmt::format("{}: neither a run, a checkpoint nor a recipe", what));
     const auto recipe = training::read_recipe((path / "recipe.toml").string(), {});
     describe_recipe(recipe);
-    const auto folders = training::list_checkpoints(path);
+    const auto folders = model::list_checkpoints(path);
     if (folders.empty()) throw UserError(fmt::format("{}: no checkpoint yet", what));
     const auto newest = training::load_newest(path);
     const auto rollbacks = training::read_rollbacks(path);  // also those after the newest checkpoint

@@ -1,5 +1,4 @@
 #include <ATen/ATen.h>
-#include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -11,8 +10,8 @@
 #include "igebm/io/files.h"
 #include "igebm/io/npz.h"
 #include "igebm/io/picture.h"
-#include "igebm/nn/conditions.h"
-#include "igebm/training/draw.h"
+#include "igebm/model/model.h"
+#include "igebm/training/recipe.h"
 #include "tools/commands.h"
 
 namespace igebm::tools {
@@ -26,76 +25,87 @@ struct SampleArguments {
   std::vector<std::string> set;
 };
 
+model::Model open_model(const SampleArguments& a) {
+  auto recipe = training::read_recipe((model::run_of(a.run) / "recipe.toml").string(), a.set);
+  if (a.steps >= 0) recipe.sampling.steps = a.steps;
+  return model::Model::open(
+      a.run, {.weights = weights_of(a.weights), .best = a.best, .ensemble = std::max<std::int64_t>(a.ensemble, 0)},
+      recipe);
+}
+
+/// What is asked for; empty where nothing is.
+nn::Condition condition_of(const SampleArguments& a, const model::ConditionSpec& spec) {
+  nn::Condition condition;
+  if (a.label >= 0) {
+    if (spec.classes == 0) throw UserError("sample: --label: this model has no labels");
+    if (a.label >= spec.classes)
+      throw UserError(fmt::format("sample: --label {}: expected 0 to {}", a.label, spec.classes - 1));
+    condition = nn::Condition::of_class(a.label);
+  }
+  if (!a.condition.empty()) {
+    if (spec.numbers.names.empty()) throw UserError("sample: --condition: this model has no conditions");
+    condition = model::condition_with(spec.numbers, a.condition, a.count);
+  }
+  return condition;
+}
+
 void sample(const SampleArguments& a) {
   namespace fs = std::filesystem;
   const std::string ending = fs::path(a.out).extension();
   if (ending != ".png" && ending != ".npz" && ending != ".gif")
     throw UserError(fmt::format("sample: --out {}: expected a name that ends in .png, .npz or .gif", a.out));
   io::check_writable(a.out);
-  const fs::path run = training::run_of(a.run);
-  auto recipe = training::read_recipe((run / "recipe.toml").string(), a.set);
-  if (a.steps >= 0) recipe.sampling.steps = a.steps;
-  if (a.ensemble >= 1) recipe.sampling.ensemble = a.ensemble;
-  const auto models = training::load_ensemble(a.best ? training::find_best(run) : fs::path(a.run),
-                                              recipe.sampling.ensemble, a.weights == "network");
-  const training::Model& model = models.back();
-  const at::NoGradGuard no_grad;
-  const training::Ensemble ensemble = training::prepare(models, recipe, run);
-
-  const std::int64_t classes = nn::conditioning(model.graph).classes;
-  at::Tensor labels;
-  if (a.label >= 0) {
-    if (classes == 0) throw UserError("sample: --label: this model has no labels");
-    if (a.label >= classes) throw UserError(fmt::format("sample: --label {}: expected 0 to {}", a.label, classes - 1));
-    labels = at::full({a.count}, a.label, at::kLong);
-  }
-  if (!a.condition.empty()) {
-    if (ensemble.conditions.names.empty()) throw UserError("sample: --condition: this model has no conditions");
-    labels = training::labels_with(ensemble.conditions, a.condition, a.count);
-  }
-  const bool pictures = model.graph.input_shape.size() == 3;
+  const model::Model model = open_model(a);
+  const model::ConditionSpec& spec = model.condition_spec();
+  const model::SampleSpace& space = model.space();
+  model::SampleRequest request{.count = a.count, .condition = condition_of(a, spec)};
+  const bool pictures = space.kind == model::SampleSpace::Kind::image;
   if (!pictures && ending != ".npz")
     throw UserError(fmt::format("sample: {}: these samples are points; use --out FILE.npz", a.out));
-  if (!io::has_picture(model.graph.input_shape) && ending != ".npz")
-    throw UserError(fmt::format("sample: {}: of {} channels, which have no picture; use --out FILE.npz", a.out,
-                                model.graph.input_shape[0]));
+  if (!io::has_picture(space.shape) && ending != ".npz")
+    throw UserError(
+        fmt::format("sample: {}: of {} channels, which have no picture; use --out FILE.npz", a.out, space.shape[0]));
   const auto console = make_console();
   catch_interrupts();
   std::vector<at::Tensor> frames;
-  const std::int64_t batch = ending == ".gif" ? a.count : std::min<std::int64_t>(a.count, 250),
-                     total = sampling::step_count(recipe.sampling, model.graph.noise_features > 0);
-  const std::int64_t batches = (a.count + batch - 1) / batch;
+  if (ending == ".gif") request.batch = a.count;
+  const sampling::SamplerOptions& sampler = model.settings().sampling;
+  const std::int64_t total = sampling::step_count(sampler, spec.noise.has_value());
+  const std::int64_t batches = (a.count + request.batch - 1) / request.batch;
   std::int64_t done = 0, non_finite = 0;
-  const auto on_step = [&](sampling::Position p, const sampling::StepInfo& info, const sampling::Chains& chains) {
+  request.on_step = [&](sampling::Position p, const sampling::StepInfo& info, const sampling::Chains& chains) {
     if (interrupted()) throw UserError("sample: interrupted, nothing is written");
     non_finite += info.non_finite;
     console->progress("sampling", ++done, batches * total);
     const std::int64_t every = std::max<std::int64_t>(1, total / 100);
     if (ending == ".gif" && (p.step % every == 0 || p.step + 1 == p.total))
-      frames.push_back(io::grid(training::to_unit(chains.x.cpu(), recipe.data)));
+      frames.push_back(io::grid(space.to_unit(chains.x.cpu())));
   };
-  const auto seed = static_cast<std::uint64_t>(a.seed >= 0 ? a.seed : recipe.seed);
-  at::Tensor energies;
-  const auto chains =
-      training::draw(recipe, ensemble, a.count, std::int64_t{1} << 41, labels, seed, &energies, on_step, batch);
+  if (a.seed >= 0) request.seed = static_cast<std::uint64_t>(a.seed);
+  const model::Samples samples = model.sample(request);
   if (non_finite > 0)
     console->message(fmt::format(
         "warning: {} steps of chains met energies or gradients that are not finite and stood still", non_finite));
   const fs::path out(a.out);
   if (out.has_parent_path()) io::make_folder(out.parent_path());
-  if (ending == ".png") io::write_png(out, io::grid(training::to_unit(chains.x, recipe.data)));
+  if (ending == ".png") io::write_png(out, io::grid(space.to_unit(samples.x)));
   if (ending == ".gif") io::write_gif(out, frames, 12);
   if (ending == ".npz") {
-    std::map<std::string, at::Tensor> arrays = {{"energies", energies}};
-    arrays[pictures ? "images" : "points"] = pictures ? training::to_unit(chains.x, recipe.data) : chains.x;
-    if (chains.labels.defined()) arrays[classes > 0 ? "labels" : "conditions"] = chains.labels;
+    std::map<std::string, at::Tensor> arrays = {{"energies", samples.energies},
+                                                {pictures ? "images" : "points", space.to_unit(samples.x)}};
+    if (spec.classes > 0) arrays["labels"] = samples.condition.classes;
+    if (spec.values > 0) arrays["conditions"] = samples.condition.values;
     io::write_npz(out, arrays);
   }
   console->message(fmt::format("{} samples after {}: {}", a.count,
-                               sampling::describe_steps(recipe.sampling, model.graph.noise_features > 0), a.out));
+                               sampling::describe_steps(sampler, spec.noise.has_value()), a.out));
 }
 
 }  // namespace
+
+model::Weights weights_of(const std::string& name) {
+  return name == "network" ? model::Weights::network : model::Weights::average;
+}
 
 void add_weights_option(CLI::App& command, std::string& weights) {
   command.add_option("--weights", weights, "average, of weights over training steps, or network, as they were trained")

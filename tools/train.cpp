@@ -149,7 +149,7 @@ void train(const TrainArguments& a) {
   const bool finished = trainer.train(interrupted, interrupted);
   const std::string run = io::in_shell(trainer.run());
   if (finished && !std::filesystem::exists(trainer.run() / "samples.png")) {
-    const bool classifies = training::load_model(trainer.run()).graph.outputs > 0;
+    const bool classifies = model::load_network(trainer.run()).graph.outputs > 0;
     console->message(fmt::format(
         "finished at step {}: {} {}", trainer.step(),
         classifies ? "a classifier\nits features measure samples with: igebm evaluate RUN --features"

@@ -6,17 +6,16 @@
 
 #include "igebm/base/error.h"
 #include "igebm/evaluation/features.h"
-#include "igebm/training/checkpoint.h"
+#include "igebm/model/files.h"
+#include "igebm/nn/weights.h"
 
 namespace igebm::evaluation {
 namespace {
 
 class Classifier : public Features {
  public:
-  Classifier(const training::Model& model, std::string from) : graph_(model.graph), from_(std::move(from)) {
-    nn::Network network(model.graph, 0);
-    for (auto& [name, t] : network.buffers()) t.copy_(model.buffers.at(name));
-    weights_ = network.effective_weights(model.parameters);
+  Classifier(const model::NetworkFile& model, std::string from) : graph_(model.graph), from_(std::move(from)) {
+    weights_ = nn::effective_weights(model.graph, model.parameters, model.buffers);
     head_ = graph_.nodes.back();
     graph_.nodes.resize(static_cast<std::size_t>(head_.inputs.at(0)) + 1);  // up to what enters the head
     const auto number = [&](const char* key, double otherwise) {
@@ -57,7 +56,7 @@ class Classifier : public Features {
 }  // namespace
 
 FeaturesPtr classifier_features(const std::filesystem::path& path) {
-  const training::Model model = training::load_model(path);
+  const model::NetworkFile model = model::load_network(path);
   const nn::Node& last = model.graph.nodes.back();
   if (model.graph.outputs == 0 || last.op != nn::Op::linear || !last.bias) {
     throw UserError(fmt::format(

@@ -141,9 +141,10 @@ toml::table bare_words(const std::string& text) { return toml::parse("value = " 
 
 class Reader : public Fields {
  public:
+  /// whole: finish() asks that every key has been described.
   Reader(const std::string& file, const std::map<std::string, std::string>& assigned, const toml::table* table,
-         std::string path, toml::source_region place)
-      : file_(file), assigned_(assigned), table_(table), path_(std::move(path)), place_(place) {}
+         std::string path, toml::source_region place, bool whole)
+      : file_(file), assigned_(assigned), table_(table), path_(std::move(path)), place_(place), whole_(whole) {}
 
   void field(const char* key, bool& value, const char*) override {
     if (const toml::node* n = find(key)) {
@@ -220,7 +221,7 @@ class Reader : public Fields {
 
   /// Every key must have been asked for.
   void finish() const {
-    if (table_ == nullptr) return;
+    if (table_ == nullptr || !whole_) return;
     for (const auto& [key, node] : *table_) {
       const std::string name(key.str());
       if (std::find(known_.begin(), known_.end(), name) != known_.end()) continue;
@@ -257,7 +258,7 @@ class Reader : public Fields {
     const toml::node* n = find(key);
     if (n != nullptr && !n->is_table()) fail(key, *n, "expected a section [" + path_ + key + "], got " + kind_of(*n));
     Reader inner(file_, assigned_, n == nullptr ? nullptr : n->as_table(), path_ + key + ".",
-                 n == nullptr ? place_ : n->source());
+                 n == nullptr ? place_ : n->source(), whole_);
     describe(inner);
     inner.finish();
   }
@@ -267,6 +268,7 @@ class Reader : public Fields {
   const toml::table* table_;
   std::string path_;
   toml::source_region place_;
+  bool whole_;
   std::vector<std::string> known_;
 };
 
@@ -396,9 +398,14 @@ void Recipe::set(std::string_view assignment) {
 }
 
 void Recipe::apply(const std::function<void(Fields&)>& describe) const {
-  Reader reader(parsed_->name, parsed_->assigned, &parsed_->table, "", {});
+  Reader reader(parsed_->name, parsed_->assigned, &parsed_->table, "", {}, true);
   describe(reader);
   reader.finish();
+}
+
+void Recipe::apply_part(const std::function<void(Fields&)>& describe) const {
+  Reader reader(parsed_->name, parsed_->assigned, &parsed_->table, "", {}, false);
+  describe(reader);
 }
 
 std::string write_recipe(const std::function<void(Fields&)>& describe) {

@@ -54,6 +54,8 @@ class Recipe {
   /// Fills the described fields. Throws UserError on a wrong type, a value out of range, or a key that nobody
   /// described: file, line, key, what was expected, nearest known name.
   void apply(const std::function<void(Fields&)>& describe) const;
+  /// The same for whoever needs a part of the file: keys that nobody described are left alone.
+  void apply_part(const std::function<void(Fields&)>& describe) const;
 
  private:
   struct Parsed;

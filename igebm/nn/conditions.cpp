@@ -9,6 +9,44 @@
 
 namespace igebm::nn {
 
+Condition Condition::of_class(std::int64_t label) { return {.classes = at::full({1}, label, at::kLong)}; }
+
+Condition Condition::of_labels(const at::Tensor& labels) {
+  if (!labels.defined()) return {};
+  return labels.dim() == 1 ? Condition{.classes = labels} : Condition{.values = labels};
+}
+
+std::int64_t Condition::rows() const {
+  if (classes.defined()) return classes.dim() > 0 ? classes.size(0) : 0;
+  return values.defined() && values.dim() > 0 ? values.size(0) : 0;
+}
+
+at::Tensor labels(const Graph& graph, const Condition& condition, std::int64_t count) {
+  Graph taken;
+  const Conditioning on = conditioning(graph);
+  taken.classes = on.classes, taken.conditions = on.conditions;
+  if (condition.classes.defined() && condition.values.defined())
+    throw UserError("condition: expected classes or values, got both");
+  if (!taken.conditional()) {
+    if (!condition.empty()) throw UserError("condition: this model takes none");
+    return {};
+  }
+  const char* expected = on.classes > 0 ? "classes" : "values";
+  const at::Tensor& given = on.classes > 0 ? condition.classes : condition.values;
+  if (!given.defined())
+    throw UserError(fmt::format("condition: this model takes {} of {}, which must be given", expected,
+                                on.classes > 0 ? on.classes : on.conditions));
+  const bool one_for_all = given.dim() > 0 && given.size(0) == 1 && count != 1;
+  std::vector<std::int64_t> sizes = given.sizes().vec();
+  if (one_for_all) sizes[0] = count;
+  const at::Tensor rows = one_for_all ? given.expand(sizes).contiguous() : given;
+  taken.check_labels(rows, count);
+  if (on.classes > 0 && rows.numel() > 0 &&
+      (rows.min().item<std::int64_t>() < 0 || rows.max().item<std::int64_t>() >= on.classes))
+    throw UserError(fmt::format("condition: expected classes from 0 to {}", on.classes - 1));
+  return rows;
+}
+
 Conditioning conditioning(const Graph& graph) {
   return {.classes = graph.classes + graph.condition_classes,
           .conditions = graph.conditions - graph.condition_classes - graph.noise_features,

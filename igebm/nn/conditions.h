@@ -9,6 +9,25 @@
 /// Rows of numbers that networks are conditional on, where a noise level is one of them: E(x, sigma).
 namespace igebm::nn {
 
+/// What inputs are conditional on, but for a noise level, which stands beside it: one of the two, or nothing. One row
+/// for each input, or one row for all.
+struct Condition {
+  at::Tensor classes = {};  ///< (N) int64
+  at::Tensor values = {};   ///< (N, F) float, the numbers in the order of the model's names
+
+  static Condition of_class(std::int64_t label);  ///< one row
+  /// Of such labels as `labels` makes.
+  static Condition of_labels(const at::Tensor& labels);
+
+  bool empty() const { return !classes.defined() && !values.defined(); }
+  std::int64_t rows() const;  ///< 0: empty
+};
+
+/// The labels of `count` inputs as samplers carry them beside chains, and as condition_rows and networks without noise
+/// levels take them: classes (N) int64, or numbers (N, F) float, or undefined. Throws UserError where the condition is
+/// not what the network takes.
+at::Tensor labels(const Graph& graph, const Condition& condition, std::int64_t count);
+
 /// What the network is conditional on, whether beside a noise level or not.
 Conditioning conditioning(const Graph& graph);
 

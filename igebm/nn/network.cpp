@@ -10,11 +10,10 @@
 
 #include "igebm/base/error.h"
 #include "igebm/base/random.h"
+#include "igebm/nn/weights.h"
 
 namespace igebm::nn {
 namespace {
-
-at::Tensor matrix(const at::Tensor& weight) { return weight.reshape({weight.size(0), -1}); }
 
 at::Tensor unit(const at::Tensor& vector) { return vector / (vector.norm() + 1e-12); }
 
@@ -28,12 +27,6 @@ at::Tensor dropped(const at::Tensor& x, double rate, const Dropout& dropout, std
                    {keep.data_ptr<float>() + i * elements, static_cast<std::size_t>(elements)});
   }
   return x * keep.ge_(rate).div_(1 - rate).to(x.device(), x.dtype());
-}
-
-const at::Tensor& get(const Tensors& tensors, const std::string& name) {
-  const auto found = tensors.find(name);
-  if (found == tensors.end()) throw UserError(fmt::format("network: no tensor named \"{}\"", name));
-  return found->second;
 }
 
 /// A parameter at its start.
@@ -223,17 +216,7 @@ void Network::advance_spectral_norm() {
 }
 
 Tensors Network::effective_weights(const Tensors& parameters) const {
-  Tensors out = parameters;
-  for (const Node& n : graph_.nodes) {
-    if (n.norm == Norm::none) continue;
-    const std::string name = n.name + ".weight";
-    const at::Tensor& w = get(parameters, name);
-    // s = u'Wv, differentiable in W with u and v held.
-    const at::Tensor s = at::dot(get(buffers_, name + ".u"), at::mv(matrix(w), get(buffers_, name + ".v")));
-    // W / s * min(s, 1) is W itself below norm 1: tiny weights then stay tiny.
-    out[name] = n.norm == Norm::spectral ? w / (s + 1e-12) : w / at::clamp_min(s, 1);
-  }
-  return out;
+  return nn::effective_weights(graph_, parameters, buffers_);
 }
 
 at::Tensor padded_at_end(const at::Tensor& x, std::int64_t more) {

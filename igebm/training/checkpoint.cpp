@@ -19,57 +19,6 @@ namespace {
 
 namespace fs = std::filesystem;
 constexpr int version = 1;
-const std::string buffer_prefix = "spectral_norm.";
-
-void write_model(const fs::path& path, const Model& model, const nn::Tensors& parameters) {
-  nn::Tensors tensors;
-  for (const auto& [name, t] : parameters) tensors[name] = t.detach().cpu();
-  for (const auto& [name, t] : model.buffers) tensors[buffer_prefix + name] = t.cpu();
-  auto metadata = model.metadata;
-  metadata["format"] = "igebm";
-  metadata["version"] = std::to_string(version);
-  metadata["graph"] = nn::to_json(model.graph);
-  io::write_safetensors(path, tensors, metadata);
-}
-
-Model read_model(const fs::path& path) {
-  auto file = io::read_safetensors(path);
-  const auto found = file.metadata.find("format");
-  if (found == file.metadata.end() || found->second != "igebm") {
-    throw UserError(fmt::format("{}: not a model of igebm (its metadata lack \"format\": \"igebm\")", path.string()));
-  }
-  if (std::atoi(file.metadata["version"].c_str()) > version) {
-    throw UserError(fmt::format("{}: written by a newer igebm (version {} of the format; this program reads up to {})",
-                                path.string(), file.metadata["version"], version));
-  }
-  Model model;
-  model.graph = nn::graph_from_json(file.metadata["graph"]);
-  model.metadata = std::move(file.metadata);
-  for (auto& [name, t] : file.tensors) {
-    if (!t.is_floating_point())
-      throw UserError(fmt::format("{}: tensor \"{}\": expected numbers with a fraction, got {}", path.string(), name,
-                                  at::toString(t.scalar_type())));
-    t = t.to(at::kFloat);  // other programs may have kept half the precision
-    if (name.starts_with(buffer_prefix)) {
-      model.buffers[name.substr(buffer_prefix.size())] = t;
-    } else {
-      model.parameters[name] = t;
-    }
-  }
-  const nn::Network expected(model.graph, 0);
-  const auto check = [&](const nn::Tensors& have, const nn::Tensors& want) {
-    for (const auto& [name, t] : want) {
-      const auto it = have.find(name);
-      if (it == have.end())
-        throw UserError(fmt::format("{}: lacks the tensor \"{}\" of its network", path.string(), name));
-      if (it->second.sizes() != t.sizes())
-        throw UserError(fmt::format("{}: tensor \"{}\" has another shape than its network's", path.string(), name));
-    }
-  };
-  check(model.parameters, expected.parameters());
-  check(model.buffers, expected.buffers());
-  return model;
-}
 
 std::string checksum(const fs::path& path) {
   const std::string bytes = io::read_file(path);
@@ -130,8 +79,8 @@ void write_checkpoint(const fs::path& run, const Checkpoint& c, const std::strin
   io::make_folder(temporary);
   io::sync_folder(run);
   try {
-    write_model(temporary / "network.safetensors", c.network, c.network.parameters);
-    if (!c.average.empty()) write_model(temporary / "average.safetensors", c.network, c.average);
+    model::write_network_file(temporary / "network.safetensors", c.network, c.network.parameters);
+    if (!c.average.empty()) model::write_network_file(temporary / "average.safetensors", c.network, c.average);
     nn::Tensors state;
     for (const auto& [part, tensors] : c.state) {
       for (const auto& [key, t] : tensors) state[part + "." + key] = t.cpu();
@@ -152,53 +101,16 @@ void write_checkpoint(const fs::path& run, const Checkpoint& c, const std::strin
   }
 }
 
-bool is_regular(const fs::path& folder) {
-  const auto json = nlohmann::json::parse(io::read_file(folder / "checkpoint.json"), nullptr, false);
-  return json.is_object() && json.value("regular", false);
-}
-
-/// What `read` makes of the newest checkpoint. One that is gone meanwhile has given way to newer ones, of a run that is
-/// being trained.
-template <class Read>
-auto of_newest(const fs::path& run, const Read& read) {
-  for (int attempt = 0;; ++attempt) {
-    const auto folders = list_checkpoints(run);
-    if (folders.empty())
-      throw UserError(
-          fmt::format("{}: neither a run with checkpoints, nor a checkpoint, nor a .safetensors file", run.string()));
-    try {
-      return read(folders.back());
-    } catch (const UserError&) {
-      if (attempt == 9 || fs::exists(folders.back())) throw;
-    }
-  }
-}
-
-bool is_step(const std::string& name) {
-  return !name.empty() && name.size() <= 18 && name.find_first_not_of("0123456789") == std::string::npos;
-}
-
 }  // namespace
-
-std::vector<fs::path> list_checkpoints(const fs::path& run) {
-  std::vector<fs::path> folders;
-  std::error_code none;
-  for (const auto& entry : fs::directory_iterator(run / "checkpoints", none)) {
-    if (is_step(entry.path().filename())) folders.push_back(entry.path());
-  }
-  std::sort(folders.begin(), folders.end(),
-            [](const fs::path& a, const fs::path& b) { return std::stoll(a.filename()) < std::stoll(b.filename()); });
-  return folders;
-}
 
 void save_checkpoint(const fs::path& run, const Checkpoint& c, std::int64_t keep) {
   write_checkpoint(run, c, fmt::format("{:06}", c.step));
   if (keep > 0 && c.regular) {
     std::error_code error;
     std::int64_t kept = 0;
-    const auto folders = list_checkpoints(run);
+    const auto folders = model::list_checkpoints(run);
     for (auto folder = folders.rbegin(); folder != folders.rend(); ++folder) {
-      if (kept == keep || !is_regular(*folder)) {
+      if (kept == keep || !model::is_regular(*folder)) {
         fs::remove_all(*folder, error);
       } else {
         ++kept;
@@ -223,15 +135,6 @@ void restore_replaced(const fs::path& run) {
       fs::remove_all(old, none);
     }
   }
-}
-
-fs::path find_best(const fs::path& run) {
-  for (const char* name : {"best", "replaced-best"}) {  // the second: restore_replaced is for who may write
-    fs::path best = run / "checkpoints" / name;
-    if (fs::exists(best / "checkpoint.json")) return best;
-  }
-  throw UserError(
-      fmt::format("{}: no best checkpoint; a run keeps one where its recipe has evaluate.every above 0", run.string()));
 }
 
 Checkpoint load_checkpoint(const fs::path& folder) {
@@ -272,9 +175,9 @@ Checkpoint load_checkpoint(const fs::path& folder) {
             fmt::format("{}: damaged (its checksum is not the one in checkpoint.json)", (folder / file).string()));
       }
     }
-    c.network = read_model(folder / "network.safetensors");
+    c.network = model::read_network_file(folder / "network.safetensors");
     if (json.at("crc32").contains("average.safetensors"))
-      c.average = read_model(folder / "average.safetensors").parameters;
+      c.average = model::read_network_file(folder / "average.safetensors").parameters;
     for (auto& [name, t] : io::read_safetensors(folder / "state.safetensors").tensors) {
       const auto dot = name.find('.');
       c.state[name.substr(0, dot)][name.substr(dot + 1)] = t;
@@ -286,45 +189,7 @@ Checkpoint load_checkpoint(const fs::path& folder) {
 }
 
 Checkpoint load_newest(const fs::path& run) {
-  return of_newest(run, [](const fs::path& folder) { return load_checkpoint(folder); });
-}
-
-Model load_model(const fs::path& path, bool raw) {
-  if (fs::is_regular_file(path)) return read_model(path);
-  const auto read = [raw](const fs::path& folder) {
-    const fs::path average = folder / "average.safetensors";
-    return read_model(!raw && fs::exists(average) ? average : folder / "network.safetensors");
-  };
-  return fs::exists(path / "network.safetensors") ? read(path) : of_newest(path, read);
-}
-
-fs::path run_of(const fs::path& what) {
-  const fs::path run = fs::exists(what / "checkpoint.json") ? fs::canonical(what).parent_path().parent_path() : what;
-  if (!fs::exists(run / "recipe.toml"))
-    throw UserError(fmt::format("{}: not a run (no recipe.toml in it)", what.string()));
-  return run;
-}
-
-std::vector<Model> load_ensemble(const fs::path& path, std::int64_t count, bool raw) {
-  std::vector<Model> models = {load_model(path, raw)};
-  if (count == 1) return models;
-  const fs::path run = run_of(path);
-  const auto step = models[0].metadata.find("step");
-  if (step == models[0].metadata.end() || !is_step(step->second))
-    throw UserError(fmt::format("{}: its metadata lack the \"step\" that an ensemble counts back from", path.string()));
-  const std::int64_t newest = std::stoll(step->second);
-  const auto folders = list_checkpoints(run);
-  for (auto folder = folders.rbegin(); folder != folders.rend(); ++folder) {
-    if (static_cast<std::int64_t>(models.size()) == count) break;
-    if (std::stoll(folder->filename()) < newest && is_regular(*folder)) models.push_back(load_model(*folder, raw));
-  }
-  if (static_cast<std::int64_t>(models.size()) < count) {
-    throw UserError(
-        fmt::format("{}: {} checkpoints up to step {}, expected {} for the ensemble; train.keep says how many are kept",
-                    run.string(), models.size(), newest, count));
-  }
-  std::reverse(models.begin(), models.end());
-  return models;
+  return model::of_newest(run, [](const fs::path& folder) { return load_checkpoint(folder); });
 }
 
 }  // namespace igebm::training

@@ -7,20 +7,11 @@
 #include <vector>
 
 #include "igebm/data/fingerprint.h"
-#include "igebm/nn/network.h"
+#include "igebm/model/files.h"
 
 /// checkpoints/<step>/ of a run (docs/checkpoint.md): written under another name, synced, and renamed, so that a
 /// folder with a number for its name is always whole.
 namespace igebm::training {
-
-/// A network as kept on disk: graph, parameters (raw), spectral norm's buffers.
-struct Model {
-  nn::Graph graph;
-  nn::Tensors parameters, buffers;
-  /// "format": "igebm", "version", "graph", "step", "low", "high", and where the network takes them "conditions"
-  /// (training/conditions.h) and "noise" (training/denoising_score_matching.h).
-  std::map<std::string, std::string> metadata;
-};
 
 /// The best figure of quality so far, and what it was measured by (evaluate.*): only figures of the same compare.
 struct Best {
@@ -42,7 +33,7 @@ struct Checkpoint {
   std::string engine;  ///< description of the engine that sampled
   std::optional<Best> best;
   std::optional<data::Fingerprint> data;     ///< of what it was trained on; none in earlier versions'
-  Model network;                             ///< network.safetensors: parameters as trained
+  model::NetworkFile network;                ///< network.safetensors: parameters as trained
   nn::Tensors average;                       ///< average.safetensors: their average, if there is one
   std::map<std::string, nn::Tensors> state;  ///< state.safetensors: "optimizer", "<objective>", …, tensors by name
 };
@@ -57,27 +48,11 @@ void save_best(const std::filesystem::path& run, const Checkpoint& checkpoint);
 /// Puts back what an interruption left between its old place and nowhere, where a file system cannot exchange folders.
 void restore_replaced(const std::filesystem::path& run);
 
-/// checkpoints/best, or throws UserError.
-std::filesystem::path find_best(const std::filesystem::path& run);
-
 /// Throws UserError naming the file that is missing, truncated, changed, foreign or from a newer version.
 Checkpoint load_checkpoint(const std::filesystem::path& folder);
 
 /// The newest of a run, which may be in training meanwhile. Throws UserError like load_checkpoint, or where none is
 /// there.
 Checkpoint load_newest(const std::filesystem::path& run);
-
-/// The run that `what`, its folder or one of its checkpoints, belongs to; throws UserError where it is neither.
-std::filesystem::path run_of(const std::filesystem::path& what);
-
-/// A model from a run's or checkpoint's folder or a .safetensors file; averaged weights where they exist unless `raw`.
-Model load_model(const std::filesystem::path& path, bool raw = false);
-
-/// The same, after the models of the `count` - 1 regular checkpoints of its run before it, oldest first. Throws
-/// UserError where there are fewer.
-std::vector<Model> load_ensemble(const std::filesystem::path& path, std::int64_t count, bool raw = false);
-
-/// Folders of the run's checkpoints, oldest first.
-std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path& run);
 
 }  // namespace igebm::training

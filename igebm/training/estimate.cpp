@@ -6,11 +6,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "igebm/base/clock.h"
 #include "igebm/base/device.h"
 #include "igebm/base/error.h"
 #include "igebm/io/picture.h"
+#include "igebm/model/picture.h"
 #include "igebm/training/rehearsal.h"
 
 namespace igebm::training {
@@ -104,23 +106,25 @@ class Pictures {
     if (times == 0 || count == 0) return {};
     const at::NoGradGuard no_grad;
     constexpr std::int64_t few = 1, more = 4, chunk_size = 256;
-    Ensemble ensemble;
-    const double preparation = time_of([&] { ensemble = run_.averaged(); });
-    const auto seconds = [&](const Recipe& r, std::int64_t samples) {
-      return time_of([&] { draw(r, ensemble, samples, 0, {}, 0, nullptr); });
+    std::optional<model::Model> model;
+    const double preparation = time_of([&] { model = run_.averaged(); });
+    const auto seconds = [&](const sampling::SamplerOptions& sampler, std::int64_t samples) {
+      return time_of([&] {
+        model->sample({.count = samples, .seed = 0, .sampler = sampler, .batch = chunk_size, .energies = false});
+      });
     };
     // Of annealed dynamics a part is a level, else a gradient.
     const auto& s = recipe_.sampling;
-    const bool annealed = ensemble.graph.noise_features > 0;
+    const bool annealed = model->graph().noise_features > 0;
     const std::int64_t parts =
         annealed ? s.annealing.levels : s.steps + s.flow.steps * (s.flow.method == "heun" ? 2 : 1);
     const std::int64_t chunk = std::min(count, chunk_size);
     if (parts > more) {
       const auto of_parts = [&](std::int64_t number) {
-        Recipe r = recipe_;
-        r.sampling.flow.steps = 0;
-        (annealed ? r.sampling.annealing.levels : r.sampling.steps) = number;
-        return seconds(r, chunk);
+        sampling::SamplerOptions part = s;
+        part.flow.steps = 0;
+        (annealed ? part.annealing.levels : part.steps) = number;
+        return seconds(part, chunk);
       };
       of_parts(few);  // warm-up
       const double short_time = of_parts(few), long_time = of_parts(more);
@@ -129,7 +133,7 @@ class Pictures {
                            static_cast<double>(chunk);
       if (whole > budget_ / 4) return {times, preparation + whole, false};
     }
-    return {times, preparation + seconds(recipe_, count)};
+    return {times, preparation + seconds(s, count)};
   }
 
  private:
@@ -139,11 +143,11 @@ class Pictures {
 };
 
 /// The density behind points in the plane, as a picture has it.
-double time_of_density(const Rehearsal& run, c10::Device device) {
+double time_of_density(const Rehearsal& run) {
   if (run.network().graph().input_shape != std::vector<std::int64_t>{2}) return 0;
   const at::NoGradGuard no_grad;
-  const Ensemble ensemble = run.averaged();
-  return time_of([&] { energies_in_plane(ensemble, 1, device); });
+  const model::Model model = run.averaged();
+  return time_of([&] { model::energies_in_plane(model, 1); });
 }
 
 }  // namespace
@@ -201,14 +205,15 @@ Estimate estimate(const Recipe& recipe, const EstimateOptions& options, Observer
     const bool drawn = io::has_picture(graph.input_shape);
     e.pictures = pictures.repeated(drawn && o.samples_every > 0 ? total / o.samples_every : 0, o.samples);
     e.last_picture = pictures.repeated(drawn ? 1 : 0, 100);
-    const double density = time_of_density(run, device);
+    const double density = time_of_density(run);
     e.pictures.seconds += density;
     e.last_picture.seconds += density;
     if (run.judge()) {
       const std::int64_t every = recipe.evaluate.every;
       e.evaluations = pictures.repeated((total + every - 1) / every, recipe.evaluate.count);
       const at::Tensor x = run.data().first(recipe.evaluate.count).x;
-      e.evaluations.seconds += time_of([&] { run.judge()(x.dim() == 4 ? to_unit(x, recipe.data) : x); });
+      const model::SampleSpace space = model::space_of(graph.input_shape, recipe.data);
+      e.evaluations.seconds += time_of([&] { run.judge()(space.to_unit(x)); });
     }
   }
   e.checkpoints.count = count_checkpoints(recipe);

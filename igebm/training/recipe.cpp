@@ -11,6 +11,8 @@
 #include <utility>
 
 #include "igebm/base/error.h"
+#include "igebm/io/ranges.h"
+#include "igebm/sampling/describe.h"
 
 namespace igebm::training {
 namespace {
@@ -18,44 +20,9 @@ namespace {
 using io::Fields;
 using io::Range;
 
-constexpr double infinity = std::numeric_limits<double>::infinity();
-constexpr double greatest_float = std::numeric_limits<float>::max();  // of what becomes a float
-const Range any{-infinity, infinity};
-const Range any_float{-greatest_float, greatest_float};
-const Range start_bound{-1e38, 1e38};  // so that high - low is a float, too
-const Range share{0, 1};
-const Range positive{0, greatest_float, true};
-const Range not_negative{0, greatest_float};
+using namespace io::ranges;  // NOLINT(google-build-using-namespace)
 const Range limit{0, infinity, true, true};
 const Range dropout_rate{0, 1, false, true};
-const Range count_from_one{1, 1e9};
-const Range count_from_zero{0, 1e9};
-
-void describe(Fields& f, sampling::LangevinOptions& o) {
-  f.field("step_size", o.step_size, positive, "x <- x - step_size dE/dx + noise n");
-  f.field("noise", o.noise, any_float, "standard deviation of a step's noise; negative: sqrt(2 step_size)");
-  f.field("gradient_clip", o.gradient_clip, Range{0, infinity, true}, "on each element of dE/dx; inf: none");
-  f.field("low", o.low, any, "samples are clamped to [low, high]; -inf: no bound");
-  f.field("high", o.high, any, "the upper end of that; inf: no bound");
-  for (const auto& [key, bound] : {std::pair("low", o.low), std::pair("high", o.high)}) {
-    if (std::isfinite(bound) && !any_float.holds(bound))
-      f.problem(key, fmt::format("expected inf, -inf or a number {}, got {}", any_float.text(), bound));
-  }
-  f.field("temperature_start", o.temperature_start, not_negative, "the noise is multiplied by sqrt(temperature)");
-  f.field("temperature_end", o.temperature_end, not_negative, "geometric from start to end over the steps");
-  f.field("noise_first", o.noise_first, "add the noise before taking the gradient, as IGEBM's code does");
-}
-
-void describe(Fields& f, sampling::FlowOptions& o) {
-  f.field("flow_steps", o.steps, count_from_zero, "steps along -dE/dx from noise to data before Langevin; 0: none");
-  f.field("flow_method", o.method, {"euler", "heun"}, "Euler's method, or Heun's with two gradients a step");
-}
-
-void describe(Fields& f, sampling::StartOptions& o) {
-  f.field("start", o.start, {"uniform", "normal"}, "where new chains start");
-  f.field("start_low", o.low, start_bound, "of uniform starts");
-  f.field("start_high", o.high, start_bound, "the upper end of that");
-}
 
 void describe(Fields& f, OptimizerOptions& o) {
   f.field("learning_rate", o.learning_rate, positive, "of Adam");
@@ -206,16 +173,7 @@ void describe(Fields& f, NetworkOptions& o) {
 }  // namespace
 
 void describe(Fields& f, Recipe& r) {
-  f.section("run", [&](Fields& g) {
-    g.field("seed", r.seed, count_from_zero, "of all random numbers");
-    g.field("threads", r.threads, Range{0, 1024}, "0: one per core");
-    g.field("engine", r.engine, {"fast", "reference"}, "what computes energy gradients while sampling");
-    g.field("device", r.device, {}, "cpu, cuda, cuda:1, or auto: a CUDA device where there is one");
-    g.field("choices", r.choices, {},
-            "another run's engine.json: its algorithms instead of measured ones, for equal bits");
-    g.field("precision", r.precision, {"default", "auto", "bf16", "f32"},
-            "of convolutions while sampling; default: f32 on a CPU, bf16 on a CUDA device; auto: the faster");
-  });
+  f.section("run", [&](Fields& g) { model::describe_run(g, r); });
   f.section("data", [&](Fields& g) { data::describe(g, r.data); });
   f.section("network", [&](Fields& g) { describe(g, r.network); });
   f.section("train", [&](Fields& g) {
@@ -274,29 +232,10 @@ void describe(Fields& f, Recipe& r) {
     }
   });
   f.section("sampling", [&](Fields& g) {
-    g.field("steps", r.sampling.steps, count_from_zero, "Langevin steps; at each level, of a network of noise levels");
-    g.field("time", r.sampling.time, not_negative,
-            "above 0: step_size = time / steps, so that more steps are finer ones; with noise below 0, or 0");
-    g.field("ensemble", r.sampling.ensemble, count_from_one,
-            "checkpoints, the newest, that take the steps in turn; pictures while training are the newest's alone");
+    describe(g, r.sampling, r.network.noise_features > 0);
     if (r.output.keep > 0 && r.sampling.ensemble > r.output.keep)
       g.problem("ensemble", fmt::format("expected at most train.keep = {}, the checkpoints that are kept, got {}",
                                         r.output.keep, r.sampling.ensemble));
-    if (r.network.noise_features > 0) {
-      sampling::AnnealingOptions& a = r.sampling.annealing;
-      g.field("levels", a.levels, count_from_one, "noise levels, geometric from the greatest to the least");
-      g.field("step_share", a.step_share, positive, "of sigma^2 that is a step's size at a level");
-      g.field("predictor", a.predictor, "between levels x - (sigma - next sigma) sigma dE/dx, so that few steps do");
-      g.field("denoise", a.denoise, "at last x - sigma^2 dE/dx, without noise");
-      g.field("temperature", r.sampling.langevin.temperature_end, not_negative,
-              "the noise is multiplied by its square root");
-      return;
-    }
-    describe(g, r.sampling.start);
-    describe(g, r.sampling.flow);
-    describe(g, r.sampling.langevin);
-    if (r.sampling.langevin.low >= r.sampling.langevin.high) g.problem("low", "low must be below high");
-    if (const std::string problem = sampling::time_problem(r.sampling); !problem.empty()) g.problem("time", problem);
   });
   f.section("evaluate", [&](Fields& g) {
     g.field("every", r.evaluate.every, count_from_zero, "training steps between figures of quality; 0: none");
@@ -321,19 +260,13 @@ std::int64_t Recipe::total_steps() const {
   return total;
 }
 
-std::string absolute_path(const std::string& path) {
-  std::error_code unknown;  // where the program runs: the path stays as it is
-  const auto absolute = path.empty() ? std::filesystem::path() : std::filesystem::absolute(path, unknown);
-  return unknown ? path : absolute.string();
-}
-
 Recipe read_recipe(const std::string& path, const std::vector<std::string>& assignments) {
   io::Recipe file = io::Recipe::read(path);
   for (const auto& assignment : assignments) file.set(assignment);
   Recipe recipe;
   file.apply([&](Fields& f) { describe(f, recipe); });
   for (std::string* each : {&recipe.data.path, &recipe.choices, &recipe.evaluate.features})
-    *each = absolute_path(*each);
+    *each = model::absolute_path(*each);
   return recipe;
 }
 

@@ -4,9 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "igebm/data/data.h"
-#include "igebm/engine/engine.h"
 #include "igebm/io/recipe.h"
+#include "igebm/model/settings.h"
 #include "igebm/nn/architectures.h"
 #include "igebm/training/classification.h"
 #include "igebm/training/contrastive_divergence.h"
@@ -69,18 +68,10 @@ struct EvaluateOptions {
   std::int64_t count = 500;        ///< samples drawn for a figure
 };
 
-struct Recipe {
-  std::int64_t seed = 0;
-  std::int64_t threads = 0;  ///< 0: one per core
-  std::string engine = "fast";
-  std::string device = "cpu";         ///< base/device.h
-  std::string choices;                ///< another run's engine.json, whose algorithms to repeat; empty: measure
-  std::string precision = "default";  ///< engine::Options
-  data::Options data;
+struct Recipe : model::Settings {
   NetworkOptions network;
   std::vector<std::string> phase_order = {"train"};
   std::vector<PhaseOptions> phases;  ///< in that order
-  sampling::SamplerOptions sampling;
   WatchdogOptions watchdog;
   OutputOptions output;
   EvaluateOptions evaluate;
@@ -89,9 +80,6 @@ struct Recipe {
 };
 
 void describe(io::Fields& fields, Recipe& recipe);
-
-/// As seen from where the program runs; empty stays empty.
-std::string absolute_path(const std::string& path);
 
 /// The recipe in a file, with "section.key=value" assignments on top. Its relative paths are as seen from where the
 /// program runs and become absolute, so that a run can be gone on with from anywhere. Throws UserError.

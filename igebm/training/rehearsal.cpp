@@ -37,7 +37,7 @@ void Rehearsal::enter(const PhaseOptions& phase) {
 std::string Rehearsal::step() { return state_->advance(); }
 void Rehearsal::classify_validation() { state_->record_accuracy(); }
 
-Ensemble Rehearsal::averaged() const {
+model::Model Rehearsal::averaged() const {
   const at::NoGradGuard no_grad;
   return state_->averaged();
 }

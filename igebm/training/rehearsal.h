@@ -5,8 +5,9 @@
 
 #include "igebm/base/observer.h"
 #include "igebm/data/data.h"
-#include "igebm/training/draw.h"
+#include "igebm/model/model.h"
 #include "igebm/training/judge.h"
+#include "igebm/training/recipe.h"
 
 namespace igebm::training {
 
@@ -27,7 +28,7 @@ class Rehearsal {
   /// What a classifier's run does at each checkpoint.
   void classify_validation();
   /// What samples are drawn from, as a run prepares it for each picture.
-  Ensemble averaged() const;
+  model::Model averaged() const;
 
   const nn::Network& network() const;
   const data::Batches& data() const;

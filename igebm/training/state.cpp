@@ -14,6 +14,7 @@
 #include "igebm/base/error.h"
 #include "igebm/io/files.h"
 #include "igebm/io/picture.h"
+#include "igebm/model/picture.h"
 #include "igebm/nn/conditions.h"
 #include "igebm/training/replay_buffer.h"
 
@@ -66,7 +67,7 @@ State::State(const Recipe& r, fs::path folder, Observer& o, const data::Dataset&
       average(network.parameters()),
       data_print(data::fingerprint(train)) {
   at::NoGradGuard no_grad;
-  frozen = engine::prepare(network.graph(), network.effective_weights(), engine_options(r, run));
+  frozen = engine::prepare(network.graph(), network.effective_weights(), model::engine_options(r, run));
 }
 
 std::pair<std::size_t, std::int64_t> State::place(std::int64_t at_step) const {
@@ -129,7 +130,7 @@ void State::keep_algorithms() const {
 }
 
 std::shared_ptr<engine::Prepared> State::prepare(const nn::Tensors& weights) const {
-  engine::Options options = engine_options(recipe, run);
+  engine::Options options = model::engine_options(recipe, run);
   options.choices = frozen->choices();
   return engine::prepare(network.graph(), weights, options);
 }
@@ -140,11 +141,15 @@ at::Tensor State::labels_of(const data::Batch& batch) const {
   return on.conditions > 0 ? batch.conditions.index_select(1, columns).to(device) : at::Tensor();
 }
 
-Ensemble State::averaged() const {
-  return {network.graph(),
-          {prepare(network.effective_weights(average.weights()))},
-          conditions,
-          phase().denoising_score_matching.noise};
+model::Model State::averaged() const {
+  const nn::Conditioning on = nn::conditioning(network.graph());
+  model::ConditionSpec spec{.classes = on.classes, .values = on.conditions, .numbers = conditions};
+  if (on.noise_features > 0) spec.noise = phase().denoising_score_matching.noise;
+  return {network.graph(), {prepare(network.effective_weights(average.weights()))}, spec, recipe};
+}
+
+model::SampleRequest State::request(std::int64_t count, std::int64_t streams) const {
+  return {.count = count, .first_stream = streams, .batch = 256, .energies = false};
 }
 
 Checkpoint State::checkpoint(bool regular) {
@@ -212,7 +217,7 @@ void State::restore(const Checkpoint& c) {
 
 void State::drop_later() const {
   std::error_code ignored;
-  const auto folders = list_checkpoints(run);
+  const auto folders = model::list_checkpoints(run);
   // The newest first: whatever ends this leaves a run that has come less far.
   for (auto folder = folders.rbegin(); folder != folders.rend() && std::stoll(folder->filename()) > step; ++folder)
     fs::remove_all(*folder, ignored);
@@ -220,7 +225,7 @@ void State::drop_later() const {
 
 std::optional<Checkpoint> State::last_good(std::int64_t from) {
   std::optional<Checkpoint> broken;
-  const auto folders = list_checkpoints(run);
+  const auto folders = model::list_checkpoints(run);
   for (auto folder = folders.rbegin(); folder != folders.rend(); ++folder) {
     try {
       Checkpoint c = load_checkpoint(*folder);
@@ -366,7 +371,7 @@ void State::picture(const fs::path& path, std::int64_t count) {
   if (!io::has_picture(data.shape())) return;
   const at::NoGradGuard no_grad;
   io::make_folder(path.parent_path());
-  write_picture(path, recipe, averaged(), count, picture_streams, data.extent());
+  model::write_picture(path, averaged(), request(count, picture_streams), data.extent());
   if (std::exchange(pictured, step) != step) record->picture(step, path);
   observer.picture(step, path.string());
 }
@@ -379,9 +384,10 @@ void State::make_judge(const MakeJudge& make) {
 
 void State::evaluate() {
   const at::NoGradGuard no_grad;
-  const at::Tensor x = draw(recipe, averaged(), recipe.evaluate.count, quality_streams, {}, seed(), nullptr).x;
+  const model::Model drawn_from = averaged();
+  const at::Tensor x = drawn_from.sample(request(recipe.evaluate.count, quality_streams)).x;
   if (!x.isfinite().all().item<bool>()) return;
-  const double value = judge(x.dim() == 4 ? to_unit(x, recipe.data) : x);
+  const double value = judge(drawn_from.space().to_unit(x));
   const std::string name = "quality/" + recipe.evaluate.metric;
   record->figures(step, {{name, value}});
   const bool better = !best || (recipe.evaluate.metric == "inception" ? value > best->value : value < best->value);

@@ -8,8 +8,11 @@
 
 #include "igebm/base/observer.h"
 #include "igebm/io/lock.h"
-#include "igebm/training/draw.h"
+#include "igebm/model/model.h"
+#include "igebm/training/checkpoint.h"
+#include "igebm/training/conditions.h"
 #include "igebm/training/judge.h"
+#include "igebm/training/recipe.h"
 #include "igebm/training/record.h"
 
 namespace igebm::training {
@@ -30,7 +33,7 @@ struct State {
   Observer& observer;
   data::Batches data;
   std::optional<data::Batches> validation;  ///< of a classifier
-  Conditions conditions;                    ///< what the network is conditional on of the data's numbers
+  model::Conditions conditions;             ///< what the network is conditional on of the data's numbers
   at::Tensor columns;                       ///< of a batch's conditions
   c10::Device device;
   nn::Network network;
@@ -75,7 +78,9 @@ struct State {
   /// The labels of a batch: classes, or the conditions that the network takes.
   at::Tensor labels_of(const data::Batch& batch) const;
   /// The average of weights, to draw samples from.
-  Ensemble averaged() const;
+  model::Model averaged() const;
+  /// `count` of the samples that go with training, each of `streams` on.
+  model::SampleRequest request(std::int64_t count, std::int64_t streams) const;
 
   /// The step's data. Throws UserError, after saving a checkpoint, where they cannot be read.
   data::Batch next_batch();

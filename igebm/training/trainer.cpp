@@ -56,7 +56,7 @@ struct Found {
 /// `from` itself, or the newest of the run.
 Found find_checkpoint(const fs::path& from, const fs::path& run) {
   const bool is_checkpoint = from != run;
-  const auto folders = list_checkpoints(run);
+  const auto folders = model::list_checkpoints(run);
   if (folders.empty())
     throw UserError(fmt::format("{}: no checkpoint to resume from; start anew with: igebm train {}", run.string(),
                                 io::in_shell(run / "recipe.toml")));
@@ -90,7 +90,8 @@ void fill_in_phase(Found& found, const fs::path& run) {
 void forget_other_figures(Checkpoint& c, const EvaluateOptions& by, Observer& observer) {
   const auto& b = c.best;
   if (!b || b->count == 0 ||
-      (b->metric == by.metric && absolute_path(b->features) == absolute_path(by.features) && b->count == by.count))
+      (b->metric == by.metric && model::absolute_path(b->features) == model::absolute_path(by.features) &&
+       b->count == by.count))
     return;
   observer.message(
       fmt::format("the best checkpoint, of step {}, was measured by another evaluate.metric, features or count; "
@@ -152,7 +153,7 @@ Trainer Trainer::begin(const Recipe& recipe, const fs::path& run, Observer& obse
 
 Trainer Trainer::resume(const fs::path& from, const std::vector<std::string>& assignments, Observer& observer,
                         const MakeJudge& make_judge) {
-  const fs::path run = run_of(from);
+  const fs::path run = model::run_of(from);
   io::Lock lock(run);
   restore_replaced(run);
   Found found = find_checkpoint(from, run);

@@ -76,5 +76,26 @@ TEST(ConditionRows, GraphsKeepTheirMeaningInJson) {
   EXPECT_THROW(mlp({{8}}, {2}, {.classes = 3, .conditions = 4}), UserError);
 }
 
+TEST(Condition, GoesToLabelsAsTheNetworkTakesThem) {
+  const at::Tensor classes = at::tensor({2, 0}, at::kLong), values = at::tensor({0.5F, 1.0F}).view({1, 2});
+  for (const std::int64_t noise_features : {0, 4}) {  // a noise level stands beside the condition
+    const Graph of_classes = mlp({{4}}, {2}, {.classes = 3, .noise_features = noise_features}),
+                of_values = mlp({{4}}, {2}, {.conditions = 2, .noise_features = noise_features});
+    EXPECT_TRUE(at::equal(labels(of_classes, {.classes = classes}, 2), classes));
+    EXPECT_TRUE(at::equal(labels(of_classes, Condition::of_class(1), 3), at::ones({3}, at::kLong)));
+    EXPECT_TRUE(at::equal(labels(of_values, {.values = values}, 3), values.expand({3, 2})));
+    EXPECT_THROW(labels(of_classes, {}, 2), UserError);
+    EXPECT_THROW(labels(of_classes, {.values = values}, 1), UserError);
+    EXPECT_THROW(labels(of_classes, {.classes = classes}, 3), UserError);
+    EXPECT_THROW(labels(of_classes, Condition::of_class(3), 2), UserError);
+    EXPECT_THROW(labels(of_classes, Condition::of_class(-1), 2), UserError);
+    EXPECT_THROW(labels(of_values, {.classes = classes, .values = values}, 1), UserError);
+    EXPECT_THROW(labels(of_values, {.values = at::zeros({1, 3})}, 1), UserError);
+  }
+  const Graph none = mlp({{4}}, {2});
+  EXPECT_FALSE(labels(none, {}, 2).defined());
+  EXPECT_THROW(labels(none, Condition::of_class(0), 2), UserError);
+}
+
 }  // namespace
 }  // namespace igebm::nn

@@ -69,13 +69,14 @@ TEST_F(BestCheckpoint, IsTheOneWithTheLeastFigureAndOutlivesTheOthers) {
   const auto all = figures(folder);
   EXPECT_EQ(all.size(), 9U);  // 4, 8, ..., 32, and the end
   const auto least = std::min_element(all.begin(), all.end(), [](auto& a, auto& b) { return a.second < b.second; });
-  const Checkpoint best = load_checkpoint(find_best(folder)), last = load_checkpoint(list_checkpoints(folder).back());
+  const Checkpoint best = load_checkpoint(model::find_best(folder)),
+                   last = load_checkpoint(model::list_checkpoints(folder).back());
   EXPECT_NE(least->first, last.step) << "another seed would test more";
   EXPECT_EQ(best.step, least->first);
   ASSERT_TRUE(last.best.has_value());
   EXPECT_EQ(last.best->step, least->first);
   EXPECT_EQ(last.best->value, least->second);
-  EXPECT_EQ(list_checkpoints(folder).size(), 1U);
+  EXPECT_EQ(model::list_checkpoints(folder).size(), 1U);
 }
 
 TEST_F(BestCheckpoint, InterruptedOrKilledAndResumedIsTheSameBitForBit) {
@@ -105,8 +106,8 @@ TEST_F(BestCheckpoint, AtAPhasesEndItIsResumedLikeTheOthers) {
   recipe.evaluate.every = 13;
   Trainer::begin(recipe, folder, silent, listed({1, 2, 3})).train({});
   const auto whole = contents(folder);
-  EXPECT_EQ(load_checkpoint(find_best(folder)).step, 13);
-  Trainer::resume(find_best(folder), {}, silent, listed({2, 3})).train({});
+  EXPECT_EQ(load_checkpoint(model::find_best(folder)).step, 13);
+  Trainer::resume(model::find_best(folder), {}, silent, listed({2, 3})).train({});
   for (const char* name : {"network.safetensors", "average.safetensors", "state.safetensors"}) {
     const std::string file = fmt::format("checkpoints/000033/{}", name);
     EXPECT_TRUE(contents(folder)[file] == whole.at(file)) << name;
@@ -117,7 +118,7 @@ TEST_F(BestCheckpoint, OfTheInceptionScoreIsTheGreatest) {
   Recipe recipe = evaluated();
   recipe.evaluate = {.every = 11, .metric = "inception", .count = 5};
   Trainer::begin(recipe, folder, silent, listed({2, 5, 3})).train({});
-  EXPECT_EQ(load_checkpoint(find_best(folder)).step, 22);
+  EXPECT_EQ(load_checkpoint(model::find_best(folder)).step, 22);
 }
 
 TEST_F(BestCheckpoint, OfStepsThatAreGivenUpGoes) {
@@ -125,10 +126,10 @@ TEST_F(BestCheckpoint, OfStepsThatAreGivenUpGoes) {
   recipe.output.keep = 0;
   recipe.evaluate.every = 11;
   Trainer::begin(recipe, folder, silent, listed({3, 1, 2})).train({});
-  EXPECT_EQ(load_checkpoint(find_best(folder)).step, 22);
+  EXPECT_EQ(load_checkpoint(model::find_best(folder)).step, 22);
   Trainer::resume(folder / "checkpoints/000015", {"phase.second.steps=9"}, silent, listed({4})).train({});
-  EXPECT_EQ(load_checkpoint(find_best(folder)).step, 22);  // the new one's end
-  EXPECT_EQ(load_checkpoint(list_checkpoints(folder).back()).best->value, 4);
+  EXPECT_EQ(load_checkpoint(model::find_best(folder)).step, 22);  // the new one's end
+  EXPECT_EQ(load_checkpoint(model::list_checkpoints(folder).back()).best->value, 4);
 }
 
 TEST_F(BestCheckpoint, IsNotComparedWithOtherFigures) {
@@ -137,20 +138,20 @@ TEST_F(BestCheckpoint, IsNotComparedWithOtherFigures) {
   for (const char* changed : {"evaluate.metric=kid", "evaluate.features=other", "evaluate.count=21"}) {
     const fs::path run = folder / changed;
     Trainer::begin(recipe, run, silent, listed({1})).train(stop_after(12));
-    EXPECT_EQ(load_checkpoint(find_best(run)).step, 11);
+    EXPECT_EQ(load_checkpoint(model::find_best(run)).step, 11);
     // Interrupted before a figure, and once more: what the best was measured by is still known.
     Trainer::resume(run, {changed}, silent, listed({})).train(stop_after(0));
-    EXPECT_EQ(load_checkpoint(list_checkpoints(run).back()).best->value, 1);
+    EXPECT_EQ(load_checkpoint(model::list_checkpoints(run).back()).best->value, 1);
     Trainer::resume(run, {}, silent, listed({5, 6})).train({});
-    EXPECT_EQ(load_checkpoint(find_best(run)).step, 22) << changed;
-    EXPECT_EQ(load_checkpoint(list_checkpoints(run).back()).best->value, 5) << changed;
+    EXPECT_EQ(load_checkpoint(model::find_best(run)).step, 22) << changed;
+    EXPECT_EQ(load_checkpoint(model::list_checkpoints(run).back()).best->value, 5) << changed;
   }
 }
 
 TEST_F(BestCheckpoint, NeedsAJudge) {
   EXPECT_THROW(Trainer::begin(evaluated(), folder, silent), UserError);
   EXPECT_FALSE(fs::exists(folder));
-  EXPECT_THROW(find_best(folder), UserError);
+  EXPECT_THROW(model::find_best(folder), UserError);
 }
 
 }  // namespace

@@ -9,8 +9,9 @@
 
 #include "igebm/base/error.h"
 #include "igebm/io/npz.h"
+#include "igebm/model/model.h"
 #include "igebm/nn/architectures.h"
-#include "igebm/training/draw.h"
+#include "igebm/training/checkpoint.h"
 #include "igebm/training/trainer.h"
 #include "tests/training/run_fixture.h"
 
@@ -19,16 +20,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-Conditions shapes_and_sizes() {
-  return {{"size", "shape.square", "shape.heart"}, at::tensor({0.5F, 1.0F, 0.0F, 0.8F, 0.0F, 1.0F}).view({2, 3})};
-}
-
 TEST(Conditions, AreRowsOfTheDataInThePickedOrder) {
   data::Dataset set;
   set.x = at::zeros({1000, 2});
   set.conditions = at::arange(3000).to(at::kFloat).view({1000, 3});
   set.condition_names = {"size", "shape.square", "shape.heart"};
-  const Conditions c = conditions_of(set, {"shape", "size"}, 1);
+  const model::Conditions c = conditions_of(set, {"shape", "size"}, 1);
   EXPECT_EQ(c.names, (std::vector<std::string>{"shape.square", "shape.heart", "size"}));
   ASSERT_EQ(c.rows.size(0), 256);
   EXPECT_TRUE(at::equal(c.rows.select(1, 1), c.rows.select(1, 0) + 1));
@@ -38,40 +35,6 @@ TEST(Conditions, AreRowsOfTheDataInThePickedOrder) {
   EXPECT_NEAR(c.rows.select(1, 2).mean().item<double>(), 1498.5, 4 * 3000 / std::sqrt(12 * 256.0));
   EXPECT_TRUE(conditions_of(set, {}, 1).names.empty());
   EXPECT_THROW(conditions_of(set, {"colour"}, 1), UserError);
-}
-
-TEST(Conditions, GoToJsonAndBack) {
-  Conditions c = shapes_and_sizes();
-  c.rows[0][0] = 0.1F;  // which has no short binary form
-  const Conditions back = conditions_from_json(to_json(c));
-  EXPECT_EQ(back.names, c.names);
-  EXPECT_TRUE(at::equal(back.rows, c.rows));
-  for (const char* bad : {"", "{}", R"({"names":["a"],"rows":[]})", R"({"names":["a"],"rows":[[1,2]]})",
-                          R"({"names":["a"],"rows":[["x"]]})"})
-    EXPECT_THROW(conditions_from_json(bad), UserError) << bad;
-}
-
-TEST(Conditions, LabelsAreTakenInTurnOrSet) {
-  const Conditions c = shapes_and_sizes();
-  const nn::Graph numbers = nn::mlp({{4}}, {2}, {.conditions = 3}),
-                  noisy = nn::mlp({{4}}, {2}, {.conditions = 3, .noise_features = 4});
-  for (const nn::Graph& graph : {numbers, noisy}) {
-    const at::Tensor labels = usual_labels(graph, c, 5);
-    EXPECT_TRUE(at::equal(labels, c.rows.index_select(0, at::tensor({0, 1, 0, 1, 0}, at::kLong))));
-  }
-  EXPECT_THROW(usual_labels(numbers, {}, 5), UserError);
-  for (const nn::Graph& graph :
-       {nn::mlp({{4}}, {2}, {.classes = 3}), nn::mlp({{4}}, {2}, {.classes = 3, .noise_features = 4})})
-    EXPECT_TRUE(at::equal(usual_labels(graph, {}, 5), at::tensor({0, 1, 2, 0, 1}, at::kLong)));
-  EXPECT_FALSE(usual_labels(nn::mlp({{4}}, {2}, {.noise_features = 4}), {}, 5).defined());
-
-  EXPECT_TRUE(at::equal(labels_with(c, "size=0.75,shape=heart", 2),
-                        at::tensor({0.75F, 0.0F, 1.0F, 0.75F, 0.0F, 1.0F}).view({2, 3})));
-  EXPECT_TRUE(
-      at::equal(labels_with(c, "shape.square=0.5", 2), at::tensor({0.5F, 0.5F, 0.0F, 0.8F, 0.5F, 1.0F}).view({2, 3})));
-  for (const char* bad :
-       {"size", "size=", "size=big", "size=nan", "shape=circle", "shape=1", "colour=1", "siz=1", "size=1e"})
-    EXPECT_THROW(labels_with(c, bad, 2), UserError) << bad;
 }
 
 TEST(Conditions, AugmentationThatMakesThemUntrueIsRefused) {
@@ -137,7 +100,7 @@ TEST_F(ConditionalRun, ResumesBitForBitWithItsChainsConditions) {
     auto files = contents(run);
     for (const auto& [name, bytes] : whole) EXPECT_TRUE(files[name] == bytes) << name << " after " << step;
   }
-  const Checkpoint last = load_checkpoint(list_checkpoints(folder / "whole").back());
+  const Checkpoint last = load_checkpoint(model::list_checkpoints(folder / "whole").back());
   const nn::Tensors& buffer = last.state.at("contrastive_divergence");
   EXPECT_EQ(buffer.at("labels").sizes(), (std::vector<std::int64_t>{40, 2}));
   // A chain's conditions are those of a record.
@@ -158,11 +121,12 @@ TEST_F(ConditionalRun, SamplesFollowTheirConditions) {
   recipe.sampling = {.start = {"normal"}, .flow = {20, "euler"}, .steps = 0};
   EXPECT_TRUE(Trainer::begin(recipe, folder / "run", silent).train({}));
   const at::NoGradGuard no_grad;
-  const Ensemble ensemble = prepare({load_model(folder / "run")}, recipe, folder / "run");
-  EXPECT_EQ(ensemble.conditions.names, (std::vector<std::string>{"2", "0"}));
-  const auto by_table = draw(recipe, ensemble, 300, 0, {}, 1, nullptr);
-  EXPECT_LT((by_table.x - by_table.labels).abs().mean().item<double>(), 0.25);  // chance: 1.3
-  const auto given = draw(recipe, ensemble, 300, 0, labels_with(ensemble.conditions, "2=1.5,0=-1", 300), 1, nullptr);
+  const auto model = model::Model::open(folder / "run");
+  const model::Conditions& numbers = model.condition_spec().numbers;
+  EXPECT_EQ(numbers.names, (std::vector<std::string>{"2", "0"}));
+  const auto by_table = model.sample({.count = 300});
+  EXPECT_LT((by_table.x - by_table.condition.values).abs().mean().item<double>(), 0.25);  // chance: 1.3
+  const auto given = model.sample({.count = 300, .condition = model::condition_with(numbers, "2=1.5,0=-1", 300)});
   EXPECT_NEAR(given.x.select(1, 0).mean().item<double>(), 1.5, 0.2);
   EXPECT_NEAR(given.x.select(1, 1).mean().item<double>(), -1, 0.2);
 }

@@ -9,7 +9,6 @@
 
 #include "igebm/base/error.h"
 #include "igebm/training/checkpoint.h"
-#include "igebm/training/draw.h"
 #include "igebm/training/trainer.h"
 #include "tests/training/run_fixture.h"
 
@@ -57,12 +56,12 @@ TEST_F(Estimates, AreOfWhatARunDoes) {
   EXPECT_EQ(e.pictures.count, files_in(folder / "run" / "samples"));
   EXPECT_EQ(e.last_picture.count, 1);
   EXPECT_EQ(e.accuracies.count, 0);
-  EXPECT_EQ(e.checkpoints.count, static_cast<std::int64_t>(list_checkpoints(folder / "run").size()));
+  EXPECT_EQ(e.checkpoints.count, static_cast<std::int64_t>(model::list_checkpoints(folder / "run").size()));
   std::int64_t newest = 0, all = 0;
   for (const auto& entry : fs::recursive_directory_iterator(folder / "run" / "checkpoints")) {
     if (entry.path().extension() != ".safetensors") continue;
     const auto size = static_cast<std::int64_t>(entry.file_size());
-    if (entry.path().parent_path() == list_checkpoints(folder / "run").back()) newest += size;
+    if (entry.path().parent_path() == model::list_checkpoints(folder / "run").back()) newest += size;
     all += size;
   }
   EXPECT_LE(e.checkpoint_bytes, newest);
@@ -105,8 +104,8 @@ TEST_F(Estimates, TakeNoAlgorithmsFromWhereTheyAreMade) {
   fs::create_directories(folder);
   io::write_atomically(folder / "engine.json", "those of another run");
   fs::current_path(folder);
-  EXPECT_EQ(engine_options(recipe(), {}).choices, "");
-  EXPECT_EQ(engine_options(recipe(), folder).choices, "those of another run");
+  EXPECT_EQ(model::engine_options(recipe(), {}).choices, "");
+  EXPECT_EQ(model::engine_options(recipe(), folder).choices, "those of another run");
   fs::current_path(before);
 }
 

@@ -168,7 +168,7 @@ TEST_F(Resume, TwoAtATimeAreRefusedAndReadersAreNot) {
     EXPECT_THROW(Trainer::resume(folder, {}, silent), UserError);
     EXPECT_THROW(Trainer::begin(small(), folder, silent), UserError);
     EXPECT_TRUE(contents(folder) == before);
-    EXPECT_NO_THROW(load_model(folder));
+    EXPECT_NO_THROW(model::load_network(folder));
     EXPECT_EQ(load_newest(folder).step, 7);
     EXPECT_TRUE(first.train({}));
   }
@@ -232,14 +232,14 @@ TEST_F(Resume, ABestCheckpointCaughtBetweenTwoNamesIsFoundAndPutBack) {
   save_best(folder, load_newest(folder));
   const fs::path best = folder / "checkpoints/best", between = folder / "checkpoints/replaced-best";
   fs::rename(best, between);
-  EXPECT_EQ(load_checkpoint(find_best(folder)).step, 12);
+  EXPECT_EQ(load_checkpoint(model::find_best(folder)).step, 12);
   Trainer::resume(folder, {}, silent);
   EXPECT_FALSE(fs::exists(between));
   EXPECT_EQ(load_checkpoint(best).step, 12);
   fs::create_directories(between);
   Trainer::resume(folder, {}, silent);
   EXPECT_FALSE(fs::exists(between));
-  EXPECT_EQ(load_checkpoint(find_best(folder)).step, 12);
+  EXPECT_EQ(load_checkpoint(model::find_best(folder)).step, 12);
 }
 
 }  // namespace

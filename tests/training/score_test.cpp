@@ -8,10 +8,10 @@
 #include "igebm/base/error.h"
 #include "igebm/base/random.h"
 #include "igebm/io/npz.h"
+#include "igebm/model/model.h"
 #include "igebm/nn/architectures.h"
 #include "igebm/nn/conditions.h"
 #include "igebm/training/denoising_score_matching.h"
-#include "igebm/training/draw.h"
 #include "igebm/training/trainer.h"
 #include "tests/training/network_case.h"
 #include "tests/training/run_fixture.h"
@@ -54,7 +54,7 @@ TEST(DenoisingScoreMatching, IsItsFormula) {
     double expected = 0;
     for (std::int64_t i = 0; i < 4; ++i) {
       const double s = sigma[i].item<double>();
-      const auto energy = energy_at(c.graph, *c.frozen, labels.slice(0, i, i + 1), 1, options.noise, s);
+      const auto energy = model::energy_at(c.graph, *c.frozen, labels.slice(0, i, i + 1), 1, options.noise, s);
       const at::Tensor slope =
           energy->energy_and_gradient(data.slice(0, i, i + 1) + s * noise.slice(0, i, i + 1)).gradient;
       expected += 0.7 * s * s * (slope - noise.slice(0, i, i + 1) / s).square().mean().item<double>() / 4;
@@ -111,7 +111,7 @@ TEST(DenoisingScoreMatching, NoiseLevelsAreLogUniformOrGeometric) {
 TEST(DenoisingScoreMatching, TheEnergyHasItsGradient) {
   const NetworkCase c(small_unet(0), at::kDouble);
   for (const double sigma : {0.05, 2.0}) {
-    const auto energy = energy_at(c.graph, *c.frozen, {}, 2, {.sigma_min = 0.01, .sigma_max = 10}, sigma);
+    const auto energy = model::energy_at(c.graph, *c.frozen, {}, 2, {.sigma_min = 0.01, .sigma_max = 10}, sigma);
     const at::Tensor x = at::randn({2, 1, 8, 8}, at::kDouble), v = at::randn({2, 1, 8, 8}, at::kDouble);
     const auto [e, g] = energy->energy_and_gradient(x);
     EXPECT_TRUE(at::allclose(e, energy->energy(x)));
@@ -138,16 +138,6 @@ TEST(DenoisingScoreMatching, GradientsByTheEngineAreAutograds) {
              b = DenoisingScoreMatching(options, exact.graph).loss(exact.step(data));
   EXPECT_NEAR(a.value.item<double>(), b.value.item<double>(), 1e-5 * b.value.item<double>());
   EXPECT_LT(distance(a.gradients, b.gradients), 5e-3);
-}
-
-TEST(NoiseScale, GoesToJsonAndBack) {
-  const NoiseScale scale{.sigma_min = 0.1, .sigma_max = 7, .sigma_data = 0.3},
-      back = noise_scale_from_json(to_json(scale));
-  EXPECT_EQ(back.sigma_min, 0.1);
-  EXPECT_EQ(back.sigma_max, 7);
-  EXPECT_EQ(back.sigma_data, 0.3);
-  for (const char* bad : {"", "{}", R"({"sigma_min":1,"sigma_max":1,"sigma_data":1})"})
-    EXPECT_THROW(noise_scale_from_json(bad), UserError) << bad;
 }
 
 /// Three clusters of 20, 30 and 50 % in the plane.
@@ -188,11 +178,11 @@ TEST_F(ScoreRun, LearnsAMixture) {
   recipe.sampling.annealing.levels = 30;
   EXPECT_TRUE(Trainer::begin(recipe, folder / "run", silent).train({}));
   const at::NoGradGuard no_grad;
-  const Ensemble ensemble = prepare({load_model(folder / "run")}, recipe, folder / "run");
-  EXPECT_EQ(ensemble.noise.sigma_max, 5);
-  at::Tensor energies;
-  const at::Tensor x = draw(recipe, ensemble, 2000, 0, {}, 1, &energies).x;
-  EXPECT_TRUE(at::allclose(energies, ensemble.energy({}, 2000)->energy(x), 1e-3, 1e-2));
+  const auto model = model::Model::open(folder / "run");
+  EXPECT_EQ(model.condition_spec().noise->sigma_max, 5);
+  const model::Samples samples = model.sample({.count = 2000});
+  const at::Tensor& x = samples.x;
+  EXPECT_TRUE(at::allclose(samples.energies, model.energy()->energy(x), 1e-3, 1e-2));
   const at::Tensor middles = at::tensor({-1.5F, 0.0F, 1.5F, 1.0F, 0.5F, -1.5F}).view({3, 2});
   const at::Tensor nearest = at::cdist(x, middles).argmin(1);
   const double shares[] = {0.2, 0.3, 0.5};
@@ -233,7 +223,7 @@ TEST_F(ScoreRun, AnEnsembleTakesItsStepsInTurn) {
   Trainer::begin(recipe, folder / "run", silent).train({});
   const at::NoGradGuard no_grad;
   const auto draws = [&](std::int64_t count) {
-    return draw(recipe, prepare(load_ensemble(folder / "run", count), recipe, folder / "run"), 20, 0, {}, 1, nullptr).x;
+    return model::Model::open(folder / "run", {.ensemble = count}).sample({.count = 20}).x;
   };
   EXPECT_TRUE(draws(3).isfinite().all().item<bool>());
   EXPECT_FALSE(at::allclose(draws(1), draws(3)));

@@ -12,7 +12,6 @@
 #include "igebm/io/files.h"
 #include "igebm/io/npz.h"
 #include "igebm/io/safetensors.h"
-#include "igebm/training/draw.h"
 #include "igebm/training/state.h"
 #include "tests/training/run_fixture.h"
 
@@ -134,7 +133,7 @@ TEST_F(Training, PhasesOfOtherBatchesResumeBitForBitAlsoFromCheckpointsThatDoNot
   for (const std::int64_t step : {7, 17}) {
     const fs::path run = folder / std::to_string(step);
     Trainer::begin(recipe, run, silent).train(stop_after(step));
-    Checkpoint old = load_checkpoint(list_checkpoints(run).back());
+    Checkpoint old = load_checkpoint(model::list_checkpoints(run).back());
     old.state.erase("used");
     save_checkpoint(run, old, 0);
     Trainer::resume(run, {}, silent).train({});
@@ -157,7 +156,7 @@ TEST_F(Training, OnADeviceAndOnTheCpuInTurn) {
   Recipe recipe = small();
   recipe.device = "cuda";
   Trainer::begin(recipe, folder, silent).train(stop_after(16));
-  for (const auto& [name, t] : load_model(folder).parameters)
+  for (const auto& [name, t] : model::load_network(folder).parameters)
     EXPECT_TRUE(t.is_cpu() && t.isfinite().all().item<bool>());
   Trainer::resume(folder, {"run.device=cpu"}, silent).train(stop_after(8));
   EXPECT_TRUE(Trainer::resume(folder, {"run.device=cuda"}, silent).train({}));
@@ -201,7 +200,7 @@ TEST_F(Training, MoreStepsForAFinishedRunDrawItsSamplesAnew) {
 
 TEST_F(Training, DamagedCheckpointsAreNamedAndTheOneBeforeOffered) {
   Trainer::begin(small(), folder, silent).train(stop_after(11));
-  const fs::path newest = list_checkpoints(folder).back();
+  const fs::path newest = model::list_checkpoints(folder).back();
   for (const char* file : {"network.safetensors", "average.safetensors", "state.safetensors", "checkpoint.json"}) {
     const std::string bytes = io::read_file(newest / file);
     for (const std::string& damaged : {bytes.substr(0, bytes.size() / 2), std::string(), bytes + "x"}) {
@@ -222,37 +221,37 @@ TEST_F(Training, DamagedCheckpointsAreNamedAndTheOneBeforeOffered) {
   io::write_atomically(newest / "checkpoint.json", index);
   EXPECT_THROW(load_checkpoint(newest), UserError);
   // From the one before, it arrives at the same end.
-  Trainer::resume(list_checkpoints(folder)[1], {}, silent).train({});
-  EXPECT_EQ(list_checkpoints(folder).back().filename(), "000033");
+  Trainer::resume(model::list_checkpoints(folder)[1], {}, silent).train({});
+  EXPECT_EQ(model::list_checkpoints(folder).back().filename(), "000033");
 }
 
 TEST_F(Training, OldCheckpointsAreRemoved) {
   Recipe recipe = small();
   recipe.output.keep = 2;
   Trainer::begin(recipe, folder, silent).train({});
-  EXPECT_EQ(list_checkpoints(folder).size(), 2U);
+  EXPECT_EQ(model::list_checkpoints(folder).size(), 2U);
 }
 
 TEST_F(Training, AnEnsembleIsOfTheRegularCheckpointsBefore) {
   Trainer::begin(small(), folder, silent).train(stop_after(22));
-  const auto steps = [](const std::vector<Model>& models) {
+  const auto steps = [](const std::vector<model::NetworkFile>& models) {
     std::string text;
-    for (const Model& m : models) text += m.metadata.at("step") + " ";
+    for (const model::NetworkFile& m : models) text += m.metadata.at("step") + " ";
     return text;
   };
-  EXPECT_EQ(steps(load_ensemble(folder, 1)), "22 ");
-  EXPECT_EQ(steps(load_ensemble(folder, 4)), "13 15 20 22 ");
+  EXPECT_EQ(steps(model::load_ensemble(folder, 1)), "22 ");
+  EXPECT_EQ(steps(model::load_ensemble(folder, 4)), "13 15 20 22 ");
   Trainer::resume(folder, {}, silent).train({});
-  EXPECT_EQ(steps(load_ensemble(folder, 4)), "20 25 30 33 ");  // 22 is the interruption's
-  EXPECT_EQ(steps(load_ensemble(folder / "checkpoints/000015", 2)), "13 15 ");
-  const auto raw = load_ensemble(folder, 2, true), averaged = load_ensemble(folder, 2);
+  EXPECT_EQ(steps(model::load_ensemble(folder, 4)), "20 25 30 33 ");  // 22 is the interruption's
+  EXPECT_EQ(steps(model::load_ensemble(folder / "checkpoints/000015", 2)), "13 15 ");
+  const auto raw = model::load_ensemble(folder, 2, model::Weights::network), averaged = model::load_ensemble(folder, 2);
   for (std::size_t i = 0; i < 2; ++i) {
     const Checkpoint c = load_checkpoint(folder / "checkpoints" / (i == 0 ? "000030" : "000033"));
     for (const auto& [name, t] : c.network.parameters) EXPECT_TRUE(at::equal(raw[i].parameters.at(name), t)) << name;
     for (const auto& [name, t] : c.average) EXPECT_TRUE(at::equal(averaged[i].parameters.at(name), t)) << name;
   }
   try {
-    load_ensemble(folder / "checkpoints/000015", 9);
+    model::load_ensemble(folder / "checkpoints/000015", 9);
     ADD_FAILURE() << "there are 5";
   } catch (const UserError& e) {
     EXPECT_NE(std::string(e.what()).find("5 checkpoints up to step 15, expected 9"), std::string::npos) << e.what();
@@ -264,10 +263,10 @@ TEST_F(Training, AnInterruptionsCheckpointTakesNoPlaceAmongThoseKept) {
   Recipe recipe = small();
   recipe.output.keep = 2;
   Trainer::begin(recipe, folder, silent).train(stop_after(22));
-  EXPECT_EQ(list_checkpoints(folder).size(), 3U);  // 15, 20 and the interruption's
+  EXPECT_EQ(model::list_checkpoints(folder).size(), 3U);  // 15, 20 and the interruption's
   Trainer::resume(folder, {}, silent).train(stop_after(4));
   std::string kept;
-  for (const auto& c : list_checkpoints(folder)) kept += c.filename().string() + " ";
+  for (const auto& c : model::list_checkpoints(folder)) kept += c.filename().string() + " ";
   EXPECT_EQ(kept, "000020 000025 000026 ");
 }
 
@@ -281,22 +280,9 @@ TEST_F(Training, TheResolvedRecipeReadsBack) {
 TEST_F(Training, ModelsOfOtherProgramsAreRefused) {
   fs::create_directories(folder);
   io::write_safetensors(folder / "foreign.safetensors", {{"w", at::zeros({2})}});
-  EXPECT_THROW(load_model(folder / "foreign.safetensors"), UserError);
-  EXPECT_THROW(load_model(folder), UserError);
+  EXPECT_THROW(model::load_network(folder / "foreign.safetensors"), UserError);
+  EXPECT_THROW(model::load_network(folder), UserError);
   EXPECT_THROW(Trainer::resume(folder, {}, silent), UserError);
-}
-
-TEST(Draw, SamplesDoNotDependOnTheBatch) {
-  const Recipe recipe = small();
-  const nn::Network network(nn::mlp({{16, 16}}, {2}, {.classes = 2}), 3);
-  at::Tensor energies;
-  const auto frozen = engine::prepare(network.graph(), network.parameters(), {});
-  const Ensemble ensemble{network.graph(), {frozen}};
-  const auto all = draw(recipe, ensemble, 10, 0, {}, 1, &energies);
-  const auto parts = draw(recipe, ensemble, 10, 0, {}, 1, nullptr, {}, 3);
-  EXPECT_TRUE(at::allclose(all.x, parts.x, 1e-4, 1e-5));
-  EXPECT_EQ(energies.size(0), 10);
-  EXPECT_TRUE(at::equal(all.labels, at::arange(10).remainder(2)));
 }
 
 }  // namespace

@@ -38,7 +38,7 @@ class Watchdog : public RunTest {
     }
   }
   void expect_last_is_finite() {
-    for (const auto& [name, t] : load_checkpoint(list_checkpoints(folder / "run").back()).network.parameters)
+    for (const auto& [name, t] : load_checkpoint(model::list_checkpoints(folder / "run").back()).network.parameters)
       EXPECT_TRUE(t.isfinite().all().item<bool>()) << name;
   }
   static void expect_text(const std::string& text, const std::string& part) {
@@ -67,7 +67,7 @@ TEST_F(Watchdog, GivenUpAndResumedGivesUpAgainOrGoesOnAsIfItHadNot) {
   recipe.watchdog = {.energy_limit = 1e4, .rollbacks = 3, .learning_rate_factor = 0.5};
   complaint(recipe);
   const auto first = contents(folder / "run");
-  const Checkpoint newest = load_checkpoint(list_checkpoints(folder / "run").back());
+  const Checkpoint newest = load_checkpoint(model::list_checkpoints(folder / "run").back());
   EXPECT_LT(newest.rollbacks, 3) << "another seed would test more";
   EXPECT_THROW(Trainer::resume(folder / "run", {}, silent).train({}), UserError);
   EXPECT_TRUE(contents(folder / "run") == first);
@@ -82,7 +82,7 @@ TEST_F(Watchdog, RecoversWithASmallerLearningRateAndResumesBitForBit) {
   recipe.watchdog = {.energy_limit = 1e3, .rollbacks = 5, .learning_rate_factor = 1e-8};
   recipe = with_choices(recipe);
   EXPECT_TRUE(Trainer::begin(recipe, folder / "run", silent).train({}));
-  EXPECT_EQ(load_checkpoint(list_checkpoints(folder / "run").back()).rollbacks, 1);
+  EXPECT_EQ(load_checkpoint(model::list_checkpoints(folder / "run").back()).rollbacks, 1);
   expect_rollbacks(1, "beyond watchdog.loss_limit");
   for (const std::int64_t calls : {14, 15, 16, 20, 27}) {  // before, at and after the rollback
     const fs::path parts = folder / std::to_string(calls);
@@ -121,7 +121,7 @@ TEST_F(Watchdog, ADamagedCheckpointIsPassedOver) {
   Recipe recipe = small();
   recipe.watchdog = {.energy_limit = 1e3, .rollbacks = 9, .learning_rate_factor = 1e-8};
   Trainer::begin(recipe, folder / "run", silent).train(stop_after(20));
-  Checkpoint broken = load_checkpoint(list_checkpoints(folder / "run").back());
+  Checkpoint broken = load_checkpoint(model::list_checkpoints(folder / "run").back());
   io::write_atomically(folder / "run/checkpoints/000020/state.safetensors", "half a file");
   EXPECT_EQ(broken.step, 20);
   broken.step = 21;
@@ -191,7 +191,7 @@ TEST_F(Watchdog, DataThatAreNotFiniteAreRefused) {
 
 TEST_F(Watchdog, ABrokenCheckpointIsLeftForTheOneBefore) {
   Trainer::begin(small(), folder / "run", silent).train(stop_after(20));
-  Checkpoint broken = load_checkpoint(list_checkpoints(folder / "run").back());
+  Checkpoint broken = load_checkpoint(model::list_checkpoints(folder / "run").back());
   EXPECT_EQ(broken.step, 20);
   broken.network.parameters.begin()->second.fill_(NAN);
   save_checkpoint(folder / "run", broken, 0);

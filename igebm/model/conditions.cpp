@@ -1,0 +1,99 @@
+#include "igebm/model/conditions.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <charconv>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "igebm/base/error.h"
+
+namespace igebm::model {
+namespace {
+
+at::Tensor in_turn(const at::Tensor& rows, std::int64_t count) {
+  return rows.index_select(0, at::arange(count, at::kLong).remainder(rows.size(0)));
+}
+
+bool is_number(const std::string& text, double& value) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc() && end == text.data() + text.size() && std::isfinite(value);
+}
+
+}  // namespace
+
+std::string to_json(const Conditions& c) {
+  nlohmann::json rows = nlohmann::json::array();
+  const at::Tensor all = c.rows.contiguous();
+  const auto* value = all.const_data_ptr<float>();
+  for (std::int64_t i = 0; i < all.size(0); ++i, value += all.size(1))
+    rows.push_back(std::vector<float>(value, value + all.size(1)));
+  return nlohmann::json{{"names", c.names}, {"rows", rows}}.dump();
+}
+
+Conditions conditions_from_json(const std::string& text) {
+  try {
+    const auto json = nlohmann::json::parse(text);
+    Conditions c;
+    c.names = json.at("names").get<std::vector<std::string>>();
+    const auto rows = json.at("rows").get<std::vector<std::vector<float>>>();
+    const auto width = static_cast<std::int64_t>(c.names.size());
+    c.rows = at::empty({static_cast<std::int64_t>(rows.size()), width});
+    if (rows.empty()) throw UserError("a model's conditions: no rows");
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      if (static_cast<std::int64_t>(rows[i].size()) != width)
+        throw UserError("a model's conditions: rows of other lengths than its names");
+      c.rows[static_cast<std::int64_t>(i)].copy_(at::tensor(rows[i]));
+    }
+    return c;
+  } catch (const nlohmann::json::exception& e) {
+    throw UserError(fmt::format("a model's conditions: {}", e.what()));
+  }
+}
+
+nn::Condition usual_condition(const ConditionSpec& spec, std::int64_t count) {
+  if (spec.classes > 0) return {.classes = at::arange(count, at::kLong).remainder(spec.classes)};
+  if (spec.values == 0) return {};
+  if (static_cast<std::int64_t>(spec.numbers.names.size()) != spec.values)
+    throw UserError(fmt::format("this model is conditional on {} numbers and its file names {}; they must be given",
+                                spec.values, spec.numbers.names.size()));
+  return {.values = in_turn(spec.numbers.rows, count)};
+}
+
+nn::Condition zero_condition(const ConditionSpec& spec) {
+  if (spec.classes > 0) return nn::Condition::of_class(0);
+  return spec.values > 0 ? nn::Condition{.values = at::zeros({1, spec.values})} : nn::Condition();
+}
+
+nn::Condition condition_with(const Conditions& conditions, const std::string& given, std::int64_t count) {
+  at::Tensor labels = in_turn(conditions.rows, count);
+  std::istringstream parts(given);
+  for (std::string part; std::getline(parts, part, ',');) {
+    const auto equals = part.find('=');
+    const std::string name = part.substr(0, equals), text = equals == std::string::npos ? "" : part.substr(equals + 1);
+    double value = 0;
+    const bool number = is_number(text, value);
+    bool known = false, told = false;
+    for (std::size_t i = 0; i < conditions.names.size(); ++i) {
+      const std::string& column = conditions.names[i];
+      const bool in_group = !number && column.starts_with(name + ".");
+      if (column == name && number) labels.select(1, static_cast<std::int64_t>(i)).fill_(value);
+      if (in_group) labels.select(1, static_cast<std::int64_t>(i)).fill_(column == name + "." + text ? 1 : 0);
+      known = known || column == name || column.starts_with(name + ".");
+      told = told || (column == name && number) || (in_group && column == name + "." + text);
+    }
+    if (!known || !told) {
+      throw UserError(
+          fmt::format("--condition {}: expected NAME=VALUE with one of {}, a number for a name, or a part after the "
+                      "point for a name "
+                      "before it",
+                      part, fmt::join(conditions.names, ", ")));
+    }
+  }
+  return {.values = labels};
+}
+
+}  // namespace igebm::model

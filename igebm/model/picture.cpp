@@ -1,0 +1,32 @@
+#include "igebm/model/picture.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "igebm/io/picture.h"
+
+namespace igebm::model {
+
+at::Tensor energies_in_plane(const Model& model, double bound) {
+  const at::NoGradGuard no_grad;
+  constexpr std::int64_t side = 400;
+  const at::Tensor axis = at::linspace(-bound, bound, side);
+  const at::Tensor points = at::stack({axis.repeat({side}), axis.flip(0).repeat_interleave(side)}, 1);
+  const auto energy = model.energy(zero_condition(model.condition_spec()));
+  return energy->energy(points.to(model.device())).reshape({side, side}).cpu();
+}
+
+void write_picture(const std::filesystem::path& path, const Model& model, const SampleRequest& request, double extent) {
+  const at::Tensor x = model.sample(request).x;
+  if (model.space().kind == SampleSpace::Kind::image) {
+    io::write_png(path, io::grid(model.space().to_unit(x)));
+  } else {
+    const double bound = std::max(1.0, std::ceil(extent * 1.1));
+    io::write_png(path, io::density(energies_in_plane(model, bound), x, bound));
+  }
+}
+
+}  // namespace igebm::model

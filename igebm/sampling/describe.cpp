@@ -1,0 +1,65 @@
+#include "igebm/sampling/describe.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <utility>
+
+#include "igebm/io/ranges.h"
+
+namespace igebm::sampling {
+
+using io::Fields;
+using io::Range;
+using namespace io::ranges;  // NOLINT(google-build-using-namespace)
+
+void describe(Fields& f, LangevinOptions& o) {
+  f.field("step_size", o.step_size, positive, "x <- x - step_size dE/dx + noise n");
+  f.field("noise", o.noise, any_float, "standard deviation of a step's noise; negative: sqrt(2 step_size)");
+  f.field("gradient_clip", o.gradient_clip, Range{0, infinity, true}, "on each element of dE/dx; inf: none");
+  f.field("low", o.low, any, "samples are clamped to [low, high]; -inf: no bound");
+  f.field("high", o.high, any, "the upper end of that; inf: no bound");
+  for (const auto& [key, bound] : {std::pair("low", o.low), std::pair("high", o.high)}) {
+    if (std::isfinite(bound) && !any_float.holds(bound))
+      f.problem(key, fmt::format("expected inf, -inf or a number {}, got {}", any_float.text(), bound));
+  }
+  f.field("temperature_start", o.temperature_start, not_negative, "the noise is multiplied by sqrt(temperature)");
+  f.field("temperature_end", o.temperature_end, not_negative, "geometric from start to end over the steps");
+  f.field("noise_first", o.noise_first, "add the noise before taking the gradient, as IGEBM's code does");
+}
+
+void describe(Fields& f, FlowOptions& o) {
+  f.field("flow_steps", o.steps, count_from_zero, "steps along -dE/dx from noise to data before Langevin; 0: none");
+  f.field("flow_method", o.method, {"euler", "heun"}, "Euler's method, or Heun's with two gradients a step");
+}
+
+void describe(Fields& f, StartOptions& o) {
+  f.field("start", o.start, {"uniform", "normal"}, "where new chains start");
+  // So that high - low is a float, too.
+  f.field("start_low", o.low, Range{-1e38, 1e38}, "of uniform starts");
+  f.field("start_high", o.high, Range{-1e38, 1e38}, "the upper end of that");
+}
+
+void describe(Fields& f, SamplerOptions& o, bool annealed) {
+  f.field("steps", o.steps, count_from_zero, "Langevin steps; at each level, of a network of noise levels");
+  f.field("time", o.time, not_negative,
+          "above 0: step_size = time / steps, so that more steps are finer ones; with noise below 0, or 0");
+  f.field("ensemble", o.ensemble, count_from_one,
+          "checkpoints, the newest, that take the steps in turn; pictures while training are the newest's alone");
+  if (annealed) {
+    AnnealingOptions& a = o.annealing;
+    f.field("levels", a.levels, count_from_one, "noise levels, geometric from the greatest to the least");
+    f.field("step_share", a.step_share, positive, "of sigma^2 that is a step's size at a level");
+    f.field("predictor", a.predictor, "between levels x - (sigma - next sigma) sigma dE/dx, so that few steps do");
+    f.field("denoise", a.denoise, "at last x - sigma^2 dE/dx, without noise");
+    f.field("temperature", o.langevin.temperature_end, not_negative, "the noise is multiplied by its square root");
+    return;
+  }
+  describe(f, o.start);
+  describe(f, o.flow);
+  describe(f, o.langevin);
+  if (o.langevin.low >= o.langevin.high) f.problem("low", "low must be below high");
+  if (const std::string problem = time_problem(o); !problem.empty()) f.problem("time", problem);
+}
+
+}  // namespace igebm::sampling

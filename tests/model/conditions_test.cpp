@@ -1,0 +1,54 @@
+#include "igebm/model/conditions.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "igebm/base/error.h"
+
+namespace igebm::model {
+namespace {
+
+Conditions shapes_and_sizes() {
+  return {{"size", "shape.square", "shape.heart"}, at::tensor({0.5F, 1.0F, 0.0F, 0.8F, 0.0F, 1.0F}).view({2, 3})};
+}
+
+TEST(Conditions, GoToJsonAndBack) {
+  Conditions c = shapes_and_sizes();
+  c.rows[0][0] = 0.1F;  // which has no short binary form
+  const Conditions back = conditions_from_json(to_json(c));
+  EXPECT_EQ(back.names, c.names);
+  EXPECT_TRUE(at::equal(back.rows, c.rows));
+  for (const char* bad : {"", "{}", R"({"names":["a"],"rows":[]})", R"({"names":["a"],"rows":[[1,2]]})",
+                          R"({"names":["a"],"rows":[["x"]]})"})
+    EXPECT_THROW(conditions_from_json(bad), UserError) << bad;
+}
+
+TEST(Conditions, AreTakenInTurnOrSet) {
+  const Conditions c = shapes_and_sizes();
+  EXPECT_TRUE(at::equal(usual_condition({.values = 3, .numbers = c}, 5).values,
+                        c.rows.index_select(0, at::tensor({0, 1, 0, 1, 0}, at::kLong))));
+  EXPECT_THROW(usual_condition({.values = 3}, 5), UserError);
+  EXPECT_TRUE(at::equal(usual_condition({.classes = 3}, 5).classes, at::tensor({0, 1, 2, 0, 1}, at::kLong)));
+  EXPECT_TRUE(usual_condition({.noise = NoiseScale()}, 5).empty());
+
+  EXPECT_TRUE(at::equal(condition_with(c, "size=0.75,shape=heart", 2).values,
+                        at::tensor({0.75F, 0.0F, 1.0F, 0.75F, 0.0F, 1.0F}).view({2, 3})));
+  EXPECT_TRUE(at::equal(condition_with(c, "shape.square=0.5", 2).values,
+                        at::tensor({0.5F, 0.5F, 0.0F, 0.8F, 0.5F, 1.0F}).view({2, 3})));
+  for (const char* bad :
+       {"size", "size=", "size=big", "size=nan", "shape=circle", "shape=1", "colour=1", "siz=1", "size=1e"})
+    EXPECT_THROW(condition_with(c, bad, 2), UserError) << bad;
+}
+
+TEST(NoiseScale, GoesToJsonAndBack) {
+  const NoiseScale scale{.sigma_min = 0.1, .sigma_max = 7, .sigma_data = 0.3},
+      back = noise_scale_from_json(to_json(scale));
+  EXPECT_EQ(back.sigma_min, 0.1);
+  EXPECT_EQ(back.sigma_max, 7);
+  EXPECT_EQ(back.sigma_data, 0.3);
+  for (const char* bad : {"", "{}", R"({"sigma_min":1,"sigma_max":1,"sigma_data":1})"})
+    EXPECT_THROW(noise_scale_from_json(bad), UserError) << bad;
+}
+
+}  // namespace
+}  // namespace igebm::model

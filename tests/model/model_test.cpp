@@ -1,0 +1,218 @@
+#include "igebm/model/model.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <filesystem>
+#include <functional>
+
+#include "igebm/base/error.h"
+#include "igebm/io/files.h"
+#include "igebm/nn/architectures.h"
+#include "igebm/nn/weights.h"
+
+namespace igebm::model {
+namespace {
+
+namespace fs = std::filesystem;
+
+const nn::Graph pictures = nn::residual({.stem = 8, .blocks = "8d"}, {1, 8, 8}, {.classes = 3});
+const nn::Graph noisy =
+    nn::unet({.channels = {8}, .blocks = {1}, .groups = 4}, {1, 8, 8}, {.classes = 3, .noise_features = 4});
+
+/// A network whose every weight matters.
+nn::Network lively(const nn::Graph& graph, std::uint64_t seed) {
+  const at::NoGradGuard no_grad;
+  nn::Network network(graph, seed);
+  for (auto& [_, p] : network.parameters())
+    p.add_(at::linspace(-1, 1, p.numel()).reshape(p.sizes()), 0.1 + 0.01 * static_cast<double>(seed));
+  network.advance_spectral_norm();
+  return network;
+}
+
+class OpenedModel : public testing::Test {
+ protected:
+  void SetUp() override {
+    const auto* test = testing::UnitTest::GetInstance()->current_test_info();
+    folder = fs::temp_directory_path() / fmt::format("igebm-model{}{}", getpid(), test->name());
+    fs::remove_all(folder);
+  }
+  void TearDown() override { fs::remove_all(folder); }
+
+  /// A checkpoint with a network of seed `step` and an average of seed `step` + 1.
+  void save(const nn::Graph& graph, std::int64_t step, const std::string& noise = {}) {
+    const fs::path checkpoint = folder / "checkpoints" / fmt::format("{:06}", step);
+    fs::create_directories(checkpoint);
+    const nn::Network network = lively(graph, static_cast<std::uint64_t>(step)),
+                      average = lively(graph, static_cast<std::uint64_t>(step) + 1);
+    NetworkFile file{graph, network.parameters(), network.buffers(), {{"step", std::to_string(step)}}};
+    file.metadata["low"] = "-1", file.metadata["high"] = "1";
+    if (!noise.empty()) file.metadata["noise"] = noise;
+    write_network_file(checkpoint / "network.safetensors", file, network.parameters());
+    write_network_file(checkpoint / "average.safetensors", file, average.parameters());
+    io::write_atomically(checkpoint / "checkpoint.json", R"({"regular": true})");
+    io::write_atomically(folder / "recipe.toml", R"([run]
+seed = 7
+engine = "reference"
+[data]
+low = -1.0
+[network]
+kind = "unet"
+)" + fmt::format("noise_features = {}\n", graph.noise_features) +
+                                                     R"([phase.unknown-here]
+steps = 1
+[sampling]
+steps = 3
+)" + (graph.noise_features > 0 ? "levels = 4\n" : "step_size = 0.05\nnoise = 0.1\nlow = -1.0\nhigh = 1.0\n"));
+  }
+  /// The weights that are in use.
+  static nn::Tensors weights(const nn::Graph& graph, std::int64_t step, Weights which) {
+    const nn::Network network = lively(graph, static_cast<std::uint64_t>(step)),
+                      average = lively(graph, static_cast<std::uint64_t>(step) + 1);
+    return nn::effective_weights(graph, which == Weights::average ? average.parameters() : network.parameters(),
+                                 network.buffers());
+  }
+  static std::string refusal(const std::function<void()>& work) {
+    try {
+      work();
+    } catch (const UserError& e) {
+      return e.what();
+    }
+    return "nothing";
+  }
+
+  fs::path folder;
+};
+
+TEST_F(OpenedModel, SaysWhatItTakes) {
+  save(noisy, 10, R"({"sigma_min": 0.1, "sigma_max": 4, "sigma_data": 0.7})");
+  const Model model = Model::open(folder);
+  EXPECT_EQ(model.space().kind, SampleSpace::Kind::image);
+  EXPECT_EQ(model.space().shape, (std::vector<std::int64_t>{1, 8, 8}));
+  EXPECT_EQ(model.space().low, -1);
+  EXPECT_EQ(model.condition_spec().classes, 3);
+  EXPECT_EQ(model.condition_spec().values, 0);
+  EXPECT_EQ(model.condition_spec().noise->sigma_max, 4);
+  EXPECT_EQ(model.settings().sampling.annealing.levels, 4);
+  EXPECT_EQ(model.settings().seed, 7);
+  EXPECT_EQ(model.step(), "10");
+  const at::Tensor x = at::tensor({-1.0F, 0.0F, 1.0F});
+  EXPECT_TRUE(at::equal(model.space().to_unit(x), at::tensor({0.0F, 0.5F, 1.0F})));
+  EXPECT_TRUE(at::equal(model.space().from_unit(model.space().to_unit(x)), x));
+}
+
+TEST_F(OpenedModel, HasTheEnergyOfTheWeightsAskedFor) {
+  const at::NoGradGuard no_grad;
+  save(pictures, 10);
+  save(pictures, 20);
+  const at::Tensor x = at::linspace(-1, 1, 256).reshape({4, 1, 8, 8}).cos(),
+                   classes = at::tensor({0, 2, 1, 1}, at::kLong);
+  const auto expected = [&](std::int64_t step, Weights which) {
+    return nn::evaluate(pictures, weights(pictures, step, which), x, classes);
+  };
+  const auto energy = [&](const Model& model) { return model.energy({.classes = classes})->energy(x); };
+  EXPECT_TRUE(at::allclose(energy(Model::open(folder)), expected(20, Weights::average)));
+  EXPECT_TRUE(at::allclose(energy(Model::open(folder, {.weights = Weights::network})), expected(20, Weights::network)));
+  EXPECT_TRUE(at::allclose(energy(Model::open(folder / "checkpoints/000010")), expected(10, Weights::average)));
+  const fs::path file = folder / "checkpoints/000010/network.safetensors";
+  EXPECT_TRUE(at::allclose(energy(Model::open(file, {.engine = "reference"})), expected(10, Weights::network)));
+  EXPECT_EQ(Model::open(file).space().low, -1);
+  // By the fast engine, as it is asked for instead of the recipe's.
+  const auto fast = engine::prepare(pictures, weights(pictures, 20, Weights::average), {})->given(classes);
+  EXPECT_TRUE(at::allclose(energy(Model::open(folder, {.engine = "fast"})), fast->energy(x), 1e-4, 1e-4));
+  EXPECT_FALSE(at::allclose(expected(20, Weights::network), expected(20, Weights::average)));
+}
+
+TEST_F(OpenedModel, OneRowHoldsForAnyNumberOfInputs) {
+  const at::NoGradGuard no_grad;
+  save(pictures, 10);
+  const Model model = Model::open(folder);
+  const auto of_class = model.energy(nn::Condition::of_class(2));
+  for (const std::int64_t count : {3, 1, 5}) {
+    const at::Tensor x = at::linspace(-1, 1, count * 64).reshape({count, 1, 8, 8});
+    const auto all = model.energy({.classes = at::full({count}, 2, at::kLong)});
+    EXPECT_TRUE(at::equal(of_class->energy(x), all->energy(x)));
+    EXPECT_TRUE(at::equal(of_class->energy_and_gradient(x).gradient, all->energy_and_gradient(x).gradient));
+  }
+}
+
+// E(x, sigma) = G(c x, features of sigma) / (sigma c), c = 1 / sqrt(sigma^2 + sigma_data^2).
+TEST_F(OpenedModel, TakesANoiseLevelBesideTheCondition) {
+  const at::NoGradGuard no_grad;
+  save(noisy, 10, R"({"sigma_min": 0.1, "sigma_max": 4, "sigma_data": 0.7})");
+  const Model model = Model::open(folder);
+  const at::Tensor x = at::linspace(-1, 1, 128).reshape({2, 1, 8, 8}), classes = at::tensor({1, 2}, at::kLong);
+  const nn::Condition condition{.classes = classes};
+  for (const double sigma : {0.1, 0.5, 3.0}) {
+    const double c = 1 / std::hypot(sigma, 0.7);
+    const at::Tensor rows = nn::condition_rows(noisy, classes, at::full({2}, sigma, at::kDouble));
+    const at::Tensor expected = nn::evaluate(noisy, weights(noisy, 10, Weights::average), x * c, rows) / (sigma * c);
+    EXPECT_TRUE(at::allclose(model.energy(condition, sigma)->energy(x), expected)) << sigma;
+  }
+  EXPECT_TRUE(at::equal(model.energy(condition)->energy(x), model.energy(condition, 0.1)->energy(x)));
+  EXPECT_FALSE(at::allclose(model.energy(condition)->energy(x), model.energy(condition, 0.2)->energy(x)));
+}
+
+TEST_F(OpenedModel, RefusesWhatItDoesNotTake) {
+  save(pictures, 10);
+  const Model model = Model::open(folder);
+  EXPECT_NE(refusal([&] { model.energy(); }).find("takes classes of 3"), std::string::npos);
+  EXPECT_NE(refusal([&] { model.energy({.values = at::zeros({1, 3})}); }).find("classes"), std::string::npos);
+  EXPECT_NE(refusal([&] { model.energy(nn::Condition::of_class(3)); }).find("from 0 to 2"), std::string::npos);
+  EXPECT_NE(refusal([&] { model.energy(nn::Condition::of_class(1), 0.5); }).find("no noise level"), std::string::npos);
+  const nn::Condition two{.classes = at::zeros({2}, at::kLong)};
+  EXPECT_NE(refusal([&] { model.sample({.count = 3, .condition = two}); }).find("each of 3"), std::string::npos);
+  EXPECT_NE(refusal([&] { Model::open(folder / "nowhere"); }).find("not a run"), std::string::npos);
+  EXPECT_NE(refusal([&] { Model::open(folder, {.best = true}); }).find("no best checkpoint"), std::string::npos);
+  EXPECT_NE(refusal([&] { Model::open(folder, {.ensemble = 2}); }).find("expected 2"), std::string::npos);
+  EXPECT_NE(refusal([&] { Model::open(folder, {.engine = "quick"}); }).find("quick"), std::string::npos);
+  const nn::Graph classifier = nn::classifier({.channels = {4}, .features = 5}, {1, 8, 8}, 3);
+  save(classifier, 20);
+  EXPECT_NE(refusal([&] { Model::open(folder).sample({}); }).find("classifier"), std::string::npos);
+  io::write_atomically(folder / "recipe.toml", "[sampling]\nsteps = \"many\"\n");
+  EXPECT_NE(refusal([&] { Model::open(folder); }).find("recipe.toml:2: sampling.steps"), std::string::npos);
+}
+
+// What `igebm sample` has always drawn: streams from 2^41 on, the recipe's seed, the classes in turn.
+TEST_F(OpenedModel, SamplesByTheRecipe) {
+  const at::NoGradGuard no_grad;
+  save(pictures, 10);
+  save(pictures, 20);
+  for (const std::int64_t ensemble : {1, 2}) {
+    const Model model = Model::open(folder, {.ensemble = ensemble});
+    const at::Tensor classes = at::tensor({0, 1, 2, 0, 1}, at::kLong);
+    auto chains = sampling::start_chains({}, {1, 8, 8}, 5, std::int64_t{1} << 41, classes, 7);
+    std::vector<energy::EnergyPtr> energies;
+    for (const std::int64_t step : {10, 20}) {
+      if (step == 20 || ensemble == 2)
+        energies.push_back(engine::prepare(pictures, weights(pictures, step, Weights::average), {.engine = "reference"})
+                               ->given(classes));
+    }
+    sampling::sample({.steps = 3, .langevin = {.step_size = 0.05, .noise = 0.1, .low = -1, .high = 1}}, energies,
+                     chains, 7);
+    const Samples samples = model.sample({.count = 5});
+    EXPECT_TRUE(at::equal(samples.x, chains.x.clamp(-1, 1))) << ensemble;
+    EXPECT_TRUE(at::equal(samples.condition.classes, classes));
+    EXPECT_TRUE(at::equal(samples.energies, energies.back()->energy(samples.x)));
+  }
+}
+
+TEST_F(OpenedModel, SamplesDoNotDependOnTheBatch) {
+  save(noisy, 10, R"({"sigma_min": 0.1, "sigma_max": 4, "sigma_data": 0.7})");
+  const Model model = Model::open(folder);
+  const Samples all = model.sample({.count = 10}), parts = model.sample({.count = 10, .batch = 3});
+  EXPECT_TRUE(at::allclose(all.x, parts.x, 1e-4, 1e-5));
+  EXPECT_TRUE(at::allclose(all.energies, parts.energies, 1e-4, 1e-3));
+  EXPECT_TRUE(at::equal(all.condition.classes, at::arange(10).remainder(3)));
+  EXPECT_FALSE(at::allclose(all.x, model.sample({.count = 10, .seed = 8}).x));
+  const Samples one_class = model.sample({.count = 2, .condition = nn::Condition::of_class(1), .energies = false});
+  EXPECT_TRUE(at::equal(one_class.condition.classes, at::ones({2}, at::kLong)));
+  EXPECT_FALSE(one_class.energies.defined());
+}
+
+}  // namespace
+}  // namespace igebm::model
