@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""The README's table of rooms is the dependency order: a room may use only itself and those above it."""
+"""The README's table of rooms is the dependency order: a room may use only itself and those above it.
+
+Networks' and engines' switches have no default, so that the compiler asks for a case of every operation."""
 import pathlib
 import re
 import sys
@@ -26,5 +28,7 @@ for room in rooms:
                 problems.append(f"{path.relative_to(root)}:{line}: room {room} may not use {used[1]}")
             if re.match(r"\s*#include <torch/torch.h>", text):
                 problems.append(f"{path.relative_to(root)}:{line}: torch/torch.h costs 15 s a file; include what is used")
+            if room in {"nn", "engine"} and re.match(r"\s*default:", text):
+                problems.append(f"{path.relative_to(root)}:{line}: a switch with a default is not asked for new cases; name them")
 print("\n".join(problems) or f"{len(rooms)} rooms in order: {', '.join(rooms)}")
 sys.exit(bool(problems))

@@ -12,6 +12,8 @@
 /// A trained network as a fast frozen Energy: the K-step loops of sampling and contrastive divergence run on this.
 namespace igebm::engine {
 
+class Autotuner;
+
 struct Options {
   std::string engine = "fast";    ///< "fast": hand-derived gradients where known, else autograd; "reference": autograd
   std::string choices = {};       ///< from Prepared::choices() of the same network: nothing is measured then
@@ -23,6 +25,9 @@ struct Options {
   /// "bf16" and for "auto" where that is faster. Gradients of parameters are always in f32. Energies that are compared
   /// want "f32".
   std::string precision = "default";
+  /// What the CPU engine measures is kept there (autotuner.h): networks prepared with one Autotuner measure what they
+  /// share once, and compute alike bit for bit. Null: one for this network alone.
+  std::shared_ptr<Autotuner> autotuner = {};
 };
 
 /// A step of a prepared network, of one input.
@@ -34,6 +39,10 @@ struct StepCost {
 };
 
 /// A network with its weights frozen: normalised, transformed and packed once.
+///
+/// Threads: a Prepared and the energies that it gave are for one caller at a time; on the CPU they use
+/// at::get_num_threads() threads themselves. On the CPU several Prepareds may be used from several threads at once,
+/// also where they share an Autotuner, and energies by autograd ("reference") as long as nothing refreshes.
 class Prepared {
  public:
   virtual ~Prepared() = default;

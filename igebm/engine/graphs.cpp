@@ -26,21 +26,10 @@ nn::Graph without_dropout(const nn::Graph& graph) {
 
 double operations(const nn::Graph& graph) {
   const auto shapes = nn::shapes(graph);
-  const auto size = [&](int node) {
-    double elements = 1;
-    for (const auto d : shapes[static_cast<std::size_t>(node)]) elements *= static_cast<double>(d);
-    return elements;
-  };
   double sum = 0;
   for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
     const Node& n = graph.nodes[i];
-    // Forwards 2 for each multiplication, and as many to the gradient of each factor that depends on the input.
-    if (n.op == Op::conv2d) sum += 4 * size(static_cast<int>(i)) * static_cast<double>(n.in * n.k * n.k);
-    if (n.op == Op::linear) sum += 4 * size(static_cast<int>(i)) * static_cast<double>(n.in);
-    if (n.op == Op::attention) {
-      const auto& keys = shapes[static_cast<std::size_t>(n.inputs[1])];
-      sum += 6 * (size(n.inputs[0]) + size(static_cast<int>(i))) * static_cast<double>(keys[1] * keys[2]);
-    }
+    sum += nn::operation(n.op).cost(n, nn::input_shapes(n, shapes), shapes[i]);
   }
   return sum;
 }

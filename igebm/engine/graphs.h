@@ -11,8 +11,8 @@ bool has_dropout(const nn::Graph& graph);
 /// The graph as it is sampled: dropout nodes, which pass their input on, left out.
 nn::Graph without_dropout(const nn::Graph& graph);
 
-/// Operations of a value and gradient of one input: 2 for each multiplication of convolutions done directly, of layers
-/// and of attention's two products.
+/// Operations of a value and gradient of one input, by the table's cost (nn/operations.h): convolutions as done
+/// directly.
 double operations(const nn::Graph& graph);
 
 }  // namespace igebm::engine

@@ -63,9 +63,27 @@ bool Steps::take(const Node& n, int on, Step& s, int& stage) const {
       s.activation = n.op == Op::silu ? Activation::silu : Activation::leaky_relu;
       s.slope = n.slope;
       return true;
-    default:
+    case Op::input:
+    case Op::affine:
+    case Op::conv2d:
+    case Op::linear:
+    case Op::group_norm:
+    case Op::avg_pool:
+    case Op::upsample:
+    case Op::unshuffle:
+    case Op::concat:
+    case Op::sum_pool:
+    case Op::mean_pool:
+    case Op::flatten:
+    case Op::inner:
+    case Op::half_square:
+    case Op::squeeze:
+    case Op::label_planes:
+    case Op::attention:
+    case Op::dropout:
       return false;
   }
+  nn::unhandled(n.op, "engine on tensors");
 }
 
 }  // namespace igebm::engine

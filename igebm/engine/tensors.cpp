@@ -5,8 +5,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
-#include <cmath>
 #include <mutex>
 #include <utility>
 
@@ -15,6 +13,7 @@
 #include "igebm/energy/capabilities.h"
 #include "igebm/engine/fused.h"
 #include "igebm/engine/graphs.h"
+#include "igebm/engine/heads.h"
 #include "igebm/engine/operations.h"
 #include "igebm/engine/reference.h"
 #include "igebm/engine/steps.h"
@@ -26,50 +25,6 @@ namespace {
 using fused::Activation;
 using nn::Node;
 using nn::Op;
-
-/// A picture's pixels one after another, (N, H W, C); of channels-last pictures a view.
-at::Tensor tokens(const at::Tensor& picture) { return picture.flatten(2).transpose(1, 2); }
-
-/// And back.
-at::Tensor picture(const at::Tensor& tokens, const at::Tensor& like) {
-  return tokens.transpose(1, 2).unflatten(2, {like.size(2), like.size(3)});
-}
-
-/// Of attention's scores.
-double scale(const at::Tensor& queries) { return 1 / std::sqrt(static_cast<double>(queries.size(1))); }
-
-/// What the gradient needs of a step beside the values.
-struct Kept {
-  at::Tensor input;             // of a convolution, in its type
-  at::Tensor share;             // of attention: (N, queries, keys), exact
-  at::Tensor before;            // the value before the activation, or after it (Step::keeps_after)
-  at::Tensor mean, reciprocal;  // of a group norm
-};
-
-/// Gradients of a value from its users, added up as late as possible: two are added in the pass that takes them.
-class Sums {
- public:
-  explicit Sums(std::size_t count) : terms_(count) {}
-  void add(int node, const at::Tensor& gradient) {
-    auto& [first, second] = terms_[static_cast<std::size_t>(node)];
-    if (!first.defined()) {
-      first = gradient;
-    } else if (!second.defined()) {
-      second = gradient;
-    } else {
-      first = first + second;
-      second = gradient;
-    }
-  }
-  const std::pair<at::Tensor, at::Tensor>& terms(int node) const { return terms_[static_cast<std::size_t>(node)]; }
-  at::Tensor total(int node) const {
-    const auto& [first, second] = terms(node);
-    return second.defined() ? first + second : first;
-  }
-
- private:
-  std::vector<std::pair<at::Tensor, at::Tensor>> terms_;
-};
 
 /// cuDNN chooses its algorithms by measuring them, here alone: the setting is the whole program's.
 class MeasureConvolutions {
@@ -97,7 +52,8 @@ class TensorEngine : public Prepared, public std::enable_shared_from_this<Tensor
         steps_(Steps(sampled_).steps),
         device_(device),
         compute_(compute),
-        exact_(compute == at::kDouble ? at::kDouble : at::kFloat) {
+        exact_(compute == at::kDouble ? at::kDouble : at::kFloat),
+        heads_(graph_, exact_weights_, packed_, compute_, exact_) {
     const at::NoGradGuard no_grad;
     for (const Node& n : graph_.nodes) {
       if (n.op == Op::conv2d || (n.op == Op::linear && n.out > 1)) packed_[n.name + ".weight"] = at::Tensor();
@@ -181,22 +137,6 @@ class TensorEngine : public Prepared, public std::enable_shared_from_this<Tensor
     if (name.empty()) return {};
     return graph_.conditions > 0 ? at::matmul(labels, exact(name)) : exact(name).index_select(0, labels);
   }
-  /// Labels as planes beside a picture: one-hot, or the numbers.
-  at::Tensor planes(const at::Tensor& labels, const at::Tensor& beside) const {
-    at::Tensor rows = labels;
-    if (graph_.classes > 0) {
-      rows = at::zeros({labels.size(0), graph_.classes}, beside.options());
-      rows.scatter_(1, labels.unsqueeze(1), 1);
-    }
-    return rows.to(beside.scalar_type())
-        .unsqueeze(-1)
-        .unsqueeze(-1)
-        .expand({beside.size(0), rows.size(1), beside.size(2), beside.size(3)});
-  }
-  const at::Tensor& layer(const Node& n) const {  // a layer to one number is exact
-    const auto found = packed_.find(n.name + ".weight");
-    return found == packed_.end() ? exact(n.name + ".weight") : found->second;
-  }
   bool silu_in_norm(const Step& s) const {
     return s.activation == Activation::silu && s.label_bias.empty() && s.label_gain.empty() && s.add < 0;
   }
@@ -214,7 +154,7 @@ class TensorEngine : public Prepared, public std::enable_shared_from_this<Tensor
       out = y;
       if (silu_in_norm(s)) return;
     } else {
-      out = s.head < 0 ? in : operate(head(s), in, labels, values, kept);
+      out = s.head < 0 ? in : heads_.value(head(s), in, labels, values, kept);
     }
     if (!s.elementwise()) return;
     fused::Epilogue e{.label_bias = by_label(s.label_bias, labels),
@@ -227,67 +167,6 @@ class TensorEngine : public Prepared, public std::enable_shared_from_this<Tensor
     finish(e, out, z, y);
     out = y;
     if (s.activation != Activation::none) kept.before = s.keeps_after() ? y : z;
-  }
-
-  at::Tensor operate(const Node& n, const at::Tensor& in, const at::Tensor& labels,
-                     const std::vector<at::Tensor>& values, Kept& kept) const {
-    const auto other = [&](std::size_t i) -> const at::Tensor& {
-      return values[static_cast<std::size_t>(n.inputs[i])];
-    };
-    const auto second = [&]() -> const at::Tensor& { return other(1); };
-    const auto but_first = [](const at::Tensor& t) {
-      std::vector<std::int64_t> dims;
-      for (std::int64_t d = 1; d < t.dim(); ++d) dims.push_back(d);
-      return dims;
-    };
-    switch (n.op) {
-      case Op::conv2d:
-        kept.input = nn::padded_at_end(in.to(compute_), n.padding_end).contiguous(at::MemoryFormat::ChannelsLast);
-        return at::conv2d(kept.input, layer(n), {}, n.stride, n.padding);
-      case Op::linear:
-        return at::linear(in.to(layer(n).scalar_type()), layer(n));
-      case Op::affine:
-        return in * n.scale + n.shift;
-      case Op::avg_pool:
-        return at::avg_pool2d(in, n.k);
-      case Op::upsample:
-        return at::upsample_nearest2d(in, {in.size(2) * n.k, in.size(3) * n.k});
-      case Op::unshuffle:
-        return at::pixel_unshuffle(in, n.k);
-      case Op::add:
-        return in + second();
-      case Op::concat:
-        return at::cat({in, second()}, 1);
-      case Op::sum_pool:
-        return at::sum(in, {2, 3}, /*keepdim=*/false, exact_);
-      case Op::mean_pool:
-        return at::mean(in, {2, 3}, /*keepdim=*/false, exact_);
-      case Op::flatten:
-        return in.flatten(1);
-      case Op::inner:
-        return (in.to(exact_) * second().to(exact_)).sum(but_first(in));
-      case Op::half_square:
-        return 0.5 * in.to(exact_).square().sum(but_first(in));
-      case Op::squeeze:
-        return in.squeeze(1);
-      case Op::label_planes:
-        return at::cat({in, planes(labels, in)}, 1);
-      case Op::attention: {
-        const at::Tensor q = tokens(in).to(compute_), k = tokens(second()).to(compute_),
-                         v = tokens(other(2)).to(compute_);
-        kept.share = at::softmax(at::matmul(q, k.transpose(1, 2)).to(exact_) * scale(in), -1);
-        return picture(at::matmul(kept.share.to(compute_), v), in);
-      }
-      case Op::label_bias:
-      case Op::label_gain:
-      case Op::leaky_relu:
-      case Op::silu:
-      case Op::group_norm:
-      case Op::dropout:
-      case Op::input:
-        break;
-    }
-    throw std::logic_error(fmt::format("tensor engine: {} is no head of a step", nn::name(n.op)));
   }
 
   void backward(const Step& s, const at::Tensor& labels, const std::vector<at::Tensor>& values, const Kept& kept,
@@ -311,89 +190,7 @@ class TensorEngine : public Prepared, public std::enable_shared_from_this<Tensor
     } else if (s.head < 0) {
       sums.add(s.input, g);
     } else {
-      differentiate(head(s), in, g, values, kept, sums);
-    }
-  }
-
-  void differentiate(const Node& n, const at::Tensor& in, const at::Tensor& g, const std::vector<at::Tensor>& values,
-                     const Kept& kept, Sums& sums) const {
-    const auto give = [&](const at::Tensor& gradient) { sums.add(n.inputs[0], gradient); };
-    const auto over = [&](const at::Tensor& rows) {  // (N) or (N, C) spread over `in`
-      at::Tensor out = rows;
-      while (out.dim() < in.dim()) out = out.unsqueeze(-1);
-      return out;
-    };
-    switch (n.op) {
-      case Op::conv2d: {
-        const std::array<std::int64_t, 2> stride{n.stride, n.stride}, padding{n.padding, n.padding}, one{1, 1},
-            none{0, 0};
-        const at::Tensor whole = std::get<0>(at::convolution_backward(
-            g.to(compute_).contiguous(at::MemoryFormat::ChannelsLast), kept.input, layer(n), at::OptionalIntArrayRef(),
-            stride, padding, one, /*transposed=*/false, none, 1, {true, false, false}));
-        give(nn::padded_at_end(whole, -n.padding_end));
-        break;
-      }
-      case Op::linear:
-        give(at::matmul(g.to(layer(n).scalar_type()), layer(n)));
-        break;
-      case Op::affine:
-        give(g * n.scale);
-        break;
-      case Op::avg_pool:
-        give(at::avg_pool2d_backward(g.to(in.scalar_type()), in, {n.k, n.k}, {n.k, n.k}, {0, 0}, false, true,
-                                     std::nullopt));
-        break;
-      case Op::upsample:
-        give(at::upsample_nearest2d_backward(g.to(in.scalar_type()), {in.size(2) * n.k, in.size(3) * n.k}, in.sizes()));
-        break;
-      case Op::unshuffle:
-        give(at::pixel_shuffle(g, n.k));
-        break;
-      case Op::add:
-        give(g);
-        sums.add(n.inputs[1], g);
-        break;
-      case Op::concat:
-        give(g.narrow(1, 0, in.size(1)));
-        sums.add(n.inputs[1], g.narrow(1, in.size(1), g.size(1) - in.size(1)));
-        break;
-      case Op::sum_pool:
-        give(over(g.to(in.scalar_type())).expand(in.sizes()));
-        break;
-      case Op::mean_pool:
-        give(over((g / (in.size(2) * in.size(3))).to(in.scalar_type())).expand(in.sizes()));
-        break;
-      case Op::flatten:
-        give(g.reshape(in.sizes()));
-        break;
-      case Op::inner:
-        give(over(g) * values[static_cast<std::size_t>(n.inputs[1])].to(exact_));
-        sums.add(n.inputs[1], over(g) * in.to(exact_));
-        break;
-      case Op::half_square:
-        give(over(g) * in.to(exact_));
-        break;
-      case Op::squeeze:
-        give(g.unsqueeze(1));
-        break;
-      case Op::label_planes:
-        give(g.narrow(1, 0, in.size(1)));
-        break;
-      case Op::attention: {
-        const at::Tensor &keys = values[static_cast<std::size_t>(n.inputs[1])],
-                         &all = values[static_cast<std::size_t>(n.inputs[2])];
-        const at::Tensor q = tokens(in).to(compute_), k = tokens(keys).to(compute_), v = tokens(all).to(compute_),
-                         up = tokens(g).to(compute_);
-        const at::Tensor of_share = at::matmul(up, v.transpose(1, 2)).to(exact_);
-        const at::Tensor of_scores =
-            (at::_softmax_backward_data(of_share, kept.share, -1, exact_) * scale(in)).to(compute_);
-        give(picture(at::matmul(of_scores, k), in));
-        sums.add(n.inputs[1], picture(at::matmul(of_scores.transpose(1, 2), q), keys));
-        sums.add(n.inputs[2], picture(at::matmul(kept.share.to(compute_).transpose(1, 2), up), all));
-        break;
-      }
-      default:
-        break;  // operate() would have refused it
+      heads_.gradient(head(s), in, g, values, kept, sums);
     }
   }
 
@@ -404,6 +201,7 @@ class TensorEngine : public Prepared, public std::enable_shared_from_this<Tensor
   at::Device device_;
   at::ScalarType compute_, exact_;
   nn::Tensors exact_weights_, packed_;
+  Heads heads_;
   std::vector<std::unique_ptr<Slot>> free_slots_;
   std::mutex slots_mutex_;
 };

@@ -13,6 +13,7 @@
 #include "igebm/base/device.h"
 #include "igebm/base/error.h"
 #include "igebm/energy/capabilities.h"
+#include "igebm/engine/autotuner.h"
 #include "igebm/nn/weights.h"
 
 namespace igebm::model {
@@ -81,7 +82,8 @@ Settings with(Settings s, const OpenOptions& o) {
 
 Model make(const std::vector<NetworkFile>& files, const Settings& settings, const fs::path& run) {
   const at::NoGradGuard no_grad;
-  const engine::Options options = engine_options(settings, run);
+  engine::Options options = engine_options(settings, run);
+  options.autotuner = std::make_shared<engine::Autotuner>();  // measured once, for all of them
   std::vector<std::shared_ptr<engine::Prepared>> networks;
   for (const NetworkFile& f : files)
     networks.push_back(engine::prepare(f.graph, nn::effective_weights(f.graph, f.parameters, f.buffers), options));

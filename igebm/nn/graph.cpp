@@ -17,31 +17,6 @@ namespace {
 template <typename Enum>
 using Names = std::vector<std::pair<Enum, const char*>>;
 
-const Names<Op> op_names = {
-    {Op::input, "input"},
-    {Op::affine, "affine"},
-    {Op::conv2d, "conv2d"},
-    {Op::linear, "linear"},
-    {Op::group_norm, "group_norm"},
-    {Op::leaky_relu, "leaky_relu"},
-    {Op::silu, "silu"},
-    {Op::avg_pool, "avg_pool"},
-    {Op::upsample, "upsample"},
-    {Op::unshuffle, "unshuffle"},
-    {Op::add, "add"},
-    {Op::concat, "concat"},
-    {Op::sum_pool, "sum_pool"},
-    {Op::mean_pool, "mean_pool"},
-    {Op::flatten, "flatten"},
-    {Op::inner, "inner"},
-    {Op::half_square, "half_square"},
-    {Op::squeeze, "squeeze"},
-    {Op::label_bias, "label_bias"},
-    {Op::label_gain, "label_gain"},
-    {Op::label_planes, "label_planes"},
-    {Op::attention, "attention"},
-    {Op::dropout, "dropout"},
-};
 const Names<Norm> norm_names = {
     {Norm::none, "none"}, {Norm::spectral, "spectral"}, {Norm::spectral_capped, "spectral_capped"}};
 const Names<Init> init_names = {{Init::he, "he"}, {Init::zero, "zero"}, {Init::tiny, "tiny"}};
@@ -54,12 +29,16 @@ const char* to_name(const Names<Enum>& names, Enum value) {
   return "?";
 }
 
+UserError unknown(const char* what, const std::string& text) {
+  return UserError(fmt::format("network description: unknown {} \"{}\"; it may come from a newer igebm", what, text));
+}
+
 template <typename Enum>
 Enum from_name(const Names<Enum>& names, const std::string& text, const char* what) {
   for (const auto& [known, name] : names) {
     if (text == name) return known;
   }
-  throw UserError(fmt::format("network description: unknown {} \"{}\"; it may come from a newer igebm", what, text));
+  throw unknown(what, text);
 }
 
 // One list of fields serves writing and reading.
@@ -78,6 +57,13 @@ void for_each_field(Node& n, const Visit& visit) {
   visit("shift", n.shift, 0.0);
   visit("slope", n.slope, 0.2);
   visit("rate", n.rate, 0.0);
+}
+
+Op op_from_name(const std::string& text) {
+  for (const Operation& known : operations()) {
+    if (text == known.name) return known.op;
+  }
+  throw unknown("operation", text);
 }
 
 [[noreturn]] void misfit(const Node& n, std::size_t index, const std::string& what) {
@@ -109,10 +95,14 @@ void Graph::check_labels(const at::Tensor& labels, std::int64_t count) const {
 }
 
 bool is_smooth(const Graph& graph) {
-  return std::none_of(graph.nodes.begin(), graph.nodes.end(), [](const Node& n) { return n.op == Op::leaky_relu; });
+  return std::none_of(graph.nodes.begin(), graph.nodes.end(), [](const Node& n) { return !operation(n.op).smooth; });
 }
 
-const char* name(Op op) { return to_name(op_names, op); }
+std::vector<Shape> input_shapes(const Node& node, const std::vector<Shape>& shapes) {
+  std::vector<Shape> all;
+  for (const int input : node.inputs) all.push_back(shapes[static_cast<std::size_t>(input)]);
+  return all;
+}
 
 std::string to_json(const Graph& graph) {
   nlohmann::ordered_json json;
@@ -150,7 +140,7 @@ Graph graph_from_json(const std::string& text) {
     graph.noise_features = json.value("noise_features", std::int64_t{0});
     for (auto j : json.at("nodes")) {
       Node n;
-      n.op = from_name(op_names, j.at("op").get<std::string>(), "operation");
+      n.op = op_from_name(j.at("op").get<std::string>());
       n.inputs = j.at("inputs").get<std::vector<int>>();
       n.name = j.value("name", "");
       n.norm = from_name(norm_names, j.value("norm", "none"), "normalisation");
@@ -173,9 +163,7 @@ Graph graph_from_json(const std::string& text) {
   }
 }
 
-std::vector<std::vector<std::int64_t>> shapes(const Graph& graph) {
-  using Shape = std::vector<std::int64_t>;
-  std::vector<Shape> all;
+std::vector<Shape> shapes(const Graph& graph) {
   if (graph.nodes.empty()) throw UserError("network: no nodes");
   if (graph.classes > 0 && graph.conditions > 0)
     throw UserError("network: conditional on a class and on numbers; expected one of them");
@@ -184,111 +172,20 @@ std::vector<std::vector<std::int64_t>> shapes(const Graph& graph) {
     throw UserError(fmt::format("network: {} classes and {} noise features (an even number) among {} conditions",
                                 graph.condition_classes, graph.noise_features, graph.conditions));
   }
+  std::vector<Shape> all;
   for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
     const Node& n = graph.nodes[i];
-    const std::size_t arity = n.op == Op::input                                              ? 0
-                              : (n.op == Op::add || n.op == Op::concat || n.op == Op::inner) ? 2
-                              : n.op == Op::attention                                        ? 3
-                                                                                             : 1;
-    if (n.inputs.size() != arity) misfit(n, i, fmt::format("expected {} inputs, got {}", arity, n.inputs.size()));
+    const Operation& op = operation(n.op);
+    if (n.inputs.size() != op.inputs)
+      misfit(n, i, fmt::format("expected {} inputs, got {}", op.inputs, n.inputs.size()));
     for (const int input : n.inputs) {
       if (input < 0 || static_cast<std::size_t>(input) >= i) misfit(n, i, "an input that is not an earlier node");
     }
-    const Shape a = arity > 0 ? all[static_cast<std::size_t>(n.inputs[0])] : graph.input_shape;
-    const Shape b = arity > 1 ? all[static_cast<std::size_t>(n.inputs[1])] : Shape{};
-    const Shape c = arity > 2 ? all[static_cast<std::size_t>(n.inputs[2])] : Shape{};
-    const auto text = [](const Shape& s) { return fmt::format("({})", fmt::join(s, ", ")); };
-    const auto image = [&] {
-      if (a.size() != 3) misfit(n, i, "expected an image (C, H, W), got " + text(a));
-    };
-    const auto channels = [&] {
-      if (a.empty() || a[0] != n.in) misfit(n, i, fmt::format("expected {} channels, got {}", n.in, text(a)));
-    };
-    const auto divisible = [&] {
-      if (n.k < 1 || a[1] % n.k != 0 || a[2] % n.k != 0)
-        misfit(n, i, fmt::format("{} does not divide by {}", text(a), n.k));
-    };
-    Shape out = a;
-    switch (n.op) {
-      case Op::conv2d: {
-        image(), channels();
-        const std::int64_t more = 2 * n.padding + n.padding_end - n.k, h = a[1] + more, w = a[2] + more;
-        if (n.k < 1 || n.stride < 1 || n.padding < 0 || n.padding_end < 0 || h < 0 || w < 0)
-          misfit(n, i, "kernel larger than the image " + text(a));
-        out = {n.out, h / n.stride + 1, w / n.stride + 1};
-        break;
-      }
-      case Op::linear:
-        channels();
-        if (a.size() != 1) misfit(n, i, "expected features (D), got " + text(a));
-        out = {n.out};
-        break;
-      case Op::group_norm:
-        image(), channels();
-        if (n.groups < 1 || n.in % n.groups != 0) misfit(n, i, fmt::format("{} channels in {} groups", n.in, n.groups));
-        break;
-      case Op::avg_pool:
-        image(), divisible();
-        out = {a[0], a[1] / n.k, a[2] / n.k};
-        break;
-      case Op::upsample:
-        image();
-        out = {a[0], a[1] * n.k, a[2] * n.k};
-        break;
-      case Op::unshuffle:
-        image(), divisible();
-        out = {a[0] * n.k * n.k, a[1] / n.k, a[2] / n.k};
-        break;
-      case Op::add:
-      case Op::inner:
-        if (a != b) misfit(n, i, "shapes " + text(a) + " and " + text(b) + " differ");
-        if (n.op == Op::inner) out = {};
-        break;
-      case Op::concat:
-        image();
-        if (b.size() != 3 || a[1] != b[1] || a[2] != b[2]) misfit(n, i, "cannot join " + text(a) + " and " + text(b));
-        out[0] += b[0];
-        break;
-      case Op::sum_pool:
-      case Op::mean_pool:
-        image();
-        out = {a[0]};
-        break;
-      case Op::flatten:
-        out = {1};
-        for (const auto d : a) out[0] *= d;
-        break;
-      case Op::half_square:
-        out = {};
-        break;
-      case Op::squeeze:
-        if (a != Shape{1}) misfit(n, i, "expected (1), got " + text(a));
-        out = {};
-        break;
-      case Op::label_bias:
-      case Op::label_gain:
-      case Op::label_planes:
-        channels();
-        if (n.classes != graph.classes + graph.conditions || n.classes < 1)
-          misfit(n, i, "labels of another number of classes or conditions than the network's");
-        if (n.op == Op::label_planes) image(), out[0] += n.classes;
-        break;
-      case Op::attention:
-        image();
-        if (b.size() != 3 || c.size() != 3 || a[0] != b[0] || b[1] != c[1] || b[2] != c[2])
-          misfit(n, i, "queries " + text(a) + ", keys " + text(b) + " and values " + text(c) + " do not fit together");
-        out = {c[0], a[1], a[2]};
-        break;
-      case Op::dropout:
-        if (!(n.rate >= 0 && n.rate < 1)) misfit(n, i, fmt::format("expected a rate in [0, 1), got {}", n.rate));
-        break;
-      case Op::input:
-      case Op::affine:
-      case Op::leaky_relu:
-      case Op::silu:
-        break;
+    try {
+      all.push_back(op.shape(n, graph, input_shapes(n, all)));
+    } catch (const UserError& e) {
+      misfit(n, i, e.what());
     }
-    all.push_back(std::move(out));
   }
   const Shape result = graph.outputs > 0 ? Shape{graph.outputs} : Shape{};
   if (all.back() != result) {

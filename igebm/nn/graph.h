@@ -6,38 +6,14 @@
 #include <string>
 #include <vector>
 
-/// Networks as data: a list of nodes in order of evaluation. Everything that handles a network reads this one
-/// description: the trainable module (nn/network.h), the fast engine (engine/), checkpoints and docs/checkpoint.md.
+#include "igebm/nn/operations.h"
+
+/// Networks as data: a list of nodes in order of evaluation, each an operation of the table in nn/operations.h.
+/// Everything that handles a network reads this one description: the trainable module (nn/network.h), the fast engine
+/// (engine/), checkpoints and docs/checkpoint.md.
 ///
 /// Shapes: images (N, C, H, W), features (N, D), energies (N).
 namespace igebm::nn {
-
-enum class Op {
-  input,         ///< x
-  affine,        ///< scale * x + shift, elementwise with constants
-  conv2d,        ///< parameters weight (out, in, k, k), bias (out) if `bias`
-  linear,        ///< parameters weight (out, in), bias (out) if `bias`
-  group_norm,    ///< parameters weight (channels), bias (channels); eps 1e-5
-  leaky_relu,    ///< slope `slope`
-  silu,          ///< x * sigmoid(x)
-  avg_pool,      ///< k x k means, stride k
-  upsample,      ///< nearest, by k
-  unshuffle,     ///< pixel-unshuffle by k: (C, H, W) -> (C k k, H/k, W/k), channel order as in PyTorch
-  add,           ///< inputs[0] + inputs[1]
-  concat,        ///< along channels
-  sum_pool,      ///< (N, C, H, W) -> (N, C), sum over space
-  mean_pool,     ///< (N, C, H, W) -> (N, C), mean over space
-  flatten,       ///< (N, ...) -> (N, D)
-  inner,         ///< sum over all but N of inputs[0] * inputs[1] -> (N)
-  half_square,   ///< 1/2 sum over all but N of inputs[0]^2 -> (N)
-  squeeze,       ///< (N, 1) -> (N)
-  label_bias,    ///< x + l W per channel; parameter weight W (classes or conditions, channels), l: see Graph
-  label_gain,    ///< x * (1 + l W) per channel; the same parameter
-  label_planes,  ///< (C, H, W) -> (C + classes or conditions, H, W): after x, l as planes of equal values
-  attention,     ///< queries (D, H, W), keys (D, h, w), values (C, h, w) -> (C, H, W): at each place of the queries the
-                 ///< mean of the values, weighted by softmax over their places of query . key / sqrt(D)
-  dropout,       ///< in training each element 0 with probability `rate`, else x / (1 - rate); otherwise x
-};
 
 /// How a weight is normalised before use. The kernel is seen as an (out) x (in k k) matrix with largest singular
 /// value s, estimated by one power iteration a parameter step (buffers u (out), v (in k k)).
@@ -102,11 +78,12 @@ std::string to_json(const Graph& graph);
 Graph graph_from_json(const std::string& text);
 
 /// The shape (without N) of every node's value. Throws UserError where shapes do not fit together.
-std::vector<std::vector<std::int64_t>> shapes(const Graph& graph);
+std::vector<Shape> shapes(const Graph& graph);
 
 /// Is E(x) differentiable as often as one likes?
 bool is_smooth(const Graph& graph);
 
-const char* name(Op op);
+/// The shapes of a node's inputs, of those of all nodes.
+std::vector<Shape> input_shapes(const Node& node, const std::vector<Shape>& shapes);
 
 }  // namespace igebm::nn

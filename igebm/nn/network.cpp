@@ -29,6 +29,122 @@ at::Tensor dropped(const at::Tensor& x, double rate, const Dropout& dropout, std
   return x * keep.ge_(rate).div_(1 - rate).to(x.device(), x.dtype());
 }
 
+/// A parameter at its start.
+at::Tensor started(const Node& n, const Parameter& p, const RandomPlace& place) {
+  at::Tensor t = at::zeros(p.shape);
+  const std::span<float> values(t.data_ptr<float>(), static_cast<std::size_t>(t.numel()));
+  switch (p.start) {
+    case Start::zeros:
+      return t;
+    case Start::ones:
+      return t.fill_(1);
+    case Start::init:
+      break;
+  }
+  switch (n.init) {
+    case Init::zero:
+      break;
+    case Init::tiny:
+      random_normal(place, values);
+      t.mul_(1e-10);
+      break;
+    case Init::he:
+      random_uniform(place, values);
+      t.mul_(2).sub_(1).mul_(1 / std::sqrt(static_cast<double>(t.numel() / t.size(0))));
+      break;
+  }
+  return t;
+}
+
+/// What a node's value is made of beside its inputs.
+struct Evaluation {
+  const Graph& graph;
+  const Tensors& weights;
+  const at::Tensor &x, &labels;
+  const Dropout* dropout;
+
+  using Values = std::vector<at::Tensor>;
+
+  const at::Tensor& weight(const Node& n) const { return get(weights, n.name + ".weight"); }
+  at::Tensor bias(const Node& n) const { return n.bias ? get(weights, n.name + ".bias") : at::Tensor(); }
+
+  /// l W for each input, beside `a`.
+  at::Tensor by_label(const Node& n, const at::Tensor& a) const {
+    at::Tensor rows =
+        graph.conditions > 0 ? at::matmul(labels.to(weight(n).dtype()), weight(n)) : weight(n).index_select(0, labels);
+    while (rows.dim() < a.dim()) rows = rows.unsqueeze(-1);
+    return rows;
+  }
+
+  at::Tensor with_planes(const Node& n, const at::Tensor& a) const {
+    const at::Tensor row = graph.conditions > 0 ? labels : at::one_hot(labels, graph.classes);
+    const at::Tensor planes =
+        row.to(a.dtype()).unsqueeze(-1).unsqueeze(-1).expand({a.size(0), n.classes, a.size(2), a.size(3)});
+    return at::cat({a, planes}, 1);
+  }
+
+  static at::Tensor attention(const Values& in) {
+    const at::Tensor q = in[0].flatten(2), k = in[1].flatten(2), v = in[2].flatten(2);
+    const double scale = 1 / std::sqrt(static_cast<double>(q.size(1)));
+    const at::Tensor share = at::softmax(at::matmul(q.transpose(1, 2), k) * scale, -1);  // (N, H W, h w)
+    return at::matmul(v, share.transpose(1, 2)).reshape({v.size(0), v.size(1), in[0].size(2), in[0].size(3)});
+  }
+
+  /// The value of node `index`, from those of its inputs.
+  at::Tensor value(const Node& n, std::size_t index, const Values& in) const {
+    const auto rows = [](const at::Tensor& t) { return t.reshape({t.size(0), -1}); };
+    switch (n.op) {
+      case Op::input:
+        return x;
+      case Op::affine:
+        return in[0] * n.scale + n.shift;
+      case Op::conv2d:
+        return at::conv2d(padded_at_end(in[0], n.padding_end), weight(n), bias(n), n.stride, n.padding);
+      case Op::linear:
+        return at::linear(in[0], weight(n), bias(n));
+      case Op::group_norm:
+        return at::group_norm(in[0], n.groups, weight(n), get(weights, n.name + ".bias"), 1e-5);
+      case Op::leaky_relu:
+        return at::leaky_relu(in[0], n.slope);
+      case Op::silu:
+        return at::silu(in[0]);
+      case Op::avg_pool:
+        return at::avg_pool2d(in[0], n.k);
+      case Op::upsample:
+        return at::upsample_nearest2d(in[0], {in[0].size(2) * n.k, in[0].size(3) * n.k});
+      case Op::unshuffle:
+        return at::pixel_unshuffle(in[0], n.k);
+      case Op::add:
+        return in[0] + in[1];
+      case Op::concat:
+        return at::cat({in[0], in[1]}, 1);
+      case Op::sum_pool:
+        return in[0].sum({2, 3});
+      case Op::mean_pool:
+        return in[0].mean({2, 3});
+      case Op::flatten:
+        return in[0].flatten(1);
+      case Op::inner:
+        return (rows(in[0]) * rows(in[1])).sum(1);
+      case Op::half_square:
+        return 0.5 * rows(in[0]).square().sum(1);
+      case Op::squeeze:
+        return in[0].squeeze(1);
+      case Op::label_bias:
+        return in[0] + by_label(n, in[0]);
+      case Op::label_gain:
+        return in[0] * (1 + by_label(n, in[0]));
+      case Op::label_planes:
+        return with_planes(n, in[0]);
+      case Op::attention:
+        return attention(in);
+      case Op::dropout:
+        return dropout != nullptr && n.rate > 0 ? dropped(in[0], n.rate, *dropout, index) : in[0];
+    }
+    unhandled(n.op, "autograd");
+  }
+};
+
 }  // namespace
 
 void add_to(Tensors& into, const std::string& name, const at::Tensor& t) {
@@ -41,6 +157,7 @@ void add_to(Tensors& into, const std::string& name, const at::Tensor& t) {
 }
 
 void add_gradients(const at::Tensor& output, const at::Tensor& pull, const Tensors& leaves, Tensors& into) {
+  if (!output.requires_grad()) return;  // it depends on none of them
   std::vector<at::Tensor> inputs;
   for (const auto& [_, leaf] : leaves) inputs.push_back(leaf);
   const auto gradients = torch::autograd::grad({output}, inputs, {pull}, {}, false, /*allow_unused=*/true);
@@ -55,30 +172,17 @@ Network::Network(Graph graph, std::uint64_t seed) : graph_(std::move(graph)) {
   shapes(graph_);
   std::uint64_t stream = 0;
   for (const Node& n : graph_.nodes) {
-    const auto shape = weight_shape(n);
-    if (shape.empty()) continue;
-    at::Tensor weight = at::empty(shape);
-    const RandomPlace place{seed, Purpose::initial_weights, stream++, 0};
-    const std::span<float> values(weight.data_ptr<float>(), static_cast<std::size_t>(weight.numel()));
-    const double fan_in = static_cast<double>(weight.numel() / weight.size(0));
-    const bool matrix_like = n.op == Op::conv2d || n.op == Op::linear;
-    if (n.op == Op::group_norm) {
-      weight.fill_(1);
-    } else if (!matrix_like || n.init == Init::zero) {
-      weight.zero_();
-    } else if (n.init == Init::tiny) {
-      random_normal(place, values);
-      weight.mul_(1e-10);
-    } else {
-      random_uniform(place, values);
-      weight.mul_(2).sub_(1).mul_(1 / std::sqrt(fan_in));
-    }
-    const std::string prefix = n.name + ".";
-    parameters_[prefix + "weight"] = weight.set_requires_grad(true);
-    if (n.bias || n.op == Op::group_norm) {
-      parameters_[prefix + "bias"] = at::zeros({n.op == Op::group_norm ? n.in : n.out}).set_requires_grad(true);
+    const auto parameters = operation(n.op).parameters(n);
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+      const Parameter& p = parameters[i];
+      // A node's first parameter has a stream of its own, whether it draws from it or not, others where they draw.
+      const bool streams = i == 0 || p.start == Start::init;
+      const RandomPlace place{seed, Purpose::initial_weights, streams ? stream++ : stream, 0};
+      parameters_[n.name + "." + p.name] = started(n, p, place).set_requires_grad(true);
     }
     if (n.norm != Norm::none) {
+      const std::string prefix = n.name + ".";
+      const at::Tensor& weight = parameters_.at(prefix + "weight");
       at::Tensor u = at::empty({weight.size(0)});
       random_normal({seed, Purpose::initial_weights, stream++, 0},
                     {u.data_ptr<float>(), static_cast<std::size_t>(u.numel())});
@@ -122,104 +226,13 @@ at::Tensor padded_at_end(const at::Tensor& x, std::int64_t more) {
 at::Tensor evaluate(const Graph& graph, const Tensors& weights, const at::Tensor& x, const at::Tensor& labels,
                     const Dropout* dropout) {
   graph.check_labels(labels, x.size(0));
+  const Evaluation evaluation{graph, weights, x, labels, dropout};
   std::vector<at::Tensor> values;
   values.reserve(graph.nodes.size());
   for (const Node& n : graph.nodes) {
-    const auto in = [&](int i) -> const at::Tensor& {
-      return values[static_cast<std::size_t>(n.inputs[static_cast<std::size_t>(i)])];
-    };
-    const auto weight = [&]() -> const at::Tensor& { return get(weights, n.name + ".weight"); };
-    const auto bias = [&] { return n.bias ? get(weights, n.name + ".bias") : at::Tensor(); };
-    const auto by_label = [&] {
-      at::Tensor rows =
-          graph.conditions > 0 ? at::matmul(labels.to(weight().dtype()), weight()) : weight().index_select(0, labels);
-      while (rows.dim() < in(0).dim()) rows = rows.unsqueeze(-1);
-      return rows;
-    };
-    const auto rows = [&](const at::Tensor& t) { return t.reshape({t.size(0), -1}); };
-    switch (n.op) {
-      case Op::input:
-        values.push_back(x);
-        break;
-      case Op::affine:
-        values.push_back(in(0) * n.scale + n.shift);
-        break;
-      case Op::conv2d:
-        values.push_back(at::conv2d(padded_at_end(in(0), n.padding_end), weight(), bias(), n.stride, n.padding));
-        break;
-      case Op::linear:
-        values.push_back(at::linear(in(0), weight(), bias()));
-        break;
-      case Op::group_norm:
-        values.push_back(at::group_norm(in(0), n.groups, weight(), get(weights, n.name + ".bias"), 1e-5));
-        break;
-      case Op::leaky_relu:
-        values.push_back(at::leaky_relu(in(0), n.slope));
-        break;
-      case Op::silu:
-        values.push_back(at::silu(in(0)));
-        break;
-      case Op::avg_pool:
-        values.push_back(at::avg_pool2d(in(0), n.k));
-        break;
-      case Op::upsample: {
-        const at::Tensor& a = in(0);
-        values.push_back(at::upsample_nearest2d(a, {a.size(2) * n.k, a.size(3) * n.k}));
-        break;
-      }
-      case Op::unshuffle:
-        values.push_back(at::pixel_unshuffle(in(0), n.k));
-        break;
-      case Op::add:
-        values.push_back(in(0) + in(1));
-        break;
-      case Op::concat:
-        values.push_back(at::cat({in(0), in(1)}, 1));
-        break;
-      case Op::sum_pool:
-        values.push_back(in(0).sum({2, 3}));
-        break;
-      case Op::mean_pool:
-        values.push_back(in(0).mean({2, 3}));
-        break;
-      case Op::flatten:
-        values.push_back(in(0).flatten(1));
-        break;
-      case Op::inner:
-        values.push_back((rows(in(0)) * rows(in(1))).sum(1));
-        break;
-      case Op::half_square:
-        values.push_back(0.5 * rows(in(0)).square().sum(1));
-        break;
-      case Op::squeeze:
-        values.push_back(in(0).squeeze(1));
-        break;
-      case Op::label_bias:
-        values.push_back(in(0) + by_label());
-        break;
-      case Op::label_gain:
-        values.push_back(in(0) * (1 + by_label()));
-        break;
-      case Op::label_planes: {
-        const at::Tensor& a = in(0);
-        const at::Tensor row = graph.conditions > 0 ? labels : at::one_hot(labels, graph.classes);
-        const at::Tensor planes =
-            row.to(a.dtype()).unsqueeze(-1).unsqueeze(-1).expand({a.size(0), n.classes, a.size(2), a.size(3)});
-        values.push_back(at::cat({a, planes}, 1));
-        break;
-      }
-      case Op::attention: {
-        const at::Tensor q = in(0).flatten(2), k = in(1).flatten(2), v = in(2).flatten(2);
-        const double scale = 1 / std::sqrt(static_cast<double>(q.size(1)));
-        const at::Tensor share = at::softmax(at::matmul(q.transpose(1, 2), k) * scale, -1);  // (N, H W, h w)
-        values.push_back(
-            at::matmul(v, share.transpose(1, 2)).reshape({x.size(0), v.size(1), in(0).size(2), in(0).size(3)}));
-        break;
-      }
-      case Op::dropout:
-        values.push_back(dropout != nullptr && n.rate > 0 ? dropped(in(0), n.rate, *dropout, values.size()) : in(0));
-        break;
-    }
+    std::vector<at::Tensor> in;
+    for (const int input : n.inputs) in.push_back(values[static_cast<std::size_t>(input)]);
+    values.push_back(evaluation.value(n, values.size(), in));
   }
   return values.back();
 }

@@ -15,30 +15,11 @@ const at::Tensor& get(const Tensors& tensors, const std::string& name) {
 
 at::Tensor matrix(const at::Tensor& weight) { return weight.reshape({weight.size(0), -1}); }
 
-std::vector<std::int64_t> weight_shape(const Node& n) {
-  switch (n.op) {
-    case Op::conv2d:
-      return {n.out, n.in, n.k, n.k};
-    case Op::linear:
-      return {n.out, n.in};
-    case Op::group_norm:
-      return {n.in};
-    case Op::label_bias:
-    case Op::label_gain:
-      return {n.classes, n.in};
-    default:
-      return {};
-  }
-}
-
 Shapes parameter_shapes(const Graph& graph) {
   shapes(graph);  // throws where they do not fit together
   Shapes all;
   for (const Node& n : graph.nodes) {
-    const auto shape = weight_shape(n);
-    if (shape.empty()) continue;
-    all[n.name + ".weight"] = shape;
-    if (n.bias || n.op == Op::group_norm) all[n.name + ".bias"] = {n.op == Op::group_norm ? n.in : n.out};
+    for (const Parameter& p : operation(n.op).parameters(n)) all[n.name + "." + p.name] = p.shape;
   }
   return all;
 }
@@ -46,8 +27,9 @@ Shapes parameter_shapes(const Graph& graph) {
 Shapes buffer_shapes(const Graph& graph) {
   Shapes all;
   for (const Node& n : graph.nodes) {
-    const auto shape = weight_shape(n);
-    if (shape.empty() || n.norm == Norm::none) continue;
+    const auto parameters = operation(n.op).parameters(n);
+    if (parameters.empty() || n.norm == Norm::none) continue;
+    const Shape& shape = parameters[0].shape;
     std::int64_t in = 1;
     for (std::size_t i = 1; i < shape.size(); ++i) in *= shape[i];
     all[n.name + ".weight.u"] = {shape[0]};

@@ -2,7 +2,6 @@
 
 #include <map>
 #include <string>
-#include <vector>
 
 #include "igebm/nn/network.h"
 
@@ -15,10 +14,7 @@ const at::Tensor& get(const Tensors& tensors, const std::string& name);
 /// A weight as the (out) x (in k k) matrix that spectral norm is of.
 at::Tensor matrix(const at::Tensor& weight);
 
-using Shapes = std::map<std::string, std::vector<std::int64_t>>;
-
-/// Of a node's weight; empty where it has none.
-std::vector<std::int64_t> weight_shape(const Node& node);
+using Shapes = std::map<std::string, Shape>;
 
 /// By name, as Network::parameters() and Network::buffers() have them.
 Shapes parameter_shapes(const Graph& graph);

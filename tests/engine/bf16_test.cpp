@@ -20,10 +20,15 @@ namespace {
 // tenth), and unbiased.
 TEST(Bfloat16, Bfloat16IsRoundedFloat) {
   if (cpu::kernels().winograd_bf16 == nullptr) GTEST_SKIP() << "this processor has no bfloat16 instructions";
+  std::mt19937 random(8);
   for (const Case& c : cases()) {
     const nn::Tensors weights = random_weights(c.graph, at::kFloat);
     const auto exact = prepare(c.graph, in_double(weights), {.engine = "reference"});
-    const auto rounded = prepare(c.graph, weights, {.precision = "bf16"});
+    // Of what serves the parameters alone, and without tiles both, the algorithm has no choice: sub-batches at random.
+    auto choices = nlohmann::json::parse(random_choices(c.graph, random, "", "bf16"));
+    choices["chosen"] = cpu::tile_kernels() != nullptr ? "tiles" : "f32";
+    const auto rounded =
+        prepare(c.graph, weights, {.choices = choices.dump(), .precision = "bf16", .autotuner = kept_choices()});
     const at::Tensor x = inputs(c.graph, 24, at::kFloat), labels = random_labels(c.graph, 24);
     const auto want = exact->given(labels)->energy_and_gradient(x.to(at::kDouble));
     const auto got = rounded->given(labels)->energy_and_gradient(x);
@@ -34,7 +39,8 @@ TEST(Bfloat16, Bfloat16IsRoundedFloat) {
     // Gradients of parameters stay in float32.
     nn::Tensors a, b;
     const at::Tensor ones = at::ones({24});
-    prepare(c.graph, weights, {.precision = "f32"})->parameter_gradient(x, labels, ones, {}, a);
+    prepare(c.graph, weights, {.choices = random_choices(c.graph, random, "", "f32"), .precision = "f32"})
+        ->parameter_gradient(x, labels, ones, {}, a);
     rounded->parameter_gradient(x, labels, ones, {}, b);
     double difference = 0, size = 0;
     for (const auto& [name, t] : a) {
@@ -83,7 +89,7 @@ TEST(Bfloat16, AutoIsTheFasterByMeasuringAndKeepsIt) {
   const Case c = cases()[4];
   const nn::Tensors weights = random_weights(c.graph, at::kFloat);
   const at::Tensor x = inputs(c.graph, 24, at::kFloat), labels = random_labels(c.graph, 24);
-  const auto chosen = prepare(c.graph, weights, {.precision = "auto"});
+  const auto chosen = prepare(c.graph, weights, {.precision = "auto", .autotuner = kept_choices()});
   const at::Tensor gradient = chosen->given(labels)->energy_and_gradient(x).gradient;
   const auto json = nlohmann::json::parse(chosen->choices());
   for (const std::string name : {"tiles", "f32"}) {

@@ -24,6 +24,9 @@ double median_relative(const at::Tensor& a, const at::Tensor& b) {
   return ((a.to(at::kDouble).flatten(1) - exact).norm(2, 1) / exact.norm(2, 1)).median().item<double>();
 }
 
+/// The engine as it usually is.
+Options kept() { return {.autotuner = kept_choices()}; }
+
 /// Choices that name Winograd, or the direct algorithm, for everything.
 std::string choices_of(const std::string& choices, const std::string& algorithm) {
   std::string out = choices;
@@ -33,13 +36,22 @@ std::string choices_of(const std::string& choices, const std::string& algorithm)
   return out;
 }
 
+/// The same for other kernels.
+std::string with_kernels(const std::string& choices, const char* level) {
+  auto json = nlohmann::ordered_json::parse(choices);
+  json["kernels"] = cpu::kernels(level).name;
+  return json.dump();
+}
+
 TEST(Engine, ValuesAndGradientsAreThoseOfAutogradInDouble) {
   for (const Case& c : cases()) {
     const nn::Tensors weights = random_weights(c.graph, at::kFloat);
     const auto exact = prepare(c.graph, in_double(weights), {.engine = "reference"});
-    for (const char* level : {"v2", "v3", "v4", "v4-bf16"}) {
+    std::string measured;  // once for each network; other levels take it
+    for (const char* level : {"v4-bf16", "v4", "v3", "v2"}) {
       if (std::string(cpu::kernels(level).name) != level) continue;  // not on this processor
-      auto fast = prepare(c.graph, weights, {.instructions = level});
+      if (!measured.empty()) measured = with_kernels(measured, level);
+      auto fast = prepare(c.graph, weights, {.choices = measured, .instructions = level, .autotuner = kept_choices()});
       for (const std::int64_t count : {1, 2, 7, 33}) {
         const at::Tensor x = inputs(c.graph, count, at::kFloat), labels = random_labels(c.graph, count);
         const auto want = exact->given(labels)->energy_and_gradient(x.to(at::kDouble));
@@ -59,6 +71,8 @@ TEST(Engine, ValuesAndGradientsAreThoseOfAutogradInDouble) {
         const at::NoGradGuard no_grad;
         EXPECT_TRUE(at::equal(fast->given(labels)->energy(x), fast->given(labels)->energy_and_gradient(x).energy))
             << c.name;
+        EXPECT_TRUE(measured.empty() || fast->choices() == measured) << c.name;
+        measured = fast->choices();
         for (const char* algorithm : {"winograd", "direct"}) {
           const auto forced =
               prepare(c.graph, weights, {.choices = choices_of(fast->choices(), algorithm), .instructions = level});
@@ -71,9 +85,12 @@ TEST(Engine, ValuesAndGradientsAreThoseOfAutogradInDouble) {
   }
 }
 
-void nothing_depends_on_the_batch_or_the_threads(const Options& options) {
+void nothing_depends_on_the_batch_or_the_threads(const std::string& precision) {
   const int threads = at::get_num_threads();
+  std::mt19937 random(5);
   for (const Case& c : cases()) {
+    Options options{.precision = precision, .autotuner = kept_choices()};
+    if (precision == "default") options.choices = random_choices(c.graph, random);
     const auto fast = prepare(c.graph, random_weights(c.graph, at::kFloat), options);
     const at::Tensor x = inputs(c.graph, 64, at::kFloat), labels = random_labels(c.graph, 64);
     at::set_num_threads(1);
@@ -91,13 +108,13 @@ void nothing_depends_on_the_batch_or_the_threads(const Options& options) {
 }
 
 TEST(Engine, NothingDependsOnTheBatchOrTheThreads) {
-  nothing_depends_on_the_batch_or_the_threads({});
-  nothing_depends_on_the_batch_or_the_threads({.precision = "bf16"});
+  nothing_depends_on_the_batch_or_the_threads("default");
+  nothing_depends_on_the_batch_or_the_threads("bf16");
 }
 
 TEST(Engine, ResultsAreWrittenWhereTheyWere) {
   const Case c = cases()[4];
-  const auto energy = prepare(c.graph, random_weights(c.graph, at::kFloat), {})->given({});
+  const auto energy = prepare(c.graph, random_weights(c.graph, at::kFloat), kept())->given({});
   energy::EnergyAndGradient result;
   energy_and_gradient_into(*energy, inputs(c.graph, 5, at::kFloat), result);
   const void *e = result.energy.data_ptr(), *g = result.gradient.data_ptr();
@@ -115,7 +132,7 @@ TEST(Engine, CompositionsAreInPlaceAndTheirPartsBitForBit) {
   const nn::Tensors first = random_weights(c.graph, at::kFloat);
   nn::Tensors second;
   for (const auto& [name, w] : first) second[name] = w * 0.9;
-  const auto a = prepare(c.graph, first, {})->given({}), b = prepare(c.graph, second, {})->given({});
+  const auto a = prepare(c.graph, first, kept())->given({}), b = prepare(c.graph, second, kept())->given({});
   const at::Tensor x = inputs(c.graph, 5, at::kFloat), free = x[0].gt(0), fixed = at::full_like(x[0], 0.25);
   const auto of = [](const energy::EnergyPtr& e, const at::Tensor& at) { return e->energy_and_gradient(at); };
   const auto masked = std::make_shared<energy::Masked>(a, free, fixed);
@@ -138,7 +155,7 @@ TEST(Engine, RefreshTakesNewWeightsAndEnergiesGivenOutSeeThem) {
   const nn::Tensors first = random_weights(graph, at::kFloat);
   nn::Tensors second;
   for (const auto& [name, w] : first) second[name] = w * 0.9;
-  const auto fast = prepare(graph, first, {});
+  const auto fast = prepare(graph, first, kept());
   const auto energy = fast->given({});
   const at::Tensor x = inputs(graph, 3, at::kFloat);
   const at::Tensor before = energy->energy_and_gradient(x).gradient;
@@ -157,7 +174,7 @@ TEST(Engine, WhatItDoesNotKnowIsLeftToAutogradAndSaid) {
   const int y = graph.add({.op = nn::Op::conv2d, .inputs = {x}, .name = "c", .in = 1, .out = 2, .k = 5, .padding = 2});
   graph.add({.op = nn::Op::half_square, .inputs = {y}});
   nn::Network network(graph, 1);
-  const auto prepared = prepare(graph, network.effective_weights(), {});
+  const auto prepared = prepare(graph, network.effective_weights(), kept());
   EXPECT_NE(prepared->description().find("autograd (the fast engine does not know conv2d"), std::string::npos)
       << prepared->description();
   EXPECT_EQ(prepared->given({})->energy_and_gradient(at::ones({2, 1, 8, 8})).gradient.size(0), 2);
@@ -165,12 +182,14 @@ TEST(Engine, WhatItDoesNotKnowIsLeftToAutogradAndSaid) {
 }
 
 TEST(Engine, ParameterGradientsAreThoseOfAutogradInDouble) {
+  std::mt19937 random(6);
   for (const Case& c : cases()) {
     const nn::Tensors weights = random_weights(c.graph, at::kFloat);
     const auto exact = prepare(c.graph, in_double(weights), {.engine = "reference"});
     for (const char* level : {"v2", "v3", "v4"}) {
       if (std::string(cpu::kernels(level).name) != level) continue;
-      const auto fast = prepare(c.graph, weights, {.instructions = level});
+      const auto fast =
+          prepare(c.graph, weights, {.choices = random_choices(c.graph, random, level), .instructions = level});
       for (const std::int64_t count : {1, 5, 18}) {
         const at::Tensor x = inputs(c.graph, count, at::kFloat), labels = random_labels(c.graph, count);
         const at::Tensor coefficients = at::randn({count}),
@@ -198,25 +217,6 @@ TEST(Engine, ParameterGradientsAreThoseOfAutogradInDouble) {
       }
     }
   }
-}
-
-/// Choices for a network, drawn at random instead of measured.
-std::string random_choices(const nn::Graph& graph, std::mt19937& random, const char* level = "") {
-  const auto between = [&](int low, int high) { return std::uniform_int_distribution<int>(low, high)(random); };
-  std::string chunks, algorithms;
-  for (int height = 1; height <= 36; ++height)
-    chunks += fmt::format("{}\"{}\": {}", chunks.empty() ? "" : ", ", height, between(1, 4));
-  for (const nn::Node& n : graph.nodes) {
-    for (const char* end : {"", "'"}) {
-      algorithms += fmt::format("{}\"{}{}\": \"{}\"", algorithms.empty() ? "" : ", ", n.name, end,
-                                between(0, 1) == 0 ? "direct" : "winograd");
-    }
-  }
-  return fmt::format(
-      "{{\"kernels\": \"{}\", \"precision\": \"default\", \"samples\": {}, \"training_samples\": {}, \"chunks\": "
-      "{{{}}}, "
-      "\"algorithms\": {{{}}}}}",
-      cpu::kernels(level).name, between(1, 5), between(1, 4), chunks, algorithms);
 }
 
 /// Values, gradients and parameters' gradients of `graph` against those of autograd in double.
@@ -304,7 +304,7 @@ TEST(Engine, OtherLabelsOrConditionsAreTakenAsTheyAre) {
     const int y = n.elementwise(nn::Op::silu, n.label(nn::Op::label_gain, n.label(nn::Op::label_bias, x)));
     n.head(n.vector(nn::Op::sum_pool, n.attend(y, y, 4, 8)));
     const nn::Tensors weights = random_weights(n.graph, at::kFloat);
-    const auto exact = prepare(n.graph, weights, {.engine = "reference"}), fast = prepare(n.graph, weights, {});
+    const auto exact = prepare(n.graph, weights, {.engine = "reference"}), fast = prepare(n.graph, weights, kept());
     const at::Tensor in = inputs(n.graph, 5, at::kFloat);
     std::string choices;
     at::Tensor last;
@@ -338,7 +338,7 @@ TEST(Engine, AClassIsTheConditionThatIsOneHot) {
   const nn::Tensors weights = random_weights(n.graph, at::kFloat);
   const at::Tensor in = inputs(n.graph, 6, at::kFloat), labels = random_labels(n.graph, 6), ones = at::ones({6});
   const at::Tensor rows = at::one_hot(labels, 4).to(at::kFloat);
-  const auto by_class = prepare(n.graph, weights, {}), by_numbers = prepare(other, weights, {});
+  const auto by_class = prepare(n.graph, weights, kept()), by_numbers = prepare(other, weights, kept());
   EXPECT_LT(relative(by_numbers->given(rows)->energy_and_gradient(in).gradient,
                      by_class->given(labels)->energy_and_gradient(in).gradient),
             1e-5);
@@ -368,7 +368,7 @@ TEST(Engine, DropoutIsForParametersAndOnlyWhereAskedFor) {
   for (std::size_t i = 0, j = 0; i < n.graph.nodes.size(); ++i) {
     if (n.graph.nodes[i].op != nn::Op::dropout) without.graph.nodes[j++].bias = n.graph.nodes[i].bias;
   }
-  const auto fast = prepare(n.graph, weights, {}), plain = prepare(without.graph, weights, {});
+  const auto fast = prepare(n.graph, weights, kept()), plain = prepare(without.graph, weights, kept());
   EXPECT_FALSE(fast->derives_parameters());
   EXPECT_TRUE(plain->derives_parameters());
   EXPECT_EQ(fast->description().find("autograd"), std::string::npos) << fast->description();
@@ -401,7 +401,7 @@ TEST(Engine, DropoutIsForParametersAndOnlyWhereAskedFor) {
 TEST(Engine, ConditionsOfAnotherShapeAreRefused) {
   Net n({2, 4, 4}, 0, 3);
   n.head(n.vector(nn::Op::sum_pool, n.label(nn::Op::label_bias, n.conv(0, 4, 3, 1, 1))));
-  const auto fast = prepare(n.graph, random_weights(n.graph, at::kFloat), {});
+  const auto fast = prepare(n.graph, random_weights(n.graph, at::kFloat), kept());
   const at::Tensor x = inputs(n.graph, 2, at::kFloat);
   EXPECT_NO_THROW(fast->given(at::ones({2, 3}))->energy_and_gradient(x));
   EXPECT_NO_THROW(fast->given(at::ones({2, 3}, at::kDouble))->energy_and_gradient(x));
@@ -412,7 +412,7 @@ TEST(Engine, ConditionsOfAnotherShapeAreRefused) {
 TEST(Engine, LabelsOutOfRangeAreRefused) {
   const nn::Graph graph = cases()[1].graph;
   nn::Network network(graph, 1);
-  const auto fast = prepare(graph, network.effective_weights(), {});
+  const auto fast = prepare(graph, network.effective_weights(), kept());
   const at::Tensor x = inputs(graph, 2, at::kFloat);
   EXPECT_THROW(fast->given({})->energy_and_gradient(x), UserError);
   EXPECT_THROW(fast->given(at::tensor({0, 5}, at::kLong))->energy_and_gradient(x), UserError);

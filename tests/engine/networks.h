@@ -5,10 +5,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <random>
 #include <string>
 #include <vector>
 
+#include "igebm/engine/autotuner.h"
+#include "igebm/engine/cpu/kernels.h"
 #include "igebm/nn/architectures.h"
 #include "igebm/nn/network.h"
 
@@ -337,6 +340,32 @@ inline at::Tensor random_labels(const nn::Graph& graph, std::int64_t count) {
 inline double relative(const at::Tensor& a, const at::Tensor& b) {
   const at::Tensor want = b.cpu().to(at::kDouble);
   return (a.cpu().to(at::kDouble) - want).norm().item<double>() / want.norm().item<double>();
+}
+
+/// Choices for a network, drawn at random instead of measured.
+inline std::string random_choices(const nn::Graph& graph, std::mt19937& random, const char* level = "",
+                                  const std::string& precision = "default") {
+  const auto between = [&](int low, int high) { return std::uniform_int_distribution<int>(low, high)(random); };
+  std::string chunks, algorithms;
+  for (int height = 1; height <= 36; ++height)
+    chunks += fmt::format("{}\"{}\": {}", chunks.empty() ? "" : ", ", height, between(1, 4));
+  for (const nn::Node& n : graph.nodes) {
+    for (const char* end : {"", "'"}) {
+      algorithms += fmt::format("{}\"{}{}\": \"{}\"", algorithms.empty() ? "" : ", ", n.name, end,
+                                precision == "bf16"  ? "winograd-bf16"
+                                : between(0, 1) == 0 ? "direct"
+                                                     : "winograd");
+    }
+  }
+  return fmt::format(
+      R"({{"kernels": "{}", "precision": "{}", "samples": {}, "training_samples": {}, "chunks": {{{}}}, "algorithms": {{{}}}}})",
+      cpu::kernels(level).name, precision, between(1, 5), between(1, 4), chunks, algorithms);
+}
+
+/// What is measured, once for all networks of a test's process.
+inline std::shared_ptr<Autotuner> kept_choices() {
+  static const auto all = std::make_shared<Autotuner>();
+  return all;
 }
 
 using Case = Named;

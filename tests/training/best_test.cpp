@@ -84,13 +84,14 @@ TEST_F(BestCheckpoint, IsTheOneWithTheLeastFigureAndOutlivesTheOthers) {
 }
 
 TEST_F(BestCheckpoint, InterruptedOrKilledAndResumedIsTheSameBitForBit) {
-  Trainer::begin(evaluated(), folder / "whole", silent, wavy()).train({});
+  const Recipe chosen = with_choices(evaluated());
+  Trainer::begin(chosen, folder / "whole", silent, wavy()).train({});
   const auto whole = contents(folder / "whole");
   EXPECT_TRUE(whole.contains("checkpoints/best/state.safetensors"));
   for (const bool killed : {false, true}) {
     for (const std::int64_t step : {4, 9, 13, 22, 32}) {
       const fs::path run = folder / fmt::format("{}{}", step, killed);
-      Recipe recipe = evaluated();
+      Recipe recipe = chosen;
       recipe.output.keep = 0;
       Trainer::begin(recipe, run, silent, wavy()).train(stop_after(step));
       if (killed && step != 13) fs::remove_all(run / "checkpoints" / fmt::format("{:06}", step));

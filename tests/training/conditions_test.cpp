@@ -91,7 +91,7 @@ Recipe conditional(const fs::path& folder) {
 class ConditionalRun : public RunTest {};
 
 TEST_F(ConditionalRun, ResumesBitForBitWithItsChainsConditions) {
-  const Recipe recipe = conditional(folder);
+  const Recipe recipe = with_choices(conditional(folder));
   EXPECT_TRUE(Trainer::begin(recipe, folder / "whole", silent).train({}));
   const auto whole = contents(folder / "whole");
   for (const std::int64_t step : {5, 16, 27}) {

@@ -113,11 +113,12 @@ Recipe with_muon() {
 class MuonRun : public RunTest {};
 
 TEST_F(MuonRun, ResumesBitForBitInAndBetweenPhases) {
-  EXPECT_TRUE(Trainer::begin(with_muon(), folder / "whole", silent).train({}));
+  const Recipe recipe = with_choices(with_muon());
+  EXPECT_TRUE(Trainer::begin(recipe, folder / "whole", silent).train({}));
   const auto whole = contents(folder / "whole");
   for (const std::int64_t step : {7, 13, 22}) {
     const std::filesystem::path run = folder / std::to_string(step);
-    Trainer::begin(with_muon(), run, silent).train(stop_after(step));
+    Trainer::begin(recipe, run, silent).train(stop_after(step));
     EXPECT_TRUE(Trainer::resume(run, {}, silent).train({}));
     auto files = contents(run);
     for (const auto& [name, bytes] : whole) EXPECT_TRUE(files[name] == bytes) << name << " after " << step;

@@ -80,6 +80,7 @@ TEST_F(Resume, APhaseOfAnyNameIsWrittenAndReadBack) {
   Recipe recipe = small();
   recipe.phase_order = {"first phase", "then.\"this\""};
   for (std::size_t i = 0; i < 2; ++i) recipe.phases[i].name = recipe.phase_order[i];
+  recipe = with_choices(recipe);
   Trainer::begin(recipe, folder / "whole", silent).train({});
   Trainer::begin(recipe, folder / "parts", silent).train(stop_after(15));
   Trainer::resume(folder / "parts", {}, silent).train({});
@@ -90,7 +91,8 @@ TEST_F(Resume, APhaseOfAnyNameIsWrittenAndReadBack) {
 
 // As if the recipe had had it from the start, whatever wrote the checkpoint.
 TEST_F(Resume, APhaseAddedToAFinishedRunIsEntered) {
-  Recipe longer = one_phase();
+  const Recipe first = with_choices(one_phase());
+  Recipe longer = first;
   PhaseOptions second = longer.phases[0];
   second.name = "second";
   second.steps = 10;
@@ -101,7 +103,7 @@ TEST_F(Resume, APhaseAddedToAFinishedRunIsEntered) {
                                           "phase.second.batch=16", "phase.second.energy_matching.weight=1"};
   for (const bool earlier_version : {false, true}) {
     const fs::path run = folder / (earlier_version ? "old" : "new");
-    Trainer::begin(one_phase(), run, silent).train({});
+    Trainer::begin(first, run, silent).train({});
     if (earlier_version) {  // which did not write the phase
       const fs::path index = run / "checkpoints/000020/checkpoint.json";
       std::string text = io::read_file(index);
@@ -140,6 +142,7 @@ TEST_F(Resume, StoppedWithinAStepItIsTheSameBitForBit) {
   for (PhaseOptions& phase : recipe.phases) phase.steps = 6;
   recipe.phases[1].objectives.find<ContrastiveDivergenceOptions>()->steps = 20;
   recipe.output.samples_every = 0;
+  recipe = with_choices(recipe);
   Trainer::begin(recipe, folder / "whole", silent).train({});
   const auto whole = contents(folder / "whole");
   std::set<std::int64_t> stopped_at;
@@ -175,11 +178,12 @@ TEST_F(Resume, TwoAtATimeAreRefusedAndReadersAreNot) {
 }
 
 TEST_F(Resume, FiguresThatAPowerCutTookAreSaidAndNotMadeUp) {
-  Trainer::begin(small(), folder / "whole", silent).train({});
+  const Recipe recipe = with_choices(small());
+  Trainer::begin(recipe, folder / "whole", silent).train({});
   const std::string whole = figures(folder / "whole");
   for (const char* how : {"short", "zeros", "in a line", "gone"}) {
     const fs::path run = folder / how;
-    Trainer::begin(small(), run, silent).train(stop_after(20));
+    Trainer::begin(recipe, run, silent).train(stop_after(20));
     const std::string text = figures(run);
     const auto third = text.find('\n', text.find('\n', text.find('\n') + 1) + 1) + 1;
     const std::string kept = text.substr(0, how == std::string("gone") ? 0 : third);

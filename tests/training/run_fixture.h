@@ -12,6 +12,7 @@
 #include "igebm/training/contrastive_divergence.h"
 #include "igebm/training/energy_matching.h"
 #include "igebm/training/recipe.h"
+#include "igebm/training/learner.h"
 
 namespace igebm::training {
 
@@ -61,6 +62,15 @@ class RunTest : public testing::Test {
         files[std::filesystem::relative(entry.path(), run)] = io::read_file(entry.path());
     }
     return files;
+  }
+  /// The recipe with the engine's choices measured once, for runs whose bits are compared.
+  Recipe with_choices(Recipe recipe) {
+    const auto learner = make_learner(recipe, {}, silent);
+    learner->choose_algorithms();
+    std::filesystem::create_directories(folder);
+    recipe.choices = folder / "choices.json";
+    io::write_atomically(recipe.choices, learner->frozen->choices());
+    return recipe;
   }
   static auto stop_after(std::int64_t steps) {
     return [steps]() mutable { return steps-- <= 0; };

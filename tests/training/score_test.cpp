@@ -318,7 +318,7 @@ TEST_F(ScoreRun, KeepsTheDatasSizeThatItHasMeasured) {
 }
 
 TEST_F(ScoreRun, ResumesBitForBit) {
-  const Recipe recipe = preconditioned(folder);
+  const Recipe recipe = with_choices(preconditioned(folder));
   EXPECT_TRUE(Trainer::begin(recipe, folder / "whole", silent).train({}));
   const auto whole = contents(folder / "whole");
   EXPECT_TRUE(whole.contains("samples.png"));

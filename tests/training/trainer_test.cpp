@@ -31,10 +31,11 @@ class Training : public RunTest {
 };
 
 TEST_F(Training, InterruptedAnywhereAndResumedIsTheSameBitForBit) {
-  EXPECT_TRUE(Trainer::begin(small(), folder / "whole", silent).train({}));
+  const Recipe recipe = with_choices(small());
+  EXPECT_TRUE(Trainer::begin(recipe, folder / "whole", silent).train({}));
   for (const std::int64_t step : {0, 1, 7, 12, 13, 14, 20, 32}) {
     const fs::path run = folder / std::to_string(step);
-    EXPECT_FALSE(Trainer::begin(small(), run, silent).train(stop_after(step)));
+    EXPECT_FALSE(Trainer::begin(recipe, run, silent).train(stop_after(step)));
     EXPECT_TRUE(Trainer::resume(run, {}, silent).train({}));
     if (step % 5 != 0)
       fs::remove_all(run / "checkpoints" / fmt::format("{:06}", step == 13 ? 99 : step));  // the interruption's own
@@ -43,11 +44,12 @@ TEST_F(Training, InterruptedAnywhereAndResumedIsTheSameBitForBit) {
 }
 
 TEST_F(Training, KilledAnywhereAndResumedIsTheSameBitForBit) {
-  Trainer::begin(small(), folder / "whole", silent).train({});
+  const Recipe recipe = with_choices(small());
+  Trainer::begin(recipe, folder / "whole", silent).train({});
   for (const std::int64_t step : {3, 11, 18}) {
     // As after kill -9: what was written since the last checkpoint stays, but nothing more.
     const fs::path run = folder / std::to_string(step);
-    Trainer::begin(small(), run, silent).train(stop_after(step));
+    Trainer::begin(recipe, run, silent).train(stop_after(step));
     fs::remove_all(run / "checkpoints" / fmt::format("{:06}", step));
     fs::create_directories(run / "checkpoints" / "saving-000099");
     io::write_atomically(run / "checkpoints" / "saving-000099" / "network.safetensors", "half a file");
@@ -78,6 +80,7 @@ TEST_F(Training, ImprovedContrastiveDivergenceResumesBitForBit) {
     o.replay.augment = {.share = 0.5, .flip = true, .area = 0.5, .brightness = 0.2, .blur = 1};
   }
   recipe.output.samples_every = 0;
+  recipe = with_choices(recipe);
   EXPECT_TRUE(Trainer::begin(recipe, folder / "whole", silent).train({}));
   EXPECT_NE(io::read_file(folder / "whole/metrics.jsonl").find("chain_end/neighbour_distance"), std::string::npos);
   for (const std::int64_t step : {3, 9, 14}) {
@@ -126,10 +129,11 @@ TEST_F(Training, ALaterPhaseOfSmallerBatchesSharesNothingWithAnEarlierOne) {
 }
 
 TEST_F(Training, PhasesOfOtherBatchesResumeBitForBitAlsoFromCheckpointsThatDoNotCountRecords) {
-  Trainer::begin(shrinking(), folder / "whole", silent).train({});
+  const Recipe recipe = with_choices(shrinking());
+  Trainer::begin(recipe, folder / "whole", silent).train({});
   for (const std::int64_t step : {7, 17}) {
     const fs::path run = folder / std::to_string(step);
-    Trainer::begin(shrinking(), run, silent).train(stop_after(step));
+    Trainer::begin(recipe, run, silent).train(stop_after(step));
     Checkpoint old = load_checkpoint(model::list_checkpoints(run).back());
     old.state.erase("used");
     save_checkpoint(run, old, 0);

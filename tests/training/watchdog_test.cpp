@@ -81,6 +81,7 @@ TEST_F(Watchdog, RecoversWithASmallerLearningRateAndResumesBitForBit) {
   Recipe recipe = small();
   recipe.phases[1].optimizer = {.learning_rate = 1e4, .clip = Clip::none};
   recipe.watchdog = {.energy_limit = 1e3, .rollbacks = 5, .learning_rate_factor = 1e-8};
+  recipe = with_choices(recipe);
   EXPECT_TRUE(Trainer::begin(recipe, folder / "run", silent).train({}));
   EXPECT_EQ(load_checkpoint(model::list_checkpoints(folder / "run").back()).rollbacks, 1);
   expect_rollbacks(1, "beyond watchdog.loss_limit");
@@ -98,6 +99,7 @@ TEST_F(Watchdog, SeveralRollbacksInARowResumeBitForBit) {
   Recipe recipe = small();
   recipe.phases[1].optimizer = {.learning_rate = 1e4, .clip = Clip::none};
   recipe.watchdog = {.energy_limit = 1e3, .rollbacks = 9, .learning_rate_factor = 0.1};
+  recipe = with_choices(recipe);
   EXPECT_TRUE(Trainer::begin(recipe, folder / "run", silent).train({}));
   const auto rollbacks = read_rollbacks(folder / "run");
   ASSERT_GE(rollbacks.size(), 3U) << "another seed would test more";

@@ -6,14 +6,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
-#include <mutex>
-#include <nlohmann/json.hpp>
 #include <string_view>
 #include <utility>
 
 #include "igebm/base/error.h"
 #include "igebm/energy/capabilities.h"
+#include "igebm/engine/autotuner.h"
 #include "igebm/engine/cpu/input_pass.h"
 #include "igebm/engine/cpu/parameters.h"
 #include "igebm/engine/graphs.h"
@@ -31,17 +29,15 @@ std::vector<Algorithm> ways(const Kernels& kernels, const std::string& precision
   return {Algorithm::direct, Algorithm::winograd};
 }
 
-/// Sub-batches of the parameters' gradient as they were measured in this process, by network, kernels and threads.
-std::mutex measured_mutex;
-
 class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
  public:
   Engine(const nn::Graph& graph, Plan plan, const nn::Tensors& weights, const Options& options)
       : graph_(graph),
         precision_(options.precision),
         key_(nn::to_json(graph) + options.precision),
+        autotuner_(options.autotuner ? options.autotuner : std::make_shared<Autotuner>()),
         f32_(std::move(plan), kernels(options.instructions.c_str()),
-             ways(kernels(options.instructions.c_str()), options.precision), key_) {
+             ways(kernels(options.instructions.c_str()), options.precision), key_, *autotuner_) {
     std::string why;
     if (auto plan_for_parameters = make_plan(graph, Wanted::parameter_gradients, why))
       parameters_ = std::make_unique<ParameterPass>(std::move(*plan_for_parameters), f32_.plan(), f32_.kernels());
@@ -51,7 +47,8 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
       const auto by_tiles = [](const Convolution& c) { return c.tiles; };
       if (stored_in_bf16 &&
           std::any_of(stored_in_bf16->convolutions.begin(), stored_in_bf16->convolutions.end(), by_tiles))
-        tiles_ = std::make_unique<InputPass>(std::move(*stored_in_bf16), *able, std::vector<Algorithm>{}, key_);
+        tiles_ =
+            std::make_unique<InputPass>(std::move(*stored_in_bf16), *able, std::vector<Algorithm>{}, key_, *autotuner_);
     }
     if (!options.choices.empty()) take_choices(options.choices);
     refresh(weights);
@@ -91,12 +88,13 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
 
   std::string choices() const override {
     if (!f32_.measured() && !(tiles_ && tiles_->measured())) return "";
-    nlohmann::ordered_json json = {{"kernels", f32_.kernels().name}, {"precision", precision_}};
-    if (f32_.measured()) f32_.write(json);
-    json["training_samples"] = training_samples_;
-    if (tiles_ && tiles_->measured()) tiles_->write(json["tiles"]);
-    if (tiles_ && chosen_ != nullptr) json["chosen"] = chosen_ == tiles_.get() ? "tiles" : "f32";
-    return json.dump();
+    NetworkChoices all{.kernels = f32_.kernels().name,
+                       .precision = precision_,
+                       .f32 = f32_.tuned(),
+                       .training_samples = training_samples_};
+    if (tiles_) all.tiles = tiles_->tuned();
+    if (tiles_ && chosen_ != nullptr) all.chosen = chosen_ == tiles_.get() ? "tiles" : "f32";
+    return to_json(all);
   }
 
   double operations() const override { return engine::operations(graph_); }
@@ -164,20 +162,18 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
       shared_ = true;
     }
     at::Tensor energies = at::empty({count});
-    const auto run = [&] {
-      parameters_->run(training_samples_, px, pl, count, c.const_data_ptr<float>(),
-                       s.defined() ? s.const_data_ptr<float>() : nullptr, threads, energies.data_ptr<float>(), into);
-    };
-    if (training_samples_ > 0) {
-      run();
-    } else {
-      const std::scoped_lock lock(measured_mutex);  // what it measures serves all engines of this network
-      static std::map<std::string, int> kept;
-      int& samples = kept[key_ + f32_.kernels().name + std::to_string(threads)];
-      training_samples_ = samples;
-      run();
-      samples = training_samples_;
+    const ParameterPass::Batch batch{px,
+                                     pl,
+                                     count,
+                                     c.const_data_ptr<float>(),
+                                     s.defined() ? s.const_data_ptr<float>() : nullptr,
+                                     energies.data_ptr<float>()};
+    if (training_samples_ == 0) {
+      const std::string key = key_ + "parameters" + f32_.kernels().name + std::to_string(threads);
+      const auto measure = [&] { return Tuned{.samples = parameters_->best_samples(batch, threads)}; };
+      training_samples_ = autotuner_->choose(key, measure).samples;
     }
+    parameters_->run(training_samples_, batch, threads, into);
     return energies;
   }
 
@@ -278,23 +274,24 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
   }
 
   void take_choices(const std::string& text) {
+    NetworkChoices given;
     try {
-      const auto json = nlohmann::ordered_json::parse(text);
-      // Another processor, or another wish: measure here.
-      if (json.at("kernels") != f32_.kernels().name || json.at("precision") != precision_) return;
-      training_samples_ = std::clamp(json.value("training_samples", 0), 0, 4096);
-      if (json.contains("samples")) f32_.read(json);
-      const bool by_tiles = json.value("chosen", "f32") == "tiles";
-      if (tiles_ && json.contains("tiles")) tiles_->read(json.at("tiles"));
-      InputPass* wanted = by_tiles ? tiles_.get() : &f32_;
-      if (wanted != nullptr && wanted->measured()) chosen_ = wanted;
+      given = network_choices(text);
     } catch (const std::exception&) {
-      return;  // of another network or version: measure
+      return;  // of another version: measure
     }
+    // Another processor, or another wish: measure here.
+    if (given.kernels != f32_.kernels().name || given.precision != precision_) return;
+    training_samples_ = given.training_samples;
+    if (given.f32 && !f32_.take(given.f32)) return;  // of another network
+    if (tiles_ && given.tiles) tiles_->take(given.tiles);
+    InputPass* wanted = given.chosen == "tiles" ? tiles_.get() : &f32_;
+    if (wanted != nullptr && wanted->measured()) chosen_ = wanted;
   }
 
   nn::Graph graph_;
   std::string precision_, key_;
+  std::shared_ptr<Autotuner> autotuner_;
   nn::Tensors tensors_;
   InputPass f32_;                     // in float32 but for the factors of Winograd's products
   std::unique_ptr<InputPass> tiles_;  // with pictures in bfloat16; null: not wanted, or not to be had

@@ -7,30 +7,15 @@
 #include <array>
 #include <functional>
 #include <map>
-#include <mutex>
-#include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <utility>
 
 #include "igebm/base/clock.h"
-#include "igebm/engine/cpu/measure.h"
 
 namespace igebm::engine::cpu {
 namespace {
 
 constexpr std::array<std::string_view, 4> names = {"direct", "winograd", "winograd-bf16", "tiles"};
-
-struct Measured {
-  Choices choices;
-  double seconds = 0;
-};
-
-/// What was measured in this process, by network, kernels and threads.
-std::mutex measured_mutex;
-std::map<std::string, Measured>& all_measured() {
-  static std::map<std::string, Measured> all;
-  return all;
-}
 
 #ifdef _OPENMP
 extern "C" int omp_get_thread_num();
@@ -43,23 +28,20 @@ std::size_t thread() { return 0; }
 
 std::string_view name(Algorithm algorithm) { return names[static_cast<std::size_t>(algorithm)]; }
 
-InputPass::InputPass(Plan plan, const Kernels& kernels, std::vector<Algorithm> ways, std::string key)
-    : plan_(std::move(plan)), kernels_(kernels), ways_(std::move(ways)), key_(std::move(key)) {}
+InputPass::InputPass(Plan plan, const Kernels& kernels, std::vector<Algorithm> ways, std::string key,
+                     Autotuner& autotuner)
+    : plan_(std::move(plan)), kernels_(kernels), ways_(std::move(ways)), key_(std::move(key)), autotuner_(autotuner) {}
 
 void InputPass::prepare(const nn::Tensors& tensors, const Inputs& in, int threads) {
   if (packed_) return;
   weights_.take_vectors(plan_, tensors);
   if (!measured()) {
-    const std::scoped_lock lock(measured_mutex);
     const std::string key = key_ + kernels_.name + std::to_string(threads);
-    const auto found = all_measured().find(key);
-    if (found == all_measured().end()) {
-      choices_ = measure(tensors, in, threads);
-      all_measured()[key] = {choices_, seconds_};
-    } else {
-      choices_ = found->second.choices;
-      seconds_ = found->second.seconds;
-    }
+    const bool taken = take(autotuner_.choose(key, [&] {
+      measure(tensors, in, threads);
+      return tuned();
+    }));
+    if (!taken) throw std::logic_error("autotuner: choices of another network under one key");
   }
   weights_.packed = packed(choices_.algorithms, tensors);
   packed_ = true;
@@ -86,34 +68,34 @@ void InputPass::run_timed(const Inputs& in, float* energies, float* gradient,
   worker.run(kernels_, weights_, choices_, in.x, in.labels, static_cast<int>(in.count), energies, gradient, timed);
 }
 
-void InputPass::write(nlohmann::ordered_json& to) const {
-  to["samples"] = choices_.samples;
-  auto& chunks = to["chunks"] = nlohmann::ordered_json::object();
-  for (const auto& [height, chunk] : choices_.chunks) chunks[std::to_string(height)] = chunk;
-  auto& algorithms = to["algorithms"] = nlohmann::ordered_json::object();
-  for (std::size_t i = 0; i < plan_.convolutions.size(); ++i) {
-    if (plan_.convolutions[i].can_winograd) algorithms[plan_.convolutions[i].key()] = name(choices_.algorithms[i]);
+Tuned InputPass::tuned() const {
+  Tuned all{.samples = choices_.samples, .chunks = choices_.chunks, .seconds = seconds_};
+  for (std::size_t i = 0; i < choices_.algorithms.size(); ++i) {
+    const Convolution& c = plan_.convolutions[i];
+    if (c.can_winograd) all.algorithms.emplace_back(c.key(), name(choices_.algorithms[i]));
   }
+  return all;
 }
 
-void InputPass::read(const nlohmann::ordered_json& from) {
-  const auto wrong = [] { throw std::invalid_argument("choices of another network or version"); };
-  Choices taken{from.at("samples").get<int>(), Algorithms(plan_.convolutions.size(), Algorithm::direct), {}};
-  if (taken.samples < 1 || taken.samples > 4096) wrong();
-  for (const auto& [height, chunk] : from.at("chunks").items())
-    taken.chunks[std::stoi(height)] = std::max(1, chunk.get<int>());
+bool InputPass::take(const Tuned& tuned) {
+  Choices taken{tuned.samples, Algorithms(plan_.convolutions.size(), Algorithm::direct), tuned.chunks};
   for (std::size_t i = 0; i < plan_.convolutions.size(); ++i) {
     const Convolution& c = plan_.convolutions[i];
     if (c.tiles) taken.algorithms[i] = Algorithm::tiles;
     if (!c.can_winograd) continue;
-    const auto* found = std::find(names.begin(), names.end(), from.at("algorithms").at(c.key()).get<std::string>());
+    const auto chosen = std::find_if(tuned.algorithms.begin(), tuned.algorithms.end(),
+                                     [&](const auto& of) { return of.first == c.key(); });
+    if (chosen == tuned.algorithms.end()) return false;
+    const auto* found = std::find(names.begin(), names.end(), chosen->second);
     const auto algorithm = static_cast<Algorithm>(found - names.begin());
     if (found == names.end() || algorithm == Algorithm::tiles ||
         (algorithm == Algorithm::winograd_bf16 && kernels_.winograd_bf16 == nullptr))
-      wrong();
+      return false;
     taken.algorithms[i] = algorithm;
   }
   choices_ = std::move(taken);
+  seconds_ = tuned.seconds;
+  return true;
 }
 
 std::vector<std::shared_ptr<float[]>> InputPass::packed(const Algorithms& algorithms,
@@ -134,7 +116,7 @@ void InputPass::make_workers(int threads, int samples) {
   while (static_cast<int>(workers_.size()) < threads) workers_.push_back(std::make_unique<Worker>(plan_, samples));
 }
 
-Choices InputPass::measure(const nn::Tensors& tensors, const Inputs& in, int threads) {
+void InputPass::measure(const nn::Tensors& tensors, const Inputs& in, int threads) {
   const auto most = static_cast<int>(std::max<std::int64_t>(1, (in.count + threads - 1) / threads));
   Choices choices{1, Algorithms(plan_.convolutions.size(), Algorithm::direct), {}};
   for (std::size_t i = 0; i < plan_.convolutions.size(); ++i) {
@@ -167,7 +149,7 @@ Choices InputPass::measure(const nn::Tensors& tensors, const Inputs& in, int thr
       if (seconds < 0.97 * seconds_) seconds_ = seconds, choices = tried;
     }
   }
-  return choices;
+  choices_ = std::move(choices);
 }
 
 void InputPass::measure_algorithms(const nn::Tensors& tensors, const Inputs& in, int samples, Choices& choices) {

@@ -2,11 +2,11 @@
 
 #include <functional>
 #include <memory>
-#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "igebm/engine/autotuner.h"
 #include "igebm/engine/cpu/worker.h"
 
 namespace igebm::engine::cpu {
@@ -22,12 +22,12 @@ struct Inputs {
 };
 
 /// Energies and input gradients by one plan: the algorithms that were chosen by measuring, the weights packed for them,
-/// and a worker for each thread.
+/// and a worker for each thread. For one caller at a time: `run` uses `threads` threads itself.
 class InputPass {
  public:
-  /// ways: what is tried for each convolution that Winograd's algorithm can do; others have no choice. key: names what
-  /// is measured, for engines of the same network in this process.
-  InputPass(Plan plan, const Kernels& kernels, std::vector<Algorithm> ways, std::string key);
+  /// ways: what is tried for each convolution that Winograd's algorithm can do; others have no choice. key: names the
+  /// network and the precision for the autotuner, which must outlive the pass.
+  InputPass(Plan plan, const Kernels& kernels, std::vector<Algorithm> ways, std::string key, Autotuner& autotuner);
 
   const Plan& plan() const { return plan_; }
   const Kernels& kernels() const { return kernels_; }
@@ -47,15 +47,15 @@ class InputPass {
   void run_timed(const Inputs& in, float* energies, float* gradient,
                  const std::function<void(const Step&, double)>& timed);
 
-  /// Samples, chunks and algorithms, without what they were measured for.
-  void write(nlohmann::ordered_json& to) const;
-  /// Takes what `write` wrote; throws where it is of another network or version.
-  void read(const nlohmann::ordered_json& from);
+  /// What was chosen; nothing before that.
+  Tuned tuned() const;
+  /// Takes what `tuned` gave. False, with nothing taken, where it is of another network or version.
+  bool take(const Tuned& tuned);
 
  private:
   std::vector<std::shared_ptr<float[]>> packed(const Algorithms& algorithms, const nn::Tensors& tensors) const;
   void make_workers(int threads, int samples);
-  Choices measure(const nn::Tensors& tensors, const Inputs& in, int threads);
+  void measure(const nn::Tensors& tensors, const Inputs& in, int threads);
   /// The fastest way for each convolution.
   void measure_algorithms(const nn::Tensors& tensors, const Inputs& in, int samples, Choices& choices);
   /// Seconds an input.
@@ -65,6 +65,7 @@ class InputPass {
   const Kernels& kernels_;
   std::vector<Algorithm> ways_;
   std::string key_;
+  Autotuner& autotuner_;
   Weights weights_;
   Choices choices_;
   double seconds_ = 0;

@@ -6,7 +6,7 @@
 #include <tuple>
 
 #include "igebm/base/clock.h"
-#include "igebm/engine/cpu/measure.h"
+#include "igebm/engine/autotuner.h"
 
 namespace igebm::engine::cpu {
 
@@ -41,29 +41,30 @@ void ParameterPass::take(const Weights& weights, const nn::Tensors& tensors, con
   weights_.take_vectors(plan_, tensors_);
 }
 
-void ParameterPass::run(int& samples, const float* x, const Labels& labels, std::int64_t count,
-                        const float* coefficients, const float* slopes, int threads, float* energies,
-                        nn::Tensors& into) {
-  threads = static_cast<int>(std::min<std::int64_t>(threads, count));
-  while (static_cast<int>(sums_.size()) < threads) sums_.push_back(std::make_unique<Gradients>(plan_));
-  if (samples == 0) {
-    // One sub-batch for each thread.
-    const auto most = static_cast<int>(std::min<std::int64_t>(count / threads, 64));
-    samples = best_size(most, [&](int tried) {
-                return least_time([&] {
-                         return pass(x, labels, std::int64_t{threads} * tried, coefficients, slopes, threads, tried,
-                                     energies);
-                       }) /
-                       tried;
-              }).first;
-  }
+int ParameterPass::best_samples(const Batch& batch, int threads) {
+  threads = static_cast<int>(std::min<std::int64_t>(threads, batch.count));
+  make_sums(threads);
+  // One sub-batch for each thread.
+  const auto most = static_cast<int>(std::min<std::int64_t>(batch.count / threads, 64));
+  const auto seconds_a_sample = [&](int tried) {
+    return least_time([&] { return pass(batch, std::int64_t{threads} * tried, threads, tried); }) / tried;
+  };
+  return best_size(most, seconds_a_sample).first;
+}
+
+void ParameterPass::run(int samples, const Batch& batch, int threads, nn::Tensors& into) {
+  threads = static_cast<int>(std::min<std::int64_t>(threads, batch.count));
+  make_sums(threads);
   for (int t = 0; t < threads; ++t) sums_[static_cast<std::size_t>(t)]->clear(plan_);
-  pass(x, labels, count, coefficients, slopes, threads, samples, energies);
+  pass(batch, batch.count, threads, samples);
   collect(threads, into);
 }
 
-double ParameterPass::pass(const float* x, const Labels& labels, std::int64_t count, const float* coefficients,
-                           const float* slopes, int threads, int samples, float* energies) {
+void ParameterPass::make_sums(int threads) {
+  while (static_cast<int>(sums_.size()) < threads) sums_.push_back(std::make_unique<Gradients>(plan_));
+}
+
+double ParameterPass::pass(const Batch& batch, std::int64_t count, int threads, int samples) {
   if (!workers_.empty() && workers_[0]->samples() != samples) workers_.clear();
   while (static_cast<int>(workers_.size()) < threads) workers_.push_back(std::make_unique<Worker>(plan_, samples));
   choices_.samples = samples;
@@ -73,9 +74,10 @@ double ParameterPass::pass(const float* x, const Labels& labels, std::int64_t co
     const auto thread = static_cast<std::size_t>(t);
     const std::int64_t end = count * (t + 1) / threads;
     for (std::int64_t i = count * t / threads; i < end; i += samples) {
-      const Worker::Pull pull{coefficients + i, slopes == nullptr ? nullptr : slopes + i, sums_[thread].get()};
-      workers_[thread]->run(kernels_, weights_, choices_, x + i * plan_.elements, labels.from(i),
-                            static_cast<int>(std::min<std::int64_t>(samples, end - i)), energies + i, nullptr, {},
+      const Worker::Pull pull{batch.coefficients + i, batch.slopes == nullptr ? nullptr : batch.slopes + i,
+                              sums_[thread].get()};
+      workers_[thread]->run(kernels_, weights_, choices_, batch.x + i * plan_.elements, batch.labels.from(i),
+                            static_cast<int>(std::min<std::int64_t>(samples, end - i)), batch.energies + i, nullptr, {},
                             &pull);
     }
   }

@@ -7,7 +7,8 @@
 namespace igebm::engine::cpu {
 
 /// The parameters' gradient of a prepared network: sum_i c_i dE(x_i)/d(weight). The samples are parted among the
-/// threads in a fixed way and the threads' sums added in order: equal bit for bit for the same number of threads.
+/// threads in a fixed way and the threads' sums added in order: equal bit for bit for the same number of threads. For
+/// one caller at a time.
 class ParameterPass {
  public:
   /// sampling: the plan whose packed weights and algorithms serve here too.
@@ -16,14 +17,24 @@ class ParameterPass {
   /// New weights; of `weights` those packed for the sampling plan are shared.
   void take(const Weights& weights, const nn::Tensors& tensors, const Choices& choices);
 
-  /// `count` inputs, coefficients and slopes (null: none) of each; energies are filled. samples: of a
-  /// sub-batch, measured where it is 0.
-  void run(int& samples, const float* x, const Labels& labels, std::int64_t count, const float* coefficients,
-           const float* slopes, int threads, float* energies, nn::Tensors& into);
+  /// `count` inputs; their energies are filled. What is added to the sums goes by coefficients and slopes (null: none)
+  /// of each.
+  struct Batch {
+    const float* x;
+    Labels labels;
+    std::int64_t count;
+    const float *coefficients, *slopes;
+    float* energies;
+  };
+  /// The fastest size of a sub-batch, by measuring.
+  int best_samples(const Batch& batch, int threads);
+  /// samples: of a sub-batch.
+  void run(int samples, const Batch& batch, int threads, nn::Tensors& into);
 
  private:
-  double pass(const float* x, const Labels& labels, std::int64_t count, const float* coefficients, const float* slopes,
-              int threads, int samples, float* energies);
+  void make_sums(int threads);
+  /// Of the batch's first `count` inputs. Returns its seconds.
+  double pass(const Batch& batch, std::int64_t count, int threads, int samples);
   void collect(int threads, nn::Tensors& into) const;
 
   Plan plan_;

@@ -11,11 +11,7 @@
 namespace igebm::engine::cpu {
 namespace {
 
-bool has_parameters(const nn::Node& n) {
-  using nn::Op;
-  return n.op == Op::conv2d || n.op == Op::linear || n.op == Op::group_norm || n.op == Op::label_bias ||
-         n.op == Op::label_gain;
-}
+bool has_parameters(const nn::Node& n) { return !nn::operation(n.op).parameters(n).empty(); }
 
 std::vector<Ref> refs(const Plan& plan, const Step& s) {
   std::vector<Ref> all = {s.in, s.other, s.add, s.multiply, s.out, s.activated, s.derivative};
@@ -54,6 +50,7 @@ Plan Planner::make() {
   plan_.buffers[static_cast<std::size_t>(plan_.energy)].kept = true;
   contributions_[static_cast<std::size_t>(last)].refs.push_back({plan_.ones, 0});
   for (int i = last; i >= 0; --i) backward(i);
+  require_parameters();
   if (!stored_ && !for_parameters_) throw Unknown{"an energy that does not depend on its input"};
   if (storage_ == Storage::bf16) choose_storage();
   add_borders();
@@ -62,7 +59,7 @@ Plan Planner::make() {
 }
 
 void Planner::unknown(const Node& n, const std::string& what) const {
-  throw Unknown{fmt::format("{}{}{}", nn::name(n.op), what.empty() ? "" : " ", what)};
+  throw Unknown{fmt::format("{}{}{}", nn::name(n.op), what.empty() || what[0] == '\'' ? "" : " ", what)};
 }
 
 int Planner::new_buffer(int height, int width, int lanes, bool kept) {

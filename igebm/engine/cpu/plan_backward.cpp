@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "igebm/engine/cpu/planner.h"
@@ -73,7 +74,6 @@ void Planner::sum_lanes(const std::string& name, const Value& v, Ref g, Ref fact
 }
 
 void Planner::backward(int i) {
-  const Node& n = node(i);
   if (!wanted(i) || i < loaded_) return;
   const Ref g = gradient(i);
   if (!g) return;  // nothing depends on it
@@ -85,19 +85,18 @@ void Planner::backward(int i) {
     stored_ = true;
     return;
   }
+  differentiate(i, g);
+  if (for_parameters_) differentiated_.push_back(i);
+}
+
+void Planner::differentiate(int i, Ref g) {
+  const Node& n = node(i);
+  const Value& v = value(i);
   switch (n.op) {
     case Op::conv2d:
     case Op::linear:
-      if (for_parameters_) {
-        Step s = step(Step::Kind::weight_gradient, v);
-        s.in = stored(n);
-        s.other = g;
-        s.convolution = convolution_of_.at(i);
-        plan_.backward.push_back(s);
-        if (n.bias) sum_lanes(n.name + ".bias", v, g);
-      }
-      if (wanted(n.inputs[0])) give(n.inputs[0], convolution_gradient(i, g));
-      break;
+      layer_gradient(i, g);
+      return;
     case Op::label_bias:
       if (for_parameters_) sum_lanes(n.name + ".weight", v, g, {}, n.classes);
       [[fallthrough]];
@@ -107,34 +106,25 @@ void Planner::backward(int i) {
     case Op::flatten:
     case Op::label_planes:   // its first lanes are its input's
       give(n.inputs[0], g);  // an activation's derivative is in g already
-      break;
+      return;
     case Op::label_gain: {
       if (for_parameters_) sum_lanes(n.name + ".weight", v, g, stored(n), n.classes);
       Step s = step(Step::Kind::pointwise, v);
       s.in = g;
       s.gain = new_vector("", n.name + ".weight", v);
       give(n.inputs[0], {s});
-      break;
+      return;
     }
-    case Op::group_norm: {
-      Step s = step(Step::Kind::group_norm_gradient, v);
-      s.in = input(n).at;
-      s.other = g;
-      s.norm = norm_of_.at(i);
-      if (for_parameters_) {
-        s.sink = new_sink(n.name + ".weight", v);
-        new_sink(n.name + ".bias", v);
-      }
-      give(n.inputs[0], {s});
-      break;
-    }
+    case Op::group_norm:
+      group_norm_gradient(i, g);
+      return;
     case Op::attention:
       attention_gradient(i, g);
-      break;
+      return;
     case Op::add:
       give(n.inputs[0], g);
       give(n.inputs[1], g);
-      break;
+      return;
     case Op::avg_pool:
     case Op::upsample: {
       const Value& in = input(n);
@@ -143,11 +133,11 @@ void Planner::backward(int i) {
       s.zoom_y = s.zoom_x = static_cast<int>(n.k);
       if (n.op == Op::avg_pool) s.scale = 1.0F / static_cast<float>(n.k * n.k);
       give(n.inputs[0], {s});
-      break;
+      return;
     }
     case Op::sum_pool:
       give(n.inputs[0], g);
-      break;
+      return;
     case Op::mean_pool: {
       Step s = step(Step::Kind::pointwise, v);
       s.in = g;
@@ -155,23 +145,74 @@ void Planner::backward(int i) {
       s.out = new_place(v);
       plan_.backward.push_back(s);
       give(n.inputs[0], s.out);
-      break;
+      return;
     }
     case Op::concat:
       give(n.inputs[0], Ref{g.buffer, g.lane});
       give(n.inputs[1], Ref{g.buffer, g.lane + input(n, 0).lanes});
-      break;
+      return;
     case Op::inner:
       if (g.buffer != plan_.ones) unknown(n, "within a product");
       give(n.inputs[0], input(n, 1).at);
       give(n.inputs[1], input(n, 0).at);
-      break;
+      return;
     case Op::half_square:
       if (g.buffer != plan_.ones) unknown(n, "within a product");
       give(n.inputs[0], input(n).at);
-      break;
-    default:
+      return;
+    case Op::input:
+    case Op::affine:
+    case Op::unshuffle:
+    case Op::dropout:
       unknown(n, "within the network");
+  }
+  nn::unhandled(n.op, "engine on the CPU", "gradient of the ");
+}
+
+void Planner::layer_gradient(int i, Ref g) {
+  const Node& n = node(i);
+  if (for_parameters_) {
+    Step s = step(Step::Kind::weight_gradient, value(i));
+    s.in = stored(n);
+    s.other = g;
+    s.convolution = convolution_of_.at(i);
+    plan_.backward.push_back(s);
+    if (n.bias) sum_lanes(n.name + ".bias", value(i), g);
+  }
+  if (wanted(n.inputs[0])) give(n.inputs[0], convolution_gradient(i, g));
+}
+
+void Planner::group_norm_gradient(int i, Ref g) {
+  const Node& n = node(i);
+  Step s = step(Step::Kind::group_norm_gradient, value(i));
+  s.in = input(n).at;
+  s.other = g;
+  s.norm = norm_of_.at(i);
+  if (for_parameters_) {
+    s.sink = new_sink(n.name + ".weight", value(i));
+    new_sink(n.name + ".bias", value(i));
+  }
+  if (wanted(n.inputs[0])) {
+    give(n.inputs[0], {s});
+  } else {
+    plan_.backward.push_back(s);  // for the parameters alone
+  }
+}
+
+void Planner::require_parameters() const {
+  std::set<std::string> made;
+  for (const Step& s : plan_.backward) {
+    const auto sink = [&](int index) { made.insert(plan_.sinks[static_cast<std::size_t>(index)].name); };
+    if (s.kind == Step::Kind::weight_gradient)
+      made.insert(plan_.convolutions[static_cast<std::size_t>(s.convolution)].name + ".weight");
+    if (s.sink >= 0) sink(s.sink);
+    if (s.sink >= 0 && s.kind == Step::Kind::group_norm_gradient) sink(s.sink + 1);
+  }
+  for (const int i : differentiated_) {
+    for (const nn::Parameter& p : nn::operation(node(i).op).parameters(node(i))) {
+      const std::string name = node(i).name + "." + p.name;
+      if (!made.contains(name)) unknown(node(i), "'s gradient of " + name);
+    }
   }
 }
 

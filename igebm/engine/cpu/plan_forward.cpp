@@ -61,63 +61,19 @@ void Planner::forward(int i) {
       load(i);
       return;
     case Op::conv2d:
-    case Op::linear: {
-      const Value v = value(i) = shaped(i);
-      if (v.height * v.width > 1 && input(n).height * input(n).width == 1) unknown(n, "of one pixel to several");
-      Step s = step(Step::Kind::convolution, v);
-      s.in = stored(n);
-      s.convolution = convolution_of_[i] = forward_convolution(n, input(n), v);
-      if (n.bias) s.bias = new_vector(n.name + ".bias", "", v);
-      finish(i, s);
+    case Op::linear:
+      forward_layer(i);
       return;
-    }
     case Op::leaky_relu:
-    case Op::silu: {  // of a value that no step of ours ends with: an input, or one of several activations
-      Value v = input(n);
-      Step s = step(Step::Kind::pointwise, v);
-      s.in = stored(n);
-      s.activation = n.op == Op::silu ? Activation::silu : Activation::leaky_relu;
-      s.slope = static_cast<float>(n.slope);
-      v.at = s.activated = new_place(v);
-      if (!tells_derivative(n)) v.derivative = s.derivative = new_place(v);
-      v.planes = 0;
-      v.done = true;
-      value(i) = v;
-      plan_.forward.push_back(s);
+    case Op::silu:
+      forward_activation(i);
       return;
-    }
-    case Op::group_norm: {
-      const Value v = value(i) = shaped_like_input(i);
-      if (v.lanes > 2048) unknown(n, "of more than 2048 channels");
-      Step s = step(Step::Kind::group_norm, v);
-      s.in = stored(n);
-      s.norm = norm_of_[i] = static_cast<int>(plan_.norms.size());
-      Norm norm{n.name,
-                static_cast<int>(n.groups),
-                static_cast<int>(n.in / n.groups) * v.height * v.width,
-                new_buffer(1, 1, 2 * v.lanes),
-                std::vector<int>(static_cast<std::size_t>(v.lanes), -1),
-                v.lane_of_channel};
-      for (std::int64_t c = 0; c < n.in; ++c)
-        norm.group[static_cast<std::size_t>(v.lane_of_channel[static_cast<std::size_t>(c)])] =
-            static_cast<int>(c / (n.in / n.groups));
-      plan_.norms.push_back(std::move(norm));
-      finish(i, s);
+    case Op::group_norm:
+      forward_group_norm(i);
       return;
-    }
-    case Op::add: {
-      if (!stored_alike(input(n, 0), input(n, 1))) unknown(n, "of values that are stored differently");
-      Value v = input(n);
-      v.at = v.derivative = {};
-      v.planes = 0;
-      v.done = false;
-      value(i) = v;
-      Step s = step(Step::Kind::pointwise, v);
-      s.in = stored(n, 0);
-      s.add = stored(n, 1);
-      finish(i, s);
+    case Op::add:
+      forward_add(i);
       return;
-    }
     case Op::label_bias:
     case Op::label_gain: {
       require_channels(n, input(n));
@@ -147,39 +103,13 @@ void Planner::forward(int i) {
       finish(i, s);
       return;
     }
-    case Op::concat: {
-      Value v = shaped(i);
-      const Value &a = input(n, 0), &b = input(n, 1);
-      v.lanes = a.lanes + b.lanes;
-      v.lane_of_channel = a.lane_of_channel;
-      for (const int lane : b.lane_of_channel) v.lane_of_channel.push_back(a.lanes + lane);
-      v.at = new_place(v);
-      v.done = true;
-      value(i) = v;
-      for (int part = 0; part < 2; ++part) {
-        Step s = step(Step::Kind::pointwise, input(n, part));
-        s.in = stored(n, part);
-        s.out = {v.at.buffer, part == 0 ? 0 : a.lanes};
-        plan_.forward.push_back(s);
-      }
+    case Op::concat:
+      forward_concat(i);
       return;
-    }
     case Op::inner:
-    case Op::half_square: {
-      Value v = shaped(i);
-      v.at = {new_buffer(1, 1, lane_block, true), 0};
-      v.done = true;
-      value(i) = v;
-      if (n.op == Op::inner && !stored_alike(input(n, 0), input(n, 1)))
-        unknown(n, "of values that are stored differently");
-      Step s = step(Step::Kind::inner, input(n));
-      s.in = stored(n, 0);
-      s.other = stored(n, n.op == Op::inner ? 1 : 0);
-      if (n.op == Op::half_square) s.scale = 0.5F;
-      s.out = v.at;
-      plan_.forward.push_back(s);
+    case Op::half_square:
+      forward_product(i);
       return;
-    }
     case Op::flatten:  // the picture itself: what takes it in knows the order of the elements
     case Op::squeeze: {
       const Ref at = stored(n);
@@ -193,6 +123,100 @@ void Planner::forward(int i) {
     case Op::dropout:
       unknown(n, "within the network");
   }
+  nn::unhandled(n.op, "engine on the CPU");
+}
+
+void Planner::forward_layer(int i) {
+  const Node& n = node(i);
+  const Value v = value(i) = shaped(i);
+  if (v.height * v.width > 1 && input(n).height * input(n).width == 1) unknown(n, "of one pixel to several");
+  Step s = step(Step::Kind::convolution, v);
+  s.in = stored(n);
+  s.convolution = convolution_of_[i] = forward_convolution(n, input(n), v);
+  if (n.bias) s.bias = new_vector(n.name + ".bias", "", v);
+  finish(i, s);
+}
+
+void Planner::forward_activation(int i) {
+  const Node& n = node(i);
+  Value v = input(n);
+  Step s = step(Step::Kind::pointwise, v);
+  s.in = stored(n);
+  s.activation = n.op == Op::silu ? Activation::silu : Activation::leaky_relu;
+  s.slope = static_cast<float>(n.slope);
+  v.at = s.activated = new_place(v);
+  if (!tells_derivative(n)) v.derivative = s.derivative = new_place(v);
+  v.planes = 0;
+  v.done = true;
+  value(i) = v;
+  plan_.forward.push_back(s);
+}
+
+void Planner::forward_group_norm(int i) {
+  const Node& n = node(i);
+  const Value v = value(i) = shaped_like_input(i);
+  if (v.lanes > 2048) unknown(n, "of more than 2048 channels");
+  Step s = step(Step::Kind::group_norm, v);
+  s.in = stored(n);
+  s.norm = norm_of_[i] = static_cast<int>(plan_.norms.size());
+  Norm norm{n.name,
+            static_cast<int>(n.groups),
+            static_cast<int>(n.in / n.groups) * v.height * v.width,
+            new_buffer(1, 1, 2 * v.lanes),
+            std::vector<int>(static_cast<std::size_t>(v.lanes), -1),
+            v.lane_of_channel};
+  for (std::int64_t c = 0; c < n.in; ++c)
+    norm.group[static_cast<std::size_t>(v.lane_of_channel[static_cast<std::size_t>(c)])] =
+        static_cast<int>(c / (n.in / n.groups));
+  plan_.norms.push_back(std::move(norm));
+  finish(i, s);
+}
+
+void Planner::forward_add(int i) {
+  const Node& n = node(i);
+  if (!stored_alike(input(n, 0), input(n, 1))) unknown(n, "of values that are stored differently");
+  Value v = input(n);
+  v.at = v.derivative = {};
+  v.planes = 0;
+  v.done = false;
+  value(i) = v;
+  Step s = step(Step::Kind::pointwise, v);
+  s.in = stored(n, 0);
+  s.add = stored(n, 1);
+  finish(i, s);
+}
+
+void Planner::forward_concat(int i) {
+  const Node& n = node(i);
+  Value v = shaped(i);
+  const Value &a = input(n, 0), &b = input(n, 1);
+  v.lanes = a.lanes + b.lanes;
+  v.lane_of_channel = a.lane_of_channel;
+  for (const int lane : b.lane_of_channel) v.lane_of_channel.push_back(a.lanes + lane);
+  v.at = new_place(v);
+  v.done = true;
+  value(i) = v;
+  for (int part = 0; part < 2; ++part) {
+    Step s = step(Step::Kind::pointwise, input(n, part));
+    s.in = stored(n, part);
+    s.out = {v.at.buffer, part == 0 ? 0 : a.lanes};
+    plan_.forward.push_back(s);
+  }
+}
+
+void Planner::forward_product(int i) {
+  const Node& n = node(i);
+  Value v = shaped(i);
+  v.at = {new_buffer(1, 1, lane_block, true), 0};
+  v.done = true;
+  value(i) = v;
+  if (n.op == Op::inner && !stored_alike(input(n, 0), input(n, 1))) unknown(n, "of values that are stored differently");
+  Step s = step(Step::Kind::inner, input(n));
+  s.in = stored(n, 0);
+  s.other = stored(n, n.op == Op::inner ? 1 : 0);
+  if (n.op == Op::half_square) s.scale = 0.5F;
+  s.out = v.at;
+  plan_.forward.push_back(s);
 }
 
 void Planner::load(int i) {

@@ -69,11 +69,24 @@ class Planner {
   void load(int i);
   /// Do only convolutions that tiles can do read value i?
   bool read_by_tiles(int i) const;
+  void forward_layer(int i);
   int forward_convolution(const Node& n, const Value& in, const Value& out);
+  /// Of a value that no step of ours ends with: an input, or one of several activations.
+  void forward_activation(int i);
+  void forward_group_norm(int i);
+  void forward_add(int i);
+  void forward_concat(int i);
+  void forward_product(int i);
   void forward_label_planes(int i);
   void forward_attention(int i);
 
   void backward(int i);
+  /// What dE/d(value i) = g gives to the inputs of node i, and to its parameters where those are wanted.
+  void differentiate(int i, Ref g);
+  void layer_gradient(int i, Ref g);
+  void group_norm_gradient(int i, Ref g);
+  /// Throws unless a step makes the gradient of each parameter that the energy depends on.
+  void require_parameters() const;
   void give(int i, Ref gradient);
   void give(int i, std::vector<Step> steps);
   /// dE/d(value i), all contributions together; with the derivative of the activation that made the value, if one did.
@@ -100,7 +113,8 @@ class Planner {
   std::map<int, int> norm_of_, convolution_of_, attention_of_;  // of a node
   Plan plan_;
   int loaded_ = -1;
-  int low_ = 0;  // Convolution::low of what reads the input
+  int low_ = 0;                      // Convolution::low of what reads the input
+  std::vector<int> differentiated_;  // nodes, where the parameters' gradients are wanted
   bool stored_ = false;
   bool for_parameters_;
   Storage storage_;

@@ -15,6 +15,10 @@ namespace {
 /// Tiles of a Winograd block: as many as let both sides of the products stay in the second-level cache.
 int tiles(const Convolution& c) { return std::clamp(4096 / (c.read + c.lanes) / 14 * 14, 14, 112); }
 
+/// One pixel of many samples is for a convolution one row of pixels.
+bool of_features(const Step& s, const Convolution* c) { return c != nullptr && s.height * s.width == 1; }
+View row_of_samples(const View& v) { return {v.data, 0, 0, v.sample, v.bf16}; }
+
 std::size_t weights_of(const Convolution& c) {
   return c.taps.size() * static_cast<std::size_t>(c.read) * static_cast<std::size_t>(c.lanes);
 }
@@ -137,22 +141,16 @@ void Worker::run(const Kernels& k, const Weights& w, const Choices& choices, con
   if (gradient != nullptr || pull != nullptr) all(plan_.backward);
 }
 
-void Worker::run(const Step& s, const Kernels& k, const Weights& w, const Choices& choices, int first, int count) {
-  Extent extent{count, s.height, s.width, s.lanes};
-  const Convolution* c = s.convolution < 0 ? nullptr : &plan_.convolutions[static_cast<std::size_t>(s.convolution)];
-  // One pixel of many samples is for a convolution one row of pixels.
-  const bool features = c != nullptr && s.height * s.width == 1;
-  if (features) extent = {1, 1, count, s.lanes};
-  const auto view = [&](Ref r) { return this->view(r, first); };
-  const auto row_of_samples = [](const View& v) { return View{v.data, 0, 0, v.sample, v.bf16}; };
-  const auto result = [&](Ref r) {
-    View v = view(r);
-    if (c == nullptr || !r) return v;
-    v = moved(v, c->out_y * v.row + c->out_x * v.pixel);
-    v.row *= c->out_step;
-    v.pixel *= c->out_step;
-    return features ? row_of_samples(v) : v;
-  };
+View Worker::result(const Step& s, const Convolution* c, Ref r, int first) {
+  View v = view(r, first);
+  if (c == nullptr || !r) return v;
+  v = moved(v, c->out_y * v.row + c->out_x * v.pixel);
+  v.row *= c->out_step;
+  v.pixel *= c->out_step;
+  return of_features(s, c) ? row_of_samples(v) : v;
+}
+
+Epilogue Worker::epilogue(const Step& s, const Convolution* c, const Weights& w, int first) {
   Epilogue e;
   const auto vector = [&](int index, const float*& data, std::ptrdiff_t& by_sample, std::ptrdiff_t& by_pixel) {
     if (index < 0) return;
@@ -160,26 +158,91 @@ void Worker::run(const Step& s, const Kernels& k, const Weights& w, const Choice
     const bool labelled = plan_.vectors[i].labelled();
     data = labelled ? vectors_.get() + vector_starts_[i] : w.vectors[i].get();
     if (!labelled) return;
-    (features ? by_pixel : by_sample) = plan_.vectors[i].lanes;
+    (of_features(s, c) ? by_pixel : by_sample) = plan_.vectors[i].lanes;
     data += std::ptrdiff_t{1} * first * plan_.vectors[i].lanes;
   };
   vector(s.bias, e.bias, e.bias_sample, e.bias_pixel);
   vector(s.gain, e.gain, e.gain_sample, e.gain_pixel);
-  e.add = result(s.add);
-  e.multiply = result(s.multiply);
-  e.out = result(s.out);
-  e.activated = result(s.activated);
-  e.derivative = result(s.derivative);
+  e.add = result(s, c, s.add, first);
+  e.multiply = result(s, c, s.multiply, first);
+  e.out = result(s, c, s.out, first);
+  e.activated = result(s, c, s.activated, first);
+  e.derivative = result(s, c, s.derivative, first);
   e.activation = s.activation;
   e.slope = s.slope;
   e.multiply_slope = s.multiply_slope;
-  const auto direct = [&](const View& in, const float* weights) -> DirectConvolution {
-    auto& offsets = offsets_[static_cast<std::size_t>(s.convolution)];
-    for (std::size_t t = 0; t < c->taps.size(); ++t) offsets[t] = c->taps[t].dy * in.row + c->taps[t].dx * in.pixel;
-    return {features ? row_of_samples(in) : View{in.data, in.sample, in.row * c->step, in.pixel * c->step, in.bf16},
-            static_cast<int>(c->taps.size()), c->read, offsets.data(), weights};
-  };
-  const auto sink = [&](int index) { return into_->vectors[static_cast<std::size_t>(index)].get(); };
+  return e;
+}
+
+DirectConvolution Worker::direct(const Step& s, const Convolution& c, const View& in, const float* weights) {
+  auto& offsets = offsets_[static_cast<std::size_t>(s.convolution)];
+  for (std::size_t t = 0; t < c.taps.size(); ++t) offsets[t] = c.taps[t].dy * in.row + c.taps[t].dx * in.pixel;
+  return {
+      of_features(s, &c) ? row_of_samples(in) : View{in.data, in.sample, in.row * c.step, in.pixel * c.step, in.bf16},
+      static_cast<int>(c.taps.size()), c.read, offsets.data(), weights};
+}
+
+void Worker::convolve(const Step& s, const Kernels& k, const Weights& w, const Choices& choices, int first,
+                      const Extent& extent, const Epilogue& e) {
+  const auto index = static_cast<std::size_t>(s.convolution);
+  const Convolution& c = plan_.convolutions[index];
+  const View in = view(s.in, first);
+  const Algorithm algorithm = choices.algorithms[index];
+  if (algorithm == Algorithm::winograd || algorithm == Algorithm::winograd_bf16) {
+    (algorithm == Algorithm::winograd ? k.winograd : k.winograd_bf16)(
+        {in, c.read, w.packed[index].get(), work_.get(), tiles(c)}, extent, e);
+    return;
+  }
+  const DirectConvolution conv = direct(s, c, in, w.packed[index].get());
+  if (c.few > 0) {
+    k.direct_few(conv, c.few, extent, e);
+  } else if (algorithm == Algorithm::tiles) {
+    k.tiles(conv, extent, e);
+  } else {
+    k.direct(conv, extent, e);
+  }
+}
+
+void Worker::attend(const Step& s, const Kernels& k, int first, const Extent& extent, const Epilogue& e) {
+  const AttentionRefs& refs = plan_.attentions[static_cast<std::size_t>(s.attention)];
+  const auto view = [&](Ref r) { return this->view(r, first); };
+  const Attention a{
+      view(refs.queries), view(refs.keys),     view(refs.values), refs.height,         refs.width,
+      refs.depth,         refs.scale,          work_.get(),       view(refs.gradient), view(refs.to_queries),
+      view(refs.to_keys), view(refs.to_values)};
+  const Kernels& able = k.attention != nullptr ? k : kernels();
+  if (s.kind == Step::Kind::attention) {
+    able.attention(a, extent, e);
+  } else {
+    able.attention_gradient(a, extent);
+  }
+}
+
+void Worker::normalise(const Step& s, const Kernels& k, const Weights& w, int first, const Extent& extent,
+                       const Epilogue& e) {
+  const Norm& norm = plan_.norms[static_cast<std::size_t>(s.norm)];
+  const float* parameters = w.norms[static_cast<std::size_t>(s.norm)].get();
+  float* statistics = at({norm.statistics, 0}) + std::ptrdiff_t{1} * first * s.lanes;
+  GroupNorm g{view(s.in, first),    norm.groups,   norm.group.data(), parameters,
+              parameters + s.lanes, norm.elements, statistics,        statistics + std::ptrdiff_t{samples_} * s.lanes};
+  if (s.sink >= 0) {
+    g.coefficients = coefficients_.data() + first;
+    g.weight_sums = sink(s.sink);
+    g.bias_sums = sink(s.sink + 1);
+  }
+  if (s.kind == Step::Kind::group_norm) {
+    k.group_norm(g, extent, e);
+  } else {
+    k.group_norm_gradient(g, view(s.other, first), extent, e);
+  }
+}
+
+void Worker::run(const Step& s, const Kernels& k, const Weights& w, const Choices& choices, int first, int count) {
+  Extent extent{count, s.height, s.width, s.lanes};
+  const Convolution* c = s.convolution < 0 ? nullptr : &plan_.convolutions[static_cast<std::size_t>(s.convolution)];
+  if (of_features(s, c)) extent = {1, 1, count, s.lanes};
+  const auto view = [&](Ref r) { return this->view(r, first); };
+  const Epilogue e = epilogue(s, c, w, first);
   switch (s.kind) {
     case Step::Kind::load:
       k.load(x_ + first * plan_.elements, plan_.input_channels, plan_.input_zoom, plan_.input_scale, plan_.input_shift,
@@ -189,30 +252,16 @@ void Worker::run(const Step& s, const Kernels& k, const Weights& w, const Choice
       k.store(view(s.in), plan_.input_channels, plan_.input_zoom, plan_.input_scale, extent,
               gradient_ + first * plan_.elements);
       break;
-    case Step::Kind::convolution: {
-      const auto index = static_cast<std::size_t>(s.convolution);
-      const View in = view(s.in);
-      const Algorithm algorithm = choices.algorithms[index];
-      if (algorithm == Algorithm::winograd || algorithm == Algorithm::winograd_bf16) {
-        (algorithm == Algorithm::winograd ? k.winograd : k.winograd_bf16)(
-            {in, c->read, w.packed[index].get(), work_.get(), tiles(*c)}, extent, e);
-        break;
-      }
-      const DirectConvolution conv = direct(in, w.packed[index].get());
-      if (c->few > 0) {
-        k.direct_few(conv, c->few, extent, e);
-      } else if (algorithm == Algorithm::tiles) {
-        k.tiles(conv, extent, e);
-      } else {
-        k.direct(conv, extent, e);
-      }
+    case Step::Kind::convolution:
+      convolve(s, k, w, choices, first, extent, e);
       break;
-    }
-    case Step::Kind::weight_gradient:
-      k.weight_gradient(direct(view(s.in), nullptr), features ? row_of_samples(view(s.other)) : view(s.other), extent,
-                        coefficients_.data() + first, features,
+    case Step::Kind::weight_gradient: {
+      const bool features = of_features(s, c);
+      k.weight_gradient(direct(s, *c, view(s.in), nullptr), features ? row_of_samples(view(s.other)) : view(s.other),
+                        extent, coefficients_.data() + first, features,
                         into_->convolutions[static_cast<std::size_t>(s.convolution)].get());
       break;
+    }
     case Step::Kind::lane_sums: {
       const bool by_label = plan_.sinks[static_cast<std::size_t>(s.sink)].by_label;
       k.lane_sums(view(s.in), view(s.other), extent, coefficients_.data() + first,
@@ -220,20 +269,9 @@ void Worker::run(const Step& s, const Kernels& k, const Weights& w, const Choice
       break;
     }
     case Step::Kind::attention:
-    case Step::Kind::attention_gradient: {
-      const AttentionRefs& refs = plan_.attentions[static_cast<std::size_t>(s.attention)];
-      const Attention a{
-          view(refs.queries), view(refs.keys),     view(refs.values), refs.height,         refs.width,
-          refs.depth,         refs.scale,          work_.get(),       view(refs.gradient), view(refs.to_queries),
-          view(refs.to_keys), view(refs.to_values)};
-      const Kernels& able = k.attention != nullptr ? k : kernels();
-      if (s.kind == Step::Kind::attention) {
-        able.attention(a, extent, e);
-      } else {
-        able.attention_gradient(a, extent);
-      }
+    case Step::Kind::attention_gradient:
+      attend(s, k, first, extent, e);
       break;
-    }
     case Step::Kind::pointwise:
       k.pointwise(view(s.in), s.scale, s.zoom_y, extent, e);
       break;
@@ -244,25 +282,9 @@ void Worker::run(const Step& s, const Kernels& k, const Weights& w, const Choice
       k.inner(view(s.in), view(s.other), s.scale, extent, e.out);
       break;
     case Step::Kind::group_norm:
-    case Step::Kind::group_norm_gradient: {
-      const Norm& norm = plan_.norms[static_cast<std::size_t>(s.norm)];
-      const float* parameters = w.norms[static_cast<std::size_t>(s.norm)].get();
-      float* statistics = at({norm.statistics, 0}) + std::ptrdiff_t{1} * first * s.lanes;
-      GroupNorm g{
-          view(s.in),           norm.groups,   norm.group.data(), parameters,
-          parameters + s.lanes, norm.elements, statistics,        statistics + std::ptrdiff_t{samples_} * s.lanes};
-      if (s.sink >= 0) {
-        g.coefficients = coefficients_.data() + first;
-        g.weight_sums = sink(s.sink);
-        g.bias_sums = sink(s.sink + 1);
-      }
-      if (s.kind == Step::Kind::group_norm) {
-        k.group_norm(g, extent, e);
-      } else {
-        k.group_norm_gradient(g, view(s.other), extent, e);
-      }
+    case Step::Kind::group_norm_gradient:
+      normalise(s, k, w, first, extent, e);
       break;
-    }
   }
 }
 

@@ -1,0 +1,241 @@
+// Vectors of lanes, what becomes of a result before it is stored (kernels.h, Epilogue), and products of small matrices
+// in registers: what all kernels are made of, a part of kernels.inl.
+
+constexpr int W = IGEBM_LANES;
+typedef float V __attribute__((vector_size(4 * IGEBM_LANES), may_alias));
+typedef int I __attribute__((vector_size(4 * IGEBM_LANES), may_alias));
+constexpr int panel_vectors = 2, panel = panel_vectors * W;
+constexpr int max_rows = W == 16 ? 14 : 6;  // registers: max_rows * panel_vectors sums, a panel's row and a factor
+
+IGEBM_INLINE V load(const float* p) { return *reinterpret_cast<const V*>(p); }
+IGEBM_INLINE void store(float* p, V v) { *reinterpret_cast<V*>(p) = v; }
+IGEBM_INLINE V all(float v) { return V{} + v; }
+
+#ifdef IGEBM_BF16
+using Bf16 = unsigned short;
+
+IGEBM_INLINE void store(Bf16* p, V v) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), (__m256i)_mm512_cvtneps_pbh((__m512)v));
+}
+IGEBM_INLINE float widened(Bf16 v) { return __builtin_bit_cast(float, static_cast<unsigned>(v) << 16); }
+/// To the nearest, to even between two.
+IGEBM_INLINE Bf16 rounded(float v) {
+  if (v != v) return 0x7FC0;  // not a number: adding to its bits could make a number of it
+  const auto bits = __builtin_bit_cast(unsigned, v);
+  return static_cast<Bf16>((bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16);
+}
+IGEBM_INLINE V load_bf16(const Bf16* p) {
+  const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  return (V)_mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
+}
+#endif
+
+/// exp x for |x| <= 87, relative error 2e-7: 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2].
+IGEBM_INLINE V exponential(V x) {
+  x = x > 87.0F ? all(87.0F) : x;
+  x = x < -87.0F ? all(-87.0F) : x;
+  const V shifted = x * 1.44269504F + 12582912.0F;  // 1.5 * 2^23: the sum's low bits are the rounded integer
+  const I n = reinterpret_cast<const I&>(shifted) << 23;
+  const V whole = shifted - 12582912.0F;
+  const V r = (x - whole * 0.693359375F) + whole * 2.12194440e-4F;
+  V p = r * 1.9875691500e-4F + 1.3981999507e-3F;
+  p = p * r + 8.3334519073e-3F;
+  p = p * r + 4.1665795894e-2F;
+  p = p * r + 1.6666665459e-1F;
+  p = p * r + 5.0000001201e-1F;
+  p = p * r * r + r + 1.0F;
+  const I bits = reinterpret_cast<const I&>(p) + n;
+  return reinterpret_cast<const V&>(bits);
+}
+
+/// 1 / x for 1 <= x < 1e38. A division takes as long as all else of a sigmoid, an estimate with a Newton step does not.
+IGEBM_INLINE V reciprocal(V x) {
+#if IGEBM_LANES == 16
+  const V r = (V)_mm512_rcp14_ps((__m512)x);
+  return r + r * (1.0F - x * r);
+#else
+  return 1.0F / x;
+#endif
+}
+
+/// A view at one sample and row.
+struct Line {
+  float* data;
+  std::ptrdiff_t pixel;
+  bool bf16;
+
+  Line(const View& v, std::ptrdiff_t n, std::ptrdiff_t y)
+      : data(v.data == nullptr ? nullptr : moved(v, n * v.sample + y * v.row).data), pixel(v.pixel), bf16(v.bf16) {}
+  explicit operator bool() const { return data != nullptr; }
+
+  IGEBM_INLINE V load(std::ptrdiff_t x, std::ptrdiff_t c) const {
+#ifdef IGEBM_AMX
+    if (bf16) return load_bf16(reinterpret_cast<const Bf16*>(data) + x * pixel + c);
+#endif
+    return IGEBM_ISA::load(data + x * pixel + c);
+  }
+  IGEBM_INLINE void store(std::ptrdiff_t x, std::ptrdiff_t c, V v) const {
+#ifdef IGEBM_AMX
+    if (bf16) return IGEBM_ISA::store(reinterpret_cast<Bf16*>(data) + x * pixel + c, v);
+#endif
+    IGEBM_ISA::store(data + x * pixel + c, v);
+  }
+};
+
+struct Activated {
+  V value, slope;
+};
+
+IGEBM_INLINE Activated activate(V r, const Epilogue& e) {
+  if (e.activation == Activation::silu) {
+    const V sigmoid = reciprocal(1.0F + exponential(-r));
+    const V value = r * sigmoid;
+    return {value, sigmoid + value * (1.0F - sigmoid)};
+  }
+  const V slope = r > 0.0F ? all(1.0F) : all(e.slope);
+  return {r * slope, slope};
+}
+
+/// What an epilogue multiplies by, of what it reads for that.
+IGEBM_INLINE V factor(V read, const Epilogue& e) {
+  return e.multiply_slope < 0 ? read : read > 0.0F ? all(1.0F) : all(e.multiply_slope);
+}
+
+/// An epilogue at one sample and row.
+struct Row {
+  const Epilogue& e;
+  const float *bias, *gain;
+  Line add, multiply, out, activated, derivative;
+
+  Row(const Epilogue& epilogue, int n, int y)
+      : e(epilogue),
+        bias(e.bias == nullptr ? nullptr : e.bias + n * e.bias_sample),
+        gain(e.gain == nullptr ? nullptr : e.gain + n * e.gain_sample),
+        add(e.add, n, y),
+        multiply(e.multiply, n, y),
+        out(e.out, n, y),
+        activated(e.activated, n, y),
+        derivative(e.derivative, n, y) {}
+
+  IGEBM_INLINE void finish(V r, std::ptrdiff_t x, std::ptrdiff_t c) const {
+    if (bias != nullptr) r += load(bias + x * e.bias_pixel + c);
+    if (gain != nullptr) r *= load(gain + x * e.gain_pixel + c) + 1.0F;
+    if (add) r += add.load(x, c);
+    if (multiply) r *= factor(multiply.load(x, c), e);
+    if (out) out.store(x, c, r);
+    if (e.activation == Activation::none) return;
+    const Activated result = activate(r, e);
+    if (activated) activated.store(x, c, result.value);
+    if (derivative) derivative.store(x, c, result.slope);
+  }
+};
+
+template <int by, std::size_t... lane>
+IGEBM_INLINE V rotated(V v, std::index_sequence<lane...>) {
+  return __builtin_shufflevector(v, v, static_cast<int>((lane + by) % W)...);
+}
+
+/// By halves: a chain of log2 W additions.
+template <int half = W / 2>
+IGEBM_INLINE float sum_of_lanes(V v) {
+  v += rotated<half>(v, std::make_index_sequence<W>());
+  if constexpr (half > 1) {
+    return sum_of_lanes<half / 2>(v);
+  } else {
+    return v[0];
+  }
+}
+
+/// sums[m][j] += sum over k of a[m * stride + k] * b[k * panel + j W], one block of registers.
+template <int rows, int vectors>
+IGEBM_INLINE void multiply_rows(const float* a, std::ptrdiff_t stride, const float* b, int depth,
+                                V (&sums)[rows][vectors]) {
+  // Every third row has a pointer, those between are reached by the stride: few enough for the general registers.
+  const float* base[(rows + 2) / 3];
+  for (int m = 0; m < (rows + 2) / 3; ++m) base[m] = a + 3 * m * stride;
+  const auto one = [&](int k) __attribute__((always_inline)) {
+    V right[vectors];
+#pragma GCC unroll 4
+    for (int j = 0; j < vectors; ++j) right[j] = load(b + k * vectors * W + j * W);
+#pragma GCC unroll 16
+    for (int m = 0; m < rows; ++m) {
+      const V left = all(base[m / 3][(m % 3) * stride + k]);
+#pragma GCC unroll 4
+      for (int j = 0; j < vectors; ++j) sums[m][j] += left * right[j];
+    }
+  };
+  int k = 0;
+  for (; k + 4 <= depth; k += 4) {
+    one(0);
+    one(1);
+    one(2);
+    one(3);
+#pragma GCC unroll 8
+    for (int m = 0; m < (rows + 2) / 3; ++m) base[m] += 4;
+    b += std::ptrdiff_t{4} * vectors * W;
+  }
+  for (; k < depth; ++k) {
+    one(0);
+    for (int m = 0; m < (rows + 2) / 3; ++m) base[m] += 1;
+    b += vectors * W;
+  }
+}
+
+#ifdef IGEBM_BF16
+/// The same of bfloat16 numbers, two of the depth at once: b holds them as (depth / 2, vectors * W, 2).
+template <int rows, int vectors>
+IGEBM_INLINE void multiply_rows(const Bf16* a, std::ptrdiff_t stride, const Bf16* b, int depth,
+                                V (&sums)[rows][vectors]) {
+  for (int k = 0; k < depth; k += 2) {
+    __m512bh right[vectors];
+#pragma GCC unroll 4
+    for (int j = 0; j < vectors; ++j) right[j] = (__m512bh)_mm512_load_si512(b + (k * vectors + 2 * j) * W);
+#pragma GCC unroll 16
+    for (int m = 0; m < rows; ++m) {
+      int both;
+      __builtin_memcpy(&both, a + m * stride + k, sizeof(both));
+      const auto left = (__m512bh)_mm512_set1_epi32(both);
+#pragma GCC unroll 4
+      for (int j = 0; j < vectors; ++j) sums[m][j] = (V)_mm512_dpbf16_ps((__m512)sums[m][j], left, right[j]);
+    }
+  }
+}
+
+#endif
+
+/// Calls f with the constant `rows` in 1 .. max_rows.
+template <int rows, typename F>
+IGEBM_INLINE void with_rows_from(int count, const F& f) {
+  if constexpr (rows >= 1) {
+    if (count == rows) {
+      f.template operator()<rows>();
+    } else {
+      with_rows_from<rows - 1>(count, f);
+    }
+  }
+}
+
+/// c (rows, panel) = a (rows, depth) b (depth, panel).
+template <int rows, int vectors, typename T>
+void product(const T* a, std::ptrdiff_t a_stride, const T* b, int depth, float* c, std::ptrdiff_t c_stride) {
+  V sums[rows][vectors] = {};
+  multiply_rows<rows, vectors>(a, a_stride, b, depth, sums);
+#pragma GCC unroll 16
+  for (int m = 0; m < rows; ++m) {
+#pragma GCC unroll 4
+    for (int j = 0; j < vectors; ++j) store(c + m * c_stride + j * W, sums[m][j]);
+  }
+}
+
+template <int vectors, typename T>
+void products(const T* a, std::ptrdiff_t a_stride, int rows, int depth, const T* b, float* c, std::ptrdiff_t c_stride) {
+  const int blocks = (rows + max_rows - 1) / max_rows;
+  for (int i = 0, done = 0; i < blocks; ++i) {
+    const int here = (rows - done + blocks - i - 1) / (blocks - i);
+    with_rows_from<max_rows>(
+        here, [&]<int count>() __attribute__((always_inline)) {
+          product<count, vectors>(a + done * a_stride, a_stride, b, depth, c + done * c_stride, c_stride);
+        });
+    done += here;
+  }
+}

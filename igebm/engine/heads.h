@@ -1,0 +1,78 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/ScalarType.h>
+
+#include <array>
+#include <utility>
+#include <vector>
+
+#include "igebm/nn/network.h"
+
+namespace igebm::engine {
+
+/// What the gradient needs of a step beside the values.
+struct Kept {
+  at::Tensor input;             // of a convolution, in its type
+  at::Tensor share;             // of attention: (N, queries, keys), exact
+  at::Tensor before;            // the value before the activation, or after it (Step::keeps_after)
+  at::Tensor mean, reciprocal;  // of a group norm
+};
+
+/// Gradients of a value from its users, added up as late as possible: two are added in the pass that takes them.
+class Sums {
+ public:
+  explicit Sums(std::size_t count) : terms_(count) {}
+  void add(int node, const at::Tensor& gradient) {
+    auto& [first, second] = terms_[static_cast<std::size_t>(node)];
+    if (!first.defined()) {
+      first = gradient;
+    } else if (!second.defined()) {
+      second = gradient;
+    } else {
+      first = first + second;
+      second = gradient;
+    }
+  }
+  const std::pair<at::Tensor, at::Tensor>& terms(int node) const { return terms_[static_cast<std::size_t>(node)]; }
+  at::Tensor total(int node) const {
+    const auto& [first, second] = terms(node);
+    return second.defined() ? first + second : first;
+  }
+
+ private:
+  std::vector<std::pair<at::Tensor, at::Tensor>> terms_;
+};
+
+/// Operations that stand at the head of a step (steps.h), in tensor operations of any device: values, and by hand the
+/// gradients of their inputs. A switch over all operations each; one without a case is refused, by name.
+class Heads {
+ public:
+  /// All are kept by reference. packed: the weights that are multiplied in `compute`; the rest are `exact`'s.
+  Heads(const nn::Graph& graph, const nn::Tensors& exact, const nn::Tensors& packed, at::ScalarType compute,
+        at::ScalarType exact_type)
+      : graph_(graph), exact_weights_(exact), packed_(packed), compute_(compute), exact_(exact_type) {}
+
+  /// `in`: the first input; values: of all nodes so far.
+  at::Tensor value(const nn::Node& n, const at::Tensor& in, const at::Tensor& labels,
+                   const std::vector<at::Tensor>& values, Kept& kept) const;
+  /// Adds what dE/d(value) = g gives to the sums of the inputs.
+  void gradient(const nn::Node& n, const at::Tensor& in, const at::Tensor& g, const std::vector<at::Tensor>& values,
+                const Kept& kept, Sums& sums) const;
+
+ private:
+  /// Labels as planes beside a picture: one-hot, or the numbers.
+  at::Tensor planes(const at::Tensor& labels, const at::Tensor& beside) const;
+  const at::Tensor& layer(const nn::Node& n) const;
+  /// dE/d(input) of a convolution.
+  at::Tensor of_convolution(const nn::Node& n, const at::Tensor& g, const at::Tensor& input) const;
+  /// dE/d(queries), dE/d(keys) and dE/d(values) of attention.
+  std::array<at::Tensor, 3> of_attention(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& all,
+                                         const at::Tensor& g, const at::Tensor& share) const;
+
+  const nn::Graph& graph_;
+  const nn::Tensors &exact_weights_, &packed_;
+  at::ScalarType compute_, exact_;
+};
+
+}  // namespace igebm::engine
