@@ -233,7 +233,7 @@ class Clock : public Observer {
 void train(const StepArguments& a) {
   auto recipe = training::read_recipe(a.recipe, a.set);
   for (auto& phase : recipe.phases) phase.steps = a.steps;
-  recipe.output = {.checkpoint_every = 1 << 30, .samples_every = 0};
+  recipe.output = {.checkpoint_every = 1'000'000'000, .samples_every = 0};
   const fs::path folder = fs::temp_directory_path() / fmt::format("igebm-bench-{}", getpid());
   Clock clock;
   try {

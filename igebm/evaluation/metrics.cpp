@@ -14,11 +14,24 @@ namespace igebm::evaluation {
 // Each in the file of its name in metrics/.
 Metric frechet(), kid(), inception(), class_shares(), labels_right(), condition_errors();
 
-const std::vector<Metric>& metrics() {
-  static const std::vector<Metric> all = {
+namespace {
+
+std::deque<Metric>& table() {
+  static std::deque<Metric> all = {
       frechet(), kid(), inception(), class_shares(), labels_right(), condition_errors(),
   };
   return all;
+}
+
+}  // namespace
+
+const std::deque<Metric>& metrics() { return table(); }
+
+void register_metric(const Metric& metric) {
+  const auto names = metric_names();
+  if (std::ranges::find(names, metric.name) != names.end())
+    throw UserError(fmt::format("a metric \"{}\" is known already", metric.name));
+  table().push_back(metric);
 }
 
 const Metric& find_metric(std::string_view name) {

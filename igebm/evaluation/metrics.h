@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <deque>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -61,7 +62,10 @@ struct Metric {
 };
 
 /// All of them, in the order in which they are told.
-const std::vector<Metric>& metrics();
+const std::deque<Metric>& metrics();
+/// Makes a metric known by its name, after the library's. To be called before recipes are read, from one thread. Throws
+/// UserError where one of that name is known.
+void register_metric(const Metric& metric);
 /// Throws UserError with the known ones.
 const Metric& find_metric(std::string_view name);
 std::vector<std::string> metric_names();

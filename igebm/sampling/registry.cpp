@@ -4,7 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <array>
+#include <deque>
 
 #include "igebm/base/error.h"
 #include "igebm/sampling/metropolis.h"
@@ -12,34 +12,49 @@
 namespace igebm::sampling {
 namespace {
 
-const std::array<KernelEntry, 3> entries = {{
-    {"langevin", "Langevin", false,
-     [](const SamplerOptions& o, std::uint64_t seed) -> std::unique_ptr<Kernel> {
-       return std::make_unique<Langevin>(o.langevin, seed);
-     }},
-    {"mala", "MALA", true,
-     [](const SamplerOptions& o, std::uint64_t seed) -> std::unique_ptr<Kernel> {
-       return std::make_unique<Metropolis>(o.langevin, o.mala, seed);
-     }},
-    {"hmc", "HMC", true,
-     [](const SamplerOptions& o, std::uint64_t seed) -> std::unique_ptr<Kernel> {
-       return std::make_unique<Metropolis>(o.langevin, o.hmc, seed);
-     }},
-}};
+std::deque<KernelEntry>& entries() {
+  static std::deque<KernelEntry> all = {
+      {"langevin", "Langevin", false,
+       [](const SamplerOptions& o, std::uint64_t seed) -> std::unique_ptr<Kernel> {
+         return std::make_unique<Langevin>(o.langevin, seed);
+       }},
+      {"mala", "MALA", true,
+       [](const SamplerOptions& o, std::uint64_t seed) -> std::unique_ptr<Kernel> {
+         return std::make_unique<Metropolis>(o.langevin, o.mala, seed);
+       }},
+      {"hmc", "HMC", true,
+       [](const SamplerOptions& o, std::uint64_t seed) -> std::unique_ptr<Kernel> {
+         return std::make_unique<Metropolis>(o.langevin, o.hmc, seed);
+       }},
+  };
+  return all;
+}
+
+const KernelEntry* known(const std::string& name) {
+  const auto found = std::ranges::find_if(entries(), [&](const KernelEntry& entry) { return entry.name == name; });
+  return found == entries().end() ? nullptr : &*found;
+}
 
 }  // namespace
 
-std::span<const KernelEntry> kernels() { return entries; }
+const std::deque<KernelEntry>& kernels() { return entries(); }
+
+void register_kernel(const KernelEntry& entry) {
+  if (known(entry.name) != nullptr) throw UserError(fmt::format("a kernel \"{}\" is known already", entry.name));
+  entries().push_back(entry);
+}
+
+bool is_kernel(const std::string& name) { return known(name) != nullptr; }
 
 std::vector<std::string> kernel_names() {
   std::vector<std::string> names;
-  for (const KernelEntry& entry : entries) names.emplace_back(entry.name);
+  for (const KernelEntry& entry : entries()) names.emplace_back(entry.name);
   return names;
 }
 
 const KernelEntry& find_kernel(const std::string& name) {
-  const auto* found = std::ranges::find_if(entries, [&](const KernelEntry& entry) { return entry.name == name; });
-  if (found == entries.end())
+  const KernelEntry* found = known(name);
+  if (found == nullptr)
     throw UserError(
         fmt::format("sampling.kernel: expected \"{}\", got \"{}\"", fmt::join(kernel_names(), "\", \""), name));
   return *found;

@@ -1,8 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -19,8 +19,13 @@ struct KernelEntry {
   std::unique_ptr<Kernel> (*make)(const SamplerOptions& options, std::uint64_t seed);
 };
 
-std::span<const KernelEntry> kernels();
+/// The library's, then those registered.
+const std::deque<KernelEntry>& kernels();
+/// Makes a kernel known by its name. To be called before recipes are read, from one thread. Throws UserError where one
+/// of that name is known.
+void register_kernel(const KernelEntry& entry);
 std::vector<std::string> kernel_names();
+bool is_kernel(const std::string& name);
 /// Throws UserError naming those there are.
 const KernelEntry& find_kernel(const std::string& name);
 

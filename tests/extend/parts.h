@@ -1,0 +1,6 @@
+#pragma once
+
+void add_data_set();
+void add_kernel();
+void add_metric();
+void add_objective();
