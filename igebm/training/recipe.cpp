@@ -62,6 +62,10 @@ void describe(Fields& f, DenoisingScoreMatchingOptions& o) {
   f.field("sigma_data", o.noise.sigma_data, not_negative,
           "root mean square of the data's elements, about; 0: measured, or 0.5 with form = \"noise\"");
   if (o.noise.sigma_min >= o.noise.sigma_max) f.problem("sigma_min", "sigma_min must be below sigma_max");
+  f.field("time_score", o.time_score, not_negative,
+          "of form = \"preconditioned\": weight of dual score matching's term, which makes energies compare; 0: none");
+  if (o.time_score > 0 && o.noise.form != model::EnergyForm::preconditioned)
+    f.problem("time_score", "only with form = \"preconditioned\"");
   if (o.levels == 1) f.problem("levels", "expected 0, or at least 2");
   if (o.levels > 0 && o.law != NoiseLaw::log_uniform) f.problem("levels", "only with law = \"log-uniform\"");
 }

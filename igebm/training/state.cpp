@@ -411,7 +411,10 @@ void State::picture(const fs::path& path, std::int64_t count) {
   if (!io::has_picture(data.shape())) return;
   const at::NoGradGuard no_grad;
   io::make_folder(path.parent_path());
-  model::write_picture(path, averaged(), request(count, picture_streams), data.extent());
+  const bool plane = data.shape().size() == 1;
+  if (plane) count = std::max(count, recipe.output.samples);  // a point says less than a picture
+  model::write_picture(path, averaged(), request(count, picture_streams), data.extent(),
+                       plane ? data.first(std::min(count, data.size())).x : at::Tensor());
   if (std::exchange(pictured, step) != step) record->picture(step, path);
   observer.picture(step, path.string());
 }
