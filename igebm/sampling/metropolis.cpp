@@ -248,6 +248,19 @@ void Metropolis::set_out(Walk& w, std::int64_t begin, std::int64_t end) const {
   }
 }
 
+namespace {
+
+/// Is the sum of squares of the free elements, which the next step begins with?
+bool is_finite(const float* gradient, const bool* fixed, std::int64_t elements) {
+  double square = 0;
+  for (std::int64_t k = 0; k < elements; ++k) {
+    if (fixed == nullptr || !fixed[k]) square += static_cast<double>(gradient[k]) * static_cast<double>(gradient[k]);
+  }
+  return std::isfinite(square);
+}
+
+}  // namespace
+
 /// With the gradient at q: the rest of a leapfrog step, and the first half of the next unless it is the last.
 void Metropolis::go_on(Walk& w, std::int64_t begin, std::int64_t end, bool last) const {
   for (std::int64_t i = begin; i < end; ++i) {
@@ -256,7 +269,9 @@ void Metropolis::go_on(Walk& w, std::int64_t begin, std::int64_t end, bool last)
     const bool* fixed = w.fixed_row(i);
     float *p = w.row(w.p, i), *q = w.row(w.q, i);
     kick(w.rule, last ? w.delta[c] / 2 : w.delta[c], w.row(w.there.gradient, i), fixed, w.elements, p);
-    bool finite = std::isfinite(w.there.energy.const_data_ptr<float>()[i]) && std::isfinite(kinetic(p, w.elements));
+    // The gradient before it is clipped: a chain that came to a place without one would never leave it.
+    bool finite = std::isfinite(w.there.energy.const_data_ptr<float>()[i]) && std::isfinite(kinetic(p, w.elements)) &&
+                  is_finite(w.row(w.there.gradient, i), fixed, w.elements);
     if (finite && !last) finite = drift(w.rule, w.delta[c], fixed, w.elements, p, q);
     if (finite) continue;
     w.going[c] = 0;

@@ -41,6 +41,7 @@ void move(const Stage& stage, const std::vector<energy::EnergyPtr>& energies, Ch
     run(*stage.kernel, *energies[0], chains, stage.steps, in_all);
     return;
   }
+  chains.energy.forget();  // an energy's weights may have changed since
   for (std::int64_t k = 0; k < stage.steps; ++k) {
     const auto before_last = static_cast<std::size_t>(total - 1 - (offset + k));
     const auto& energy = energies[energies.size() - 1 - before_last % energies.size()];

@@ -80,6 +80,13 @@ Learner::Learner(const Recipe& r, const fs::path& run, Observer& o, const data::
   frozen = engine::prepare(network.graph(), network.effective_weights(), engine);
 }
 
+const PhaseOptions& Learner::trained_phase() const {
+  for (const PhaseOptions& p : recipe.phases) {
+    if (p.name == entered) return p;
+  }
+  return phase();
+}
+
 void Learner::measure_data() {
   for (PhaseOptions& p : recipe.phases) {
     for (const auto& term : p.objectives) {
@@ -97,11 +104,13 @@ void Learner::measure_data() {
 
 void Learner::keep_scale(const Checkpoint& c) {
   const auto found = c.network.metadata.find("noise");
-  if (found == c.network.metadata.end()) return;
+  // The checkpoint tells the scale of its own phase; a measured one holds for all that are measured alike.
+  if (found == c.network.metadata.end() || !measured.contains(c.phase.empty() ? phase().name : c.phase)) return;
+  const model::NoiseScale kept = model::noise_scale_from_json(found->second);
   for (PhaseOptions& p : recipe.phases) {
     if (!measured.contains(p.name)) continue;
     for (const auto& term : p.objectives) {
-      if (term->noise() != nullptr) term->noise()->sigma_data = model::noise_scale_from_json(found->second).sigma_data;
+      if (term->noise() != nullptr && term->noise()->form == kept.form) term->noise()->sigma_data = kept.sigma_data;
     }
   }
 }
@@ -168,7 +177,7 @@ at::Tensor Learner::labels_of(const data::Batch& batch) const {
 model::Model Learner::averaged() const {
   const nn::Conditioning on = nn::conditioning(network.graph());
   model::ConditionSpec spec{.classes = on.classes, .values = on.conditions, .numbers = conditions};
-  if (const auto* noise = phase().objectives.noise()) spec.noise = *noise;
+  if (const auto* noise = trained_phase().objectives.noise()) spec.noise = *noise;
   return {network.graph(), {prepare(network.effective_weights(average.weights()))}, spec, recipe};
 }
 
@@ -192,7 +201,7 @@ Checkpoint Learner::checkpoint() const {
                 {"low", fmt::format("{}", recipe.data.low)},
                 {"high", fmt::format("{}", recipe.data.high)}}};
   if (!conditions.names.empty()) c.network.metadata["conditions"] = to_json(conditions);
-  if (const auto* noise = phase().objectives.noise()) c.network.metadata["noise"] = to_json(*noise);
+  if (const auto* noise = trained_phase().objectives.noise()) c.network.metadata["noise"] = to_json(*noise);
   c.average = average.weights();
   c.state["optimizer"] = optimizer->state();
   c.state["used"] = {{"records", at::scalar_tensor(used.records, at::kLong)},
@@ -253,14 +262,18 @@ std::string Learner::advance() {
   const at::AutoGradMode enable(true);
   const nn::EffectiveWeights weights = network.effective_weights();
   frozen->refresh(weights);
+  // Once an objective has moved what it keeps, the step is not given up any more.
+  bool moved = false;
+  const std::function<bool()> stop = stop_within ? [&] { return !moved && stop_within(); } : stop_within;
   const Step now{network.graph(), weights, *frozen,      batch.x.to(device), labels_of(batch),
-                 attempt_seed(),  step,    used.records, used.chains,        stop_within};
+                 attempt_seed(),  step,    used.records, used.chains,        stop};
   at::Tensor total;  // of what autograd derives
   double value = 0;
   nn::Tensors by_engine;
   Metrics figures;
   for (const auto& [_, objective] : objectives) {
     Loss loss = objective->loss(now);
+    moved = moved || !objective->state().empty();
     if (loss.non_finite > 0) return fmt::format("{} chains are not finite", loss.non_finite);
     for (const auto& [name, figure] : loss.metrics) {
       if (name.starts_with("energy/") && std::fabs(figure) > recipe.watchdog.energy_limit)

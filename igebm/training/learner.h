@@ -63,6 +63,8 @@ struct Learner {
   /// What the steps before use by the recipe: of a checkpoint that doesn't say.
   Used used_before(std::int64_t at_step) const;
   const PhaseOptions& phase() const { return recipe.phases[place_of(recipe, step).first]; }
+  /// The phase that the weights are of: at its end still that, until the next is entered.
+  const PhaseOptions& trained_phase() const;
   bool classifies() const { return network.graph().outputs > 0; }
 
   /// Gives phases whose recipe leaves sigma_data open the one of the data.

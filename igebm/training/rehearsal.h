@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 
@@ -43,6 +44,7 @@ class Rehearsal {
   std::unique_ptr<Learner> learner_;
   SampleMetric metric_;
   nn::Tensors start_;
+  std::map<std::string, double> sigma_data_;  // of phases whose energy takes noise levels, as the data have it
 };
 
 }  // namespace igebm::training

@@ -250,6 +250,10 @@ void Trainer::Run::evaluate() {
                                .labels = samples.condition.classes,
                                .conditions = samples.condition.values});
   const std::string name = "quality/" + by.metric;
+  if (!std::isfinite(value)) {
+    observers.message(fmt::format("step {}: {} is {}, which ranks nothing", learner->step, name, value));
+    return;
+  }
   observers.metrics(learner->step, "", {{name, value}});
   const bool higher = *evaluation::find_metric(by.metric).higher_is_better;
   const bool better = !folder.best || (higher ? value > folder.best->value : value < folder.best->value);

@@ -13,6 +13,8 @@
 #include "igebm/nn/architectures.h"
 #include "igebm/nn/conditions.h"
 #include "igebm/training/denoising_score_matching.h"
+#include "igebm/training/estimate.h"
+#include "igebm/training/learner.h"
 #include "igebm/training/trainer.h"
 #include "tests/training/network_case.h"
 #include "tests/training/run_fixture.h"
@@ -352,6 +354,34 @@ TEST_F(ScoreRun, KeepsTheDatasSizeThatItHasMeasured) {
   Trainer::resume(folder / "run", {}, silent).train({});
   EXPECT_EQ(kept().sigma_data, measured);
   EXPECT_EQ(kept().form, EnergyForm::preconditioned);
+}
+
+TEST_F(ScoreRun, CanBeRehearsedBeforeTheDataAreMeasured) {
+  const Estimate e = estimate(preconditioned(folder), {.seconds = 0}, silent);
+  EXPECT_GT(e.phases.at(0).steps.seconds, 0);
+}
+
+// At a phase's end the weights are still that phase's, whatever the next one's noise.
+TEST_F(ScoreRun, WeightsGoWithTheNoiseOfTheirPhase) {
+  Recipe recipe = preconditioned(folder);
+  recipe.phase_order = {"train", "finer"};
+  recipe.phases.push_back(recipe.phases[0]);
+  recipe.phases[0].steps = 2;
+  recipe.phases[1].name = "finer";
+  auto& second = recipe.phases[1].objectives.find<DenoisingScoreMatchingOptions>()->noise;
+  second = {.sigma_min = 0.01, .sigma_max = 3, .sigma_data = 0.9, .form = EnergyForm::preconditioned};
+  const auto learner = make_learner(recipe, {}, silent);
+  learner->enter_phase();
+  const auto noise = [&] { return noise_scale_from_json(learner->checkpoint().network.metadata.at("noise")); };
+  while (learner->step < 2) ASSERT_EQ(learner->advance(), "");
+  EXPECT_EQ(noise().sigma_max, 5);
+  EXPECT_EQ(learner->averaged().condition_spec().noise->sigma_max, 5);
+  const double measured = noise().sigma_data;
+  learner->enter_phase();
+  EXPECT_EQ(noise().sigma_max, 3);
+  // A checkpoint of the second phase, whose sigma_data is given, says nothing of the first's.
+  learner->restore(learner->checkpoint());
+  EXPECT_EQ(learner->recipe.phases[0].objectives.noise()->sigma_data, measured);
 }
 
 TEST_F(ScoreRun, ResumesBitForBit) {
