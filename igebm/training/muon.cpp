@@ -34,6 +34,18 @@ at::Tensor orthogonalized(const at::Tensor& matrix) {
   const bool tall = matrix.size(0) > matrix.size(1);
   at::Tensor x = tall ? matrix.t() : matrix;
   x = x / (x.norm() + epsilon);
+  if (x.size(1) >= 2 * x.size(0)) {
+    // The steps are polynomials of G = X X', which is then the smaller: X <- T X, T their product, G <- P G P.
+    at::Tensor gram = at::mm(x, x.t()), product;
+    for (int i = 0; i < steps; ++i) {
+      at::Tensor p = at::addmm(gram, gram, gram, b, c);
+      p.diagonal().add_(a);
+      product = product.defined() ? at::mm(p, product) : p;
+      if (i + 1 < steps) gram = at::mm(at::mm(p, gram), p);
+    }
+    x = at::mm(product, x);
+    return tall ? x.t() : x;
+  }
   for (int i = 0; i < steps; ++i) {
     const at::Tensor square = at::mm(x, x.t());
     x = at::addmm(x, at::addmm(square, square, square, b, c), x, a, 1);

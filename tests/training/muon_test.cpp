@@ -38,7 +38,7 @@ TEST(Muon, StepsAsPyTorchs) {
 // S / |S|; singular values from 1 % of the norm on come near 1.
 TEST(Muon, OrthogonalizesByTheSingularValueDecomposition) {
   at::manual_seed(1);
-  for (const auto& [rows, columns] : {std::pair(7, 20), std::pair(20, 7)}) {
+  for (const auto& [rows, columns] : {std::pair(7, 20), std::pair(20, 7), std::pair(7, 9), std::pair(9, 7)}) {
     const at::Tensor matrix = at::randn({rows, columns}, at::kDouble);
     const auto [u, s, v] = at::linalg_svd(matrix, /*full_matrices=*/false);
     at::Tensor p = s / s.norm();

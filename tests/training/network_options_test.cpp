@@ -92,7 +92,7 @@ TEST(NetworkOptions, WhatDoesNotFitIsNamed) {
 TEST(NetworkOptions, TheDemosRecipeIsTheUsualUNet) {
   const Recipe demo = read_recipe(IGEBM_SOURCE_DIR "/recipes/fashion-mnist.toml", {});
   EXPECT_EQ(nn::to_json(build_graph(demo.network, {1, 28, 28}, 10)),
-            nn::to_json(nn::unet({}, {1, 28, 28}, {.classes = 10})));
+            nn::to_json(nn::unet({}, {1, 28, 28}, {.classes = 10, .noise_features = 32})));
 }
 
 }  // namespace

@@ -184,7 +184,7 @@ TEST(Recipes, AreListed) {
 
 // 1e300 is finite, until it is a float.
 TEST(Recipes, OptionsThatBecomeFloatsStayWithinThem) {
-  const fs::path recipe = fs::path(IGEBM_SOURCE_DIR) / "recipes/fashion-mnist.toml";
+  const fs::path recipe = fs::path(IGEBM_SOURCE_DIR) / "recipes/fashion-mnist-matching.toml";
   for (const char* assignment :
        {"data.low=-1e300", "data.high=1e39", "data.noise=1e39", "sampling.step_size=1e39", "sampling.noise=1e300",
         "sampling.low=-1e300", "sampling.high=1e39", "sampling.start_low=-3e38", "sampling.temperature_end=1e39",
