@@ -109,7 +109,7 @@ double time_steps(const energy::Energy& energy, const std::vector<std::int64_t>&
 }
 
 /// Random weights (those that start at zero would leave parts of the network idle), spectral norm applied.
-nn::Tensors random_weights(nn::Network& network) {
+nn::EffectiveWeights random_weights(nn::Network& network) {
   const at::NoGradGuard no_grad;
   at::manual_seed(0);
   for (auto& [name, p] : network.parameters()) {
@@ -132,7 +132,7 @@ void network(const LangevinArguments& a, const Bench& bench, nlohmann::ordered_j
              std::vector<engine::StepCost>& costs) {
   const std::vector<std::int64_t> shape = a.size.empty() ? bench.shape : parse_size(a.size);
   nn::Network network(bench.build(shape), 0);
-  const nn::Tensors weights = random_weights(network);
+  const nn::EffectiveWeights weights = random_weights(network);
   const c10::Device device = find_device(a.device);
   const auto prepared =
       engine::prepare(network.graph(), weights, {.engine = a.engine, .device = device, .precision = a.precision});

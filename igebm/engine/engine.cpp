@@ -11,15 +11,15 @@
 namespace igebm::engine {
 namespace {
 
-nn::Tensors moved(const nn::Tensors& weights, c10::Device device) {
-  nn::Tensors out;
+nn::EffectiveWeights moved(const nn::EffectiveWeights& weights, c10::Device device) {
+  nn::EffectiveWeights out;
   for (const auto& [name, w] : weights) out[name] = w.to(device);
   return out;
 }
 
 }  // namespace
 
-std::shared_ptr<Prepared> prepare(const nn::Graph& graph, const nn::Tensors& effective_weights,
+std::shared_ptr<Prepared> prepare(const nn::Graph& graph, const nn::EffectiveWeights& effective_weights,
                                   const Options& options) {
   if (options.engine == "reference" || graph.outputs > 0)
     return reference(graph, moved(effective_weights, options.device));

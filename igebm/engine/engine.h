@@ -47,7 +47,7 @@ class Prepared {
  public:
   virtual ~Prepared() = default;
   /// Takes new effective weights without rebuilding. Energies given out before see them too.
-  virtual void refresh(const nn::Tensors& effective_weights) = 0;
+  virtual void refresh(const nn::EffectiveWeights& effective_weights) = 0;
   /// Adds sum_i c_i dE(x_i)/d(weight) to `into`, by the weights' names, with c_i = coefficients[i] + slopes[i] E(x_i);
   /// coefficients (N), slopes (N) or undefined. Returns the energies (N). What contrastive divergence and energy
   /// matching need of a training step. With `dropout` a network that has any is taken as in training, by autograd;
@@ -72,6 +72,7 @@ class Prepared {
 };
 
 /// Throws UserError for an unknown option.
-std::shared_ptr<Prepared> prepare(const nn::Graph& graph, const nn::Tensors& effective_weights, const Options& options);
+std::shared_ptr<Prepared> prepare(const nn::Graph& graph, const nn::EffectiveWeights& effective_weights,
+                                  const Options& options);
 
 }  // namespace igebm::engine

@@ -8,7 +8,7 @@ namespace {
 
 struct Frozen {
   nn::Graph graph;
-  nn::Tensors weights;
+  nn::EffectiveWeights weights;
 };
 
 class ReferenceEnergy : public energy::Energy {
@@ -26,12 +26,12 @@ class ReferenceEnergy : public energy::Energy {
 
 class Reference : public Prepared {
  public:
-  Reference(const nn::Graph& graph, const nn::Tensors& weights, std::string why)
+  Reference(const nn::Graph& graph, const nn::EffectiveWeights& weights, std::string why)
       : network_(std::make_shared<Frozen>(Frozen{graph, {}})), why_(std::move(why)) {
     refresh(weights);
   }
 
-  void refresh(const nn::Tensors& weights) override {
+  void refresh(const nn::EffectiveWeights& weights) override {
     for (const auto& [name, t] : weights) {
       const at::Tensor w = t.detach();
       // Channels-last weights make LibTorch's convolutions work in that layout throughout, which is faster on CPUs.
@@ -55,11 +55,11 @@ class Reference : public Prepared {
 
 }  // namespace
 
-at::Tensor parameter_gradient(const nn::Graph& graph, const nn::Tensors& weights, const at::Tensor& x,
+at::Tensor parameter_gradient(const nn::Graph& graph, const nn::EffectiveWeights& weights, const at::Tensor& x,
                               const at::Tensor& labels, const at::Tensor& coefficients, const at::Tensor& slopes,
                               nn::Tensors& into, const nn::Dropout* dropout) {
   const at::AutoGradMode enable(true);
-  nn::Tensors leaves;
+  nn::EffectiveWeights leaves;
   for (const auto& [name, w] : weights) leaves[name] = w.detach().requires_grad_();
   const at::Tensor e = nn::evaluate(graph, leaves, x.detach(), labels, dropout);
   at::Tensor c = coefficients;
@@ -68,7 +68,8 @@ at::Tensor parameter_gradient(const nn::Graph& graph, const nn::Tensors& weights
   return e.detach();
 }
 
-std::shared_ptr<Prepared> reference(const nn::Graph& graph, const nn::Tensors& effective_weights, std::string why) {
+std::shared_ptr<Prepared> reference(const nn::Graph& graph, const nn::EffectiveWeights& effective_weights,
+                                    std::string why) {
   return std::make_shared<Reference>(graph, effective_weights, std::move(why));
 }
 

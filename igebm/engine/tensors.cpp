@@ -46,7 +46,7 @@ struct Slot {
 
 class TensorEngine : public Prepared, public std::enable_shared_from_this<TensorEngine> {
  public:
-  TensorEngine(const nn::Graph& graph, const nn::Tensors& weights, at::Device device, at::ScalarType compute)
+  TensorEngine(const nn::Graph& graph, const nn::EffectiveWeights& weights, at::Device device, at::ScalarType compute)
       : graph_(graph),
         sampled_(without_dropout(graph)),
         steps_(Steps(sampled_).steps),
@@ -69,7 +69,7 @@ class TensorEngine : public Prepared, public std::enable_shared_from_this<Tensor
   }
 
   // In place: recordings hold the addresses.
-  void refresh(const nn::Tensors& weights) override {
+  void refresh(const nn::EffectiveWeights& weights) override {
     const at::NoGradGuard no_grad;
     std::vector<at::Tensor> to, from, packed, exact;
     for (const auto& [name, w] : weights) {
@@ -103,7 +103,7 @@ class TensorEngine : public Prepared, public std::enable_shared_from_this<Tensor
   bool takes(const at::Tensor& x) const { return x.device() == device_ && x.scalar_type() == exact_; }
 
   at::Tensor reference(const at::Tensor& x, const at::Tensor& labels) const {
-    nn::Tensors weights = exact_weights_;
+    nn::EffectiveWeights weights = exact_weights_;
     for (auto& [name, w] : weights) w = w.to(x.options());
     return nn::evaluate(graph_, weights, x, labels);
   }
@@ -200,7 +200,7 @@ class TensorEngine : public Prepared, public std::enable_shared_from_this<Tensor
   std::vector<Step> steps_;
   at::Device device_;
   at::ScalarType compute_, exact_;
-  nn::Tensors exact_weights_, packed_;
+  nn::EffectiveWeights exact_weights_, packed_;
   Heads heads_;
   std::vector<std::unique_ptr<Slot>> free_slots_;
   std::mutex slots_mutex_;
@@ -272,8 +272,8 @@ energy::EnergyPtr TensorEngine::given(const at::Tensor& labels) {
 
 }  // namespace
 
-std::shared_ptr<Prepared> tensor_engine(const nn::Graph& graph, const nn::Tensors& effective_weights, at::Device device,
-                                        at::ScalarType compute) {
+std::shared_ptr<Prepared> tensor_engine(const nn::Graph& graph, const nn::EffectiveWeights& effective_weights,
+                                        at::Device device, at::ScalarType compute) {
   return std::make_shared<TensorEngine>(graph, effective_weights, device, compute);
 }
 

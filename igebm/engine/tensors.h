@@ -13,7 +13,7 @@ namespace igebm::engine {
 ///
 /// Its operations on inputs of one shape are always the same, on the same weights' memory, and never wait for the
 /// device: they can be recorded (energy::Energy::recordings).
-std::shared_ptr<Prepared> tensor_engine(const nn::Graph& graph, const nn::Tensors& effective_weights, at::Device device,
-                                        at::ScalarType compute);
+std::shared_ptr<Prepared> tensor_engine(const nn::Graph& graph, const nn::EffectiveWeights& effective_weights,
+                                        at::Device device, at::ScalarType compute);
 
 }  // namespace igebm::engine

@@ -48,7 +48,7 @@ class Classifier : public Features {
  private:
   nn::Graph graph_;
   nn::Node head_;
-  nn::Tensors weights_;
+  nn::EffectiveWeights weights_;
   double low_ = 0, high_ = 1;
   std::string from_;
 };

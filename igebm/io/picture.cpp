@@ -43,10 +43,46 @@ at::Tensor grid(const at::Tensor& images, std::int64_t columns, std::int64_t sca
   return sheet;
 }
 
+namespace {
+
+/// Dark blue to yellow over anchors that rise evenly in lightness.
+constexpr std::array<std::array<float, 3>, 6> anchors = {
+    {{13, 8, 58}, {62, 38, 128}, {38, 110, 142}, {42, 170, 124}, {150, 214, 72}, {252, 240, 90}}};
+
+/// White, where they lie in the square [-bound, bound]^2.
+void draw_points(const at::Tensor& points, double bound, at::Tensor& picture) {
+  const std::int64_t h = picture.size(0), w = picture.size(1);
+  const at::Tensor q = points.detach().cpu().to(at::kDouble).contiguous();
+  const double* xy = q.const_data_ptr<double>();
+  std::uint8_t* out = picture.data_ptr<std::uint8_t>();
+  for (std::int64_t i = 0; i < q.size(0); ++i) {
+    const double x = (xy[2 * i] + bound) / (2 * bound) * static_cast<double>(w - 1),
+                 y = (bound - xy[2 * i + 1]) / (2 * bound) * static_cast<double>(h - 1);
+    if (!(x >= 0 && y >= 0 && x <= static_cast<double>(w - 1) && y <= static_cast<double>(h - 1))) continue;
+    for (std::int64_t c = 0; c < 3; ++c) out[(std::lround(y) * w + std::lround(x)) * 3 + c] = 255;
+  }
+}
+
+}  // namespace
+
+at::Tensor scatter(const at::Tensor& points, double bound, std::int64_t side) {
+  at::Tensor picture = at::empty({side, side, 3}, at::kByte);
+  for (std::int64_t c = 0; c < 3; ++c) picture.select(2, c).fill_(anchors[0][static_cast<std::size_t>(c)]);
+  draw_points(points, bound, picture);
+  return picture;
+}
+
+at::Tensor side_by_side(const std::vector<at::Tensor>& pictures) {
+  constexpr std::int64_t gap = 4;
+  std::vector<at::Tensor> row;
+  for (const at::Tensor& picture : pictures) {
+    if (!row.empty()) row.push_back(at::full({picture.size(0), gap, picture.size(2)}, 225, at::kByte));
+    row.push_back(picture);
+  }
+  return at::cat(row, 1);
+}
+
 at::Tensor density(const at::Tensor& energies, const at::Tensor& points, double bound) {
-  // Dark blue to yellow over anchors that rise evenly in lightness.
-  constexpr std::array<std::array<float, 3>, 6> anchors = {
-      {{13, 8, 58}, {62, 38, 128}, {38, 110, 142}, {42, 170, 124}, {150, 214, 72}, {252, 240, 90}}};
   const std::int64_t h = energies.size(0), w = energies.size(1);
   const at::Tensor e = energies.detach().cpu().to(at::kFloat).contiguous();
   const at::Tensor p = (e.min() - e).exp().contiguous();
@@ -61,16 +97,7 @@ at::Tensor density(const at::Tensor& energies, const at::Tensor& points, double 
       out[i * 3 + static_cast<std::int64_t>(c)] =
           static_cast<std::uint8_t>((1 - t) * anchors[low][c] + t * anchors[low + 1][c]);
   }
-  if (points.defined()) {
-    const at::Tensor q = points.detach().cpu().to(at::kDouble).contiguous();
-    const double* xy = q.const_data_ptr<double>();
-    for (std::int64_t i = 0; i < q.size(0); ++i) {
-      const double x = (xy[2 * i] + bound) / (2 * bound) * static_cast<double>(w - 1),
-                   y = (bound - xy[2 * i + 1]) / (2 * bound) * static_cast<double>(h - 1);
-      if (!(x >= 0 && y >= 0 && x <= static_cast<double>(w - 1) && y <= static_cast<double>(h - 1))) continue;
-      for (std::int64_t c = 0; c < 3; ++c) out[(std::lround(y) * w + std::lround(x)) * 3 + c] = 255;
-    }
-  }
+  if (points.defined()) draw_points(points, bound, picture);
   return picture;
 }
 

@@ -21,6 +21,12 @@ at::Tensor grid(const at::Tensor& images, std::int64_t columns = 0, std::int64_t
 /// greatest value, with points (N, 2) drawn over it.
 at::Tensor density(const at::Tensor& energies, const at::Tensor& points, double bound);
 
+/// Points (N, 2) alone, over the same square, `side` pixels wide and high.
+at::Tensor scatter(const at::Tensor& points, double bound, std::int64_t side);
+
+/// Pictures of one height and number of channels, from left to right.
+at::Tensor side_by_side(const std::vector<at::Tensor>& pictures);
+
 /// PNG file format, atomically.
 void write_png(const std::filesystem::path& path, const at::Tensor& picture);
 std::string encode_png(const at::Tensor& picture);

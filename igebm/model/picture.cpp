@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "igebm/io/picture.h"
 
@@ -19,13 +20,17 @@ at::Tensor energies_in_plane(const Model& model, double bound) {
   return energy->energy(points.to(model.device())).reshape({side, side}).cpu();
 }
 
-void write_picture(const std::filesystem::path& path, const Model& model, const at::Tensor& x, double extent) {
+void write_picture(const std::filesystem::path& path, const Model& model, const at::Tensor& x, double extent,
+                   const at::Tensor& data) {
   if (model.space().kind == SampleSpace::Kind::image) {
     io::write_png(path, io::grid(model.space().to_unit(x)));
-  } else {
-    const double bound = std::max(1.0, std::ceil(extent * 1.1));
-    io::write_png(path, io::density(energies_in_plane(model, bound), x, bound));
+    return;
   }
+  const double bound = std::max(1.0, std::ceil(extent * 1.1));
+  const at::Tensor energies = energies_in_plane(model, bound);
+  std::vector<at::Tensor> parts = {io::density(energies, {}, bound), io::scatter(x, bound, energies.size(0))};
+  if (data.defined()) parts.push_back(io::scatter(data, bound, energies.size(0)));
+  io::write_png(path, io::side_by_side(parts));
 }
 
 }  // namespace igebm::model

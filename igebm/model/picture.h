@@ -10,8 +10,10 @@ namespace igebm::model {
 /// density's.
 at::Tensor energies_in_plane(const Model& model, double bound);
 
-/// Samples x of the model, in its range, as a PNG file at `path`: a grid of pictures, or for points in the plane the density exp(-E) out
-/// to about `extent` with samples on it (under a condition of zeros). REQUIRES: io::has_picture of the model's shape.
-void write_picture(const std::filesystem::path& path, const Model& model, const at::Tensor& x, double extent);
+/// Samples x of the model, in its range, as a PNG file at `path`: a grid of pictures, or for points in the plane out to
+/// about `extent` the density exp(-E) (under a condition of zeros), beside it samples, and beside them `data` (N, 2)
+/// where it is defined. REQUIRES: io::has_picture of the model's shape.
+void write_picture(const std::filesystem::path& path, const Model& model, const at::Tensor& x, double extent,
+                   const at::Tensor& data = {});
 
 }  // namespace igebm::model

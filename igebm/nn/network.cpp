@@ -59,7 +59,7 @@ at::Tensor started(const Node& n, const Parameter& p, const RandomPlace& place) 
 /// What a node's value is made of beside its inputs.
 struct Evaluation {
   const Graph& graph;
-  const Tensors& weights;
+  const EffectiveWeights& weights;
   const at::Tensor &x, &labels;
   const Dropout* dropout;
 
@@ -215,7 +215,7 @@ void Network::advance_spectral_norm() {
   }
 }
 
-Tensors Network::effective_weights(const Tensors& parameters) const {
+EffectiveWeights Network::effective_weights(const Tensors& parameters) const {
   return nn::effective_weights(graph_, parameters, buffers_);
 }
 
@@ -223,7 +223,7 @@ at::Tensor padded_at_end(const at::Tensor& x, std::int64_t more) {
   return more == 0 ? x : at::constant_pad_nd(x, {0, more, 0, more});
 }
 
-at::Tensor evaluate(const Graph& graph, const Tensors& weights, const at::Tensor& x, const at::Tensor& labels,
+at::Tensor evaluate(const Graph& graph, const EffectiveWeights& weights, const at::Tensor& x, const at::Tensor& labels,
                     const Dropout* dropout) {
   graph.check_labels(labels, x.size(0));
   const Evaluation evaluation{graph, weights, x, labels, dropout};

@@ -13,6 +13,13 @@ namespace igebm::nn {
 
 using Tensors = std::map<std::string, at::Tensor>;  // by name, in order of name
 
+/// The weights that a graph computes with: parameters with spectral norm applied (nn/weights.h). A type of its own, so
+/// that parameters as they are trained cannot be taken for them.
+struct EffectiveWeights : Tensors {
+  EffectiveWeights() = default;
+  explicit EffectiveWeights(Tensors tensors) : Tensors(std::move(tensors)) {}
+};
+
 /// into[name] += t, from nothing at first.
 void add_to(Tensors& into, const std::string& name, const at::Tensor& t);
 
@@ -37,9 +44,9 @@ class Network {
   void advance_spectral_norm();
 
   /// The weights in use: parameters with spectral norm applied, differentiable in the parameters.
-  Tensors effective_weights() const { return effective_weights(parameters_); }
+  EffectiveWeights effective_weights() const { return effective_weights(parameters_); }
   /// The same for other parameters of the same names (an average of weights), with this network's u and v.
-  Tensors effective_weights(const Tensors& parameters) const;
+  EffectiveWeights effective_weights(const Tensors& parameters) const;
 
  private:
   Graph graph_;
@@ -57,7 +64,7 @@ struct Dropout {
 
 /// E(x) of `graph`, or a classifier's logits, with `weights` (effective ones). labels: see Graph. Differentiable in x
 /// and weights, twice. With `dropout` as in training, without it dropout passes its input on.
-at::Tensor evaluate(const Graph& graph, const Tensors& weights, const at::Tensor& x, const at::Tensor& labels = {},
-                    const Dropout* dropout = nullptr);
+at::Tensor evaluate(const Graph& graph, const EffectiveWeights& weights, const at::Tensor& x,
+                    const at::Tensor& labels = {}, const Dropout* dropout = nullptr);
 
 }  // namespace igebm::nn

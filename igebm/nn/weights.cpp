@@ -48,8 +48,8 @@ std::int64_t parameter_count(const Graph& graph) {
   return count;
 }
 
-Tensors effective_weights(const Graph& graph, const Tensors& parameters, const Tensors& buffers) {
-  Tensors out = parameters;
+EffectiveWeights effective_weights(const Graph& graph, const Tensors& parameters, const Tensors& buffers) {
+  EffectiveWeights out(parameters);
   for (const Node& n : graph.nodes) {
     if (n.norm == Norm::none) continue;
     const std::string name = n.name + ".weight";

@@ -24,6 +24,6 @@ Shapes buffer_shapes(const Graph& graph);
 std::int64_t parameter_count(const Graph& graph);
 
 /// The weights in use: parameters with spectral norm applied by its buffers u and v, differentiable in the parameters.
-Tensors effective_weights(const Graph& graph, const Tensors& parameters, const Tensors& buffers);
+EffectiveWeights effective_weights(const Graph& graph, const Tensors& parameters, const Tensors& buffers);
 
 }  // namespace igebm::nn

@@ -30,7 +30,8 @@ Loss Classification::loss(const Step& step) {
   return loss;
 }
 
-double accuracy(const nn::Graph& graph, const nn::Tensors& weights, const at::Tensor& x, const at::Tensor& labels) {
+double accuracy(const nn::Graph& graph, const nn::EffectiveWeights& weights, const at::Tensor& x,
+                const at::Tensor& labels) {
   const at::NoGradGuard no_grad;
   std::int64_t right = 0;
   constexpr std::int64_t batch = 500;

@@ -25,6 +25,7 @@ class Classification : public Objective {
 };
 
 /// The share of data whose greatest logit is their label's. x (N, ...) in the data's range, labels (N).
-double accuracy(const nn::Graph& graph, const nn::Tensors& weights, const at::Tensor& x, const at::Tensor& labels);
+double accuracy(const nn::Graph& graph, const nn::EffectiveWeights& weights, const at::Tensor& x,
+                const at::Tensor& labels);
 
 }  // namespace igebm::training

@@ -19,6 +19,11 @@ constexpr const auto& names_of(NoiseLaw) { return noise_law_names; }
 ///   L = mean |G'(c y) - n|^2;
 /// model::EnergyForm::preconditioned: w = 1 / (sigma s c)^2 (Karras et al. 2022),
 ///   L = mean |G'(c y) - c (s n - sigma / s x)|^2.
+///
+/// The gradient in y alone leaves open how the energies of parts of the data that lie far apart compare, and those of
+/// two levels. With time_score (EnergyForm::preconditioned) the loss has a second term, of the gradient in t = sigma^2
+/// (dual score matching, Guth et al. 2025), in units of the square of its target's standard deviation:
+///   time_score mean 2 d r^2,   r = t / d dE/dt - (1 - |n|^2 / d) / 2,   t / d d/dt = sigma / (2 d) d/dsigma.
 struct DenoisingScoreMatchingOptions {
   static constexpr const char* section = "denoising_score_matching";
   static constexpr Network trains = Network::energy_at_noise_levels;
@@ -31,17 +36,21 @@ struct DenoisingScoreMatchingOptions {
   /// records whose law is log-uniform: energies are compared at the greatest noise, which the former seldom draws.
   double log_mean = -0.7, log_deviation = 1.3;
   double uniform_share = 0.1;
+  double time_score = 0;  ///< 0: none
 };
 
 void describe(io::Fields& fields, DenoisingScoreMatchingOptions& options);
 
 class DenoisingScoreMatching : public Objective {
  public:
-  /// Throws UserError unless the graph takes noise levels and sigma_data is known.
+  /// Throws UserError unless the graph takes noise levels and sigma_data is known, or for a time_score of another form.
   DenoisingScoreMatching(const DenoisingScoreMatchingOptions& options, const nn::Graph& graph);
   Loss loss(const Step& step) override;
 
  private:
+  /// The second term at y = x + sigma noise; its gradient is added to `into`.
+  double time_score(const Step& step, const at::Tensor& y, const at::Tensor& noise, const at::Tensor& sigma,
+                    nn::Tensors& into) const;
   DenoisingScoreMatchingOptions options_;
 };
 

@@ -153,7 +153,7 @@ void Learner::choose_algorithms() {
   observer.message("engine: " + frozen->description());
 }
 
-std::shared_ptr<engine::Prepared> Learner::prepare(const nn::Tensors& weights) const {
+std::shared_ptr<engine::Prepared> Learner::prepare(const nn::EffectiveWeights& weights) const {
   engine::Options options = engine;
   options.choices = frozen->choices();
   return engine::prepare(network.graph(), weights, options);
@@ -251,7 +251,7 @@ std::string Learner::advance() {
 
   network.advance_spectral_norm();
   const at::AutoGradMode enable(true);
-  const nn::Tensors weights = network.effective_weights();
+  const nn::EffectiveWeights weights = network.effective_weights();
   frozen->refresh(weights);
   const Step now{network.graph(), weights, *frozen,      batch.x.to(device), labels_of(batch),
                  attempt_seed(),  step,    used.records, used.chains,        stop_within};

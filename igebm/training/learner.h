@@ -76,7 +76,7 @@ struct Learner {
   /// The engine's algorithms are measured before the first step and kept with the run: a resume repeats them.
   void choose_algorithms();
   /// Other weights by the algorithms of the training's.
-  std::shared_ptr<engine::Prepared> prepare(const nn::Tensors& weights) const;
+  std::shared_ptr<engine::Prepared> prepare(const nn::EffectiveWeights& weights) const;
   /// The labels of a batch: classes, or the conditions that the network takes.
   at::Tensor labels_of(const data::Batch& batch) const;
   /// The average of weights, to draw samples from.

@@ -23,12 +23,12 @@ struct Interrupted : std::exception {};
 /// What an objective sees of a training step.
 struct Step {
   const nn::Graph& graph;
-  const nn::Tensors& weights;  ///< effective, differentiable in the parameters
-  engine::Prepared& frozen;    ///< the same weights, for sampling
-  at::Tensor data;             ///< (N, ...) float in the data's range
-  at::Tensor labels;           ///< of the data, as the graph takes them beside a noise level, or undefined
-  std::uint64_t seed;          ///< of this attempt
-  std::int64_t step;           ///< since the training's start
+  const nn::EffectiveWeights& weights;  ///< effective, differentiable in the parameters
+  engine::Prepared& frozen;             ///< the same weights, for sampling
+  at::Tensor data;                      ///< (N, ...) float in the data's range
+  at::Tensor labels;                    ///< of the data, as the graph takes them beside a noise level, or undefined
+  std::uint64_t seed;                   ///< of this attempt
+  std::int64_t step;                    ///< since the training's start
   /// The random stream of the batch's first record; the others' follow, and no step shares one: how many records all
   /// steps before have taken.
   std::int64_t first_stream;

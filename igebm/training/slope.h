@@ -32,8 +32,8 @@ class Slope {
  private:
   const Step& step_;
   at::Tensor x_, labels_, energy_, gradient_;
-  at::Tensor differentiable_;  // dE/dx with its graph, where autograd is to take the gradient
-  nn::Tensors leaves_;         // the weights in that graph
+  at::Tensor differentiable_;    // dE/dx with its graph, where autograd is to take the gradient
+  nn::EffectiveWeights leaves_;  // the weights in that graph
 };
 
 }  // namespace igebm::training

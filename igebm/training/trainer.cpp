@@ -4,6 +4,7 @@
 #include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -229,10 +230,13 @@ void Trainer::Run::picture(const fs::path& path, std::int64_t count) {
   if (!io::has_picture(learner->data.shape())) return;
   const at::NoGradGuard no_grad;
   io::make_folder(path.parent_path());
+  const bool plane = learner->data.shape().size() == 1;
+  if (plane) count = std::max(count, learner->recipe.output.samples);  // a point says less than a picture
   const model::Model model = learner->averaged();
   const at::Tensor x = model.sample(learner->request(count, picture_streams)).x;
   observers.samples(learner->step, model.space().to_unit(x));
-  model::write_picture(path, model, x, learner->data.extent());
+  model::write_picture(path, model, x, learner->data.extent(),
+                       plane ? learner->data.first(std::min(count, learner->data.size())).x : at::Tensor());
   observers.picture(learner->step, path.string());
 }
 

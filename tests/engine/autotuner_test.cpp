@@ -85,7 +85,7 @@ TEST(Autotuner, EnginesThatShareItMeasureOnceAndThoseOfOtherNetworksMeasureTheir
 // Engines are for one caller each; what they share is for all.
 TEST(Autotuner, EnginesInSeveralThreadsShareIt) {
   const nn::Graph graph = built_networks()[4].graph;
-  const nn::Tensors weights = random_weights(graph, at::kFloat);
+  const nn::EffectiveWeights weights = random_weights(graph, at::kFloat);
   const at::Tensor x = inputs(graph, 6, at::kFloat);
   const at::Tensor want = prepare(graph, in_double(weights), {.engine = "reference"})
                               ->given({})
@@ -128,7 +128,7 @@ TEST(Autotuner, ChoicesAreReadAsTheyAreWritten) {
 // What does not fit is measured.
 TEST(Autotuner, ChoicesOfAnotherNetworkOrThatAreNoneAreNotTaken) {
   const nn::Graph graph = graph_of(1);
-  const nn::Tensors weights = random_weights(graph, at::kFloat);
+  const nn::EffectiveWeights weights = random_weights(graph, at::kFloat);
   const at::Tensor x = inputs(graph, 4, at::kFloat);
   std::mt19937 random(1);
   const std::string other = random_choices(built_networks()[0].graph, random);

@@ -22,7 +22,7 @@ TEST(Bfloat16, Bfloat16IsRoundedFloat) {
   if (cpu::kernels().winograd_bf16 == nullptr) GTEST_SKIP() << "this processor has no bfloat16 instructions";
   std::mt19937 random(8);
   for (const Case& c : cases()) {
-    const nn::Tensors weights = random_weights(c.graph, at::kFloat);
+    const nn::EffectiveWeights weights = random_weights(c.graph, at::kFloat);
     const auto exact = prepare(c.graph, in_double(weights), {.engine = "reference"});
     // Of what serves the parameters alone, and without tiles both, the algorithm has no choice: sub-batches at random.
     auto choices = nlohmann::json::parse(random_choices(c.graph, random, "", "bf16"));
@@ -60,7 +60,7 @@ TEST(Bfloat16, RandomNetworksByTiles) {
   double sum = 0;
   for (unsigned seed = 0; seed < 120; ++seed) {
     const Named n = random_network(seed, 96);
-    const nn::Tensors weights = random_weights(n.graph, at::kFloat);
+    const nn::EffectiveWeights weights = random_weights(n.graph, at::kFloat);
     const auto exact = prepare(n.graph, in_double(weights), {.engine = "reference"});
     std::string chunks;
     for (unsigned height = 2; height <= 14; ++height)
@@ -87,7 +87,7 @@ TEST(Bfloat16, RandomNetworksByTiles) {
 TEST(Bfloat16, AutoIsTheFasterByMeasuringAndKeepsIt) {
   if (cpu::tile_kernels() == nullptr) GTEST_SKIP() << "this processor has no matrix tiles";
   const Case c = cases()[4];
-  const nn::Tensors weights = random_weights(c.graph, at::kFloat);
+  const nn::EffectiveWeights weights = random_weights(c.graph, at::kFloat);
   const at::Tensor x = inputs(c.graph, 24, at::kFloat), labels = random_labels(c.graph, 24);
   const auto chosen = prepare(c.graph, weights, {.precision = "auto", .autotuner = kept_choices()});
   const at::Tensor gradient = chosen->given(labels)->energy_and_gradient(x).gradient;

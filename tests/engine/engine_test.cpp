@@ -45,7 +45,7 @@ std::string with_kernels(const std::string& choices, const char* level) {
 
 TEST(Engine, ValuesAndGradientsAreThoseOfAutogradInDouble) {
   for (const Case& c : cases()) {
-    const nn::Tensors weights = random_weights(c.graph, at::kFloat);
+    const nn::EffectiveWeights weights = random_weights(c.graph, at::kFloat);
     const auto exact = prepare(c.graph, in_double(weights), {.engine = "reference"});
     std::string measured;  // once for each network; other levels take it
     for (const char* level : {"v4-bf16", "v4", "v3", "v2"}) {
@@ -129,8 +129,8 @@ TEST(Engine, ResultsAreWrittenWhereTheyWere) {
 
 TEST(Engine, CompositionsAreInPlaceAndTheirPartsBitForBit) {
   const Case c = cases()[4];
-  const nn::Tensors first = random_weights(c.graph, at::kFloat);
-  nn::Tensors second;
+  const nn::EffectiveWeights first = random_weights(c.graph, at::kFloat);
+  nn::EffectiveWeights second;
   for (const auto& [name, w] : first) second[name] = w * 0.9;
   const auto a = prepare(c.graph, first, kept())->given({}), b = prepare(c.graph, second, kept())->given({});
   const at::Tensor x = inputs(c.graph, 5, at::kFloat), free = x[0].gt(0), fixed = at::full_like(x[0], 0.25);
@@ -152,8 +152,8 @@ TEST(Engine, CompositionsAreInPlaceAndTheirPartsBitForBit) {
 
 TEST(Engine, RefreshTakesNewWeightsAndEnergiesGivenOutSeeThem) {
   const nn::Graph graph = cases()[0].graph;
-  const nn::Tensors first = random_weights(graph, at::kFloat);
-  nn::Tensors second;
+  const nn::EffectiveWeights first = random_weights(graph, at::kFloat);
+  nn::EffectiveWeights second;
   for (const auto& [name, w] : first) second[name] = w * 0.9;
   const auto fast = prepare(graph, first, kept());
   const auto energy = fast->given({});
@@ -184,7 +184,7 @@ TEST(Engine, WhatItDoesNotKnowIsLeftToAutogradAndSaid) {
 TEST(Engine, ParameterGradientsAreThoseOfAutogradInDouble) {
   std::mt19937 random(6);
   for (const Case& c : cases()) {
-    const nn::Tensors weights = random_weights(c.graph, at::kFloat);
+    const nn::EffectiveWeights weights = random_weights(c.graph, at::kFloat);
     const auto exact = prepare(c.graph, in_double(weights), {.engine = "reference"});
     for (const char* level : {"v2", "v3", "v4"}) {
       if (std::string(cpu::kernels(level).name) != level) continue;
@@ -220,7 +220,7 @@ TEST(Engine, ParameterGradientsAreThoseOfAutogradInDouble) {
 }
 
 /// Values, gradients and parameters' gradients of `graph` against those of autograd in double.
-void compare(const std::string& name, const nn::Graph& graph, Prepared& fast, const nn::Tensors& weights,
+void compare(const std::string& name, const nn::Graph& graph, Prepared& fast, const nn::EffectiveWeights& weights,
              std::int64_t count) {
   const auto exact = prepare(graph, in_double(weights), {.engine = "reference"});
   const at::Tensor x = inputs(graph, count, at::kFloat), labels = random_labels(graph, count);
@@ -248,7 +248,7 @@ TEST(Engine, RandomNetworksInRandomSubBatches) {
   std::mt19937 random(3);
   for (unsigned seed = 0; seed < 300; ++seed) {
     const Named n = random_network(seed);
-    const nn::Tensors weights = random_weights(n.graph, at::kFloat);
+    const nn::EffectiveWeights weights = random_weights(n.graph, at::kFloat);
     const char* level = std::array{"", "v2", "v3", "v4"}[seed % 4];
     const auto fast =
         prepare(n.graph, weights, {.choices = random_choices(n.graph, random, level), .instructions = level});
@@ -280,7 +280,7 @@ TEST(Engine, ConvolutionsOfEverySizeAreRightAndMostAreFast) {
           const int x = n.elementwise(nn::Op::silu, n.conv(0, 5, 1));
           if (!n.fits(x, k, padding, end)) continue;
           n.head(n.vector(nn::Op::flatten, n.elementwise(nn::Op::silu, n.conv(x, 6, k, stride, padding, end))));
-          const nn::Tensors weights = random_weights(n.graph, at::kFloat);
+          const nn::EffectiveWeights weights = random_weights(n.graph, at::kFloat);
           const auto prepared = prepare(n.graph, weights, {.choices = random_choices(n.graph, random)});
           const std::string name =
               fmt::format("k {} stride {} padding {} and {} side {}", k, stride, padding, end, side);
@@ -303,7 +303,7 @@ TEST(Engine, OtherLabelsOrConditionsAreTakenAsTheyAre) {
     const int x = n.conv(n.label(nn::Op::label_planes, 0), 20, 3, 1, 1);
     const int y = n.elementwise(nn::Op::silu, n.label(nn::Op::label_gain, n.label(nn::Op::label_bias, x)));
     n.head(n.vector(nn::Op::sum_pool, n.attend(y, y, 4, 8)));
-    const nn::Tensors weights = random_weights(n.graph, at::kFloat);
+    const nn::EffectiveWeights weights = random_weights(n.graph, at::kFloat);
     const auto exact = prepare(n.graph, weights, {.engine = "reference"}), fast = prepare(n.graph, weights, kept());
     const at::Tensor in = inputs(n.graph, 5, at::kFloat);
     std::string choices;
@@ -335,7 +335,7 @@ TEST(Engine, AClassIsTheConditionThatIsOneHot) {
   n.head(n.vector(nn::Op::flatten, x));
   nn::Graph other = n.graph;
   std::swap(other.classes, other.conditions);
-  const nn::Tensors weights = random_weights(n.graph, at::kFloat);
+  const nn::EffectiveWeights weights = random_weights(n.graph, at::kFloat);
   const at::Tensor in = inputs(n.graph, 6, at::kFloat), labels = random_labels(n.graph, 6), ones = at::ones({6});
   const at::Tensor rows = at::one_hot(labels, 4).to(at::kFloat);
   const auto by_class = prepare(n.graph, weights, kept()), by_numbers = prepare(other, weights, kept());
@@ -355,8 +355,8 @@ TEST(Engine, DropoutIsForParametersAndOnlyWhereAskedFor) {
     if (net == &n) x = net->dropout(x, 0.4);
     net->head(net->vector(nn::Op::flatten, net->elementwise(nn::Op::silu, net->conv(x, 20, 3, 1, 1))));
   }
-  const nn::Tensors weights = random_weights(n.graph, at::kFloat);
-  nn::Tensors same;  // the same weights by the other graph's names
+  const nn::EffectiveWeights weights = random_weights(n.graph, at::kFloat);
+  nn::EffectiveWeights same;  // the same weights by the other graph's names
   std::vector<std::string> names;
   for (const nn::Node& node : n.graph.nodes) {
     if (!node.name.empty()) names.push_back(node.name);
@@ -421,8 +421,8 @@ TEST(Engine, LabelsOutOfRangeAreRefused) {
 
 TEST(Engine, CompositionsOfPreparedEnergiesAgreeWithAutograd) {
   const nn::Graph graph = cases()[4].graph;
-  const nn::Tensors weights = random_weights(graph, at::kFloat);
-  nn::Tensors other = weights;
+  const nn::EffectiveWeights weights = random_weights(graph, at::kFloat);
+  nn::EffectiveWeights other = weights;
   for (auto& [name, w] : other) w = w * 0.8;
   const auto both = [&](const std::string& engine) {
     const auto a = prepare(graph, weights, {.engine = engine})->given({});

@@ -313,9 +313,9 @@ inline Named random_network(unsigned seed, std::int64_t most_channels = 40) {
 }
 
 /// Weights far from the special values they start with, so that every path matters.
-inline nn::Tensors random_weights(const nn::Graph& graph, at::ScalarType type = at::kDouble) {
+inline nn::EffectiveWeights random_weights(const nn::Graph& graph, at::ScalarType type = at::kDouble) {
   at::manual_seed(1);
-  nn::Tensors weights;
+  nn::EffectiveWeights weights;
   const nn::Network network(graph, 1);
   for (const auto& [name, p] : network.parameters()) {
     const double fan_in = p.dim() > 1 ? static_cast<double>(p.numel() / p.size(0)) : 10.0;
@@ -376,8 +376,8 @@ inline std::vector<Case> cases() {
   return all;
 }
 
-inline nn::Tensors in_double(const nn::Tensors& weights) {
-  nn::Tensors out;
+inline nn::EffectiveWeights in_double(const nn::EffectiveWeights& weights) {
+  nn::EffectiveWeights out;
   for (const auto& [name, w] : weights) out[name] = w.to(at::kDouble);
   return out;
 }

@@ -22,7 +22,7 @@ INSTANTIATE_TEST_SUITE_P(Operations, EveryOperation, testing::Bool(),
 TEST_P(EveryOperation, OnTensorsInDoubleIsAutogradToRounding) {
   for (const nn::Operation& o : nn::operations()) {
     const nn::Graph graph = nn::around(o.op, GetParam());
-    const nn::Tensors weights = nn::weights_of(graph);
+    const nn::EffectiveWeights weights = nn::weights_of(graph);
     const at::Tensor x = inputs(graph, 5), labels = random_labels(graph, 5);
     const auto want = prepare(graph, weights, {.engine = "reference"})->given(labels)->energy_and_gradient(x);
     const auto got = tensor_engine(graph, weights, at::kCPU, at::kDouble)->given(labels)->energy_and_gradient(x);
@@ -38,8 +38,8 @@ TEST_P(EveryOperation, OnTheCpuIsAutogradInDoubleOrLeftToItByName) {
   std::mt19937 random(9);
   for (const nn::Operation& o : nn::operations()) {
     const nn::Graph graph = nn::around(o.op, GetParam());
-    const nn::Tensors exact = nn::weights_of(graph);
-    nn::Tensors weights;
+    const nn::EffectiveWeights exact = nn::weights_of(graph);
+    nn::EffectiveWeights weights;
     for (const auto& [name, w] : exact) weights[name] = w.to(at::kFloat);
     const auto reference = prepare(graph, exact, {.engine = "reference"}),
                fast = prepare(graph, weights, {.choices = random_choices(graph, random)});

@@ -97,7 +97,7 @@ std::vector<Case> cases() {
 
 void compare(const std::vector<Case>& networks, at::Device device, at::ScalarType compute, double tolerance) {
   for (const Case& c : networks) {
-    const nn::Tensors weights = random_weights(c.graph);
+    const nn::EffectiveWeights weights = random_weights(c.graph);
     const auto exact = prepare(c.graph, weights, {.engine = "reference"});
     const auto engine = tensor_engine(c.graph, weights, device, compute);
     for (const std::int64_t count : {1, 5}) {
@@ -137,8 +137,8 @@ TEST(TensorEngine, OnACudaDevice) {
 
 TEST(TensorEngine, RefreshChangesTheWeightsInPlace) {
   for (const Case& c : cases()) {
-    const nn::Tensors first = random_weights(c.graph);
-    nn::Tensors second;
+    const nn::EffectiveWeights first = random_weights(c.graph);
+    nn::EffectiveWeights second;
     for (const auto& [name, w] : first) second[name] = w * 0.9;
     const auto engine = tensor_engine(c.graph, first, at::kCPU, at::kDouble);
     const at::Tensor x = inputs(c.graph, 3), labels = random_labels(c.graph, 3);
@@ -230,7 +230,7 @@ TEST(TensorEngine, OperationsAreThoseOfTheCpuEngineAndWithoutDropout) {
   n.head(n.vector(nn::Op::sum_pool, mixed));
   const double multiplications = 64 * (27 * 16 + 2 * 16 * 4) + 16;
   const double expected = 4 * multiplications + 6 * 64 * 64 * (4 + 16);
-  const nn::Tensors weights = random_weights(n.graph, at::kFloat);
+  const nn::EffectiveWeights weights = random_weights(n.graph, at::kFloat);
   EXPECT_NEAR(prepare(n.graph, weights, {})->operations(), expected, 1e-6);
   EXPECT_NEAR(tensor_engine(n.graph, weights, at::kCPU, at::kFloat)->operations(), expected, 1e-6);
 }

@@ -122,7 +122,7 @@ TEST_F(Extraction, AClassifiersFeaturesEnterItsHead) {
   const at::Tensor x = at::rand({7, 1, 8, 8});
   const auto got = write("-1")->extract(x);  // trained on pictures in [-1, 1]
   EXPECT_EQ(got.features.sizes(), at::IntArrayRef({7, 5}));
-  const at::Tensor logits = nn::evaluate(network.graph(), network.parameters(), 2 * x - 1);
+  const at::Tensor logits = nn::evaluate(network.graph(), network.effective_weights(), 2 * x - 1);
   expect_near(got.probabilities, at::softmax(logits, 1));
   const auto& p = network.parameters();
   expect_near(at::linear(got.features, p.at("head.weight"), p.at("head.bias")), logits);

@@ -195,6 +195,16 @@ TEST(Pictures, DensityIsBrightestWhereTheEnergyIsLowest) {
   EXPECT_LT(picture[9][9][1].item<int>(), 20);
 }
 
+TEST(Pictures, PointsStandWhereTheyAreAndPicturesSideBySide) {
+  const at::Tensor picture = scatter(at::tensor({1.0, -1.0, 0.0, 5.0}).view({2, 2}), 1, 9);
+  EXPECT_EQ(picture.eq(255).all(2).sum().item<std::int64_t>(), 1);  // the other is beyond the square
+  EXPECT_EQ(picture[8][8][0].item<int>(), 255);
+  const at::Tensor both = side_by_side({picture, at::zeros_like(picture)});
+  EXPECT_EQ(both.sizes(), at::IntArrayRef({9, 22, 3}));
+  EXPECT_TRUE(at::equal(both.narrow(1, 0, 9), picture));
+  EXPECT_EQ(both.narrow(1, 13, 9).sum().item<std::int64_t>(), 0);
+}
+
 struct Options {
   std::int64_t steps = 10;
   double rate = 0.5;

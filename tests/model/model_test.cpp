@@ -70,7 +70,7 @@ steps = 3
 )" + (graph.noise_features > 0 ? "levels = 4\n" : "step_size = 0.05\nnoise = 0.1\nlow = -1.0\nhigh = 1.0\n"));
   }
   /// The weights that are in use.
-  static nn::Tensors weights(const nn::Graph& graph, std::int64_t step, Weights which) {
+  static nn::EffectiveWeights weights(const nn::Graph& graph, std::int64_t step, Weights which) {
     const nn::Network network = lively(graph, static_cast<std::uint64_t>(step)),
                       average = lively(graph, static_cast<std::uint64_t>(step) + 1);
     return nn::effective_weights(graph, which == Weights::average ? average.parameters() : network.parameters(),

@@ -44,7 +44,7 @@ TEST(ConditionRows, HoldTheClassThenTheNoise) {
   const at::Tensor rows = condition_rows(graph, labels, sigma);
   EXPECT_TRUE(at::equal(rows.slice(1, 0, 3), at::one_hot(labels, 3).to(at::kFloat)));
   EXPECT_TRUE(at::equal(rows.slice(1, 3), noise_features(sigma, 4)));
-  EXPECT_NO_THROW(evaluate(graph, Network(graph, 1).parameters(), at::zeros({2, 2}), rows));
+  EXPECT_NO_THROW(evaluate(graph, Network(graph, 1).effective_weights(), at::zeros({2, 2}), rows));
   EXPECT_THROW(condition_rows(graph, {}, sigma), UserError);
   EXPECT_THROW(condition_rows(graph, at::tensor({1}, at::kLong), sigma), UserError);
 }

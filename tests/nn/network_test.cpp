@@ -24,14 +24,15 @@ struct Case {
 std::vector<Case> cases() {
   return {
       {"residual", residual({.stem = 8, .blocks = "8d 12 12d"}, {3, 8, 12})},
-      {"residual with labels",
-       residual({.stem = 6, .stem_kernel = 4, .blocks = "6 8d", .activation = Activation::silu}, {1, 8, 8}, {.classes = 5})},
+      {"residual with labels", residual({.stem = 6, .stem_kernel = 4, .blocks = "6 8d", .activation = Activation::silu},
+                                        {1, 8, 8}, {.classes = 5})},
       {"residual with attention, dropout and conditions",
        residual({.stem = 6, .blocks = "16d 8", .attention = true, .dropout = 0.3}, {1, 8, 8}, {.conditions = 3})},
       {"strided", strided({.stem = 4, .channels = {6, 8}, .dense = 8}, {1, 9, 8})},
       {"strided with planes", strided({.stem = 4, .channels = {6, 8}, .dense = 8}, {2, 8, 8}, {.classes = 5})},
-      {"strided with biases", strided({.stem = 4, .channels = {6, 8}, .activation = Activation::silu, .label_planes = false},
-                                      {1, 8, 8}, {.classes = 3})},
+      {"strided with biases",
+       strided({.stem = 4, .channels = {6, 8}, .activation = Activation::silu, .label_planes = false}, {1, 8, 8},
+               {.classes = 3})},
       {"unet", unet({.channels = {8, 16}, .blocks = {1, 1}, .groups = 4}, {1, 8, 8})},
       {"unet with labels", unet({.channels = {8, 8}, .blocks = {2, 1}, .groups = 0}, {2, 8, 8}, {.classes = 3})},
       {"unet of one level", unet({.channels = {8}, .blocks = {1}, .groups = 2}, {1, 4, 6})},
@@ -53,8 +54,8 @@ Network lively(const Graph& graph) {
   return network;
 }
 
-Tensors in_double(const Tensors& tensors) {
-  Tensors out;
+EffectiveWeights in_double(const Tensors& tensors) {
+  EffectiveWeights out;
   for (const auto& [name, t] : tensors) out[name] = t.detach().to(at::kDouble);
   return out;
 }
@@ -72,7 +73,7 @@ at::Tensor labels(const Graph& graph, std::int64_t count) {
 
 TEST(Network, InputGradientsAgreeWithFiniteDifferences) {
   for (const auto& [name, graph] : cases()) {
-    const Tensors weights = in_double(lively(graph).effective_weights());
+    const EffectiveWeights weights = in_double(lively(graph).effective_weights());
     const at::Tensor x = input(graph, 3).requires_grad_(), y = labels(graph, 3), direction = at::randn_like(x);
     const Dropout dropout{5, 2};  // the same elements each time
     const at::Tensor gradient = torch::autograd::grad({evaluate(graph, weights, x, y, &dropout).sum()}, {x})[0];
@@ -117,7 +118,7 @@ TEST(Network, ParameterGradientsAgreeWithFiniteDifferences) {
 TEST(Network, SpectralNormIsTheLargestSingularValue) {
   Network network(residual({.stem = 8, .blocks = "8d 12"}, {3, 8, 8}), 1);
   for (int i = 0; i < 200; ++i) network.advance_spectral_norm();
-  const Tensors weights = network.effective_weights();
+  const EffectiveWeights weights = network.effective_weights();
   const auto largest = [](const at::Tensor& w) {
     return at::linalg_svdvals(w.detach().reshape({w.size(0), -1})).max().item<double>();
   };
@@ -134,7 +135,7 @@ TEST(Network, SpectralNormIsOnEveryLayerButTheLast) {
     if (!kind.starts_with("residual") && !kind.starts_with("strided")) continue;
     Network network = lively(graph);
     for (int i = 0; i < 300; ++i) network.advance_spectral_norm();
-    const Tensors weights = network.effective_weights();
+    const EffectiveWeights weights = network.effective_weights();
     for (const Node& n : graph.nodes) {
       if (n.op != Op::conv2d && n.op != Op::linear) continue;
       const at::Tensor &raw = network.parameters().at(n.name + ".weight"), &used = weights.at(n.name + ".weight");
@@ -163,7 +164,7 @@ TEST(Network, SamplingDoesNotMoveSpectralNorm) {
 
 TEST(Network, LabelsChangeTheirOwnEnergyAloneAndMustFit) {
   for (const auto& [name, graph] : cases()) {
-    const Tensors weights = in_double(lively(graph).effective_weights());
+    const EffectiveWeights weights = in_double(lively(graph).effective_weights());
     const at::Tensor x = input(graph, 1).expand(input(graph, 3).sizes()).contiguous(), y = labels(graph, 3);
     const at::Tensor e = evaluate(graph, weights, x, y);
     if (!graph.conditional()) {
@@ -303,8 +304,8 @@ TEST(Architectures, HaveThePapersNumbersOfParameters) {
   EXPECT_EQ(count(residual({.blocks = "128d 128 128 128 128 256d 256 256 256 256 512d 512 512 512 512"}, cifar)),
             stem + 10 * conv(128, 128) + widening(128, 256) + 8 * conv(256, 256) + widening(256, 512) +
                 8 * conv(512, 512) + 512 + 1);
-  EXPECT_EQ(count(residual({.stem = 64, .blocks = "64d 128d 256d 512d 512d 512", .activation = Activation::silu}, {3, 128, 128},
-                           {.classes = 1000})),
+  EXPECT_EQ(count(residual({.stem = 64, .blocks = "64d 128d 256d 512d 512d 512", .activation = Activation::silu},
+                           {3, 128, 128}, {.classes = 1000})),
             conv(3, 64) + 2 * conv(64, 64) + widening(64, 128) + widening(128, 256) + widening(256, 512) +
                 4 * conv(512, 512) + 512 + 1 + 1000 * (64 + 64 + 128 + 256 + 512 + 512) +
                 1000 * (64 + 128 + 256 + 512 + 512 + 512));
@@ -314,8 +315,9 @@ TEST(Architectures, HaveThePapersNumbersOfParameters) {
   EXPECT_EQ(count(strided({}, {1, 28, 28})), conv(1, 64) + strides + dense);
   EXPECT_EQ(count(strided({}, {1, 28, 28}, {.classes = 10})), conv(1 + 10, 64) + strides + dense);
   // 64, 32, 16, 8, 4; with 3 conditions, a bias into each of the four strided convolutions.
-  EXPECT_EQ(count(strided({.stem = 32, .channels = {64, 128, 128, 128}, .activation = Activation::silu, .label_planes = false},
-                          {1, 64, 64}, {.conditions = 3})),
+  EXPECT_EQ(count(strided(
+                {.stem = 32, .channels = {64, 128, 128, 128}, .activation = Activation::silu, .label_planes = false},
+                {1, 64, 64}, {.conditions = 3})),
             conv(1, 32) + conv(32, 64, 4) + conv(64, 128, 4) + 2 * conv(128, 128, 4) + (128 * 4 * 4 * 128 + 128) +
                 (128 + 1) + 3 * (32 + 64 + 128 + 128));
 }

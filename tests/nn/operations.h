@@ -102,9 +102,9 @@ inline Graph around(Op op, bool within) {
 }
 
 /// Weights far from those that they start with.
-inline Tensors weights_of(const Graph& graph) {
+inline EffectiveWeights weights_of(const Graph& graph) {
   at::manual_seed(2);
-  Tensors weights;
+  EffectiveWeights weights;
   const Network network(graph, 1);
   for (const auto& [name, p] : network.parameters())
     weights[name] = p.detach().to(at::kDouble) + 0.3 * at::randn(p.sizes(), at::kDouble);

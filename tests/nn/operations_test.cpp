@@ -67,11 +67,11 @@ TEST(Operations, GradientsAreFiniteDifferences) {
   for (const Operation& o : operations()) {
     for (const bool within : {false, true}) {
       const Graph graph = around(o.op, within);
-      Tensors leaves = weights_of(graph);
+      EffectiveWeights leaves = weights_of(graph);
       leaves["x"] = at::randn({3, 2, 4, 4}, at::kDouble);
       for (auto& [_, t] : leaves) t.requires_grad_();
       const at::Tensor labels = graph.classes > 0 ? at::tensor({0, 2, 1}, at::kLong) : at::Tensor();
-      const auto energy = [&](const Tensors& of) { return evaluate(graph, of, of.at("x"), labels).sum(); };
+      const auto energy = [&](const EffectiveWeights& of) { return evaluate(graph, of, of.at("x"), labels).sum(); };
       Tensors gradients;
       add_gradients(energy(leaves), at::ones({}, at::kDouble), leaves, gradients);
       for (const Node& n : graph.nodes) {
@@ -86,7 +86,7 @@ TEST(Operations, GradientsAreFiniteDifferences) {
         const at::Tensor direction = at::randn_like(g);
         constexpr double h = 1e-5;
         const auto moved = [&](double s) {
-          Tensors at_place = leaves;
+          EffectiveWeights at_place = leaves;
           at_place[name] = leaves.at(name) + s * direction;
           return energy(at_place).item<double>();
         };

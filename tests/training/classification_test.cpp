@@ -20,13 +20,14 @@ namespace fs = std::filesystem;
 
 TEST(Classification, IsCrossEntropyWithSmoothedTargets) {
   const nn::Network network(nn::classifier({.channels = {3}, .features = 4}, {1, 4, 4}, 3), 1);
-  const auto frozen = engine::prepare(network.graph(), network.parameters(), {});
+  const nn::EffectiveWeights weights = network.effective_weights();
+  const auto frozen = engine::prepare(network.graph(), weights, {});
   at::manual_seed(0);
   const at::Tensor x = at::rand({5, 1, 4, 4}), labels = at::tensor({0, 2, 1, 1, 0}, at::kLong);
-  const Step step{network.graph(), network.parameters(), *frozen, x, labels, 0, 0};
+  const Step step{network.graph(), weights, *frozen, x, labels, 0, 0};
   const double smoothing = 0.2;
   const Loss loss = Classification({.label_smoothing = smoothing}).loss(step);
-  const at::Tensor log_p = at::log_softmax(nn::evaluate(network.graph(), network.parameters(), x), 1);
+  const at::Tensor log_p = at::log_softmax(nn::evaluate(network.graph(), weights, x), 1);
   double expected = 0;
   for (std::int64_t i = 0; i < 5; ++i) {
     for (std::int64_t k = 0; k < 3; ++k) {
@@ -35,7 +36,7 @@ TEST(Classification, IsCrossEntropyWithSmoothedTargets) {
     }
   }
   EXPECT_NEAR(loss.value.item<double>(), expected, 1e-6);
-  const double right = accuracy(network.graph(), network.parameters(), x, labels);
+  const double right = accuracy(network.graph(), weights, x, labels);
   EXPECT_DOUBLE_EQ(right, log_p.argmax(1).eq(labels).to(at::kDouble).mean().item<double>());
   EXPECT_DOUBLE_EQ(loss.metrics.at(0).second, right);
 }

@@ -53,7 +53,7 @@ struct NetworkCase {
   }
 
   nn::Graph graph;
-  nn::Tensors weights;
+  nn::EffectiveWeights weights;
   std::shared_ptr<engine::Prepared> frozen;
 };
 

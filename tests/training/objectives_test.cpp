@@ -70,7 +70,8 @@ TEST(ContrastiveDivergence, TheObjectiveIsItsLossOnItsChains) {
     const at::Tensor order = at::argsort(state.at("stream"));  // chains start with streams in the data's order
     const at::Tensor chains = state.at("x").index_select(0, order);
     EXPECT_TRUE(at::equal(state.at("labels").index_select(0, order), labels));
-    nn::Tensors leaves, expected;
+    nn::EffectiveWeights leaves;
+    nn::Tensors expected;
     std::vector<at::Tensor> inputs;
     for (const auto& [name, w] : c.weights) inputs.push_back(leaves[name] = w.detach().requires_grad_());
     const at::Tensor value = 0.7 * contrastive_divergence(form, nn::evaluate(c.graph, leaves, data, labels),
@@ -109,7 +110,7 @@ TEST(ChainEnd, GradientsAgreeWithFiniteDifferences) {
       return (before - langevin.step_size * clipped + noise).clamp(langevin.low, langevin.high);
     };
     const at::Tensor x = moved();
-    const auto held = engine::prepare(c.graph, nn::Tensors(c.weights), {.engine = "reference"});
+    const auto held = engine::prepare(c.graph, nn::EffectiveWeights(c.weights), {.engine = "reference"});
     for (const ChainEndOptions& options : {ChainEndOptions{.kl = 1.5}, {.entropy = 0.3}, {.kl = 0.5, .entropy = 20}}) {
       const auto loss = [&] {
         const at::Tensor end = moved();
@@ -266,7 +267,8 @@ TEST(ContrastiveDivergence, TrainsWithDropout) {
       const Loss loss = objective.loss(step);
       const at::Tensor chains = objective.state().at("x").index_select(0, at::argsort(objective.state().at("stream")));
       const nn::Dropout dropout{step.seed, at_step};
-      nn::Tensors leaves, expected;
+      nn::EffectiveWeights leaves;
+      nn::Tensors expected;
       std::vector<at::Tensor> inputs;
       for (const auto& [name, w] : c.weights) inputs.push_back(leaves[name] = w.detach().requires_grad_());
       const at::Tensor e = nn::evaluate(c.graph, leaves, at::cat({data, chains}), {}, &dropout);

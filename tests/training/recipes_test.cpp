@@ -57,7 +57,7 @@ TEST(Recipes, BuildTheirNetworks) {
     const auto graph = build_graph(recipe.network, set.shape, set.classes, static_cast<std::int64_t>(columns.size()));
     EXPECT_NO_THROW(nn::shapes(graph));
     EXPECT_EQ(graph.input_shape, set.shape);
-    EXPECT_EQ(graph.conditional(), recipe.network.labels || !columns.empty());
+    EXPECT_EQ(graph.conditional(), recipe.network.labels || !columns.empty() || recipe.network.noise_features > 0);
     // Chains live where the data do.
     const auto inside = [&](double low, double high) {
       return set.shape.size() == 1 || (low <= recipe.data.low && high >= recipe.data.high);

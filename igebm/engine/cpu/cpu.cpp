@@ -31,7 +31,7 @@ std::vector<Algorithm> ways(const Kernels& kernels, const std::string& precision
 
 class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
  public:
-  Engine(const nn::Graph& graph, Plan plan, const nn::Tensors& weights, const Options& options)
+  Engine(const nn::Graph& graph, Plan plan, const nn::EffectiveWeights& weights, const Options& options)
       : graph_(graph),
         precision_(options.precision),
         key_(nn::to_json(graph) + options.precision),
@@ -54,7 +54,7 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
     refresh(weights);
   }
 
-  void refresh(const nn::Tensors& weights) override {
+  void refresh(const nn::EffectiveWeights& weights) override {
     for (const auto& [name, t] : weights) {
       const at::Tensor w = t.detach();
       tensors_[name] = w.dim() == 4 ? w.contiguous(at::MemoryFormat::ChannelsLast) : w;
@@ -292,7 +292,7 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
   nn::Graph graph_;
   std::string precision_, key_;
   std::shared_ptr<Autotuner> autotuner_;
-  nn::Tensors tensors_;
+  nn::EffectiveWeights tensors_;
   InputPass f32_;                     // in float32 but for the factors of Winograd's products
   std::unique_ptr<InputPass> tiles_;  // with pictures in bfloat16; null: not wanted, or not to be had
   InputPass* chosen_ = nullptr;       // null: not measured yet
@@ -340,7 +340,7 @@ energy::EnergyPtr Engine::given(const at::Tensor& labels) {
 }  // namespace
 }  // namespace cpu
 
-std::shared_ptr<Prepared> cpu_engine(const nn::Graph& graph, const nn::Tensors& effective_weights,
+std::shared_ptr<Prepared> cpu_engine(const nn::Graph& graph, const nn::EffectiveWeights& effective_weights,
                                      const Options& options, std::string& why) {
   auto plan = cpu::make_plan(graph, cpu::Wanted::input_gradient, why);
   if (!plan) return nullptr;
