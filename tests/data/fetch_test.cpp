@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 
 #include <chrono>
+#include <functional>
 #include <thread>
 
 #include "tests/data/files.h"
@@ -28,7 +29,7 @@ class Fetch : public InFolder {
     InFolder::SetUp();
     Observer quiet;
     const Set none{.name = "none", .sources = {{"file:///none", "none", 0, ""}}};
-    if (message([&] { fetch(none, {.folder = folder / "to"}, quiet); }).find("built without") != std::string::npos)
+    if (error_of([&] { fetch(none, {.folder = folder / "to"}, quiet); }).find("built without") != std::string::npos)
       GTEST_SKIP() << "built without libcurl, OpenSSL and libarchive";
     write("served/file", content);
     server = fork();

@@ -7,24 +7,12 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <functional>
 #include <string>
 
-#include "igebm/base/error.h"
 #include "igebm/data/data.h"
 #include "tests/refusals.h"
 
 namespace igebm::data {
-
-/// What an action says when it refuses.
-inline std::string message(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const UserError& e) {
-    return e.what();
-  }
-  return "nothing was thrown";
-}
 
 /// A folder of its own for each test.
 class InFolder : public testing::Test {

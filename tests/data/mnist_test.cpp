@@ -8,23 +8,14 @@
 #include <fstream>
 #include <limits>
 
-#include "igebm/base/error.h"
 #include "igebm/data/idx.h"
 #include "igebm/data/synthetic.h"
+#include "tests/refusals.h"
 
 namespace igebm::data {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string message(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const UserError& e) {
-    return e.what();
-  }
-  return "nothing was thrown";
-}
 
 class Mnist : public testing::Test {
  protected:
@@ -62,17 +53,15 @@ TEST_F(Mnist, AnyPicturesWithAndWithoutLabels) {
   write("t10k-labels-idx1-ubyte", {0, 0, 8, 1, 0, 0, 0, 1, 2});
   EXPECT_EQ(load(options("idx"), Split::test, 0).classes, 12);
   write("t10k-labels-idx1-ubyte", {0, 0, 8, 1, 0, 0, 0, 1, 12});
-  EXPECT_NE(message([&] {
-              load(options("idx"), Split::test, 0);
-            }).find("t10k-labels-idx1-ubyte: label 12 of record 0 at offset 8, where 0 to 11"),
-            std::string::npos);
+  EXPECT_SAYS(load(options("idx"), Split::test, 0),
+              "t10k-labels-idx1-ubyte: label 12 of record 0 at offset 8, where 0 to 11");
 }
 
 TEST_F(Mnist, MessagesSayFileAndWhatWasExpected) {
-  const auto read = [&](const char* name) { return message([&] { load(options(name), Split::train, 0); }); };
+  const auto read = [&](const char* name) { return error_of([&] { load(options(name), Split::train, 0); }); };
   EXPECT_NE(read("fashion-mnist").find("dataset-fashion-mnist"), std::string::npos);
   EXPECT_NE(read("mnist").find(folder.string()), std::string::npos);
-  EXPECT_NE(message([] { load({.name = "idx"}, Split::train, 0); }).find("data.path"), std::string::npos);
+  EXPECT_SAYS(load({.name = "idx"}, Split::train, 0), "data.path");
   EXPECT_NE(read("two-moon").find("two-moons"), std::string::npos);
 
   write("train-images-idx3-ubyte", {0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 1, 1, 2});
@@ -93,14 +82,14 @@ TEST_F(Mnist, EveryBitOfTheMagicCounts) {
     auto bad = good;
     bad[bit / 8] = static_cast<unsigned char>(bad[bit / 8] ^ (1U << (bit % 8)));
     write("f", bad);
-    EXPECT_NE(message([&] { read_idx(folder / "f"); }).find("expected it to begin with 00 00 08"), std::string::npos)
+    EXPECT_NE(error_of([&] { read_idx(folder / "f"); }).find("expected it to begin with 00 00 08"), std::string::npos)
         << bit;
   }
 }
 
 TEST(Options, FieldsOutOfRangeAreNamed) {
   const auto named = [](const Options& o, const char* field) {
-    return message([&] { check(o); }).starts_with(std::string("data.") + field);
+    return error_of([&] { check(o); }).starts_with(std::string("data.") + field);
   };
   constexpr double nan = std::numeric_limits<double>::quiet_NaN();
   EXPECT_TRUE(named({.low = 1, .high = 1}, "low"));

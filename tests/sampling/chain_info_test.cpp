@@ -7,22 +7,10 @@
 #include "igebm/energy/analytic.h"
 #include "igebm/sampling/flow.h"
 #include "igebm/sampling/langevin.h"
+#include "tests/sampling/plain.h"
 
 namespace igebm::sampling {
 namespace {
-
-/// The same energy without its loop over plain floats.
-class Plain : public energy::Energy {
- public:
-  explicit Plain(const energy::Energy& whole) : whole_(whole) {}
-  at::Tensor energy(const at::Tensor& x) const override { return whole_.energy(x); }
-  energy::EnergyAndGradient energy_and_gradient(const at::Tensor& x) const override {
-    return whole_.energy_and_gradient(x);
-  }
-
- private:
-  const energy::Energy& whole_;
-};
 
 // The last step's energy and gradient are those at the chain's place before it, in the chains' order: 300 chains are
 // several blocks of the loop without tensors.

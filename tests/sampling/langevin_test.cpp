@@ -11,6 +11,7 @@
 #include "igebm/energy/compose.h"
 #include "igebm/sampling/flow.h"
 #include "igebm/sampling/sampler.h"
+#include "tests/sampling/plain.h"
 
 namespace igebm::sampling {
 namespace {
@@ -94,19 +95,6 @@ TEST(Langevin, ClipsAndClampsAndSaysHowOften) {
   EXPECT_NEAR(info.gradient_norm, std::sqrt((100 + 0.25 + 100) / 3), 1e-5);
   EXPECT_NEAR(info.energy, (50 + 0.125 + 50) / 3, 1e-5);
 }
-
-/// The same energy without its loop over plain floats.
-class Plain : public energy::Energy {
- public:
-  explicit Plain(const energy::Energy& whole) : whole_(whole) {}
-  at::Tensor energy(const at::Tensor& x) const override { return whole_.energy(x); }
-  energy::EnergyAndGradient energy_and_gradient(const at::Tensor& x) const override {
-    return whole_.energy_and_gradient(x);
-  }
-
- private:
-  const energy::Energy& whole_;
-};
 
 /// A standard normal's energy with a hole: not a number beyond 4 in the first direction. With and without tensors.
 class Hole : public energy::Energy, public energy::PlainLoop {

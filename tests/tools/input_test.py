@@ -7,11 +7,11 @@ import shutil
 import struct
 import subprocess
 import unittest
-import zlib
 
 import numpy
 
 from running import Running, igebm
+from runs import png
 
 NOBODY = 65533
 POINTS = """
@@ -50,14 +50,6 @@ batch = 8
 """
 
 
-def png(value):
-    def chunk(name, data):
-        return len(data).to_bytes(4, "big") + name + data + zlib.crc32(name + data).to_bytes(4, "big")
-    header = (8).to_bytes(4, "big") * 2 + bytes([8, 0, 0, 0, 0])
-    rows = (b"\0" + bytes([value] * 8)) * 8
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-
-
 def as_nobody(processes=None):
     """Another user, whom permissions and limits hold for."""
     if os.getuid() == 0:
@@ -85,7 +77,7 @@ class Input(Running):
             for name in ("cat", "dog"):
                 (where / split / name).mkdir(parents=True, exist_ok=True)
                 for i in range(6):
-                    (where / split / name / f"{i}.png").write_bytes(png(40 * i))
+                    (where / split / name / f"{i}.png").write_bytes(png(8, 8, 40 * i))
         return where
 
     def test_what_has_no_picture_is_trained_and_sampled_all_the_same(self):

@@ -10,6 +10,7 @@
 #include "igebm/io/files.h"
 #include "igebm/training/contrastive_divergence.h"
 #include "igebm/training/recipe.h"
+#include "tests/refusals.h"
 
 namespace igebm::training {
 namespace {
@@ -142,16 +143,8 @@ TEST(Recipes, PhasesLeftOutOfTheOrderAreCheckedButNotRun) {
     for (const PhaseOptions& phase : recipe.phases) names += phase.name + std::to_string(phase.steps) + " ";
     return names;
   };
-  const auto refusal = [](const auto& act) -> std::string {
-    try {
-      act();
-    } catch (const UserError& e) {
-      return e.what();
-    }
-    return "no error";
-  };
   const auto error = [&](const std::string& phases, const std::string& second, const std::string& key) {
-    return refusal([&] { read(phases, second, key); });
+    return error_of([&] { read(phases, second, key); });
   };
   EXPECT_EQ(read("[\"match\"]", "refine", "steps"), "match1000 ");
   EXPECT_EQ(read("[\"refine\", \"match\"]", "refine", "steps"), "refine7 match1000 ");
@@ -159,7 +152,7 @@ TEST(Recipes, PhasesLeftOutOfTheOrderAreCheckedButNotRun) {
             "r.toml:5: phase.refine.step: unknown key; did you mean \"steps\"?");
   io::Recipe slip = io::Recipe::parse("[phase.train.energy_matching]\n", "r.toml");
   slip.set("phase.trian.optimizer.warmup=3");
-  EXPECT_EQ(refusal([&] {
+  EXPECT_EQ(error_of([&] {
               Recipe recipe;
               slip.apply([&](io::Fields& f) { describe(f, recipe); });
             }),

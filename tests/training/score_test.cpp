@@ -249,21 +249,6 @@ TEST(DenoisingScoreMatching, GradientsByTheEngineAreAutograds) {
   EXPECT_LT(distance(a.gradients, b.gradients), 5e-3);
 }
 
-TEST(NoiseScale, GoesToJsonAndBack) {
-  const NoiseScale scale{.sigma_min = 0.1, .sigma_max = 7, .sigma_data = 0.3},
-      back = noise_scale_from_json(to_json(scale));
-  EXPECT_EQ(back.sigma_min, 0.1);
-  EXPECT_EQ(back.sigma_max, 7);
-  EXPECT_EQ(back.sigma_data, 0.3);
-  EXPECT_EQ(back.form, EnergyForm::noise);  // as files of before, which name none
-  EXPECT_EQ(to_json(scale).find("form"), std::string::npos);
-  EXPECT_EQ(noise_scale_from_json(to_json(scale_of(EnergyForm::preconditioned))).form, EnergyForm::preconditioned);
-  for (const char* bad : {"", "{}", R"({"sigma_min":1,"sigma_max":1,"sigma_data":1})",
-                          R"({"sigma_min":1,"sigma_max":2,"sigma_data":1,"form":"x"})",
-                          R"({"sigma_min":1,"sigma_max":2,"sigma_data":1,"form":3})"})
-    EXPECT_THROW(noise_scale_from_json(bad), UserError) << bad;
-}
-
 /// Three clusters of 20, 30 and 50 % in the plane.
 Recipe clusters(const fs::path& folder) {
   fs::create_directories(folder);
