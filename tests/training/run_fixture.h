@@ -11,8 +11,8 @@
 #include "igebm/io/files.h"
 #include "igebm/training/contrastive_divergence.h"
 #include "igebm/training/energy_matching.h"
-#include "igebm/training/recipe.h"
 #include "igebm/training/learner.h"
+#include "igebm/training/recipe.h"
 
 namespace igebm::training {
 
