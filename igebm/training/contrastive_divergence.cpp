@@ -14,7 +14,6 @@
 namespace igebm::training {
 
 using io::Fields;
-using io::Range;
 using namespace io::ranges;  // NOLINT(google-build-using-namespace)
 namespace {
 

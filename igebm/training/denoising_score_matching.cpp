@@ -16,7 +16,6 @@
 namespace igebm::training {
 
 using io::Fields;
-using io::Range;
 using namespace io::ranges;  // NOLINT(google-build-using-namespace)
 namespace {
 
