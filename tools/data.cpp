@@ -141,9 +141,7 @@ void show(const ShowArguments& a) {
   for (const auto& assignment : a.set) recipe.set(assignment);
   recipe.set(fmt::format("data.name=\"{}\"", a.name));
   recipe.apply([&](io::Fields& f) { f.section("data", [&](io::Fields& g) { data::describe(g, options); }); });
-  const data::Split split = a.split == "train"  ? data::Split::train
-                            : a.split == "test" ? data::Split::test
-                                                : data::Split::validation;
+  const data::Split split = value_of<data::Split>(a.split).value();
   const auto seed = static_cast<std::uint64_t>(a.seed);
   if (a.check) {
     options.memory = 0;
@@ -213,7 +211,7 @@ void add_data(CLI::App& app) {
   show_command->add_option("--out", s->out, "FILE.png: random records, augmented as in training");
   show_command->add_option("--split", s->split, "train, validation or test")
       ->capture_default_str()
-      ->check(CLI::IsMember({"train", "validation", "test"}));
+      ->check(CLI::IsMember(all_names<data::Split>()));
   show_command->add_option("--count", s->count, "pictures drawn")
       ->capture_default_str()
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{10000}));

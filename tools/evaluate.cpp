@@ -46,7 +46,7 @@ bool is_file(const std::string& what) {
   return ending == ".npz" || ending == ".npy";
 }
 
-data::Split against(const EvaluateArguments& a) { return a.against == "test" ? data::Split::test : data::Split::train; }
+data::Split against(const EvaluateArguments& a) { return value_of<data::Split>(a.against).value(); }
 
 evaluation::EvaluationOptions options_of(const EvaluateArguments& a) {
   evaluation::EvaluationOptions options{.metrics = a.metrics, .features = a.features, .against = against(a)};
@@ -107,7 +107,7 @@ void print_json(const EvaluateArguments& a, const Told& told) {
                                  {"seed", e.seed},
                                  {"quality", to_json(e.samples, e.condition_names)},
                                  {"real", to_json(e.real, e.condition_names)},
-                                 {"real_split", evaluation::name_of(e.real_split)},
+                                 {"real_split", name_of(e.real_split)},
                                  {"warnings", e.samples.warnings()}};
   if (e.features_accuracy) json["features_accuracy"] = *e.features_accuracy;
   fmt::print("{}\n", json_text(json));

@@ -110,14 +110,12 @@ void sample(const SampleArguments& a) {
 
 }  // namespace
 
-model::Weights weights_of(const std::string& name) {
-  return name == "network" ? model::Weights::network : model::Weights::average;
-}
+model::Weights weights_of(const std::string& name) { return value_of<model::Weights>(name).value(); }
 
 void add_weights_option(CLI::App& command, std::string& weights) {
   command.add_option("--weights", weights, "average, of weights over training steps, or network, as they were trained")
       ->capture_default_str()
-      ->check(CLI::IsMember({"average", "network"}));
+      ->check(CLI::IsMember(all_names<model::Weights>()));
 }
 
 void add_seed_option(CLI::App& command, std::int64_t& seed, const std::string& otherwise) {

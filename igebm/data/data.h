@@ -2,6 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <filesystem>
@@ -78,6 +79,8 @@ struct Options {
 };
 
 enum class Split { train, validation, test };
+inline constexpr std::array split_names = {"train", "validation", "test"};
+constexpr const auto& names_of(Split) { return split_names; }
 
 void describe(io::Fields& fields, Options& options);
 

@@ -3,15 +3,14 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
-#include <limits>
 #include <utility>
 
 #include "igebm/base/error.h"
 #include "igebm/base/random.h"
 #include "igebm/data/data.h"
 #include "igebm/data/resize.h"
+#include "igebm/io/ranges.h"
 
 namespace igebm::data {
 namespace {
@@ -125,8 +124,7 @@ void keep_in_memory(Dataset& set, const Options& o) {
 }  // namespace
 
 void describe(io::Fields& f, Options& o) {
-  constexpr double infinity = std::numeric_limits<double>::infinity();
-  const io::Range jitter{0, 1};
+  using namespace io::ranges;  // NOLINT(google-build-using-namespace)
   const io::Range colour{-greatest_bound, greatest_bound};
   f.field("name", o.name, names(), "which set; see igebm data list");
   f.field("path", o.path, {}, "its folder or file; empty: where it is usually installed");
@@ -139,14 +137,14 @@ void describe(io::Fields& f, Options& o) {
   f.field("flip", o.flip, "mirror each picture with probability 1/2");
   f.field("crop", o.crop, io::Range{0, 4096}, "pad by so many pixels, cut back at a random place");
   f.field("crop_padding", o.crop_padding, {"zero", "reflect"}, "what crop pads with: black, or the picture mirrored");
-  f.field("brightness", o.brightness, jitter, "pictures times a factor from [1 - b, 1 + b]");
-  f.field("contrast", o.contrast, jitter, "the same of distances to the picture's mean grey");
-  f.field("saturation", o.saturation, jitter, "the same of distances to each pixel's grey");
+  f.field("brightness", o.brightness, share, "pictures times a factor from [1 - b, 1 + b]");
+  f.field("contrast", o.contrast, share, "the same of distances to the picture's mean grey");
+  f.field("saturation", o.saturation, share, "the same of distances to each pixel's grey");
   f.field("validation", o.validation, io::Range{0, 1, false, true}, "share of the training records held out");
   f.field("count", o.count, io::Range{0, 1e12}, "of training records; 0: all (2-D sets, dsprites-drawn: 20000)");
   f.field("memory", o.memory, io::Range{0, infinity, false, true},
           "GiB of pictures kept; more are decoded as asked for");
-  f.field("noise", o.noise, io::Range{0, std::numeric_limits<float>::max()}, "of 2-D sets, standard deviation");
+  f.field("noise", o.noise, not_negative, "of 2-D sets, standard deviation");
   if (o.low >= o.high) f.problem("low", "low must be below high");
   if (o.channels == 2) f.problem("channels", "expected 0, 1 or 3");
 }

@@ -47,7 +47,6 @@ const at::Tensor& Heads::layer(const Node& n) const {  // a layer to one number 
 at::Tensor Heads::value(const Node& n, const at::Tensor& in, const at::Tensor& labels,
                         const std::vector<at::Tensor>& values, Kept& kept) const {
   const auto other = [&](std::size_t i) -> const at::Tensor& { return values[static_cast<std::size_t>(n.inputs[i])]; };
-  const auto second = [&]() -> const at::Tensor& { return other(1); };
   const auto but_first = [](const at::Tensor& t) {
     std::vector<std::int64_t> dims;
     for (std::int64_t d = 1; d < t.dim(); ++d) dims.push_back(d);
@@ -68,9 +67,9 @@ at::Tensor Heads::value(const Node& n, const at::Tensor& in, const at::Tensor& l
     case Op::unshuffle:
       return at::pixel_unshuffle(in, n.k);
     case Op::add:
-      return in + second();
+      return in + other(1);
     case Op::concat:
-      return at::cat({in, second()}, 1);
+      return at::cat({in, other(1)}, 1);
     case Op::sum_pool:
       return at::sum(in, {2, 3}, /*keepdim=*/false, exact_);
     case Op::mean_pool:
@@ -78,7 +77,7 @@ at::Tensor Heads::value(const Node& n, const at::Tensor& in, const at::Tensor& l
     case Op::flatten:
       return in.flatten(1);
     case Op::inner:
-      return (in.to(exact_) * second().to(exact_)).sum(but_first(in));
+      return (in.to(exact_) * other(1).to(exact_)).sum(but_first(in));
     case Op::half_square:
       return 0.5 * in.to(exact_).square().sum(but_first(in));
     case Op::squeeze:
@@ -86,7 +85,7 @@ at::Tensor Heads::value(const Node& n, const at::Tensor& in, const at::Tensor& l
     case Op::label_planes:
       return at::cat({in, planes(labels, in)}, 1);
     case Op::attention: {
-      const at::Tensor q = tokens(in).to(compute_), k = tokens(second()).to(compute_),
+      const at::Tensor q = tokens(in).to(compute_), k = tokens(other(1)).to(compute_),
                        v = tokens(other(2)).to(compute_);
       kept.share = at::softmax(at::matmul(q, k.transpose(1, 2)).to(exact_) * scale(in), -1);
       return picture(at::matmul(kept.share.to(compute_), v), in);
@@ -115,57 +114,57 @@ void Heads::gradient(const Node& n, const at::Tensor& in, const at::Tensor& g, c
   switch (n.op) {
     case Op::conv2d:
       give(of_convolution(n, g, kept.input));
-      break;
+      return;
     case Op::linear:
       give(at::matmul(g.to(layer(n).scalar_type()), layer(n)));
-      break;
+      return;
     case Op::affine:
       give(g * n.scale);
-      break;
+      return;
     case Op::avg_pool:
       give(at::avg_pool2d_backward(g.to(in.scalar_type()), in, {n.k, n.k}, {n.k, n.k}, {0, 0}, false, true,
                                    std::nullopt));
-      break;
+      return;
     case Op::upsample:
       give(at::upsample_nearest2d_backward(g.to(in.scalar_type()), {in.size(2) * n.k, in.size(3) * n.k}, in.sizes()));
-      break;
+      return;
     case Op::unshuffle:
       give(at::pixel_shuffle(g, n.k));
-      break;
+      return;
     case Op::add:
       give(g);
       sums.add(n.inputs[1], g);
-      break;
+      return;
     case Op::concat:
       give(g.narrow(1, 0, in.size(1)));
       sums.add(n.inputs[1], g.narrow(1, in.size(1), g.size(1) - in.size(1)));
-      break;
+      return;
     case Op::sum_pool:
       give(over(g.to(in.scalar_type())).expand(in.sizes()));
-      break;
+      return;
     case Op::mean_pool:
       give(over((g / (in.size(2) * in.size(3))).to(in.scalar_type())).expand(in.sizes()));
-      break;
+      return;
     case Op::flatten:
       give(g.reshape(in.sizes()));
-      break;
+      return;
     case Op::inner:
       give(over(g) * other(1).to(exact_));
       sums.add(n.inputs[1], over(g) * in.to(exact_));
-      break;
+      return;
     case Op::half_square:
       give(over(g) * in.to(exact_));
-      break;
+      return;
     case Op::squeeze:
       give(g.unsqueeze(1));
-      break;
+      return;
     case Op::label_planes:
       give(g.narrow(1, 0, in.size(1)));
-      break;
+      return;
     case Op::attention: {
       const auto all = of_attention(in, other(1), other(2), g, kept.share);
       for (std::size_t i = 0; i < 3; ++i) sums.add(n.inputs[i], all[i]);
-      break;
+      return;
     }
     case Op::label_bias:
     case Op::label_gain:
@@ -174,8 +173,9 @@ void Heads::gradient(const Node& n, const at::Tensor& in, const at::Tensor& g, c
     case Op::group_norm:
     case Op::dropout:
     case Op::input:
-      nn::unhandled(n.op, backend, "gradient of the ");
+      break;
   }
+  nn::unhandled(n.op, backend, "gradient of the ");
 }
 
 at::Tensor Heads::of_convolution(const Node& n, const at::Tensor& g, const at::Tensor& input) const {

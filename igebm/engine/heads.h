@@ -1,8 +1,6 @@
 #pragma once
 
 #include <ATen/ATen.h>
-#include <ATen/core/Tensor.h>
-#include <c10/core/ScalarType.h>
 
 #include <array>
 #include <utility>

@@ -58,7 +58,7 @@ Means prepare(const Expected& samples, const EvaluationOptions& options, const d
   load_real(means, options, data, data_seed);
   if (means.reference.shape() != samples.shape)
     throw UserError(fmt::format("samples and {} are of different shapes", data.name));
-  const Given given{.told_classes = one.probabilities.defined() ? one.probabilities.size(1) : 0,
+  const Given given{.told_classes = one.told_classes(),
                     .classes = means.reference.classes,
                     .labels = samples.labels,
                     .asked_numbers = !samples.numbers.empty()};
@@ -98,9 +98,8 @@ Evaluation measure_both(const Records& samples, const Means& means, const Evalua
                .seed = seed};
   for (const std::int64_t column : means.columns)
     e.condition_names.push_back(means.reference.condition_names[static_cast<std::size_t>(column)]);
-  const at::Tensor& told = reference.extracted.probabilities;
-  if (told.defined() && told.size(1) == reference.classes)
-    e.features_accuracy = label_accuracy(told, reference.records.labels);
+  if (const std::int64_t told = reference.extracted.told_classes(); told > 0 && told == reference.classes)
+    e.features_accuracy = label_accuracy(reference.extracted.probabilities, reference.records.labels);
   return e;
 }
 
@@ -111,14 +110,15 @@ Records draw(const model::Model& model, std::int64_t count, std::uint64_t seed, 
   request.on_step = [&, done = std::int64_t{0}](auto&&...) mutable {
     observer.progress("sampling", ++done, batches * steps);
   };
-  const model::Samples drawn = model.sample(request);
-  return {.x = model.space().to_unit(drawn.x), .labels = drawn.condition.classes, .conditions = drawn.condition.values};
+  return records_of(model, model.sample(request));
 }
 
 }  // namespace
 
-const char* name_of(data::Split split) {
-  return split == data::Split::train ? "train" : split == data::Split::test ? "test" : "validation";
+Records records_of(const model::Model& model, const model::Samples& samples) {
+  return {.x = model.space().to_unit(samples.x),
+          .labels = samples.condition.classes,
+          .conditions = samples.condition.values};
 }
 
 Evaluation evaluate(const model::Model& model, std::int64_t count, const EvaluationOptions& options,

@@ -13,8 +13,8 @@
 /// Quality of samples beside that of as many real records.
 namespace igebm::evaluation {
 
-/// "train", "validation" or "test".
-const char* name_of(data::Split split);
+/// Samples of the model as records, with what they were asked for.
+Records records_of(const model::Model& model, const model::Samples& samples);
 
 struct EvaluationOptions {
   std::vector<std::string> metrics = {"frechet"};  ///< of the table; others of it are told where they can be

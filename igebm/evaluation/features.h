@@ -16,6 +16,8 @@ namespace igebm::evaluation {
 struct Extracted {
   at::Tensor features;       ///< (N, D) float
   at::Tensor probabilities;  ///< (N, K) of classes, undefined where the network does not classify
+
+  std::int64_t told_classes() const { return probabilities.defined() ? probabilities.size(1) : 0; }
 };
 
 /// What pictures are compared by: a fixed network's values. A new kind is a subclass, and a case in load_features.

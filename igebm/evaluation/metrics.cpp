@@ -60,7 +60,7 @@ double Figure::mean() const {
 }
 
 Given given_by(const Compared& c) {
-  return {.told_classes = c.extracted.probabilities.defined() ? c.extracted.probabilities.size(1) : 0,
+  return {.told_classes = c.extracted.told_classes(),
           .classes = c.reference.classes,
           .labels = c.samples.labels.defined(),
           .asked_numbers = c.samples.conditions.defined()};

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <filesystem>
 #include <map>
 #include <string>
@@ -27,6 +28,8 @@ void write_network_file(const std::filesystem::path& path, const NetworkFile& ne
 
 /// Of a checkpoint: averaged over training steps, or as they were trained.
 enum class Weights { average, network };
+inline constexpr std::array weights_names = {"average", "network"};
+constexpr const auto& names_of(Weights) { return weights_names; }
 
 /// A network from a run's or checkpoint's folder or a .safetensors file; averaged weights only where they exist.
 NetworkFile load_network(const std::filesystem::path& path, Weights weights = Weights::average);

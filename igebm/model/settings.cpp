@@ -49,9 +49,7 @@ Settings read_settings(const fs::path& recipe) {
 }
 
 std::string kernel_problem(const Settings& s, const sampling::SamplerOptions& sampler) {
-  if (!sampling::is_kernel(sampler.kernel) || !sampling::find_kernel(sampler.kernel).compares ||
-      s.engine == "reference")
-    return {};
+  if (!sampling::compares_energies(sampler.kernel) || s.engine == "reference") return {};
   const bool on_device = s.device.starts_with("cuda") || (s.device == "auto" && cuda_devices() > 0);
   if (s.precision == "f32" || (s.precision == "default" && !on_device)) return {};
   return fmt::format(

@@ -8,6 +8,17 @@
 #include "igebm/base/error.h"
 
 namespace igebm::nn {
+namespace {
+
+/// One that is conditional on the same, but for a noise level.
+Graph without_noise(const Conditioning& on) {
+  Graph graph;
+  graph.classes = on.classes;
+  graph.conditions = on.conditions;
+  return graph;
+}
+
+}  // namespace
 
 Condition Condition::of_class(std::int64_t label) { return {.classes = at::full({1}, label, at::kLong)}; }
 
@@ -22,9 +33,8 @@ std::int64_t Condition::rows() const {
 }
 
 at::Tensor labels(const Graph& graph, const Condition& condition, std::int64_t count) {
-  Graph taken;
   const Conditioning on = conditioning(graph);
-  taken.classes = on.classes, taken.conditions = on.conditions;
+  const Graph taken = without_noise(on);
   if (condition.classes.defined() && condition.values.defined())
     throw UserError("condition: expected classes or values, got both");
   if (!taken.conditional()) {
@@ -69,11 +79,9 @@ at::Tensor condition_rows(const Graph& graph, const at::Tensor& labels, const at
   if (graph.noise_features == 0) return labels;
   const at::Tensor features = noise_features(sigma, graph.noise_features);
   const Conditioning on = conditioning(graph);
-  Graph without_noise;
-  without_noise.classes = on.classes;
-  without_noise.conditions = on.conditions;
-  if (!without_noise.conditional()) return features;
-  without_noise.check_labels(labels, sigma.size(0));
+  const Graph taken = without_noise(on);
+  if (!taken.conditional()) return features;
+  taken.check_labels(labels, sigma.size(0));
   const at::Tensor rows = on.classes > 0 ? at::one_hot(labels, on.classes) : labels;
   return at::cat({rows.to(at::kFloat), features}, 1);
 }

@@ -2,13 +2,11 @@
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
-#include <fmt/format.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include <cmath>
 #include <utility>
 
-#include "igebm/base/error.h"
 #include "igebm/base/random.h"
 #include "igebm/nn/weights.h"
 

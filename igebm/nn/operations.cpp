@@ -1,5 +1,6 @@
 #include "igebm/nn/operations.h"
 
+#include <c10/util/accumulate.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -99,11 +100,7 @@ Shape channels(const Node&, const Graph&, const Shapes& in) {
   return {in[0][0]};
 }
 
-Shape flattened(const Node&, const Graph&, const Shapes& in) {
-  std::int64_t count = 1;
-  for (const auto d : in[0]) count *= d;
-  return {count};
-}
+Shape flattened(const Node&, const Graph&, const Shapes& in) { return {c10::multiply_integers(in[0])}; }
 
 Shape product(const Node& n, const Graph& graph, const Shapes& in) {
   of_equal(n, graph, in);

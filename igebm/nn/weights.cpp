@@ -1,6 +1,7 @@
 #include "igebm/nn/weights.h"
 
 #include <ATen/ATen.h>
+#include <c10/util/accumulate.h>
 #include <fmt/format.h>
 
 #include "igebm/base/error.h"
@@ -30,21 +31,15 @@ Shapes buffer_shapes(const Graph& graph) {
     const auto parameters = operation(n.op).parameters(n);
     if (parameters.empty() || n.norm == Norm::none) continue;
     const Shape& shape = parameters[0].shape;
-    std::int64_t in = 1;
-    for (std::size_t i = 1; i < shape.size(); ++i) in *= shape[i];
     all[n.name + ".weight.u"] = {shape[0]};
-    all[n.name + ".weight.v"] = {in};
+    all[n.name + ".weight.v"] = {c10::multiply_integers(shape.begin() + 1, shape.end())};
   }
   return all;
 }
 
 std::int64_t parameter_count(const Graph& graph) {
   std::int64_t count = 0;
-  for (const auto& [_, shape] : parameter_shapes(graph)) {
-    std::int64_t numbers = 1;
-    for (const std::int64_t side : shape) numbers *= side;
-    count += numbers;
-  }
+  for (const auto& [_, shape] : parameter_shapes(graph)) count += c10::multiply_integers(shape);
   return count;
 }
 

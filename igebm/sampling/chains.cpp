@@ -1,6 +1,7 @@
 #include "igebm/sampling/chains.h"
 
 #include <ATen/ATen.h>
+#include <ATen/ExpandUtils.h>
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -107,14 +108,7 @@ Chains Chains::join(const std::vector<Chains>& parts) {
 
 at::Tensor Chains::fixed_elements() const {
   if (!fixed.defined()) return {};
-  const auto fits = [&] {
-    if (fixed.scalar_type() != at::kBool || fixed.dim() > x.dim()) return false;
-    for (std::int64_t d = 1; d <= fixed.dim(); ++d) {
-      if (fixed.size(-d) != 1 && fixed.size(-d) != x.size(-d)) return false;
-    }
-    return true;
-  };
-  if (!fits())
+  if (fixed.scalar_type() != at::kBool || !at::is_expandable_to(fixed.sizes(), x.sizes()))
     throw UserError(fmt::format("chains: fixed: expected bool, broadcast to x's ({}), got {} ({})",
                                 fmt::join(x.sizes().vec(), ", "), c10::toString(fixed.scalar_type()),
                                 fmt::join(fixed.sizes().vec(), ", ")));

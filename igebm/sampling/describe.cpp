@@ -89,7 +89,7 @@ void describe(Fields& f, SamplerOptions& o, bool annealed) {
   bool is_mala = o.kernel == "mala", is_hmc = o.kernel == "hmc";
   f.optional_section("mala", is_mala, [&](Fields& g) { describe(g, o.mala); });
   f.optional_section("hmc", is_hmc, [&](Fields& g) { describe(g, o.hmc); });
-  if (!is_kernel(o.kernel) || !find_kernel(o.kernel).compares) return;
+  if (!compares_energies(o.kernel)) return;
   try {
     find_kernel(o.kernel).make(o, 0);
   } catch (const UserError& e) {

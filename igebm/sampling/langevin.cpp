@@ -14,7 +14,6 @@
 #include "igebm/base/vector_math.h"
 #include "igebm/sampling/on_device.h"
 #include "igebm/sampling/schedule.h"
-#include "igebm/sampling/step_rule.h"
 
 namespace igebm::sampling {
 namespace {
@@ -99,12 +98,9 @@ IGEBM_CLONES void add_noise(float sigma, const float* noise, const bool* fixed, 
   }
 }
 
-/// The mask of all elements (Chains::fixed_elements, which `mask` keeps), or null.
-const bool* mask_of(const at::Tensor& mask) { return mask.defined() ? mask.const_data_ptr<bool>() : nullptr; }
-
-StepRule rule_of(const LangevinOptions& o) {
-  return {static_cast<float>(o.step_size), static_cast<float>(o.gradient_clip), static_cast<float>(o.low),
-          static_cast<float>(o.high)};
+/// The mask of elements from number `from` on (Chains::fixed_elements, which `mask` keeps), or null.
+const bool* mask_of(const at::Tensor& mask, std::int64_t from) {
+  return mask.defined() ? mask.const_data_ptr<bool>() + from : nullptr;
 }
 
 /// The energy without tensors, or null.
@@ -114,6 +110,11 @@ const energy::PlainLoop* loop_for(const energy::Energy& energy, const Chains& ch
 }
 
 }  // namespace
+
+StepRule rule_of(const LangevinOptions& o) {
+  return {static_cast<float>(o.step_size), static_cast<float>(o.gradient_clip), static_cast<float>(o.low),
+          static_cast<float>(o.high)};
+}
 
 void check(const char* who, const LangevinOptions& options) {
   const auto require = [&](bool ok, const char* what, double value) {
@@ -154,7 +155,6 @@ StepInfo Langevin::step(const energy::Energy& energy, Chains& chains, Position p
   chains.x = chains.x.contiguous();
   const auto sigma = static_cast<float>(noise_of(options_, position));
   const at::Tensor mask = chains.fixed_elements();
-  const bool* fixed = mask_of(mask);
   const std::int64_t* stream = chains.stream.const_data_ptr<std::int64_t>();
   std::int64_t* steps = chains.steps.data_ptr<std::int64_t>();
   float* x = chains.x.data_ptr<float>();
@@ -175,7 +175,7 @@ StepInfo Langevin::step(const energy::Energy& energy, Chains& chains, Position p
       for (std::int64_t c = begin; c < end; c += grain) {
         const std::int64_t until = std::min(end, c + grain), numbers = (until - c) * elements;
         std::copy_n(x + c * elements, numbers, scratch.before.data() + c * elements);
-        add_noise(sigma, noise(c, until), fixed != nullptr ? fixed + c * elements : nullptr, numbers, x + c * elements);
+        add_noise(sigma, noise(c, until), mask_of(mask, c * elements), numbers, x + c * elements);
       }
     });
   }
@@ -187,13 +187,11 @@ StepInfo Langevin::step(const energy::Energy& energy, Chains& chains, Position p
   const float* pg = g.const_data_ptr<float>();
   const StepRule rule = rule_of(options_);
   const bool noise_here = !options_.noise_first && sigma > 0;
-  std::vector<ChainInfo>& chain = scratch.chains;
-  chain.resize(static_cast<std::size_t>(count));
+  std::vector<ChainInfo> chain(static_cast<std::size_t>(count));
   at::parallel_for(0, count, grain, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t c = begin; c < end; c += grain) {
       const std::int64_t until = std::min(end, c + grain);
-      const Push push{pg + c * elements, noise_here ? noise(c, until) : nullptr,
-                      fixed != nullptr ? fixed + c * elements : nullptr};
+      const Push push{pg + c * elements, noise_here ? noise(c, until) : nullptr, mask_of(mask, c * elements)};
       for (std::int64_t i = c; i < until; ++i) {
         ChainInfo& info = chain[static_cast<std::size_t>(i)];
         info = move_chain(rule, sigma, pe[i], push.from((i - c) * elements), elements, x + i * elements);
@@ -258,7 +256,7 @@ StepInfo Langevin::fused(const energy::PlainLoop& energy, Chains& chains, Positi
     float *gradient = memory.data(), *noise = gradient + block * elements, *before = noise + block * elements,
           *energies = before + block * elements;
     float* at = x + begin * elements;
-    const bool* fixed = mask.defined() ? mask_of(mask) + begin * elements : nullptr;
+    const bool* fixed = mask_of(mask, begin * elements);
     for (std::int64_t k = 0; k < steps; ++k) {
       const float sigma = sigmas[static_cast<std::size_t>(k)];
       const bool noise_before = sigma > 0 && options_.noise_first;

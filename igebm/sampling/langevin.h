@@ -6,6 +6,7 @@
 
 #include "igebm/energy/capabilities.h"
 #include "igebm/sampling/kernel.h"
+#include "igebm/sampling/step_rule.h"
 
 namespace igebm::sampling {
 
@@ -24,6 +25,8 @@ struct LangevinOptions {
   /// not finite there stays where it was before the noise.
   bool noise_first = false;
 };
+
+StepRule rule_of(const LangevinOptions& options);
 
 /// Throws UserError naming `who` and the option that is out of range.
 void check(const char* who, const LangevinOptions& options);
@@ -44,7 +47,6 @@ class Langevin : public Kernel {
   struct Scratch {
     energy::EnergyAndGradient result;
     std::vector<float> noise, before;
-    std::vector<ChainInfo> chains;
   };
   StepInfo step(const energy::Energy& energy, Chains& chains, Position position, Scratch& scratch) const;
   StepInfo on_device(const energy::Energy& energy, Chains& chains, Position first, std::int64_t steps) const;

@@ -13,7 +13,6 @@
 #include "igebm/base/error.h"
 #include "igebm/energy/capabilities.h"
 #include "igebm/sampling/schedule.h"
-#include "igebm/sampling/step_rule.h"
 
 namespace igebm::sampling {
 namespace {
@@ -80,12 +79,17 @@ void kick(const StepRule& rule, float delta, const float* gradient, const bool* 
   }
 }
 
-/// |p|^2 / 2, summed in the elements' order: the same in any batch.
-double kinetic(const float* p, std::int64_t elements) {
+/// Of the free elements, summed in their order: the same in any batch.
+double sum_of_squares(const float* v, const bool* fixed, std::int64_t elements) {
   double sum = 0;
-  for (std::int64_t i = 0; i < elements; ++i) sum += static_cast<double>(p[i]) * static_cast<double>(p[i]);
-  return sum / 2;
+  for (std::int64_t i = 0; i < elements; ++i) {
+    if (fixed == nullptr || !fixed[i]) sum += static_cast<double>(v[i]) * static_cast<double>(v[i]);
+  }
+  return sum;
 }
+
+/// |p|^2 / 2
+double kinetic(const float* p, std::int64_t elements) { return sum_of_squares(p, nullptr, elements) / 2; }
 
 }  // namespace
 
@@ -93,7 +97,7 @@ double kinetic(const float* p, std::int64_t elements) {
 struct Metropolis::Walk {
   Walk(const std::string& name, Chains& chains) : chains_(chains), name_(name) {
     x = on_host(chains.x);
-    fixed = chains.fixed_elements().defined() ? chains.fixed_elements().cpu() : at::Tensor();
+    if (chains.fixed.defined()) fixed = chains.fixed_elements().cpu();
     stream = chains.stream.cpu();
     steps = chains.steps.cpu();
     log_step = kept("log_step");
@@ -191,8 +195,7 @@ StepInfo Metropolis::transition(const energy::Energy& energy, Chains& chains, Po
   Walk walk(name_, chains);
   walk.temperature = target_temperature(langevin_, position);
   walk.adapts = static_cast<double>(position.step) < options_.adaptation.share * static_cast<double>(position.total);
-  walk.rule = {static_cast<float>(langevin_.step_size), static_cast<float>(langevin_.gradient_clip),
-               static_cast<float>(langevin_.low), static_cast<float>(langevin_.high)};
+  walk.rule = rule_of(langevin_);
   if (known != nullptr) {
     walk.here = {on_host(known->energy), on_host(known->gradient)};
   } else {
@@ -223,13 +226,11 @@ void Metropolis::set_out(Walk& w, std::int64_t begin, std::int64_t end) const {
     const bool* fixed = w.fixed_row(i);
     const float *g = w.row(w.here.gradient, i), energy = w.here.energy.const_data_ptr<float>()[i];
     float* p = w.row(w.p, i);
-    ChainInfo info{.energy = energy};
+    ChainInfo info{.gradient_square = sum_of_squares(g, fixed, w.elements), .energy = energy};
     for (std::int64_t k = 0; k < w.elements; ++k) {
       const bool free = fixed == nullptr || !fixed[k];
       p[k] = free ? p[k] * scale : 0;
-      if (!free) continue;
-      info.gradient_square += static_cast<double>(g[k]) * static_cast<double>(g[k]);
-      info.clipped += std::fabs(g[k]) > w.rule.clip ? 1 : 0;
+      info.clipped += free && std::fabs(g[k]) > w.rule.clip ? 1 : 0;
     }
     const bool finite = std::isfinite(energy) && std::isfinite(info.gradient_square);
     w.info[c] = finite ? info : ChainInfo{.finite = false, .accepted = false};
@@ -248,19 +249,6 @@ void Metropolis::set_out(Walk& w, std::int64_t begin, std::int64_t end) const {
   }
 }
 
-namespace {
-
-/// Is the sum of squares of the free elements, which the next step begins with?
-bool is_finite(const float* gradient, const bool* fixed, std::int64_t elements) {
-  double square = 0;
-  for (std::int64_t k = 0; k < elements; ++k) {
-    if (fixed == nullptr || !fixed[k]) square += static_cast<double>(gradient[k]) * static_cast<double>(gradient[k]);
-  }
-  return std::isfinite(square);
-}
-
-}  // namespace
-
 /// With the gradient at q: the rest of a leapfrog step, and the first half of the next unless it is the last.
 void Metropolis::go_on(Walk& w, std::int64_t begin, std::int64_t end, bool last) const {
   for (std::int64_t i = begin; i < end; ++i) {
@@ -271,7 +259,7 @@ void Metropolis::go_on(Walk& w, std::int64_t begin, std::int64_t end, bool last)
     kick(w.rule, last ? w.delta[c] / 2 : w.delta[c], w.row(w.there.gradient, i), fixed, w.elements, p);
     // The gradient before it is clipped: a chain that came to a place without one would never leave it.
     bool finite = std::isfinite(w.there.energy.const_data_ptr<float>()[i]) && std::isfinite(kinetic(p, w.elements)) &&
-                  is_finite(w.row(w.there.gradient, i), fixed, w.elements);
+                  std::isfinite(sum_of_squares(w.row(w.there.gradient, i), fixed, w.elements));
     if (finite && !last) finite = drift(w.rule, w.delta[c], fixed, w.elements, p, q);
     if (finite) continue;
     w.going[c] = 0;

@@ -44,7 +44,10 @@ void register_kernel(const KernelEntry& entry) {
   entries().push_back(entry);
 }
 
-bool is_kernel(const std::string& name) { return known(name) != nullptr; }
+bool compares_energies(const std::string& name) {
+  const KernelEntry* found = known(name);
+  return found != nullptr && found->compares;
+}
 
 std::vector<std::string> kernel_names() {
   std::vector<std::string> names;

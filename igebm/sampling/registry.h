@@ -25,7 +25,8 @@ const std::deque<KernelEntry>& kernels();
 /// of that name is known.
 void register_kernel(const KernelEntry& entry);
 std::vector<std::string> kernel_names();
-bool is_kernel(const std::string& name);
+/// Does the kernel of that name compare energies? False of one that is not known.
+bool compares_energies(const std::string& name);
 /// Throws UserError naming those there are.
 const KernelEntry& find_kernel(const std::string& name);
 

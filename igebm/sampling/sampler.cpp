@@ -100,12 +100,12 @@ void sample_annealed(const SamplerOptions& options, double sigma_min, double sig
     throw UserError(
         fmt::format("sampling.kernel: an energy that takes noise levels is sampled by \"langevin\" alone, got \"{}\"",
                     options.kernel));
+  const std::int64_t total = step_count(options, true);
   std::int64_t done = 0;
   const auto take = [&](const LangevinOptions& langevin, std::int64_t steps,
                         const std::vector<energy::EnergyPtr>& energies) {
     if (steps == 0) return;
-    move({std::make_unique<Langevin>(langevin, seed), steps}, energies, chains, done, step_count(options, true),
-         on_step);
+    move({std::make_unique<Langevin>(langevin, seed), steps}, energies, chains, done, total, on_step);
     done += steps;
   };
   for (const NoiseLevel& level : noise_levels(options, sigma_min, sigma_max)) {

@@ -7,13 +7,11 @@
 #include <cmath>
 
 #include "igebm/base/error.h"
-#include "igebm/io/ranges.h"
 
 namespace igebm::training {
 
 using io::Fields;
 using io::Range;
-using namespace io::ranges;  // NOLINT(google-build-using-namespace)
 
 void describe(Fields& f, ClassificationOptions& o) {
   f.field("label_smoothing", o.label_smoothing, Range{0, 1, false, true}, "of the targets, towards all classes alike");

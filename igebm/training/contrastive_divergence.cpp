@@ -2,11 +2,9 @@
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
-#include <fmt/format.h>
 
 #include <algorithm>
 
-#include "igebm/base/error.h"
 #include "igebm/engine/graphs.h"
 #include "igebm/io/ranges.h"
 #include "igebm/sampling/describe.h"

@@ -184,7 +184,7 @@ Estimate estimate(const Recipe& recipe, const EstimateOptions& options, Observer
   e.data_bytes = run.data().bytes();
   e.parameter_bytes = 5 * 4 * e.parameters;
 
-  for (const auto& phase : recipe.phases) {
+  for (const auto& phase : run.phases()) {
     observer.message(fmt::format("timing phase {}", phase.name));
     e.phases.push_back(time_phase(run, phase, options.seconds));
     e.buffer_bytes = std::max(e.buffer_bytes, run.buffer_bytes());

@@ -4,11 +4,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <array>
-#include <cmath>
-#include <filesystem>
-#include <limits>
-#include <system_error>
 #include <utility>
 
 #include "igebm/base/error.h"

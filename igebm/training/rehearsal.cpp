@@ -10,9 +10,7 @@ namespace igebm::training {
 Rehearsal::Rehearsal(const Recipe& recipe, const MakeSampleMetric& make_metric) {
   learner_ = make_learner(recipe, {}, silent_);
   if (recipe.evaluate.every > 0) metric_ = make_metric(recipe);
-  for (const PhaseOptions& phase : learner_->recipe.phases) {
-    if (const model::NoiseScale* noise = phase.objectives.noise()) sigma_data_[phase.name] = noise->sigma_data;
-  }
+  phases_ = learner_->recipe.phases;
   learner_->choose_algorithms();
   for (const auto& [name, t] : learner_->network.parameters()) start_[name] = t.detach().clone();
 }
@@ -24,14 +22,7 @@ void Rehearsal::enter(const PhaseOptions& phase) {
     const at::NoGradGuard no_grad;
     for (auto& [name, t] : s.network.parameters()) t.copy_(start_.at(name));
   }
-  PhaseOptions entered = phase;
-  for (const auto& term : entered.objectives) {
-    model::NoiseScale* noise = term->noise();
-    const auto measured = sigma_data_.find(phase.name);
-    if (noise != nullptr && noise->sigma_data == 0 && measured != sigma_data_.end())
-      noise->sigma_data = measured->second;
-  }
-  s.recipe.phases = {entered};
+  s.recipe.phases = {phase};
   s.step = 0;
   s.used = {};
   s.enter_phase();

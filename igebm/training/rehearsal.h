@@ -1,8 +1,8 @@
 #pragma once
 
-#include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "igebm/base/observer.h"
 #include "igebm/data/data.h"
@@ -21,6 +21,8 @@ class Rehearsal {
   explicit Rehearsal(const Recipe& recipe, const MakeSampleMetric& make_metric = sample_metric);
   ~Rehearsal();
 
+  /// The recipe's, with what it leaves for the data to say.
+  const std::vector<PhaseOptions>& phases() const { return phases_; }
   /// To the beginning of `phase`, with the network as it was made; replayed chains are all on their way, as they are
   /// once a phase has gone on for a while.
   void enter(const PhaseOptions& phase);
@@ -44,7 +46,7 @@ class Rehearsal {
   std::unique_ptr<Learner> learner_;
   SampleMetric metric_;
   nn::Tensors start_;
-  std::map<std::string, double> sigma_data_;  // of phases whose energy takes noise levels, as the data have it
+  std::vector<PhaseOptions> phases_;
 };
 
 }  // namespace igebm::training

@@ -34,8 +34,7 @@ SampleMetric sample_metric(const Recipe& recipe) {
   reference->records = evaluation::records_of(training, rows, training.condition_columns(recipe.network.conditions));
   reference->extracted = evaluation::extract_all(*features, reference->records.x);
   reference->classes = training.classes;
-  const at::Tensor& told = reference->extracted.probabilities;
-  const std::string lack = evaluation::lacks(metric, {.told_classes = told.defined() ? told.size(1) : 0,
+  const std::string lack = evaluation::lacks(metric, {.told_classes = reference->extracted.told_classes(),
                                                       .classes = training.classes,
                                                       .labels = recipe.network.labels,
                                                       .asked_numbers = !recipe.network.conditions.empty()});

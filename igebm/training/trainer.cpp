@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "igebm/base/error.h"
+#include "igebm/evaluation/evaluate.h"
 #include "igebm/evaluation/metrics.h"
 #include "igebm/io/files.h"
 #include "igebm/io/picture.h"
@@ -246,9 +247,7 @@ void Trainer::Run::evaluate() {
   const model::Model drawn_from = learner->averaged();
   const model::Samples samples = drawn_from.sample(learner->request(by.count, quality_streams));
   if (!samples.x.isfinite().all().item<bool>()) return;
-  const double value = metric({.x = drawn_from.space().to_unit(samples.x),
-                               .labels = samples.condition.classes,
-                               .conditions = samples.condition.values});
+  const double value = metric(evaluation::records_of(drawn_from, samples));
   const std::string name = "quality/" + by.metric;
   if (!std::isfinite(value)) {
     observers.message(fmt::format("step {}: {} is {}, which ranks nothing", learner->step, name, value));

@@ -9,21 +9,12 @@
 #include "igebm/energy/compose.h"
 #include "igebm/sampling/flow.h"
 #include "igebm/sampling/registry.h"
+#include "tests/sampling/plain.h"
 
 namespace igebm::sampling {
 namespace {
 
 constexpr std::int64_t elements = 40;
-
-/// The same energy without its loop over plain floats.
-class Plain : public energy::Energy {
- public:
-  explicit Plain(energy::EnergyPtr whole) : whole_(std::move(whole)) {}
-  at::Tensor energy(const at::Tensor& x) const override { return whole_->energy(x); }
-
- private:
-  energy::EnergyPtr whole_;
-};
 
 struct Case {
   std::string name;
@@ -70,7 +61,7 @@ TEST(Fixed, StaysBitForBitUnderEveryKernel) {
   const auto double_well = std::make_shared<energy::DoubleWell>(elements, 0.001);
   for (const Case& each : cases()) {
     for (const auto& energy : {energy::EnergyPtr(well), energy::EnergyPtr(double_well),
-                               energy::EnergyPtr(std::make_shared<Plain>(double_well))}) {
+                               energy::EnergyPtr(std::make_shared<Plain>(*double_well))}) {
       Chains chains = start();
       const at::Tensor before = chains.x.clone();
       each.kernel->transitions(*energy, chains, {0, 8}, 8);

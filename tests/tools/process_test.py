@@ -42,10 +42,10 @@ def contents(folder):
 
 
 class Process(Running):
+    text = RECIPE
+
     def setUp(self):
         super().setUp()
-        self.recipe = self.folder / "moons.toml"
-        self.recipe.write_text(RECIPE)
         self.out = self.folder / "run"
 
     def started(self, *arguments, **options):

@@ -16,10 +16,14 @@ def igebm(*arguments, **options):
 
 class Running(unittest.TestCase):
     options = {}  # of subprocess, for every run
+    text = None  # of a recipe
 
     def setUp(self):
         self.place = tempfile.TemporaryDirectory()
         self.folder = pathlib.Path(self.place.name)
+        if self.text is not None:
+            self.recipe = self.folder / "moons.toml"
+            self.recipe.write_text(self.text)
 
     def tearDown(self):
         self.place.cleanup()

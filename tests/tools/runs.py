@@ -130,10 +130,7 @@ def png(width, height, value):
 
 
 class Runs(Running):
-    def setUp(self):
-        super().setUp()
-        self.recipe = self.folder / "moons.toml"
-        self.recipe.write_text(RECIPE)
+    text = RECIPE
 
     def images(self):
         def idx(shape, data):

@@ -32,10 +32,10 @@ high = 3.0
 
 
 class Samplers(Running):
+    text = RECIPE
+
     def setUp(self):
         super().setUp()
-        self.recipe = self.folder / "moons.toml"
-        self.recipe.write_text(RECIPE)
         self.out = self.folder / "x.npz"
 
     def points(self, run, *arguments):

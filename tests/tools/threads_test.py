@@ -27,9 +27,10 @@ step_size = 0.01
 
 
 class Threads(Running):
+    text = RECIPE
+
     def test_threads_are_chosen_the_same_way_everywhere(self):
-        recipe = self.folder / "moons.toml"
-        recipe.write_text(RECIPE)
+        recipe = self.recipe
 
         def commands(*path):
             """Those that have no subcommands, with their help."""

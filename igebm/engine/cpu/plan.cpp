@@ -59,7 +59,7 @@ Plan Planner::make() {
 }
 
 void Planner::unknown(const Node& n, const std::string& what) const {
-  throw Unknown{fmt::format("{}{}{}", nn::name(n.op), what.empty() || what[0] == '\'' ? "" : " ", what)};
+  throw Unknown{fmt::format("{} {}", nn::name(n.op), what)};
 }
 
 int Planner::new_buffer(int height, int width, int lanes, bool kept) {

@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <set>
 #include <utility>
@@ -211,7 +213,7 @@ void Planner::require_parameters() const {
   for (const int i : differentiated_) {
     for (const nn::Parameter& p : nn::operation(node(i).op).parameters(node(i))) {
       const std::string name = node(i).name + "." + p.name;
-      if (!made.contains(name)) unknown(node(i), "'s gradient of " + name);
+      if (!made.contains(name)) throw Unknown{fmt::format("{}'s gradient of {}", nn::name(node(i).op), name)};
     }
   }
 }

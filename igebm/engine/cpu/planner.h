@@ -46,7 +46,7 @@ class Planner {
   static bool tells_derivative(const Node& n) { return n.op == Op::leaky_relu && n.slope >= 0; }
   static bool is_activation(const Node& n) { return n.op == Op::leaky_relu || n.op == Op::silu; }
 
-  [[noreturn]] void unknown(const Node& n, const std::string& what = "") const;
+  [[noreturn]] void unknown(const Node& n, const std::string& what) const;
   int new_buffer(int height, int width, int lanes, bool kept = false);
   Ref new_place(const Value& v) { return {new_buffer(v.height, v.width, v.lanes), 0}; }
   /// The value's size; its channels in order, padded.

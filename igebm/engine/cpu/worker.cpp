@@ -16,7 +16,7 @@ namespace {
 int tiles(const Convolution& c) { return std::clamp(4096 / (c.read + c.lanes) / 14 * 14, 14, 112); }
 
 /// One pixel of many samples is for a convolution one row of pixels.
-bool of_features(const Step& s, const Convolution* c) { return c != nullptr && s.height * s.width == 1; }
+bool of_features(const Step& s) { return s.convolution >= 0 && s.height * s.width == 1; }
 View row_of_samples(const View& v) { return {v.data, 0, 0, v.sample, v.bf16}; }
 
 std::size_t weights_of(const Convolution& c) {
@@ -141,16 +141,17 @@ void Worker::run(const Kernels& k, const Weights& w, const Choices& choices, con
   if (gradient != nullptr || pull != nullptr) all(plan_.backward);
 }
 
-View Worker::result(const Step& s, const Convolution* c, Ref r, int first) {
+View Worker::result(const Step& s, Ref r, int first) {
   View v = view(r, first);
-  if (c == nullptr || !r) return v;
-  v = moved(v, c->out_y * v.row + c->out_x * v.pixel);
-  v.row *= c->out_step;
-  v.pixel *= c->out_step;
-  return of_features(s, c) ? row_of_samples(v) : v;
+  if (s.convolution < 0 || !r) return v;
+  const Convolution& c = plan_.convolutions[static_cast<std::size_t>(s.convolution)];
+  v = moved(v, c.out_y * v.row + c.out_x * v.pixel);
+  v.row *= c.out_step;
+  v.pixel *= c.out_step;
+  return of_features(s) ? row_of_samples(v) : v;
 }
 
-Epilogue Worker::epilogue(const Step& s, const Convolution* c, const Weights& w, int first) {
+Epilogue Worker::epilogue(const Step& s, const Weights& w, int first) {
   Epilogue e;
   const auto vector = [&](int index, const float*& data, std::ptrdiff_t& by_sample, std::ptrdiff_t& by_pixel) {
     if (index < 0) return;
@@ -158,28 +159,28 @@ Epilogue Worker::epilogue(const Step& s, const Convolution* c, const Weights& w,
     const bool labelled = plan_.vectors[i].labelled();
     data = labelled ? vectors_.get() + vector_starts_[i] : w.vectors[i].get();
     if (!labelled) return;
-    (of_features(s, c) ? by_pixel : by_sample) = plan_.vectors[i].lanes;
+    (of_features(s) ? by_pixel : by_sample) = plan_.vectors[i].lanes;
     data += std::ptrdiff_t{1} * first * plan_.vectors[i].lanes;
   };
   vector(s.bias, e.bias, e.bias_sample, e.bias_pixel);
   vector(s.gain, e.gain, e.gain_sample, e.gain_pixel);
-  e.add = result(s, c, s.add, first);
-  e.multiply = result(s, c, s.multiply, first);
-  e.out = result(s, c, s.out, first);
-  e.activated = result(s, c, s.activated, first);
-  e.derivative = result(s, c, s.derivative, first);
+  e.add = result(s, s.add, first);
+  e.multiply = result(s, s.multiply, first);
+  e.out = result(s, s.out, first);
+  e.activated = result(s, s.activated, first);
+  e.derivative = result(s, s.derivative, first);
   e.activation = s.activation;
   e.slope = s.slope;
   e.multiply_slope = s.multiply_slope;
   return e;
 }
 
-DirectConvolution Worker::direct(const Step& s, const Convolution& c, const View& in, const float* weights) {
+DirectConvolution Worker::direct(const Step& s, const View& in, const float* weights) {
+  const Convolution& c = plan_.convolutions[static_cast<std::size_t>(s.convolution)];
   auto& offsets = offsets_[static_cast<std::size_t>(s.convolution)];
   for (std::size_t t = 0; t < c.taps.size(); ++t) offsets[t] = c.taps[t].dy * in.row + c.taps[t].dx * in.pixel;
-  return {
-      of_features(s, &c) ? row_of_samples(in) : View{in.data, in.sample, in.row * c.step, in.pixel * c.step, in.bf16},
-      static_cast<int>(c.taps.size()), c.read, offsets.data(), weights};
+  return {of_features(s) ? row_of_samples(in) : View{in.data, in.sample, in.row * c.step, in.pixel * c.step, in.bf16},
+          static_cast<int>(c.taps.size()), c.read, offsets.data(), weights};
 }
 
 void Worker::convolve(const Step& s, const Kernels& k, const Weights& w, const Choices& choices, int first,
@@ -193,7 +194,7 @@ void Worker::convolve(const Step& s, const Kernels& k, const Weights& w, const C
         {in, c.read, w.packed[index].get(), work_.get(), tiles(c)}, extent, e);
     return;
   }
-  const DirectConvolution conv = direct(s, c, in, w.packed[index].get());
+  const DirectConvolution conv = direct(s, in, w.packed[index].get());
   if (c.few > 0) {
     k.direct_few(conv, c.few, extent, e);
   } else if (algorithm == Algorithm::tiles) {
@@ -239,10 +240,9 @@ void Worker::normalise(const Step& s, const Kernels& k, const Weights& w, int fi
 
 void Worker::run(const Step& s, const Kernels& k, const Weights& w, const Choices& choices, int first, int count) {
   Extent extent{count, s.height, s.width, s.lanes};
-  const Convolution* c = s.convolution < 0 ? nullptr : &plan_.convolutions[static_cast<std::size_t>(s.convolution)];
-  if (of_features(s, c)) extent = {1, 1, count, s.lanes};
+  if (of_features(s)) extent = {1, 1, count, s.lanes};
   const auto view = [&](Ref r) { return this->view(r, first); };
-  const Epilogue e = epilogue(s, c, w, first);
+  const Epilogue e = epilogue(s, w, first);
   switch (s.kind) {
     case Step::Kind::load:
       k.load(x_ + first * plan_.elements, plan_.input_channels, plan_.input_zoom, plan_.input_scale, plan_.input_shift,
@@ -256,8 +256,8 @@ void Worker::run(const Step& s, const Kernels& k, const Weights& w, const Choice
       convolve(s, k, w, choices, first, extent, e);
       break;
     case Step::Kind::weight_gradient: {
-      const bool features = of_features(s, c);
-      k.weight_gradient(direct(s, *c, view(s.in), nullptr), features ? row_of_samples(view(s.other)) : view(s.other),
+      const bool features = of_features(s);
+      k.weight_gradient(direct(s, view(s.in), nullptr), features ? row_of_samples(view(s.other)) : view(s.other),
                         extent, coefficients_.data() + first, features,
                         into_->convolutions[static_cast<std::size_t>(s.convolution)].get());
       break;

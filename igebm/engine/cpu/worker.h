@@ -82,10 +82,10 @@ class Worker {
   float* at(Ref r);
   /// Pictures from sample `first` on.
   View view(Ref r, int first);
-  /// Where a step writes, or reads beside its input, from sample `first` on. c: its convolution; null: none.
-  View result(const Step& s, const Convolution* c, Ref r, int first);
-  Epilogue epilogue(const Step& s, const Convolution* c, const Weights& w, int first);
-  DirectConvolution direct(const Step& s, const Convolution& c, const View& in, const float* weights);
+  /// Where a step writes, or reads beside its input, from sample `first` on.
+  View result(const Step& s, Ref r, int first);
+  Epilogue epilogue(const Step& s, const Weights& w, int first);
+  DirectConvolution direct(const Step& s, const View& in, const float* weights);
   void convolve(const Step& s, const Kernels& k, const Weights& w, const Choices& choices, int first,
                 const Extent& extent, const Epilogue& e);
   void attend(const Step& s, const Kernels& k, int first, const Extent& extent, const Epilogue& e);
