@@ -29,6 +29,7 @@ enum class Purpose : std::uint32_t {
   dropout = 15,
   noise_level = 16,
   score_noise = 17,
+  label_dropout = 18,
   evaluation = 20,
 };
 

@@ -4,12 +4,15 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "igebm/base/error.h"
+#include "igebm/io/recipe.h"
 
 namespace igebm::model {
 namespace {
@@ -52,6 +55,56 @@ Conditions conditions_from_json(const std::string& text) {
   } catch (const nlohmann::json::exception& e) {
     throw UserError(fmt::format("a model's conditions: {}", e.what()));
   }
+}
+
+ConditionSpec condition_spec(const nn::Graph& graph, const std::map<std::string, std::string>& metadata) {
+  const nn::Conditioning on = nn::conditioning(graph);
+  ConditionSpec spec{.classes = on.classes, .optional_class = on.optional_class, .values = on.conditions};
+  const auto with = [&](const char* key, const auto& read) {
+    if (const auto found = metadata.find(key); found != metadata.end()) read(found->second);
+  };
+  with("conditions", [&](const std::string& text) { spec.numbers = conditions_from_json(text); });
+  with("noise", [&](const std::string& text) { spec.noise = noise_scale_from_json(text); });
+  with("class_names", [&](const std::string& text) {
+    const auto json = nlohmann::json::parse(text, nullptr, false);
+    const bool fits = json.is_array() && static_cast<std::int64_t>(json.size()) == spec.classes &&
+                      std::ranges::all_of(json, [](const auto& name) { return name.is_string(); });
+    if (!fits) throw UserError(fmt::format("a model's class_names: expected a list of {} names", spec.classes));
+    spec.class_names = json.get<std::vector<std::string>>();
+  });
+  return spec;
+}
+
+std::map<std::string, std::string> metadata_of(const ConditionSpec& spec) {
+  std::map<std::string, std::string> metadata;
+  if (!spec.numbers.names.empty()) metadata["conditions"] = to_json(spec.numbers);
+  if (!spec.class_names.empty()) metadata["class_names"] = nlohmann::json(spec.class_names).dump();
+  if (spec.noise) metadata["noise"] = to_json(*spec.noise);
+  return metadata;
+}
+
+nn::Condition condition_of_class(const ConditionSpec& spec, const std::string& name) {
+  if (spec.classes == 0) throw UserError("this model has no classes");
+  const auto lower = [](std::string text) {
+    std::ranges::transform(text, text.begin(), [](unsigned char c) { return std::tolower(c); });
+    return text;
+  };
+  std::vector<std::string> names;
+  for (const std::string& each : spec.class_names) names.push_back(lower(each));
+  const auto found = std::ranges::find(names, lower(name));
+  if (found != names.end()) return nn::Condition::of_class(found - names.begin());
+  if (spec.optional_class && lower(name) == "none") return nn::Condition::of_class(nn::no_class);
+  std::int64_t label = -1;
+  const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), label);
+  if (error == std::errc() && end == name.data() + name.size() && label >= 0 && label < spec.classes)
+    return nn::Condition::of_class(label);
+  std::string expected = fmt::format("0 to {}", spec.classes - 1);
+  if (!names.empty() && names.size() <= 20)
+    expected += fmt::format(", or one of {}", fmt::join(spec.class_names, ", "));
+  if (spec.optional_class) expected += ", or none";
+  const std::string near = io::nearest(lower(name), names);
+  throw UserError(fmt::format("\"{}\": expected {}{}", name, expected,
+                              near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near)));
 }
 
 nn::Condition usual_condition(const ConditionSpec& spec, std::int64_t count) {

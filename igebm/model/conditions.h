@@ -2,6 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -21,15 +22,27 @@ struct Conditions {
 
 /// What a model is conditional on: classes, or numbers; and beside them, or alone, a noise level.
 struct ConditionSpec {
-  std::int64_t classes = 0;  ///< 0: on none
-  std::int64_t values = 0;   ///< how many numbers; 0: on none
-  Conditions numbers = {};   ///< their names and some rows, where the model's file has them
+  std::int64_t classes = 0;                   ///< 0: on none
+  std::vector<std::string> class_names = {};  ///< one each, where the model's file has them
+  bool optional_class = false;                ///< an empty condition means no class in particular
+  std::int64_t values = 0;                    ///< how many numbers; 0: on none
+  Conditions numbers = {};                    ///< their names and some rows, where the model's file has them
   std::optional<NoiseScale> noise = {};
 };
 
-/// As kept in the metadata of a network's file. from_json throws UserError.
+/// What a network's graph takes and its file's metadata tell: "conditions", "class_names" (a JSON list), "noise".
+/// Throws UserError.
+ConditionSpec condition_spec(const nn::Graph& graph, const std::map<std::string, std::string>& metadata);
+/// The same in metadata.
+std::map<std::string, std::string> metadata_of(const ConditionSpec& spec);
+
+/// As kept there. from_json throws UserError.
 std::string to_json(const Conditions& conditions);
 Conditions conditions_from_json(const std::string& text);
+
+/// A class by its name, whatever the case, or its number; or "none", of a model that knows no class in particular.
+/// Throws UserError.
+nn::Condition condition_of_class(const ConditionSpec& spec, const std::string& name);
 
 /// Of `count` samples that nobody asked anything of: the classes in turn, the rows of numbers in turn, or empty.
 nn::Condition usual_condition(const ConditionSpec& spec, std::int64_t count);

@@ -47,16 +47,6 @@ class AnyCount : public energy::Energy, public energy::InPlace {
   mutable std::int64_t count_ = 0;
 };
 
-ConditionSpec spec_of(const NetworkFile& file) {
-  const nn::Conditioning on = nn::conditioning(file.graph);
-  ConditionSpec spec{.classes = on.classes, .values = on.conditions};
-  const auto conditions = file.metadata.find("conditions");
-  if (conditions != file.metadata.end()) spec.numbers = conditions_from_json(conditions->second);
-  const auto noise = file.metadata.find("noise");
-  if (noise != file.metadata.end()) spec.noise = noise_scale_from_json(noise->second);
-  return spec;
-}
-
 std::string step_of(const NetworkFile& file) {
   const auto step = file.metadata.find("step");
   return step == file.metadata.end() ? std::string() : step->second;
@@ -87,7 +77,7 @@ Model make(const std::vector<NetworkFile>& files, const Settings& settings, cons
   std::vector<std::shared_ptr<engine::Prepared>> networks;
   for (const NetworkFile& f : files)
     networks.push_back(engine::prepare(f.graph, nn::effective_weights(f.graph, f.parameters, f.buffers), options));
-  return {files.back().graph, std::move(networks), spec_of(files.back()), settings};
+  return {files.back().graph, std::move(networks), condition_spec(files.back().graph, files.back().metadata), settings};
 }
 
 }  // namespace

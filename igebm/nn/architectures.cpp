@@ -19,6 +19,7 @@ class Builder {
     graph.input_shape = input_shape;
     if (on.noise_features > 0) {
       graph.condition_classes = on.classes;
+      graph.optional_class = on.optional_class;
       graph.noise_features = on.noise_features;
       graph.conditions = on.classes + on.conditions + on.noise_features;
     } else {

@@ -42,6 +42,7 @@ at::Tensor labels(const Graph& graph, const Condition& condition, std::int64_t c
     return {};
   }
   const char* expected = on.classes > 0 ? "classes" : "values";
+  if (condition.empty() && graph.optional_class) return at::full({count}, no_class, at::kLong);
   const at::Tensor& given = on.classes > 0 ? condition.classes : condition.values;
   if (!given.defined())
     throw UserError(fmt::format("condition: this model takes {} of {}, which must be given", expected,
@@ -52,7 +53,8 @@ at::Tensor labels(const Graph& graph, const Condition& condition, std::int64_t c
   const at::Tensor rows = one_for_all ? given.expand(sizes).contiguous() : given;
   taken.check_labels(rows, count);
   if (on.classes > 0 && rows.numel() > 0 &&
-      (rows.min().item<std::int64_t>() < 0 || rows.max().item<std::int64_t>() >= on.classes))
+      (rows.min().item<std::int64_t>() < (graph.optional_class ? no_class : 0) ||
+       rows.max().item<std::int64_t>() >= on.classes))
     throw UserError(fmt::format("condition: expected classes from 0 to {}", on.classes - 1));
   return rows;
 }
@@ -60,7 +62,8 @@ at::Tensor labels(const Graph& graph, const Condition& condition, std::int64_t c
 Conditioning conditioning(const Graph& graph) {
   return {.classes = graph.classes + graph.condition_classes,
           .conditions = graph.conditions - graph.condition_classes - graph.noise_features,
-          .noise_features = graph.noise_features};
+          .noise_features = graph.noise_features,
+          .optional_class = graph.optional_class};
 }
 
 at::Tensor noise_features(const at::Tensor& sigma, std::int64_t count) {
@@ -82,7 +85,9 @@ at::Tensor condition_rows(const Graph& graph, const at::Tensor& labels, const at
   const Graph taken = without_noise(on);
   if (!taken.conditional()) return features;
   taken.check_labels(labels, sigma.size(0));
-  const at::Tensor rows = on.classes > 0 ? at::one_hot(labels, on.classes) : labels;
+  // no_class is the first of one class more, which is then left out.
+  const at::Tensor rows =
+      on.classes > 0 ? at::one_hot(labels - no_class, on.classes + 1).narrow(1, 1, on.classes) : labels;
   return at::cat({rows.to(at::kFloat), features}, 1);
 }
 

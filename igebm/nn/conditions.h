@@ -9,6 +9,10 @@
 /// Rows of numbers that networks are conditional on, where a noise level is one of them: E(x, sigma).
 namespace igebm::nn {
 
+/// The class of an input that is asked for none, of networks that were trained without classes as well
+/// (Graph::optional_class).
+constexpr std::int64_t no_class = -1;
+
 /// What inputs are conditional on, but for a noise level, which stands beside it: one of the two, or nothing. One row
 /// for each input, or one row for all.
 struct Condition {
@@ -24,8 +28,8 @@ struct Condition {
 };
 
 /// The labels of `count` inputs as samplers carry them beside chains, and as condition_rows and networks without noise
-/// levels take them: classes (N) int64, or numbers (N, F) float, or undefined. Throws UserError where the condition is
-/// not what the network takes.
+/// levels take them: classes (N) int64, or numbers (N, F) float, or undefined. An empty condition is no_class where the
+/// network takes that. Throws UserError where the condition is not what the network takes.
 at::Tensor labels(const Graph& graph, const Condition& condition, std::int64_t count);
 
 /// What the network is conditional on, whether beside a noise level or not.
@@ -37,9 +41,10 @@ Conditioning conditioning(const Graph& graph);
 at::Tensor noise_features(const at::Tensor& sigma, std::int64_t count);
 
 /// Labels as a network takes them that is conditional on a noise level (graph.noise_features > 0), float
-/// (N, graph.conditions): the class as a one-hot row of graph.condition_classes or the row of other conditions, then
-/// the features of sigma (N). labels: classes (N) int64, or rows (N, other conditions) float, or undefined where the
-/// network is conditional on noise alone. Labels of other networks are returned as they are. Throws UserError.
+/// (N, graph.conditions): the class as a one-hot row of graph.condition_classes, of zeros for no_class, or the row of
+/// other conditions, then the features of sigma (N). labels: classes (N) int64, or rows (N, other conditions) float, or
+/// undefined where the network is conditional on noise alone. Labels of other networks are returned as they are. Throws
+/// UserError.
 at::Tensor condition_rows(const Graph& graph, const at::Tensor& labels, const at::Tensor& sigma);
 
 }  // namespace igebm::nn

@@ -12,6 +12,7 @@
 
 #include "igebm/base/device.h"
 #include "igebm/base/error.h"
+#include "igebm/base/random.h"
 #include "igebm/nn/conditions.h"
 #include "igebm/training/classification.h"
 #include "igebm/training/replay_buffer.h"
@@ -67,6 +68,7 @@ Learner::Learner(const Recipe& r, const fs::path& run, Observer& o, const data::
       observer(o),
       data(train, r.data, seed()),
       conditions(conditions_of(train, r.network.conditions, seed())),
+      class_names(train.class_names),
       columns(at::tensor(train.condition_columns(r.network.conditions), at::kLong)),
       device(find_device(r.device)),
       network(
@@ -170,15 +172,29 @@ std::shared_ptr<engine::Prepared> Learner::prepare(const nn::EffectiveWeights& w
 
 at::Tensor Learner::labels_of(const data::Batch& batch) const {
   const nn::Conditioning on = nn::conditioning(network.graph());
+  if (recipe.network.label_dropout > 0) {
+    const at::Tensor labels = batch.labels.clone();
+    for (std::int64_t i = 0; i < labels.size(0); ++i) {
+      const auto stream = static_cast<std::uint64_t>(used.records + i);
+      if (random_uniform({attempt_seed(), Purpose::label_dropout, stream, 0}) < recipe.network.label_dropout)
+        labels[i] = nn::no_class;
+    }
+    return labels.to(device);
+  }
   if (on.classes > 0 || classifies()) return batch.labels.to(device);
   return on.conditions > 0 ? batch.conditions.index_select(1, columns).to(device) : at::Tensor();
 }
 
-model::Model Learner::averaged() const {
-  const nn::Conditioning on = nn::conditioning(network.graph());
-  model::ConditionSpec spec{.classes = on.classes, .values = on.conditions, .numbers = conditions};
+model::ConditionSpec Learner::condition_spec() const {
+  model::ConditionSpec spec = model::condition_spec(network.graph(), {});
+  if (spec.classes > 0) spec.class_names = class_names;
+  spec.numbers = conditions;
   if (const auto* noise = trained_phase().objectives.noise()) spec.noise = *noise;
-  return {network.graph(), {prepare(network.effective_weights(average.weights()))}, spec, recipe};
+  return spec;
+}
+
+model::Model Learner::averaged() const {
+  return {network.graph(), {prepare(network.effective_weights(average.weights()))}, condition_spec(), recipe};
 }
 
 model::SampleRequest Learner::request(std::int64_t count, std::int64_t streams) const {
@@ -200,8 +216,7 @@ Checkpoint Learner::checkpoint() const {
                {{"step", std::to_string(step)},
                 {"low", fmt::format("{}", recipe.data.low)},
                 {"high", fmt::format("{}", recipe.data.high)}}};
-  if (!conditions.names.empty()) c.network.metadata["conditions"] = to_json(conditions);
-  if (const auto* noise = trained_phase().objectives.noise()) c.network.metadata["noise"] = to_json(*noise);
+  c.network.metadata.merge(metadata_of(condition_spec()));
   c.average = average.weights();
   c.state["optimizer"] = optimizer->state();
   c.state["used"] = {{"records", at::scalar_tensor(used.records, at::kLong)},

@@ -38,6 +38,7 @@ struct Learner {
   data::Batches data;
   std::optional<data::Batches> validation;  ///< of a classifier
   model::Conditions conditions;             ///< what the network is conditional on of the data's numbers
+  std::vector<std::string> class_names;     ///< of the data
   at::Tensor columns;                       ///< of a batch's conditions
   c10::Device device;
   nn::Network network;
@@ -79,8 +80,10 @@ struct Learner {
   void choose_algorithms();
   /// Other weights by the algorithms of the training's.
   std::shared_ptr<engine::Prepared> prepare(const nn::EffectiveWeights& weights) const;
-  /// The labels of a batch: classes, or the conditions that the network takes.
+  /// The labels of the step's batch: classes, a share of them left out, or the conditions that the network takes.
   at::Tensor labels_of(const data::Batch& batch) const;
+  /// What the network can be asked for.
+  model::ConditionSpec condition_spec() const;
   /// The average of weights, to draw samples from.
   model::Model averaged() const;
   /// `count` of the samples that go with training, each of `streams` on.

@@ -59,6 +59,10 @@ void describe(Fields& f, NetworkOptions& o) {
   f.field("conditions", o.conditions, "condition on these of the data's numbers; igebm data show tells their names");
   f.field("noise_features", o.noise_features, Range{0, 1e4},
           "above 0: condition on a noise level, by so many features (an even number) of its logarithm");
+  f.field("label_dropout", o.label_dropout, Range{0, 1, false, true},
+          "share of labels left out in training, so that samples of no class in particular, and guidance, work");
+  if (o.label_dropout > 0 && (!o.labels || o.noise_features == 0))
+    f.problem("label_dropout", "only with labels = true and noise_features above 0");
   if (o.labels && !o.conditions.empty()) f.problem("conditions", "not together with labels = true");
   if (o.noise_features % 2 != 0) f.problem("noise_features", "expected an even number");
   if (o.kind == "residual") describe(f, o.residual);
@@ -189,8 +193,10 @@ nn::Graph build_graph(const NetworkOptions& o, const std::vector<std::int64_t>& 
                       std::int64_t conditions) {
   if (o.labels && classes == 0) throw UserError("network.labels: the data have no labels");
   if (!o.conditions.empty() && conditions == 0) throw UserError("network.conditions: the data have no conditions");
-  const nn::Conditioning on{
-      .classes = o.labels ? classes : 0, .conditions = conditions, .noise_features = o.noise_features};
+  const nn::Conditioning on{.classes = o.labels ? classes : 0,
+                            .conditions = conditions,
+                            .noise_features = o.noise_features,
+                            .optional_class = o.label_dropout > 0};
   if (o.kind == "strided") return nn::strided(o.strided, input_shape, on);
   if (o.kind == "unet") return nn::unet(o.unet, input_shape, on);
   if (o.kind == "classifier") return nn::classifier(o.classifier, input_shape, classes);
