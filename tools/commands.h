@@ -33,6 +33,9 @@ void add_seed_option(CLI::App& command, std::int64_t& seed, const std::string& o
 /// --set, and --engine, which is short for one of them, of a recipe that is read.
 void add_recipe_options(CLI::App& command, std::vector<std::string>& set);
 
+/// --steps, --budget, --guidance and --sampler: each short for one of `set`, after whose option they must come.
+void add_sampling_options(CLI::App& command, std::vector<std::string>& set);
+
 /// --threads, 0 to 1024 (0: one per core): set at once; or, of a recipe that sets its own, short for one of `set`,
 /// after whose option it must come.
 void add_threads_option(CLI::App& command, std::vector<std::string>* set = nullptr);

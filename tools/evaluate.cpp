@@ -24,7 +24,7 @@ using evaluation::Metric;
 struct EvaluateArguments {
   std::string what, features, data, data_path, against = "test", weights = "average";
   std::vector<std::string> metrics = {"frechet"}, set;
-  std::int64_t count = 1000, steps = -1, seed = -1;
+  std::int64_t count = 1000, seed = -1;
   bool best = false, json = false;
 };
 
@@ -171,8 +171,7 @@ Told evaluate_file(const EvaluateArguments& a, Observer& observer) {
 std::optional<Told> evaluate_run(const EvaluateArguments& a, Observer& observer) {
   if (!a.data.empty() || !a.data_path.empty())
     throw UserError("evaluate: --data and --data-path go with SAMPLES.npz; a run knows its data");
-  auto recipe = training::read_recipe((model::run_of(a.what) / "recipe.toml").string(), a.set);
-  if (a.steps >= 0) recipe.sampling.steps = a.steps;
+  const auto recipe = training::read_recipe((model::run_of(a.what) / "recipe.toml").string(), a.set);
   const auto model = model::Model::open(a.what, {.weights = weights_of(a.weights), .best = a.best}, recipe);
   if (model.graph().outputs > 0) {
     evaluate_classifier(a, recipe);
@@ -230,8 +229,6 @@ void add_evaluate(CLI::App& app) {
   command->add_option("--count", a->count, "samples drawn from a run")
       ->capture_default_str()
       ->check(CLI::Range(std::int64_t{2}, std::int64_t{10000000}));
-  command->add_option("--steps", a->steps, "Langevin steps (default: the recipe's)")
-      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1000000}));
   add_seed_option(*command, a->seed, "the recipe's");
   command->add_option("--against", a->against, "the split that samples are compared with: test or train")
       ->capture_default_str()
@@ -241,10 +238,12 @@ void add_evaluate(CLI::App& app) {
   command->add_flag("--best", a->best, "the checkpoint that the recipe's [evaluate] found best, instead of the newest");
   add_weights_option(*command, a->weights);
   add_recipe_options(*command, a->set);
+  add_sampling_options(*command, a->set);
   add_threads_option(*command);
   command->add_flag("--json", a->json, "print one JSON object");
   command->callback([a, command] {
-    for (const char* option : {"--count", "--steps", "--best", "--weights", "--engine"}) {
+    for (const char* option :
+         {"--count", "--steps", "--budget", "--guidance", "--sampler", "--best", "--weights", "--engine"}) {
       if (is_file(a->what) && command->count(option) > 0)
         throw UserError(fmt::format("evaluate: {} goes with a run; {} holds samples already", option, a->what));
     }

@@ -46,17 +46,17 @@ void describe_recipe(const training::Recipe& recipe) {
 
 /// A model with what its file tells beside its graph.
 void describe_model(const model::NetworkFile& model) {
-  const auto found = model.metadata.find("conditions");
-  if (found != model.metadata.end()) {
-    const auto c = model::conditions_from_json(found->second);
+  const model::ConditionSpec spec = model::condition_spec(model.graph, model.metadata);
+  if (const model::Conditions& c = spec.numbers; !c.names.empty()) {
     fmt::print("conditions, from least to greatest in {} of the data:\n", c.rows.size(0));
     for (std::size_t i = 0; i < c.names.size(); ++i) {
       const at::Tensor values = c.rows.select(1, static_cast<std::int64_t>(i));
       fmt::print("  {} {:.4g} {:.4g}\n", c.names[i], values.min().item<double>(), values.max().item<double>());
     }
   }
-  const auto noise = model.metadata.find("noise");
-  if (noise != model.metadata.end()) fmt::print("noise levels: {}\n", noise->second);
+  if (!spec.class_names.empty())
+    fmt::print("classes: {}{}\n", fmt::join(spec.class_names, ", "), spec.optional_class ? ", or none" : "");
+  if (spec.noise) fmt::print("noise levels: {}\n", to_json(*spec.noise));
   describe_graph(model.graph);
 }
 

@@ -6,12 +6,15 @@
 #include <algorithm>
 #include <filesystem>
 #include <limits>
+#include <nlohmann/json.hpp>
 
+#include "igebm/base/clock.h"
 #include "igebm/base/error.h"
 #include "igebm/io/files.h"
 #include "igebm/io/npz.h"
 #include "igebm/io/picture.h"
 #include "igebm/model/model.h"
+#include "igebm/sampling/budget.h"
 #include "igebm/sampling/registry.h"
 #include "igebm/training/recipe.h"
 #include "tools/commands.h"
@@ -21,15 +24,14 @@ namespace {
 
 struct SampleArguments {
   std::string run, out = "samples.png";
-  std::string weights = "average", condition;
-  std::int64_t count = 100, steps = -1, label = -1, seed = -1, ensemble = -1;
-  bool best = false;
+  std::string weights = "average", label, condition;
+  std::int64_t count = 100, seed = -1, ensemble = -1;
+  bool best = false, json = false;
   std::vector<std::string> set;
 };
 
 model::Model open_model(const SampleArguments& a) {
-  auto recipe = training::read_recipe((model::run_of(a.run) / "recipe.toml").string(), a.set);
-  if (a.steps >= 0) recipe.sampling.steps = a.steps;
+  const auto recipe = training::read_recipe((model::run_of(a.run) / "recipe.toml").string(), a.set);
   return model::Model::open(
       a.run, {.weights = weights_of(a.weights), .best = a.best, .ensemble = std::max<std::int64_t>(a.ensemble, 0)},
       recipe);
@@ -38,11 +40,12 @@ model::Model open_model(const SampleArguments& a) {
 /// What is asked for; empty where nothing is.
 nn::Condition condition_of(const SampleArguments& a, const model::ConditionSpec& spec) {
   nn::Condition condition;
-  if (a.label >= 0) {
-    if (spec.classes == 0) throw UserError("sample: --label: this model has no labels");
-    if (a.label >= spec.classes)
-      throw UserError(fmt::format("sample: --label {}: expected 0 to {}", a.label, spec.classes - 1));
-    condition = nn::Condition::of_class(a.label);
+  if (!a.label.empty()) {
+    try {
+      condition = model::condition_of_class(spec, a.label);
+    } catch (const UserError& e) {
+      throw UserError(fmt::format("sample: --label: {}", e.what()));
+    }
   }
   if (!a.condition.empty()) {
     if (spec.numbers.names.empty()) throw UserError("sample: --condition: this model has no conditions");
@@ -67,7 +70,8 @@ void sample(const SampleArguments& a) {
   if (!io::has_picture(space.shape) && ending != ".npz")
     throw UserError(
         fmt::format("sample: {}: of {} channels, which have no picture; use --out FILE.npz", a.out, space.shape[0]));
-  const auto console = make_console();
+  const auto console = a.json ? std::make_unique<Observer>() : make_console();
+  const double begun = now();
   catch_interrupts();
   std::vector<at::Tensor> frames;
   if (ending == ".gif") request.batch = a.count;
@@ -104,6 +108,17 @@ void sample(const SampleArguments& a) {
   }
   const std::string share =
       compares && counted > 0 ? fmt::format(", {:.0f} % accepted", 100 * accepted / counted) : std::string();
+  if (a.json) {
+    fmt::print("{}\n", json_text({{"samples", a.out},
+                                  {"count", a.count},
+                                  {"step", model.step()},
+                                  {"steps", total},
+                                  {"gradients", sampling::gradient_count(sampler, spec.noise.has_value())},
+                                  {"seconds", now() - begun},
+                                  {"seed", request.seed.value_or(static_cast<std::uint64_t>(model.settings().seed))},
+                                  {"non_finite", non_finite}}));
+    return;
+  }
   console->message(fmt::format("{} samples after {}{}: {}", a.count,
                                sampling::describe_steps(sampler, spec.noise.has_value()), share, a.out));
 }
@@ -151,6 +166,22 @@ void add_recipe_options(CLI::App& command, std::vector<std::string>& set) {
       ->check(CLI::IsMember({"fast", "reference"}));
 }
 
+void add_sampling_options(CLI::App& command, std::vector<std::string>& set) {
+  const auto shorthand = [&]<class Value>(const char* name, const std::string& key, const std::string& help, Value) {
+    return command.add_option_function<Value>(
+        name, [&set, key](const Value& value) { set.push_back(fmt::format("sampling.{}={}", key, value)); },
+        fmt::format("{}: short for --set sampling.{}=…", help, key));
+  };
+  auto* steps = shorthand("--steps", "steps", "Langevin steps, of a network of noise levels at each", std::int64_t{});
+  steps->check(CLI::Range(std::int64_t{0}, std::int64_t{1000000}));
+  shorthand("--budget", "budget", "gradients that a sample may cost: fewer for a draft, more for quality",
+            std::int64_t{})
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1000000}))
+      ->excludes(steps);
+  shorthand("--guidance", "guidance", "beyond 1: more of what tells the class, at twice the gradients", double{});
+  shorthand("--sampler", "kernel", "what moves chains", std::string{})->check(CLI::IsMember(sampling::kernel_names()));
+}
+
 void add_sample(CLI::App& app) {
   auto* command = app.add_subcommand("sample", "draw samples from a trained model");
   auto a = std::make_shared<SampleArguments>();
@@ -158,11 +189,10 @@ void add_sample(CLI::App& app) {
   command->add_option("--count", a->count, "how many")
       ->capture_default_str()
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{10000000}));
-  command
-      ->add_option("--steps", a->steps, "Langevin steps: fewer for a draft, more for quality (default: the recipe's)")
-      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1000000}));
-  command->add_option("--label", a->label, "of this class alone (default: all classes in turn)")
-      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1000000}));
+  command->add_option(
+      "--label", a->label,
+      "of this class alone, a name or number, or none of a model with label_dropout (default: all classes "
+      "in turn)");
   command->add_option("--condition", a->condition,
                       "NAME=VALUE,…, of a model of [network] conditions (default: those of training data in turn)");
   add_seed_option(*command, a->seed, "the recipe's");
@@ -175,12 +205,9 @@ void add_sample(CLI::App& app) {
                    "take the steps with the newest checkpoints in turn, so many of them (default: the recipe's)")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{10000}));
   add_recipe_options(*command, a->set);
-  command
-      ->add_option_function<std::string>(
-          "--sampler", [a](const std::string& kernel) { a->set.push_back("sampling.kernel=" + kernel); },
-          "what moves chains: short for --set sampling.kernel=…")
-      ->check(CLI::IsMember(sampling::kernel_names()));
+  add_sampling_options(*command, a->set);
   add_threads_option(*command);
+  command->add_flag("--json", a->json, "print one JSON object");
   command->callback([a] { sample(*a); });
 }
 

@@ -13,6 +13,7 @@
 #include "igebm/base/device.h"
 #include "igebm/base/error.h"
 #include "igebm/energy/capabilities.h"
+#include "igebm/energy/compose.h"
 #include "igebm/engine/autotuner.h"
 #include "igebm/nn/weights.h"
 
@@ -137,6 +138,14 @@ energy::EnergyPtr Model::bound(engine::Prepared& network, const at::Tensor& labe
   return annealed() ? energy_at(graph_, network, labels, count, *spec_.noise, sigma) : network.given(labels);
 }
 
+energy::EnergyPtr Model::guided(engine::Prepared& network, const at::Tensor& labels, std::int64_t count, double sigma,
+                                double guidance) const {
+  const energy::EnergyPtr of_class = bound(network, labels, count, sigma);
+  if (guidance == 1) return of_class;
+  const energy::EnergyPtr of_none = bound(network, at::full_like(labels, nn::no_class), count, sigma);
+  return std::make_shared<energy::Sum>(std::vector{of_class, of_none}, std::vector{guidance, 1 - guidance});
+}
+
 energy::EnergyPtr Model::energy(const nn::Condition& condition) const {
   require_energy("has no energy");
   return newest(condition, annealed() ? spec_.noise->sigma_min : 0);
@@ -171,6 +180,9 @@ Samples Model::sample(const SampleRequest& request) const {
   const sampling::SamplerOptions sampler = request.sampler.value_or(settings_.sampling);
   if (const std::string problem = kernel_problem(settings_, sampler); !problem.empty())
     throw UserError("sampling.kernel: " + problem);
+  if (annealed() && sampler.annealing.guidance != 1 && !spec_.optional_class)
+    throw UserError(
+        "sampling.guidance: this model knows no class in particular; expected one trained with network.label_dropout");
   const std::uint64_t seed = request.seed.value_or(static_cast<std::uint64_t>(settings_.seed));
   Samples samples;
   std::vector<at::Tensor> parts, energies;
@@ -182,7 +194,9 @@ Samples Model::sample(const SampleRequest& request) const {
                       .to(device_);
     const auto energies_at = [&](double sigma) {
       std::vector<energy::EnergyPtr> all;
-      for (const auto& network : networks_) all.push_back(bound(*network, chains.labels, chains.size(), sigma));
+      for (const auto& network : networks_)
+        all.push_back(
+            guided(*network, chains.labels, chains.size(), sigma, annealed() ? sampler.annealing.guidance : 1));
       return all;
     };
     if (annealed()) {

@@ -90,6 +90,9 @@ class Model {
   bool annealed() const { return graph_.noise_features > 0; }
   energy::EnergyPtr newest(const nn::Condition& condition, double sigma) const;
   energy::EnergyPtr bound(engine::Prepared& network, const at::Tensor& labels, std::int64_t count, double sigma) const;
+  /// The same of E_none + guidance (E - E_none).
+  energy::EnergyPtr guided(engine::Prepared& network, const at::Tensor& labels, std::int64_t count, double sigma,
+                           double guidance) const;
   void require_energy(const char* what) const;
 
   nn::Graph graph_;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 #include <vector>
@@ -65,6 +66,8 @@ void describe(Fields& f, SamplerOptions& o, bool annealed) {
           "what moves chains: Langevin dynamics, or by proposals that are accepted by what they do to the energy: "
           "Metropolis-adjusted Langevin (mala) or Hamiltonian Monte Carlo (hmc)");
   f.field("steps", o.steps, count_from_zero, "of the kernel; at each level, of a network of noise levels");
+  f.field("budget", o.budget, count_from_zero,
+          "above 0: gradients that a sample may cost, by which levels and steps are chosen instead");
   f.field("time", o.time, not_negative,
           "above 0: step_size = time / steps, so that more steps are finer ones; with noise below 0, or 0");
   f.field("ensemble", o.ensemble, count_from_one,
@@ -76,7 +79,16 @@ void describe(Fields& f, SamplerOptions& o, bool annealed) {
             "levels evenly spaced in sigma^(1 / rho): the greater, the more of them at little noise; 0: geometric");
     f.field("step_share", a.step_share, positive, "of sigma^2 that is a step's size at a level");
     f.field("predictor", a.predictor, "between levels x - (sigma - next sigma) sigma dE/dx, so that few steps do");
+    f.field("ancestral", a.ancestral, share,
+            "of the predictor: 0 follows the flow; up to 1, the more of each level's noise is drawn anew");
     f.field("denoise", a.denoise, "at last x - sigma^2 dE/dx, without noise");
+    f.field("guidance", o.annealing.guidance, not_negative,
+            "chains follow E_none + guidance (E_class - E_none): beyond 1, more of what tells the class; of a network "
+            "with label_dropout");
+    f.field("budgets", a.budgets, count_from_one, "of the budget: from so many gradients on …");
+    f.field("budget_steps", a.budget_steps, count_from_zero, "… so many steps a level, and levels for the rest");
+    if (a.budgets.size() != a.budget_steps.size() || !std::ranges::is_sorted(a.budgets))
+      f.problem("budgets", "expected as many numbers as budget_steps has, from the least to the greatest");
     f.field("temperature", o.langevin.temperature_end, not_negative, "the noise is multiplied by its square root");
     return;
   }

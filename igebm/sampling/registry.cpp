@@ -25,7 +25,8 @@ std::deque<KernelEntry>& entries() {
       {"hmc", "HMC", true,
        [](const SamplerOptions& o, std::uint64_t seed) -> std::unique_ptr<Kernel> {
          return std::make_unique<Metropolis>(o.langevin, o.hmc, seed);
-       }},
+       },
+       [](const SamplerOptions& o) { return o.hmc.leapfrog_steps; }},
   };
   return all;
 }

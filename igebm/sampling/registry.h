@@ -17,6 +17,7 @@ struct KernelEntry {
   bool compares;      ///< does it compare energies? They must then be computed in float32
   /// Throws UserError for options that do not fit it.
   std::unique_ptr<Kernel> (*make)(const SamplerOptions& options, std::uint64_t seed);
+  std::int64_t (*gradients)(const SamplerOptions& options) = nullptr;  ///< a step takes; null: one
 };
 
 /// The library's, then those registered.

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "igebm/base/error.h"
+#include "igebm/sampling/budget.h"
 #include "igebm/sampling/registry.h"
 #include "igebm/sampling/schedule.h"
 
@@ -17,7 +18,8 @@ struct Stage {
   std::int64_t steps = 0;
 };
 
-std::vector<Stage> stages_of(const SamplerOptions& options, std::uint64_t seed) {
+std::vector<Stage> stages_of(const SamplerOptions& given, std::uint64_t seed) {
+  const SamplerOptions options = within_budget(given, false);
   if (const std::string problem = time_problem(options); !problem.empty()) throw UserError("sampling.time: " + problem);
   std::vector<Stage> stages;
   if (options.flow.steps > 0) stages.push_back({std::make_unique<Flow>(options.flow), options.flow.steps});
@@ -52,18 +54,25 @@ void move(const Stage& stage, const std::vector<energy::EnergyPtr>& energies, Ch
 
 }  // namespace
 
-std::int64_t step_count(const SamplerOptions& options, bool annealed) {
+std::int64_t step_count(const SamplerOptions& given, bool annealed) {
+  const SamplerOptions options = within_budget(given, annealed);
   if (!annealed) return options.flow.steps + options.steps;
   std::int64_t count = 0;
   for (const NoiseLevel& level : noise_levels(options, 1, 1)) count += level.mixing_steps + level.descent_steps;
   return count;
 }
 
-std::string describe_steps(const SamplerOptions& options, bool annealed) {
+std::string describe_steps(const SamplerOptions& given, bool annealed) {
+  const SamplerOptions options = within_budget(given, annealed);
   if (!annealed) {
     return fmt::format("{} flow and {} {} steps", options.flow.steps, options.steps, find_kernel(options.kernel).steps);
   }
-  return fmt::format("{} Langevin steps at each of {} noise levels", options.steps, options.annealing.levels);
+  const std::int64_t levels = options.annealing.levels;
+  const std::string guided =
+      options.annealing.guidance == 1 ? "" : fmt::format(", guidance {:g}", options.annealing.guidance);
+  if (options.steps == 0) return fmt::format("{} noise levels{}", levels, guided);
+  return fmt::format("{} Langevin step{} at each of {} noise levels{}", options.steps, options.steps == 1 ? "" : "s",
+                     levels, guided);
 }
 
 std::string time_problem(const SamplerOptions& options) {
@@ -91,8 +100,9 @@ void sample(const SamplerOptions& options, const std::vector<energy::EnergyPtr>&
   }
 }
 
-void sample_annealed(const SamplerOptions& options, double sigma_min, double sigma_max, const EnergiesAt& energies_at,
+void sample_annealed(const SamplerOptions& given, double sigma_min, double sigma_max, const EnergiesAt& energies_at,
                      Chains& chains, std::uint64_t seed, const OnStep& on_step) {
+  const SamplerOptions options = within_budget(given, true);
   const AnnealingOptions& a = options.annealing;
   if (!(sigma_min > 0 && sigma_max >= sigma_min) || a.levels < 1)
     throw UserError("sample: expected 0 < sigma_min <= sigma_max and at least one noise level");

@@ -17,13 +17,24 @@ namespace igebm::sampling {
 ///
 /// With fewer steps chains keep more noise than the next level's energy knows of. The predictor (Song et al. 2021)
 /// takes it away beforehand: x - (sigma - next sigma) sigma dE/dx, Euler's step of the flow that carries samples of one
-/// level to the next, so that few steps a level do, or none.
+/// level to the next, so that few steps a level do, or none. Errors that it makes stay. With `ancestral` eta above 0 it
+/// goes further, to sigma_down, and draws the rest of the next level's noise anew, by which they fade (ancestral
+/// sampling where eta is 1, Ho et al. 2020; a bridge between it and the flow, Song et al. 2020, DDIM, equation 16):
+///   x - (sigma - sigma_down) sigma dE/dx + sigma_up n,   sigma_up^2 = eta^2 next^2 (1 - next^2 / sigma^2),
+///   sigma_down^2 = next^2 - sigma_up^2.
 struct AnnealingOptions {
   std::int64_t levels = 30;
   double rho = 0;  ///< 0: geometric, to which great values come near
   double step_share = 0.1;
   bool predictor = true;
-  bool denoise = true;  ///< take that last step
+  double ancestral = 0;  ///< of the predictor
+  bool denoise = true;   ///< take that last step
+  /// Of energies that know of no class in particular as well: chains follow E_none + guidance (E_class - E_none), which
+  /// beyond 1 draws what tells the class (Ho & Salimans 2022). 1: E_class alone, at half the price.
+  double guidance = 1;
+  /// SamplerOptions::budget from budgets[i] gradients on is spent on budget_steps[i] Langevin steps a level.
+  std::vector<std::int64_t> budgets = {1, 200, 600};
+  std::vector<std::int64_t> budget_steps = {0, 1, 4};
 };
 
 /// How a model is sampled from nothing: start, flow (0 steps: none), then steps of a kernel (0 steps: none).
@@ -31,6 +42,8 @@ struct SamplerOptions {
   StartOptions start;
   FlowOptions flow = {0, "euler"};
   std::int64_t steps = 60;  ///< of the kernel
+  /// Above 0: gradients that a sample may cost, by which levels and steps are chosen (sampling/budget.h).
+  std::int64_t budget = 0;
   /// Above 0: the diffusion time that they cover together, step_size = time / steps. More steps then follow the same
   /// diffusion more finely; they do not go further. The noise must belong to the step for that (langevin.noise below
   /// 0), or be 0.
@@ -46,7 +59,7 @@ struct SamplerOptions {
   HmcOptions hmc;                   ///< likewise of "hmc"
 };
 
-/// Steps that a chain takes from start to end, `annealed` if the energy takes a noise level.
+/// Steps that a chain takes from start to end, within its budget; `annealed` if the energy takes a noise level.
 std::int64_t step_count(const SamplerOptions& options, bool annealed);
 /// The same in words: "20 flow and 10 Langevin steps".
 std::string describe_steps(const SamplerOptions& options, bool annealed);
@@ -67,7 +80,8 @@ void sample(const SamplerOptions& options, const std::vector<energy::EnergyPtr>&
 using EnergiesAt = std::function<std::vector<energy::EnergyPtr>(double sigma)>;
 
 /// Moves chains by annealed Langevin dynamics from sigma_max down to sigma_min. They come as samples of the greatest
-/// noise: normal, of standard deviation sigma_max. Throws UserError for another kernel than "langevin".
+/// noise: normal, of standard deviation sigma_max. Guidance is in the energies. Throws UserError for another kernel
+/// than "langevin".
 void sample_annealed(const SamplerOptions& options, double sigma_min, double sigma_max, const EnergiesAt& energies_at,
                      Chains& chains, std::uint64_t seed, const OnStep& on_step = {});
 

@@ -1,5 +1,6 @@
 #include "igebm/sampling/schedule.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace igebm::sampling {
@@ -39,15 +40,16 @@ std::vector<NoiseLevel> noise_levels(const SamplerOptions& options, double sigma
   for (std::int64_t level = 0; level < a.levels; ++level) {
     const double sigma = sigma_of(level);
     const bool last = level + 1 == a.levels;
-    // The last step denoised is the predictor's to a noise of 0.
-    const double fall = last ? sigma : sigma - sigma_of(level + 1);
+    const double next = last ? 0 : sigma_of(level + 1);  // the last step denoised is the predictor's to a noise of 0
+    const double up = a.ancestral * next * std::sqrt(std::max(0.0, 1 - next * next / (sigma * sigma)));
+    const double down = std::sqrt(next * next - up * up);
     levels.push_back({.sigma = sigma,
                       .mixing = {.step_size = a.step_share * sigma * sigma,
                                  .noise = -1,
                                  .temperature_start = temperature,
                                  .temperature_end = temperature},
-                      .descent = {.step_size = fall * sigma,
-                                  .noise = 0,
+                      .descent = {.step_size = (sigma - down) * sigma,
+                                  .noise = up,
                                   .temperature_start = temperature,
                                   .temperature_end = temperature},
                       .mixing_steps = options.steps,

@@ -146,6 +146,8 @@ void describe(Fields& f, Recipe& r) {
     describe(g, r.sampling, r.network.noise_features > 0);
     if (const std::string problem = model::kernel_problem(r, r.sampling); !problem.empty())
       g.problem("kernel", problem);
+    if (r.sampling.annealing.guidance != 1 && r.network.noise_features > 0 && r.network.label_dropout == 0)
+      g.problem("guidance", "only with network.label_dropout above 0");
     if (r.output.keep > 0 && r.sampling.ensemble > r.output.keep)
       g.problem("ensemble", fmt::format("expected at most train.keep = {}, the checkpoints that are kept, got {}",
                                         r.output.keep, r.sampling.ensemble));

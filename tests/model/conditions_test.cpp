@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include "igebm/base/error.h"
+#include "igebm/nn/architectures.h"
+#include "tests/refusals.h"
 
 namespace igebm::model {
 namespace {
@@ -38,6 +40,38 @@ TEST(Conditions, AreTakenInTurnOrSet) {
   for (const char* bad :
        {"size", "size=", "size=big", "size=nan", "shape=circle", "shape=1", "colour=1", "siz=1", "size=1e"})
     EXPECT_THROW(condition_with(c, bad, 2), UserError) << bad;
+}
+
+TEST(ConditionSpec, GoesToMetadataAndBack) {
+  const nn::Graph graph = nn::mlp({{4}}, {2}, {.classes = 2, .noise_features = 4, .optional_class = true});
+  ConditionSpec spec = condition_spec(graph, {});
+  EXPECT_EQ(spec.classes, 2);
+  EXPECT_TRUE(spec.optional_class);
+  spec.class_names = {"T-shirt", "a \"quoted\" one"};
+  spec.noise = NoiseScale{.sigma_max = 7};
+  const ConditionSpec back = condition_spec(graph, metadata_of(spec));
+  EXPECT_EQ(back.class_names, spec.class_names);
+  EXPECT_EQ(back.noise->sigma_max, 7);
+  const ConditionSpec numbers =
+      condition_spec(nn::mlp({{4}}, {2}, {.conditions = 3}), metadata_of({.numbers = shapes_and_sizes()}));
+  EXPECT_EQ(numbers.values, 3);
+  EXPECT_EQ(numbers.numbers.names, shapes_and_sizes().names);
+  for (const char* bad : {"", "{}", "[]", R"(["a"])", R"(["a", 1])"})
+    EXPECT_SAYS(condition_spec(graph, {{"class_names", bad}}), "a list of 2 names");
+}
+
+TEST(ConditionSpec, ClassesAreAskedForByNameOrNumber) {
+  ConditionSpec spec{.classes = 3, .class_names = {"T-shirt", "bag", "2"}};
+  const auto of = [&](const char* name) { return condition_of_class(spec, name).classes.item<std::int64_t>(); };
+  EXPECT_EQ(of("t-SHIRT"), 0);
+  EXPECT_EQ(of("1"), 1);
+  EXPECT_EQ(of("2"), 2);
+  EXPECT_SAYS(of("none"), "0 to 2, or one of T-shirt, bag, 2");
+  EXPECT_SAYS(of("bagg"), "did you mean \"bag\"?");
+  for (const char* bad : {"", "3", "-1", "1x", "99999999999999999999"}) EXPECT_SAYS(of(bad), "expected 0 to 2");
+  spec.optional_class = true;
+  EXPECT_EQ(of("none"), nn::no_class);
+  EXPECT_SAYS(condition_of_class({.values = 2}, "1"), "no classes");
 }
 
 TEST(NoiseScale, GoesToJsonAndBack) {

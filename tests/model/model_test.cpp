@@ -217,6 +217,30 @@ TEST_F(OpenedModel, SamplesByTheKernelAskedFor) {
   }
 }
 
+// One noise level, one step to the denoised: x - sigma^2 (dE_none + w (dE_class - dE_none)).
+TEST_F(OpenedModel, GuidanceGoesBeyondTheClass) {
+  const at::NoGradGuard no_grad;
+  nn::Graph graph = noisy;
+  save(graph, 5, R"({"sigma_min": 0.1, "sigma_max": 0.4, "sigma_data": 0.7})");
+  SampleRequest request{.count = 4, .condition = nn::Condition::of_class(1)};
+  request.sampler = Model::open(folder).settings().sampling;
+  request.sampler->steps = 0;
+  request.sampler->annealing = {.levels = 1, .guidance = 30};
+  EXPECT_SAYS(Model::open(folder).sample(request), "label_dropout");
+  graph.optional_class = true;
+  save(graph, 10, R"({"sigma_min": 0.1, "sigma_max": 0.4, "sigma_data": 0.7})");
+  const Model model = Model::open(folder);
+  const auto chains = sampling::start_chains({"normal"}, {1, 8, 8}, 4, sample_streams, {}, 7);
+  const at::Tensor x = 0.4 * chains.x;
+  const auto slope = [&](const nn::Condition& condition) {
+    return model.energy(condition, 0.1)->energy_and_gradient(x).gradient;
+  };
+  const at::Tensor none = slope({}), of_class = slope(nn::Condition::of_class(1));
+  EXPECT_FALSE(at::allclose(30 * none, 30 * of_class, 1e-2, 1e-2));
+  EXPECT_TRUE(
+      at::allclose(model.sample(request).x, (x - 0.01 * (none + 30 * (of_class - none))).clamp(-1, 1), 1e-3, 1e-4));
+}
+
 TEST_F(OpenedModel, SamplesDoNotDependOnTheBatch) {
   save(noisy, 10, R"({"sigma_min": 0.1, "sigma_max": 4, "sigma_data": 0.7})");
   const Model model = Model::open(folder);

@@ -62,6 +62,20 @@ TEST(ConditionRows, HoldOtherConditionsOrNoneBeforeTheNoise) {
   EXPECT_TRUE(condition_rows(classes, labels, sigma).is_same(labels));
 }
 
+TEST(ConditionRows, OfNoClassAreZerosWhereTheNetworkKnowsThem) {
+  const Graph graph = mlp({{8}}, {2}, {.classes = 3, .noise_features = 4, .optional_class = true});
+  const at::Tensor sigma = at::tensor({0.1, 3.0}), mixed = at::tensor({no_class, std::int64_t{1}}, at::kLong);
+  EXPECT_TRUE(at::equal(condition_rows(graph, mixed, sigma).slice(1, 0, 3),
+                        at::tensor({0.0F, 0.0F, 0.0F, 0.0F, 1.0F, 0.0F}).view({2, 3})));
+  EXPECT_TRUE(at::equal(labels(graph, {}, 3), at::full({3}, no_class, at::kLong)));
+  EXPECT_TRUE(at::equal(labels(graph, {.classes = mixed}, 2), mixed));
+  EXPECT_THROW(labels(graph, Condition::of_class(-2), 1), UserError);
+  EXPECT_TRUE(graph_from_json(to_json(graph)).optional_class);
+  Graph bad = mlp({{8}}, {2}, {.conditions = 2, .noise_features = 4});
+  bad.optional_class = true;
+  EXPECT_THROW(shapes(bad), UserError);
+}
+
 TEST(ConditionRows, GraphsKeepTheirMeaningInJson) {
   const Graph graph = mlp({{8}}, {2}, {.classes = 3, .noise_features = 4});
   const Graph back = graph_from_json(to_json(graph));

@@ -115,6 +115,32 @@ TEST(Annealed, ThePredictorFollowsTheFlow) {
   EXPECT_NEAR(factor, std::sqrt(0.25 / 100.25), 0.03 * 0.05);
 }
 
+// Each level's predictor takes the mean's distance times k = 1 - (sigma - down) sigma / V and the variance to k^2 v +
+// up^2, up to the data's own: 8,000 chains, as above. The flow alone would keep where a chain began.
+TEST(Annealed, TheAncestralPredictorDrawsNoiseAnew) {
+  for (const double share : {0.5, 1.0}) {
+    SamplerOptions options{.steps = 0};
+    options.annealing = {.levels = 60, .ancestral = share};
+    Chains chains = start(8000, 10);
+    const at::Tensor before = chains.x.clone();
+    double mean = 0, variance = 100;
+    for (int level = 0; level < 60; ++level) {
+      const auto sigma_of = [](int l) { return l < 60 ? 10 * std::pow(0.05 / 10, l / 59.0) : 0; };
+      const double sigma = sigma_of(level), next = sigma_of(level + 1),
+                   up = share * next * std::sqrt(1 - next * next / (sigma * sigma)),
+                   down = std::sqrt(next * next - up * up), keep = 1 - (sigma - down) * sigma / (0.25 + sigma * sigma);
+      mean = 1 + keep * (mean - 1);
+      variance = keep * keep * variance + up * up;
+    }
+    sample_annealed(options, 0.05, 10, noisy, chains, 3);
+    EXPECT_NEAR(chains.x.mean().item<double>(), mean, 4 * std::sqrt(variance / 8000));
+    EXPECT_NEAR(chains.x.var().item<double>(), variance, 0.065 * variance);
+    EXPECT_NEAR(variance, 0.25, 0.03);
+    const double kept = at::corrcoef(at::stack({before.squeeze(1), chains.x.squeeze(1)}))[0][1].item<double>();
+    EXPECT_LT(std::fabs(kept), share == 1 ? 0.1 : 0.7);
+  }
+}
+
 TEST(Annealed, WithoutStepsPredictorAndDenoisingChainsStay) {
   SamplerOptions options{.steps = 0};
   options.annealing.predictor = false;

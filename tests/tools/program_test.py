@@ -123,7 +123,7 @@ class Program(Runs):
         self.assertLess(real["shape.heart"], errors["shape.heart"] + 0.2)
         self.assertIn("mean error of conditions", self.works("evaluate", run, "--features", classifier, "--count", 40))
         self.refused(["colour=1", "size, shape.square"], "sample", run, "--condition", "colour=1")
-        self.refused("no labels", "sample", run, "--label", 1)
+        self.refused("no classes", "sample", run, "--label", 1)
         self.works("train", self.recipe, "--out", self.folder / "moons", "--set", "phase.train.steps=5")
         self.refused("no conditions", "sample", self.folder / "moons", "--condition", "size=1", "--out", self.folder / "x.npz")
         self.refused("no \"colour\"", "train", recipe, "--out", self.folder / "x", "--set", "network.conditions=[\"colour\"]")

@@ -13,6 +13,7 @@
 #include "igebm/nn/architectures.h"
 #include "igebm/training/checkpoint.h"
 #include "igebm/training/contrastive_divergence.h"
+#include "igebm/training/denoising_score_matching.h"
 #include "igebm/training/trainer.h"
 #include "tests/training/run_fixture.h"
 
@@ -130,6 +131,28 @@ TEST_F(ConditionalRun, SamplesFollowTheirConditions) {
   const auto given = model.sample({.count = 300, .condition = model::condition_with(numbers, "2=1.5,0=-1", 300)});
   EXPECT_NEAR(given.x.select(1, 0).mean().item<double>(), 1.5, 0.2);
   EXPECT_NEAR(given.x.select(1, 1).mean().item<double>(), -1, 0.2);
+}
+
+// Half of 4,000 labels, to 4 standard errors; by record, not by batch.
+TEST(LabelDropout, LeavesOutAShareOfLabels) {
+  Recipe recipe = small();
+  recipe.network.noise_features = 4;
+  recipe.network.label_dropout = 0.5;
+  recipe.phase_order = {"train"};
+  recipe.phases.resize(1);
+  recipe.phases[0].objectives = {};
+  recipe.phases[0].objectives.add(DenoisingScoreMatchingOptions{});
+  Observer silent;
+  const auto learner = make_learner(recipe, {}, silent);
+  EXPECT_TRUE(learner->condition_spec().optional_class);
+  const data::Batch batch = learner->data.from(0, 4000);
+  const at::Tensor labels = learner->labels_of(batch), dropped = labels.eq(nn::no_class);
+  EXPECT_NEAR(dropped.to(at::kDouble).mean().item<double>(), 0.5, 4 * 0.5 / std::sqrt(4000));
+  EXPECT_TRUE(
+      at::equal(labels.masked_select(dropped.logical_not()), batch.labels.masked_select(dropped.logical_not())));
+  EXPECT_TRUE(at::equal(labels, learner->labels_of(batch)));
+  learner->used.records = 1000;
+  EXPECT_TRUE(at::equal(learner->labels_of(learner->data.from(1000, 3000)), labels.slice(0, 1000)));
 }
 
 }  // namespace

@@ -1,0 +1,64 @@
+#include "igebm/sampling/budget.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "igebm/base/error.h"
+#include "igebm/sampling/registry.h"
+
+namespace igebm::sampling {
+namespace {
+
+std::int64_t gradients_of_flow_step(const SamplerOptions& o) { return o.flow.method == "heun" ? 2 : 1; }
+
+std::int64_t gradients_of_step(const SamplerOptions& o) {
+  const KernelEntry& kernel = find_kernel(o.kernel);
+  return kernel.gradients != nullptr ? kernel.gradients(o) : 1;
+}
+
+std::int64_t gradients_of_guidance(const SamplerOptions& o) { return o.annealing.guidance == 1 ? 1 : 2; }
+
+/// Levels and steps for `gradients` of them.
+void spend_on_levels(SamplerOptions& o, std::int64_t gradients) {
+  AnnealingOptions& a = o.annealing;
+  o.steps = 0;
+  for (std::size_t i = 0; i < a.budgets.size() && a.budgets[i] <= gradients; ++i) o.steps = a.budget_steps[i];
+  if (!a.predictor) o.steps = std::max<std::int64_t>(o.steps, 1);
+  const std::int64_t descent = a.predictor ? 1 : 0, last = a.denoise ? 1 : 0;
+  // L levels take L steps + (L - 1) descent + last.
+  a.levels = std::max<std::int64_t>(1, (gradients + descent - last) / (o.steps + descent));
+}
+
+void spend_on_steps(SamplerOptions& o, std::int64_t gradients) {
+  const std::int64_t of_flow = gradients_of_flow_step(o);
+  o.flow.steps = std::min(o.flow.steps, gradients / of_flow);
+  // Where flow alone makes a sample, all is the flow's.
+  if (o.steps == 0) o.flow.steps = gradients / of_flow;
+  o.steps = o.steps == 0 ? 0 : (gradients - o.flow.steps * of_flow) / gradients_of_step(o);
+}
+
+}  // namespace
+
+std::int64_t gradient_count(const SamplerOptions& options, bool annealed) {
+  const SamplerOptions o = within_budget(options, annealed);
+  if (annealed) return gradients_of_guidance(o) * step_count(o, true);
+  return o.flow.steps * gradients_of_flow_step(o) + o.steps * gradients_of_step(o);
+}
+
+SamplerOptions within_budget(const SamplerOptions& options, bool annealed) {
+  if (options.budget == 0) return options;
+  SamplerOptions o = options;
+  o.budget = 0;
+  if (annealed) {
+    spend_on_levels(o, options.budget / gradients_of_guidance(o));
+  } else {
+    spend_on_steps(o, options.budget);
+  }
+  if (gradient_count(o, annealed) > options.budget || step_count(o, annealed) == 0)
+    throw UserError(
+        fmt::format("sampling.budget: {} gradients are too few for a step of this sampler", options.budget));
+  return o;
+}
+
+}  // namespace igebm::sampling
