@@ -7,6 +7,7 @@ install(TARGETS igebm_program DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(EXPORT igebm NAMESPACE igebm:: DESTINATION ${IGEBM_PACKAGE_DIR})
 install(DIRECTORY igebm/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/igebm FILES_MATCHING PATTERN "*.h")
 install(DIRECTORY recipes/ DESTINATION ${CMAKE_INSTALL_DATADIR}/igebm/recipes)
+install(DIRECTORY models/ DESTINATION ${CMAKE_INSTALL_DATADIR}/igebm/models)
 # The program finds LibTorch where it was built with it.
 get_filename_component(libtorch_lib ${LibTorch_c10_LIBRARY} DIRECTORY)
 set_target_properties(igebm_program PROPERTIES INSTALL_RPATH ${libtorch_lib})

@@ -22,6 +22,8 @@ void add_info(CLI::App& app);
 void add_evaluate(CLI::App& app);
 void add_bench(CLI::App& app);
 void add_data(CLI::App& app);
+void add_models(CLI::App& app);
+void add_export(CLI::App& app);
 
 /// --weights average|network, of a run's checkpoint.
 void add_weights_option(CLI::App& command, std::string& weights);

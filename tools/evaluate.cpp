@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "igebm/base/error.h"
+#include "igebm/model/shipped.h"
 #include "igebm/training/recipe.h"
 #include "tools/commands.h"
 
@@ -171,8 +172,9 @@ Told evaluate_file(const EvaluateArguments& a, Observer& observer) {
 std::optional<Told> evaluate_run(const EvaluateArguments& a, Observer& observer) {
   if (!a.data.empty() || !a.data_path.empty())
     throw UserError("evaluate: --data and --data-path go with SAMPLES.npz; a run knows its data");
-  const auto recipe = training::read_recipe((model::run_of(a.what) / "recipe.toml").string(), a.set);
-  const auto model = model::Model::open(a.what, {.weights = weights_of(a.weights), .best = a.best}, recipe);
+  const fs::path run = model::find_model(a.what);
+  const auto recipe = training::read_recipe((model::run_of(run) / "recipe.toml").string(), a.set);
+  const auto model = model::Model::open(run, {.weights = weights_of(a.weights), .best = a.best}, recipe);
   if (model.graph().outputs > 0) {
     evaluate_classifier(a, recipe);
     return {};
@@ -216,7 +218,10 @@ void add_evaluate(CLI::App& app) {
   auto* command =
       app.add_subcommand("evaluate", "measure the quality of samples, beside that of as many real pictures");
   auto a = std::make_shared<EvaluateArguments>();
-  command->add_option("RUN", a->what, "a run's folder, one of its checkpoints, or SAMPLES.npz (or .npy) with --data")
+  command
+      ->add_option(
+          "RUN", a->what,
+          "a run's folder, one of its checkpoints, a model's name (igebm models), or SAMPLES.npz (or .npy) with --data")
       ->required();
   command->add_option("--metric", a->metrics, help_of_metrics())
       ->capture_default_str()

@@ -8,6 +8,7 @@
 #include "igebm/base/error.h"
 #include "igebm/io/files.h"
 #include "igebm/model/conditions.h"
+#include "igebm/model/shipped.h"
 #include "igebm/nn/weights.h"
 #include "igebm/training/checkpoint.h"
 #include "igebm/training/recipe.h"
@@ -61,8 +62,8 @@ void describe_model(const model::NetworkFile& model) {
 }
 
 void info(const std::string& what) {
-  const fs::path path(what);
-  if (!fs::exists(path)) throw UserError(fmt::format("{}: no such run, checkpoint or recipe", what));
+  const fs::path path = model::find_model(what);
+  if (!fs::exists(path)) throw UserError(fmt::format("{}: no such run, checkpoint, model or recipe", what));
   if (path.extension() == ".toml") {
     const auto recipe = training::read_recipe(what, {});
     describe_recipe(recipe);
@@ -81,6 +82,10 @@ void info(const std::string& what) {
       throw UserError(fmt::format("{}: neither a run, a checkpoint nor a recipe", what));
     const auto recipe = training::read_recipe((path / "recipe.toml").string(), {});
     describe_recipe(recipe);
+    if (fs::exists(path / "network.safetensors")) {
+      describe_model(model::load_network(path));
+      return;
+    }
     const auto folders = model::list_checkpoints(path);
     if (folders.empty()) throw UserError(fmt::format("{}: no checkpoint yet", what));
     const auto newest = training::load_newest(path);
@@ -112,7 +117,8 @@ void info(const std::string& what) {
 void add_info(CLI::App& app) {
   auto* command = app.add_subcommand("info", "say what a run, a checkpoint or a recipe holds");
   auto what = std::make_shared<std::string>();
-  command->add_option("WHAT", *what, "a run's or checkpoint's folder, a .safetensors file, or a recipe")->required();
+  command->add_option("WHAT", *what, "a run's or checkpoint's folder, a model's name, a .safetensors file, or a recipe")
+      ->required();
   add_threads_option(*command);
   command->callback([what] { info(*what); });
 }

@@ -68,6 +68,8 @@ int main(int argc, char** argv) {
   igebm::tools::add_evaluate(app);
   igebm::tools::add_bench(app);
   igebm::tools::add_data(app);
+  igebm::tools::add_models(app);
+  igebm::tools::add_export(app);
   std::set<std::string> known;
   for (const auto* command : app.get_subcommands({})) known.insert(command->get_name());
   try {

@@ -14,6 +14,7 @@
 #include "igebm/io/npz.h"
 #include "igebm/io/picture.h"
 #include "igebm/model/model.h"
+#include "igebm/model/shipped.h"
 #include "igebm/sampling/budget.h"
 #include "igebm/sampling/registry.h"
 #include "igebm/training/recipe.h"
@@ -31,9 +32,10 @@ struct SampleArguments {
 };
 
 model::Model open_model(const SampleArguments& a) {
-  const auto recipe = training::read_recipe((model::run_of(a.run) / "recipe.toml").string(), a.set);
+  const std::filesystem::path run = model::find_model(a.run);
+  const auto recipe = training::read_recipe((model::run_of(run) / "recipe.toml").string(), a.set);
   return model::Model::open(
-      a.run, {.weights = weights_of(a.weights), .best = a.best, .ensemble = std::max<std::int64_t>(a.ensemble, 0)},
+      run, {.weights = weights_of(a.weights), .best = a.best, .ensemble = std::max<std::int64_t>(a.ensemble, 0)},
       recipe);
 }
 
@@ -185,7 +187,8 @@ void add_sampling_options(CLI::App& command, std::vector<std::string>& set) {
 void add_sample(CLI::App& app) {
   auto* command = app.add_subcommand("sample", "draw samples from a trained model");
   auto a = std::make_shared<SampleArguments>();
-  command->add_option("RUN", a->run, "a run's folder, or one of its checkpoints")->required();
+  command->add_option("RUN", a->run, "a run's folder, one of its checkpoints, or a model's name (igebm models)")
+      ->required();
   command->add_option("--count", a->count, "how many")
       ->capture_default_str()
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{10000000}));

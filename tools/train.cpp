@@ -172,6 +172,10 @@ void add_train(CLI::App& app) {
   command->add_option("--out", a->out, "the run's folder (default: runs/<name of the recipe>)");
   add_recipe_options(*command, a->set);
   add_threads_option(*command, &a->set);
+  command->add_option_function<std::string>(
+      "--from",
+      [a](const std::string& from) { a->set.push_back(fmt::format("train.from={}", nlohmann::json(from).dump())); },
+      "begin with the weights of this run, checkpoint or model by name: short for --set train.from=…");
   command->add_option("--resume", a->resume, "go on with this run, or from this checkpoint of it");
   command->add_flag(
       "--dry-run", a->dry_run,

@@ -15,6 +15,7 @@
 #include "igebm/energy/capabilities.h"
 #include "igebm/energy/compose.h"
 #include "igebm/engine/autotuner.h"
+#include "igebm/model/shipped.h"
 #include "igebm/nn/weights.h"
 
 namespace igebm::model {
@@ -98,7 +99,8 @@ SampleSpace space_of(const std::vector<std::int64_t>& shape, const data::Options
           .high = data.high};
 }
 
-Model Model::open(const fs::path& path, const OpenOptions& options) {
+Model Model::open(const fs::path& what, const OpenOptions& options) {
+  const fs::path path = find_model(what.string());
   if (fs::is_regular_file(path)) {
     const NetworkFile file = read_network_file(path);
     Model model = make({file}, with(settings_of(file), options), {});
@@ -108,7 +110,8 @@ Model Model::open(const fs::path& path, const OpenOptions& options) {
   return open(path, options, read_settings(run_of(path) / "recipe.toml"));
 }
 
-Model Model::open(const fs::path& path, const OpenOptions& options, const Settings& given) {
+Model Model::open(const fs::path& what, const OpenOptions& options, const Settings& given) {
+  const fs::path path = find_model(what.string());
   const fs::path run = run_of(path);
   const Settings settings = with(given, options);
   const auto files = load_ensemble(options.best ? find_best(run) : path, settings.sampling.ensemble, options.weights);

@@ -60,11 +60,11 @@ struct Samples {
 /// One network, or an ensemble of one graph's networks, frozen. What it computes needs no gradients of weights.
 class Model {
  public:
-  /// A run's folder, one of its checkpoints, or a .safetensors file, which has no recipe: then the defaults hold.
-  /// Throws UserError.
-  static Model open(const std::filesystem::path& path, const OpenOptions& options = {});
+  /// A run's folder, one of its checkpoints, a model's name (model/shipped.h), or a .safetensors file, which has no
+  /// recipe: then the defaults hold. Throws UserError.
+  static Model open(const std::filesystem::path& what, const OpenOptions& options = {});
   /// The same with other settings than those of the run's recipe.
-  static Model open(const std::filesystem::path& path, const OpenOptions& options, const Settings& settings);
+  static Model open(const std::filesystem::path& what, const OpenOptions& options, const Settings& settings);
 
   /// Of networks in memory, oldest first.
   Model(nn::Graph graph, std::vector<std::shared_ptr<engine::Prepared>> networks, ConditionSpec spec,

@@ -104,11 +104,7 @@ void Learner::measure_data() {
   }
 }
 
-void Learner::keep_scale(const Checkpoint& c) {
-  const auto found = c.network.metadata.find("noise");
-  // The checkpoint tells the scale of its own phase; a measured one holds for all that are measured alike.
-  if (found == c.network.metadata.end() || !measured.contains(c.phase.empty() ? phase().name : c.phase)) return;
-  const model::NoiseScale kept = model::noise_scale_from_json(found->second);
+void Learner::keep_scale(const model::NoiseScale& kept) {
   for (PhaseOptions& p : recipe.phases) {
     if (!measured.contains(p.name)) continue;
     for (const auto& term : p.objectives) {
@@ -230,7 +226,10 @@ void Learner::restore(const Checkpoint& c) {
   const at::NoGradGuard no_grad;
   step = c.step;
   const std::int64_t within = place_of(recipe, step).second;
-  keep_scale(c);
+  // The checkpoint tells the scale of its own phase; a measured one holds for all that are measured alike.
+  const auto scale = c.network.metadata.find("noise");
+  if (scale != c.network.metadata.end() && measured.contains(c.phase.empty() ? phase().name : c.phase))
+    keep_scale(model::noise_scale_from_json(scale->second));
   entered = c.phase.empty() ? phase().name : c.phase;
   phase_steps = c.phase.empty() ? within : c.phase_steps;
   used = used_before(step);

@@ -70,8 +70,8 @@ struct Learner {
 
   /// Gives phases whose recipe leaves sigma_data open the one of the data.
   void measure_data();
-  /// The same that a checkpoint was trained with, whatever the data are now.
-  void keep_scale(const Checkpoint& c);
+  /// The same that other weights were trained with, whatever the data are now: of phases whose form is theirs.
+  void keep_scale(const model::NoiseScale& kept);
   /// Throws UserError where one of the phases cannot be trained: before the first of them, not between.
   void try_phases() const;
   /// A new optimiser, average and objectives, as `step` asks for.

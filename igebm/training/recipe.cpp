@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <utility>
 
 #include "igebm/base/error.h"
@@ -135,6 +136,7 @@ void describe(Fields& f, Recipe& r) {
   f.section("train", [&](Fields& g) {
     g.field("phases", r.phase_order, "names of sections [phase.NAME], in the order in which they run");
     if (r.phase_order.empty()) g.problem("phases", "expected at least one name");
+    g.field("from", r.from, {}, "a run, checkpoint or model by name whose weights training begins with; empty: random");
     g.field("checkpoint_every", r.output.checkpoint_every, count_from_one, "training steps between checkpoints");
     g.field("keep", r.output.keep, count_from_zero, "checkpoints kept; 0: all");
     g.field("metrics_every", r.output.metrics_every, count_from_one, "training steps between lines of metrics.jsonl");
@@ -182,6 +184,7 @@ Recipe read_recipe(const std::string& path, const std::vector<std::string>& assi
   file.apply([&](Fields& f) { describe(f, recipe); });
   for (std::string* each : {&recipe.data.path, &recipe.choices, &recipe.evaluate.features})
     *each = model::absolute_path(*each);
+  if (std::filesystem::exists(recipe.from)) recipe.from = model::absolute_path(recipe.from);  // else a model's name
   return recipe;
 }
 

@@ -62,6 +62,7 @@ struct EvaluateOptions {
 
 struct Recipe : model::Settings {
   NetworkOptions network;
+  std::string from;  ///< a model whose weights training begins with (training/start.h); empty: random ones
   std::vector<std::string> phase_order = {"train"};
   std::vector<PhaseOptions> phases;  ///< in that order
   WatchdogOptions watchdog;

@@ -4,11 +4,13 @@
 #include <ATen/core/grad_mode.h>
 
 #include "igebm/training/learner.h"
+#include "igebm/training/start.h"
 
 namespace igebm::training {
 
 Rehearsal::Rehearsal(const Recipe& recipe, const MakeSampleMetric& make_metric) {
   learner_ = make_learner(recipe, {}, silent_);
+  if (!recipe.from.empty()) start_from(*learner_, recipe.from);
   if (recipe.evaluate.every > 0) metric_ = make_metric(recipe);
   phases_ = learner_->recipe.phases;
   learner_->choose_algorithms();

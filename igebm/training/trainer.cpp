@@ -15,6 +15,7 @@
 #include "igebm/io/picture.h"
 #include "igebm/model/picture.h"
 #include "igebm/training/run_folder.h"
+#include "igebm/training/start.h"
 
 namespace igebm::training {
 
@@ -143,6 +144,7 @@ Trainer Trainer::begin(const Recipe& recipe, const fs::path& path, Observer& obs
   RunFolder::require_empty(path);
   io::check_folder(path);
   auto run = std::make_unique<Run>(recipe, path, observer, make_metric);
+  if (!recipe.from.empty()) start_from(*run->learner, recipe.from);
   run->learner->choose_algorithms();
   run->learner->enter_phase();
   // Nothing is written before all that can be refused has been tried.
