@@ -18,7 +18,7 @@ int main() {
   const energy::Sum without({ring, right}, {1.0, -0.5});  // on the ring, but away from (1.5, 0)
 
   const auto show = [](const std::string& name, const energy::Energy& e) {
-    auto chains = sampling::start_chains({.start = "normal"}, {2}, 5000, 0, {}, 1);
+    auto chains = sampling::start_chains({.start = sampling::Start::normal}, {2}, 5000, 0, {}, 1);
     sampling::run(sampling::Langevin({.step_size = 0.002, .noise = -1, .low = -3, .high = 3}, 1), e, chains, 2000);
     const at::Tensor radius = chains.x.square().sum(1).sqrt();
     std::printf("%-8s mean x %+.2f, mean radius %.2f\n", name.c_str(), chains.x.select(1, 0).mean().item<double>(),

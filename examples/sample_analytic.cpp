@@ -12,7 +12,7 @@ int main() {
                                         at::full({3}, 0.4));
 
   // 10,000 chains, each with a stream of random numbers of its own.
-  auto chains = sampling::start_chains({.start = "normal"}, {2}, 10000, 0, {}, /*seed=*/1);
+  auto chains = sampling::start_chains({.start = sampling::Start::normal}, {2}, 10000, 0, {}, /*seed=*/1);
   const sampling::Langevin langevin({.step_size = 0.02, .noise = -1}, /*seed=*/1);
   sampling::run(langevin, mixture, chains, 500,
                 [](sampling::Position p, const sampling::StepInfo& info, const sampling::Chains&) {

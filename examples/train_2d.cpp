@@ -24,7 +24,7 @@ int main() {
   phase.objectives.add(training::EnergyMatchingOptions{});
   recipe.phase_order = {phase.name};
   recipe.phases = {phase};
-  recipe.sampling = {.start = {.start = "normal"}, .flow = {.steps = 50}, .steps = 0};
+  recipe.sampling = {.start = {.start = sampling::Start::normal}, .flow = {.steps = 50}, .steps = 0};
 
   const auto run = std::filesystem::temp_directory_path() / "igebm-train-2d";
   std::filesystem::remove_all(run);

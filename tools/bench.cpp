@@ -93,7 +93,7 @@ std::int64_t page_faults() {
 /// Seconds a Langevin step: the best of the repeats.
 double time_steps(const energy::Energy& energy, const std::vector<std::int64_t>& shape, const LangevinArguments& a,
                   sampling::Chains& chains, nlohmann::ordered_json& json) {
-  chains = sampling::start_chains({.start = "uniform"}, shape, a.batch, 0, {}, 0).to(find_device(a.device));
+  chains = sampling::start_chains({}, shape, a.batch, 0, {}, 0).to(find_device(a.device));
   const sampling::Langevin kernel({.step_size = 0.01, .noise = 0.005, .gradient_clip = 0.03, .low = 0, .high = 1}, 0);
   sampling::run(kernel, energy, chains, 3);
   double best = 1e30;
@@ -134,8 +134,10 @@ void network(const LangevinArguments& a, const Bench& bench, nlohmann::ordered_j
   nn::Network network(bench.build(shape), 0);
   const nn::EffectiveWeights weights = random_weights(network);
   const c10::Device device = find_device(a.device);
-  const auto prepared =
-      engine::prepare(network.graph(), weights, {.engine = a.engine, .device = device, .precision = a.precision});
+  const auto prepared = engine::prepare(network.graph(), weights,
+                                        {.engine = value_of<engine::Kind>(a.engine).value(),
+                                         .device = device,
+                                         .precision = value_of<engine::Precision>(a.precision).value()});
   const auto energy = prepared->given({});
   sampling::Chains chains;
   const double best = time_steps(*energy, shape, a, chains, json);
@@ -275,11 +277,14 @@ void add_bench(CLI::App& app) {
     c->add_option("--steps", a->steps, "in one timed run")->capture_default_str()->check(positive);
     c->add_option("--repeats", a->repeats, "timed runs; the best counts")->capture_default_str()->check(positive);
     add_threads_option(*c);
-    c->add_option("--engine", a->engine, "fast or reference")->capture_default_str();
+    c->add_option("--engine", a->engine, "fast or reference")
+        ->capture_default_str()
+        ->check(CLI::IsMember(all_names<engine::Kind>()));
     c->add_option("--device", a->device, "cpu, cuda or auto")->capture_default_str();
     c->add_option("--precision", a->precision,
                   "of convolutions: default (f32 on a CPU, bf16 on a CUDA device), auto, bf16 or f32")
-        ->capture_default_str();
+        ->capture_default_str()
+        ->check(CLI::IsMember(all_names<engine::Precision>()));
     c->add_option("--weights", a->weights,
                   "also write weights, inputs, energies and gradients to this .safetensors file");
     c->add_flag("--profile", a->profile, "also say where an input's time goes, on one thread");

@@ -32,7 +32,7 @@ void describe_graph(const nn::Graph& graph) {
 }
 
 void describe_recipe(const training::Recipe& recipe) {
-  fmt::print("data: {}\nengine: {}, seed {}\n", recipe.data.name, recipe.engine, recipe.seed);
+  fmt::print("data: {}\nengine: {}, seed {}\n", recipe.data.name, name_of(recipe.engine), recipe.seed);
   for (const auto& phase : recipe.phases) {
     std::string objectives;
     for (const auto& term : phase.objectives) {

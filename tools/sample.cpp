@@ -165,7 +165,7 @@ void add_recipe_options(CLI::App& command, std::vector<std::string>& set) {
       .add_option_function<std::string>(
           "--engine", [&set](const std::string& engine) { set.push_back("run.engine=" + engine); },
           "fast (derived by hand) or reference (autograd): short for --set run.engine=…")
-      ->check(CLI::IsMember({"fast", "reference"}));
+      ->check(CLI::IsMember(all_names<engine::Kind>()));
 }
 
 void add_sampling_options(CLI::App& command, std::vector<std::string>& set) {

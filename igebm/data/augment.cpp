@@ -30,7 +30,7 @@ void random_crop(float* picture, const PictureShape& s, const Options& options, 
     return static_cast<std::int64_t>(uniform * static_cast<float>(2 * options.crop + 1)) - options.crop;
   };
   const std::int64_t down = shift(u[2]), right = shift(u[3]);
-  const bool reflect = options.crop_padding == "reflect";
+  const bool reflect = options.crop_padding == Padding::reflect;
   std::vector<float> whole(static_cast<std::size_t>(s.height * s.width));
   for (std::int64_t c = 0; c < s.channels; ++c) {
     float* plane = picture + c * s.height * s.width;

@@ -58,6 +58,14 @@ struct Dataset {
 /// Records of sets that are made, not read: 2-D sets, dsprites-drawn.
 constexpr std::int64_t usual_count = 20000;
 
+/// What surrounds a picture that crop cuts from.
+enum class Padding {
+  zero,     ///< black
+  reflect,  ///< the picture mirrored
+};
+inline constexpr std::array padding_names = {"zero", "reflect"};
+constexpr const auto& names_of(Padding) { return padding_names; }
+
 struct Options {
   std::string name = "fashion-mnist";  ///< see sets()
   std::string path;                    ///< its folder or file; empty: see places()
@@ -68,14 +76,14 @@ struct Options {
   std::int64_t channels = 0;           ///< 1: grey, 3: colour, 0: as they are (picture files: 3)
   bool flip = false;                   ///< each picture mirrored with probability 1/2
   std::int64_t crop = 0;               ///< each picture padded by so many pixels and cut back at a random place
-  std::string crop_padding = "zero";   ///< "zero" (black) or "reflect"
-  double brightness = 0;               ///< each picture times a factor from [1 - b, 1 + b]
-  double contrast = 0;                 ///< the same, of the distance to the picture's mean grey
-  double saturation = 0;               ///< the same, of the distance to each pixel's grey
-  double validation = 0.05;            ///< share of the training records held out
-  std::int64_t count = 0;              ///< of training records used, validation's among them; 0: all (see usual_count)
-  double memory = 4;                   ///< GiB of pictures kept; more are decoded or drawn as batches ask for them
-  double noise = 0.05;                 ///< of 2-D sets, standard deviation
+  Padding crop_padding = Padding::zero;
+  double brightness = 0;     ///< each picture times a factor from [1 - b, 1 + b]
+  double contrast = 0;       ///< the same, of the distance to the picture's mean grey
+  double saturation = 0;     ///< the same, of the distance to each pixel's grey
+  double validation = 0.05;  ///< share of the training records held out
+  std::int64_t count = 0;    ///< of training records used, validation's among them; 0: all (see usual_count)
+  double memory = 4;         ///< GiB of pictures kept; more are decoded or drawn as batches ask for them
+  double noise = 0.05;       ///< of 2-D sets, standard deviation
 };
 
 enum class Split { train, validation, test };

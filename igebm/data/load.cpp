@@ -136,7 +136,7 @@ void describe(io::Fields& f, Options& o) {
   f.field("channels", o.channels, io::Range{0, 3}, "1: grey, 3: colour, 0: as the pictures are");
   f.field("flip", o.flip, "mirror each picture with probability 1/2");
   f.field("crop", o.crop, io::Range{0, 4096}, "pad by so many pixels, cut back at a random place");
-  f.field("crop_padding", o.crop_padding, {"zero", "reflect"}, "what crop pads with: black, or the picture mirrored");
+  f.field("crop_padding", o.crop_padding, "what crop pads with: black, or the picture mirrored");
   f.field("brightness", o.brightness, share, "pictures times a factor from [1 - b, 1 + b]");
   f.field("contrast", o.contrast, share, "the same of distances to the picture's mean grey");
   f.field("saturation", o.saturation, share, "the same of distances to each pixel's grey");

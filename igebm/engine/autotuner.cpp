@@ -29,7 +29,7 @@ Tuned read(const Json& from) {
 }  // namespace
 
 std::string to_json(const NetworkChoices& choices) {
-  Json json = {{"kernels", choices.kernels}, {"precision", choices.precision}};
+  Json json = {{"kernels", choices.kernels}, {"precision", name_of(choices.precision)}};
   if (choices.f32) write(choices.f32, json);
   json["training_samples"] = choices.training_samples;
   if (choices.tiles) write(choices.tiles, json["tiles"]);
@@ -39,8 +39,10 @@ std::string to_json(const NetworkChoices& choices) {
 
 NetworkChoices network_choices(const std::string& text) {
   const auto json = Json::parse(text);
+  const auto precision = value_of<Precision>(json.at("precision").get<std::string>());
+  if (!precision) throw std::invalid_argument("precision: of another version");
   NetworkChoices choices{.kernels = json.at("kernels").get<std::string>(),
-                         .precision = json.at("precision").get<std::string>(),
+                         .precision = *precision,
                          .training_samples = std::clamp(json.value("training_samples", 0), 0, 4096),
                          .chosen = json.value("chosen", "")};
   if (json.contains("samples")) choices.f32 = read(json);

@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "igebm/engine/engine.h"
+
 /// Choices that an engine makes by measuring: how they are found, kept, shared and written.
 namespace igebm::engine {
 
@@ -23,10 +25,11 @@ struct Tuned {
 
 /// All that was chosen for a network: what Prepared::choices() writes and Options::choices takes.
 struct NetworkChoices {
-  std::string kernels, precision;  ///< that it was measured for: others measure anew
-  Tuned f32, tiles;                ///< energies and gradients of x, with pictures in float32 or bfloat16
-  int training_samples = 0;        ///< of a sub-batch of the parameters' gradient; 0: nothing has been chosen
-  std::string chosen = {};         ///< "f32" or "tiles"; empty where there is no choice
+  std::string kernels;  ///< that it was measured for, as is the precision: others measure anew
+  Precision precision = Precision::usual;
+  Tuned f32, tiles;          ///< energies and gradients of x, with pictures in float32 or bfloat16
+  int training_samples = 0;  ///< of a sub-batch of the parameters' gradient; 0: nothing has been chosen
+  std::string chosen = {};   ///< "f32" or "tiles"; empty where there is no choice
 };
 
 std::string to_json(const NetworkChoices& choices);

@@ -1,9 +1,7 @@
 #include "igebm/engine/engine.h"
 
 #include <ATen/ATen.h>
-#include <fmt/format.h>
 
-#include "igebm/base/error.h"
 #include "igebm/engine/cpu/cpu.h"
 #include "igebm/engine/reference.h"
 #include "igebm/engine/tensors.h"
@@ -21,17 +19,11 @@ nn::EffectiveWeights moved(const nn::EffectiveWeights& weights, c10::Device devi
 
 std::shared_ptr<Prepared> prepare(const nn::Graph& graph, const nn::EffectiveWeights& effective_weights,
                                   const Options& options) {
-  if (options.engine == "reference" || graph.outputs > 0)
+  if (options.engine == Kind::reference || graph.outputs > 0)
     return reference(graph, moved(effective_weights, options.device));
-  if (options.engine != "fast")
-    throw UserError(fmt::format("engine: expected \"fast\" or \"reference\", got \"{}\"", options.engine));
-  if (options.precision != "default" && options.precision != "auto" && options.precision != "bf16" &&
-      options.precision != "f32")
-    throw UserError(fmt::format("engine: precision: expected \"default\", \"auto\", \"bf16\" or \"f32\", got \"{}\"",
-                                options.precision));
   if (!options.device.is_cpu()) {
     return tensor_engine(graph, effective_weights, options.device,
-                         options.precision == "f32" ? c10::ScalarType::Float : c10::ScalarType::BFloat16);
+                         options.precision == Precision::f32 ? c10::ScalarType::Float : c10::ScalarType::BFloat16);
   }
   std::string why;
   if (auto fast = cpu_engine(graph, effective_weights, options, why)) return fast;

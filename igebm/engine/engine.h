@@ -2,10 +2,12 @@
 
 #include <c10/core/Device.h>
 
+#include <array>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "igebm/base/enums.h"
 #include "igebm/energy/energy.h"
 #include "igebm/nn/network.h"
 
@@ -14,17 +16,32 @@ namespace igebm::engine {
 
 class Autotuner;
 
+/// What computes.
+enum class Kind {
+  fast,       ///< gradients derived by hand where they are known, else autograd
+  reference,  ///< autograd
+};
+inline constexpr std::array kind_names = {"fast", "reference"};
+constexpr const auto& names_of(Kind) { return kind_names; }
+
+/// Of convolutions while sampling. A CPU without bfloat16 instructions computes in f32; one with matrix tiles (AMX)
+/// stores pictures within the network in bfloat16, too, for bf16 and for automatic where that is faster. Gradients of
+/// parameters are always in f32. Energies that are compared want f32.
+enum class Precision {
+  usual,      ///< f32 on a CPU, bf16 on a CUDA device
+  automatic,  ///< on a CPU the faster by measuring; on a CUDA device bf16
+  bf16,       ///< factors in bfloat16, sums in float32
+  f32,
+};
+inline constexpr std::array precision_names = {"default", "auto", "bf16", "f32"};
+constexpr const auto& names_of(Precision) { return precision_names; }
+
 struct Options {
-  std::string engine = "fast";    ///< "fast": hand-derived gradients where known, else autograd; "reference": autograd
+  Kind engine = Kind::fast;
   std::string choices = {};       ///< from Prepared::choices() of the same network: nothing is measured then
   std::string instructions = {};  ///< at most "v2", "v3", "v4" (x86-64 levels), "v4-bf16" or "amx"; empty: all there is
   c10::Device device = c10::Device(c10::DeviceType::CPU);  ///< where energies are computed (base/device.h)
-  /// Of convolutions while sampling: "f32", "bf16" (factors in bfloat16, sums in float32), "auto" (on a CPU the faster
-  /// by measuring; on a CUDA device bf16), or "default" (f32 on a CPU, bf16 on a CUDA device). A CPU without bfloat16
-  /// instructions computes in f32; one with matrix tiles (AMX) stores pictures within the network in bfloat16, too, for
-  /// "bf16" and for "auto" where that is faster. Gradients of parameters are always in f32. Energies that are compared
-  /// want "f32".
-  std::string precision = "default";
+  Precision precision = Precision::usual;
   /// What the CPU engine measures is kept there (autotuner.h): networks prepared with one Autotuner measure what they
   /// share once, and compute alike bit for bit. Null: one for this network alone.
   std::shared_ptr<Autotuner> autotuner = {};
@@ -42,7 +59,7 @@ struct StepCost {
 ///
 /// Threads: a Prepared and the energies that it gave are for one caller at a time; on the CPU they use
 /// at::get_num_threads() threads themselves. On the CPU several Prepareds may be used from several threads at once,
-/// also where they share an Autotuner, and energies by autograd ("reference") as long as nothing refreshes.
+/// also where they share an Autotuner, and energies by autograd (Kind::reference) as long as nothing refreshes.
 class Prepared {
  public:
   virtual ~Prepared() = default;
@@ -71,7 +88,7 @@ class Prepared {
   virtual double operations() const { return 0; }
 };
 
-/// Throws UserError for an unknown option.
+/// A network with outputs, and one that the fast engine does not know, is computed by autograd.
 std::shared_ptr<Prepared> prepare(const nn::Graph& graph, const nn::EffectiveWeights& effective_weights,
                                   const Options& options);
 

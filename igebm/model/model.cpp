@@ -65,9 +65,9 @@ Settings settings_of(const NetworkFile& file) {
 }
 
 Settings with(Settings s, const OpenOptions& o) {
-  if (!o.engine.empty()) s.engine = o.engine;
+  if (o.engine) s.engine = *o.engine;
   if (!o.device.empty()) s.device = o.device;
-  if (!o.precision.empty()) s.precision = o.precision;
+  if (o.precision) s.precision = *o.precision;
   if (o.ensemble > 0) s.sampling.ensemble = o.ensemble;
   return s;
 }
@@ -191,7 +191,7 @@ Samples Model::sample(const SampleRequest& request) const {
   std::vector<at::Tensor> parts, energies;
   for (std::int64_t begin = 0; begin < count; begin += request.batch) {
     const std::int64_t end = std::min(count, begin + request.batch);
-    auto chains = sampling::start_chains(annealed() ? sampling::StartOptions{"normal"} : sampler.start,
+    auto chains = sampling::start_chains(annealed() ? sampling::StartOptions{sampling::Start::normal} : sampler.start,
                                          graph_.input_shape, end - begin, request.first_stream + begin,
                                          labels.defined() ? labels.slice(0, begin, end).contiguous() : labels, seed)
                       .to(device_);

@@ -33,7 +33,10 @@ struct OpenOptions {
   Weights weights = Weights::average;
   bool best = false;          ///< the checkpoint that the recipe's [evaluate] found best, of a run's
   std::int64_t ensemble = 0;  ///< the newest checkpoints, so many, take sampling's steps in turn; 0: the recipe's
-  std::string engine = {}, device = {}, precision = {};  ///< engine::Options; empty: the recipe's
+  // engine::Options; empty: the recipe's.
+  std::optional<engine::Kind> engine = {};
+  std::string device = {};
+  std::optional<engine::Precision> precision = {};
 };
 
 /// Far from the streams of training's chains.

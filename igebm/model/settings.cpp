@@ -19,11 +19,11 @@ using io::Range;
 void describe_run(Fields& g, Settings& r) {
   g.field("seed", r.seed, io::ranges::count_from_zero, "of all random numbers");
   g.field("threads", r.threads, Range{0, 1024}, "0: one per core");
-  g.field("engine", r.engine, {"fast", "reference"}, "what computes energy gradients while sampling");
+  g.field("engine", r.engine, "what computes energy gradients while sampling");
   g.field("device", r.device, {}, "cpu, cuda, cuda:1, or auto: a CUDA device where there is one");
   g.field("choices", r.choices, {},
           "another run's engine.json: its algorithms instead of measured ones, for equal bits");
-  g.field("precision", r.precision, {"default", "auto", "bf16", "f32"},
+  g.field("precision", r.precision,
           "of convolutions while sampling; default: f32 on a CPU, bf16 on a CUDA device; auto: the faster");
 }
 
@@ -49,13 +49,13 @@ Settings read_settings(const fs::path& recipe) {
 }
 
 std::string kernel_problem(const Settings& s, const sampling::SamplerOptions& sampler) {
-  if (!sampling::compares_energies(sampler.kernel) || s.engine == "reference") return {};
+  if (!sampling::compares_energies(sampler.kernel) || s.engine == engine::Kind::reference) return {};
   const bool on_device = s.device.starts_with("cuda") || (s.device == "auto" && cuda_devices() > 0);
-  if (s.precision == "f32" || (s.precision == "default" && !on_device)) return {};
+  if (s.precision == engine::Precision::f32 || (s.precision == engine::Precision::usual && !on_device)) return {};
   return fmt::format(
       "\"{}\" compares energies, which bfloat16 is too coarse for: expected run.precision = \"f32\" or run.engine = "
       "\"reference\" beside it, got precision \"{}\" on {}",
-      sampler.kernel, s.precision, s.device);
+      sampler.kernel, name_of(s.precision), s.device);
 }
 
 engine::Options engine_options(const Settings& settings, const fs::path& run) {

@@ -14,10 +14,10 @@ namespace igebm::model {
 struct Settings {
   std::int64_t seed = 0;
   std::int64_t threads = 0;  ///< 0: one per core
-  std::string engine = "fast";
-  std::string device = "cpu";         ///< base/device.h
-  std::string choices;                ///< another run's engine.json, whose algorithms to repeat; empty: measure
-  std::string precision = "default";  ///< engine::Options
+  engine::Kind engine = engine::Kind::fast;
+  std::string device = "cpu";  ///< base/device.h
+  std::string choices;         ///< another run's engine.json, whose algorithms to repeat; empty: measure
+  engine::Precision precision = engine::Precision::usual;
   data::Options data;
   sampling::SamplerOptions sampling;
 };

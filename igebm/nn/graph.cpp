@@ -12,30 +12,13 @@
 namespace igebm::nn {
 namespace {
 
-template <typename Enum>
-using Names = std::vector<std::pair<Enum, const char*>>;
-
-const Names<Norm> norm_names = {
-    {Norm::none, "none"}, {Norm::spectral, "spectral"}, {Norm::spectral_capped, "spectral_capped"}};
-const Names<Init> init_names = {{Init::he, "he"}, {Init::zero, "zero"}, {Init::tiny, "tiny"}};
-
-template <typename Enum>
-const char* to_name(const Names<Enum>& names, Enum value) {
-  for (const auto& [known, text] : names) {
-    if (known == value) return text;
-  }
-  return "?";
-}
-
 UserError unknown(const char* what, const std::string& text) {
   return UserError(fmt::format("network description: unknown {} \"{}\"; it may come from a newer igebm", what, text));
 }
 
-template <typename Enum>
-Enum from_name(const Names<Enum>& names, const std::string& text, const char* what) {
-  for (const auto& [known, name] : names) {
-    if (text == name) return known;
-  }
+template <NamedEnum Enum>
+Enum from_name(const std::string& text, const char* what) {
+  if (const auto value = value_of<Enum>(text)) return *value;
   throw unknown(what, text);
 }
 
@@ -120,8 +103,8 @@ std::string to_json(const Graph& graph) {
     for_each_field(n, [&](const char* key, const auto& value, const auto& usual) {
       if (value != usual) j[key] = value;
     });
-    if (n.norm != Norm::none) j["norm"] = to_name(norm_names, n.norm);
-    if (n.init != Init::he) j["init"] = to_name(init_names, n.init);
+    if (n.norm != Norm::none) j["norm"] = name_of(n.norm);
+    if (n.init != Init::he) j["init"] = name_of(n.init);
     json["nodes"].push_back(std::move(j));
   }
   return json.dump();
@@ -143,8 +126,8 @@ Graph graph_from_json(const std::string& text) {
       n.op = op_from_name(j.at("op").get<std::string>());
       n.inputs = j.at("inputs").get<std::vector<int>>();
       n.name = j.value("name", "");
-      n.norm = from_name(norm_names, j.value("norm", "none"), "normalisation");
-      n.init = from_name(init_names, j.value("init", "he"), "initialisation");
+      n.norm = from_name<Norm>(j.value("norm", "none"), "normalisation");
+      n.init = from_name<Init>(j.value("init", "he"), "initialisation");
       for (const char* key : {"op", "inputs", "name", "norm", "init"}) j.erase(key);
       for_each_field(n, [&](const char* key, auto& value, const auto& usual) {
         value = j.value(key, usual);

@@ -2,10 +2,12 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
 
+#include "igebm/base/enums.h"
 #include "igebm/nn/operations.h"
 
 /// Networks as data: a list of nodes in order of evaluation, each an operation of the table in nn/operations.h.
@@ -22,6 +24,8 @@ enum class Norm {
   spectral,         ///< W / s
   spectral_capped,  ///< W / s * min(s, 1), for weights that start near zero
 };
+inline constexpr std::array norm_names = {"none", "spectral", "spectral_capped"};
+constexpr const auto& names_of(Norm) { return norm_names; }
 
 /// How a weight starts.
 enum class Init {
@@ -29,6 +33,8 @@ enum class Init {
   zero,
   tiny,  ///< normal, standard deviation 1e-10 (IGEBM's second convolution)
 };
+inline constexpr std::array init_names = {"he", "zero", "tiny"};
+constexpr const auto& names_of(Init) { return init_names; }
 
 struct Node {
   Op op = Op::input;

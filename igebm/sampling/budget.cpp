@@ -10,7 +10,7 @@
 namespace igebm::sampling {
 namespace {
 
-std::int64_t gradients_of_flow_step(const SamplerOptions& o) { return o.flow.method == "heun" ? 2 : 1; }
+std::int64_t gradients_of_flow_step(const SamplerOptions& o) { return o.flow.method == FlowMethod::heun ? 2 : 1; }
 
 std::int64_t gradients_of_step(const SamplerOptions& o) {
   const KernelEntry& kernel = find_kernel(o.kernel);

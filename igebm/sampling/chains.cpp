@@ -125,16 +125,13 @@ void Chains::touch() const {
 
 Chains start_chains(const StartOptions& options, const std::vector<std::int64_t>& shape, std::int64_t count,
                     std::int64_t first_stream, const at::Tensor& labels, std::uint64_t seed) {
-  if (options.start != "uniform" && options.start != "normal") {
-    throw UserError(fmt::format("start: expected \"uniform\" or \"normal\", got \"{}\"", options.start));
-  }
   std::vector<std::int64_t> size = {count};
   size.insert(size.end(), shape.begin(), shape.end());
   Chains chains{at::empty(size), labels, at::arange(first_stream, first_stream + count, at::kLong),
                 at::zeros({count}, at::kLong)};
   const std::int64_t elements = count > 0 ? chains.x.numel() / count : 0;
   float* x = chains.x.data_ptr<float>();
-  const bool uniform = options.start == "uniform";
+  const bool uniform = options.start == Start::uniform;
   at::parallel_for(0, count, 16, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const std::span<float> row(x + i * elements, static_cast<std::size_t>(elements));

@@ -2,11 +2,13 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <string>
 #include <vector>
 
+#include "igebm/base/enums.h"
 #include "igebm/sampling/energy_cache.h"
 
 namespace igebm::sampling {
@@ -41,9 +43,16 @@ struct Chains {
   void touch() const;
 };
 
+enum class Start {
+  uniform,  ///< in [low, high]
+  normal,   ///< standard normal
+};
+inline constexpr std::array start_names = {"uniform", "normal"};
+constexpr const auto& names_of(Start) { return start_names; }
+
 /// Where new chains start.
 struct StartOptions {
-  std::string start = "uniform";  ///< "uniform" in [low, high], or "normal" (standard normal)
+  Start start = Start::uniform;
   double low = 0, high = 1;
 };
 

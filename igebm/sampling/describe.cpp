@@ -34,11 +34,11 @@ void describe(Fields& f, LangevinOptions& o) {
 
 void describe(Fields& f, FlowOptions& o) {
   f.field("flow_steps", o.steps, count_from_zero, "steps along -dE/dx from noise to data before Langevin; 0: none");
-  f.field("flow_method", o.method, {"euler", "heun"}, "Euler's method, or Heun's with two gradients a step");
+  f.field("flow_method", o.method, "Euler's method, or Heun's with two gradients a step");
 }
 
 void describe(Fields& f, StartOptions& o) {
-  f.field("start", o.start, {"uniform", "normal"}, "where new chains start");
+  f.field("start", o.start, "where new chains start");
   // So that high - low is a float, too.
   f.field("start_low", o.low, Range{-1e38, 1e38}, "of uniform starts");
   f.field("start_high", o.high, Range{-1e38, 1e38}, "the upper end of that");

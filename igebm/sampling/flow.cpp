@@ -1,26 +1,17 @@
 #include "igebm/sampling/flow.h"
 
 #include <ATen/ATen.h>
-#include <fmt/format.h>
 
 #include <utility>
 #include <vector>
 
-#include "igebm/base/error.h"
-
 namespace igebm::sampling {
-
-Flow::Flow(const FlowOptions& options) : options_(options) {
-  if (options.method != "euler" && options.method != "heun") {
-    throw UserError(fmt::format("flow: method must be \"euler\" or \"heun\", got \"{}\"", options.method));
-  }
-}
 
 StepInfo Flow::transition(const energy::Energy& energy, Chains& chains, Position position) const {
   const double h = 1.0 / static_cast<double>(position.total);
   const auto [e, g] = energy.energy_and_gradient(chains.x);
   at::Tensor slope = g, known = e.isfinite();
-  if (options_.method == "heun") {
+  if (options_.method == FlowMethod::heun) {
     const auto [e_end, g_end] = energy.energy_and_gradient(chains.held(chains.x - h * g));
     slope = 0.5 * (g + g_end);
     known = known.logical_and(e_end.isfinite());

@@ -40,7 +40,7 @@ struct AnnealingOptions {
 /// How a model is sampled from nothing: start, flow (0 steps: none), then steps of a kernel (0 steps: none).
 struct SamplerOptions {
   StartOptions start;
-  FlowOptions flow = {0, "euler"};
+  FlowOptions flow = {.steps = 0};
   std::int64_t steps = 60;  ///< of the kernel
   /// Above 0: gradients that a sample may cost, by which levels and steps are chosen (sampling/budget.h).
   std::int64_t budget = 0;

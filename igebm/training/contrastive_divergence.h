@@ -33,7 +33,7 @@ struct ContrastiveDivergenceOptions {
   std::int64_t steps = 60;
   ChainEndOptions end;  ///< Improved contrastive divergence, added to L
   sampling::LangevinOptions langevin;
-  sampling::FlowOptions flow = {0, "euler"};
+  sampling::FlowOptions flow = {.steps = 0};
   sampling::StartOptions start;
   ReplayOptions replay;
 };

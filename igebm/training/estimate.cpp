@@ -121,7 +121,7 @@ class Pictures {
     const auto& s = recipe_.sampling;
     const bool annealed = model->graph().noise_features > 0;
     const std::int64_t parts =
-        annealed ? s.annealing.levels : s.steps + s.flow.steps * (s.flow.method == "heun" ? 2 : 1);
+        annealed ? s.annealing.levels : s.steps + s.flow.steps * (s.flow.method == sampling::FlowMethod::heun ? 2 : 1);
     const std::int64_t chunk = std::min(count, chunk_size);
     if (parts > more) {
       const auto of_parts = [&](std::int64_t number) {

@@ -228,7 +228,7 @@ TEST(Augmentation, CropShiftsEveryWayEquallyOften) {
 }
 
 TEST(Augmentation, ReflectionBringsNoBlack) {
-  const Options options{.dequantize = false, .crop = 3, .crop_padding = "reflect"};
+  const Options options{.dequantize = false, .crop = 3, .crop_padding = Padding::reflect};
   const at::Tensor x = (Batches(one_picture(500), options, 4).at(0, 500).x * 255).round();
   EXPECT_GE(x.min().item<float>(), 1);
   const at::Tensor padded = at::reflection_pad2d(one_picture(1).x.to(at::kFloat), {3, 3, 3, 3});
@@ -334,7 +334,7 @@ TEST(Augmentation, IsAFunctionOfSeedEpochAndRecord) {
 
 TEST(Augmentation, OptionsOutOfRangeAreNamed) {
   EXPECT_SAYS(check({.crop = -1}), "data.crop");
-  EXPECT_SAYS(check({.crop_padding = "mirror"}), "data.crop_padding");
+  EXPECT_SAYS(check({.crop_padding = static_cast<Padding>(7)}), "data.crop_padding");
   EXPECT_SAYS(check({.brightness = 1.5}), "data.brightness");
   EXPECT_SAYS(check({.saturation = -0.5}), "data.saturation");
   EXPECT_SAYS(check({.channels = 2}), "data.channels");

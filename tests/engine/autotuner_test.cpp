@@ -87,7 +87,7 @@ TEST(Autotuner, EnginesInSeveralThreadsShareIt) {
   const nn::Graph graph = built_networks()[4].graph;
   const nn::EffectiveWeights weights = random_weights(graph, at::kFloat);
   const at::Tensor x = inputs(graph, 6, at::kFloat);
-  const at::Tensor want = prepare(graph, in_double(weights), {.engine = "reference"})
+  const at::Tensor want = prepare(graph, in_double(weights), {.engine = Kind::reference})
                               ->given({})
                               ->energy_and_gradient(x.to(at::kDouble))
                               .gradient;
@@ -121,7 +121,8 @@ TEST(Autotuner, ChoicesAreReadAsTheyAreWritten) {
                             R"({"kernels":"v3","precision":"f32","samples":0,"chunks":{},"algorithms":{}})",
                             R"({"kernels":"v3","precision":"f32","samples":5000,"chunks":{},"algorithms":{}})",
                             R"({"kernels":"v3","precision":"f32","samples":8,"chunks":{"x":1},"algorithms":{}})",
-                            R"({"kernels":"v3","precision":"f32","samples":8,"chunks":{},"algorithms":{"a":1}})"})
+                            R"({"kernels":"v3","precision":"f32","samples":8,"chunks":{},"algorithms":{"a":1}})",
+                            R"({"kernels":"v3","precision":"f64","samples":8,"chunks":{},"algorithms":{}})"})
     EXPECT_ANY_THROW(network_choices(wrong)) << wrong;
 }
 

@@ -23,12 +23,12 @@ TEST(Bfloat16, Bfloat16IsRoundedFloat) {
   std::mt19937 random(8);
   for (const Case& c : cases()) {
     const nn::EffectiveWeights weights = random_weights(c.graph, at::kFloat);
-    const auto exact = prepare(c.graph, in_double(weights), {.engine = "reference"});
+    const auto exact = prepare(c.graph, in_double(weights), {.engine = Kind::reference});
     // Of what serves the parameters alone, and without tiles both, the algorithm has no choice: sub-batches at random.
-    auto choices = nlohmann::json::parse(random_choices(c.graph, random, "", "bf16"));
+    auto choices = nlohmann::json::parse(random_choices(c.graph, random, "", Precision::bf16));
     choices["chosen"] = cpu::tile_kernels() != nullptr ? "tiles" : "f32";
-    const auto rounded =
-        prepare(c.graph, weights, {.choices = choices.dump(), .precision = "bf16", .autotuner = kept_choices()});
+    const auto rounded = prepare(
+        c.graph, weights, {.choices = choices.dump(), .precision = Precision::bf16, .autotuner = kept_choices()});
     const at::Tensor x = inputs(c.graph, 24, at::kFloat), labels = random_labels(c.graph, 24);
     const auto want = exact->given(labels)->energy_and_gradient(x.to(at::kDouble));
     const auto got = rounded->given(labels)->energy_and_gradient(x);
@@ -39,7 +39,8 @@ TEST(Bfloat16, Bfloat16IsRoundedFloat) {
     // Gradients of parameters stay in float32.
     nn::Tensors a, b;
     const at::Tensor ones = at::ones({24});
-    prepare(c.graph, weights, {.choices = random_choices(c.graph, random, "", "f32"), .precision = "f32"})
+    prepare(c.graph, weights,
+            {.choices = random_choices(c.graph, random, "", Precision::f32), .precision = Precision::f32})
         ->parameter_gradient(x, labels, ones, {}, a);
     rounded->parameter_gradient(x, labels, ones, {}, b);
     double difference = 0, size = 0;
@@ -48,7 +49,7 @@ TEST(Bfloat16, Bfloat16IsRoundedFloat) {
       size += t.square().sum().item<double>();
     }
     EXPECT_LT(difference, 1e-8 * size) << c.name;
-    const auto again = prepare(c.graph, weights, {.choices = rounded->choices(), .precision = "bf16"});
+    const auto again = prepare(c.graph, weights, {.choices = rounded->choices(), .precision = Precision::bf16});
     EXPECT_TRUE(at::equal(again->given(labels)->energy_and_gradient(x).gradient, got.gradient)) << c.name;
   }
 }
@@ -61,14 +62,14 @@ TEST(Bfloat16, RandomNetworksByTiles) {
   for (unsigned seed = 0; seed < 120; ++seed) {
     const Named n = random_network(seed, 96);
     const nn::EffectiveWeights weights = random_weights(n.graph, at::kFloat);
-    const auto exact = prepare(n.graph, in_double(weights), {.engine = "reference"});
+    const auto exact = prepare(n.graph, in_double(weights), {.engine = Kind::reference});
     std::string chunks;
     for (unsigned height = 2; height <= 14; ++height)
       chunks += fmt::format("{}\"{}\": {}", height == 2 ? "" : ", ", height, 1 + (seed + height) % 4);
     const std::string choices = fmt::format(
         R"({{"kernels": "{}", "precision": "bf16", "chosen": "tiles", "tiles": {{"samples": {}, "chunks": {{{}}}, "algorithms": {{}}}}}})",
         cpu::kernels().name, 1 + seed % 5, chunks);
-    const auto fast = prepare(n.graph, weights, {.choices = choices, .precision = "bf16"});
+    const auto fast = prepare(n.graph, weights, {.choices = choices, .precision = Precision::bf16});
     const std::int64_t count = 1 + seed % 9;
     const at::Tensor x = inputs(n.graph, count, at::kFloat), labels = random_labels(n.graph, count);
     const auto want = exact->given(labels)->energy_and_gradient(x.to(at::kDouble));
@@ -89,13 +90,13 @@ TEST(Bfloat16, AutoIsTheFasterByMeasuringAndKeepsIt) {
   const Case c = cases()[4];
   const nn::EffectiveWeights weights = random_weights(c.graph, at::kFloat);
   const at::Tensor x = inputs(c.graph, 24, at::kFloat), labels = random_labels(c.graph, 24);
-  const auto chosen = prepare(c.graph, weights, {.precision = "auto", .autotuner = kept_choices()});
+  const auto chosen = prepare(c.graph, weights, {.precision = Precision::automatic, .autotuner = kept_choices()});
   const at::Tensor gradient = chosen->given(labels)->energy_and_gradient(x).gradient;
   const auto json = nlohmann::json::parse(chosen->choices());
   for (const std::string name : {"tiles", "f32"}) {
     auto other = json;
     other["chosen"] = name;
-    const auto again = prepare(c.graph, weights, {.choices = other.dump(), .precision = "auto"});
+    const auto again = prepare(c.graph, weights, {.choices = other.dump(), .precision = Precision::automatic});
     const at::Tensor same = again->given(labels)->energy_and_gradient(x).gradient;
     EXPECT_EQ(again->description().find("tiles") != std::string::npos, name == "tiles");
     EXPECT_EQ(at::equal(same, gradient), json.at("chosen") == name) << name;
@@ -104,7 +105,7 @@ TEST(Bfloat16, AutoIsTheFasterByMeasuringAndKeepsIt) {
   auto before = json;
   before.erase("tiles");
   before.erase("chosen");
-  const auto old = prepare(c.graph, weights, {.choices = before.dump(), .precision = "auto"});
+  const auto old = prepare(c.graph, weights, {.choices = before.dump(), .precision = Precision::automatic});
   old->given(labels)->energy_and_gradient(x);
   EXPECT_EQ(old->description().find("tiles"), std::string::npos);
 }

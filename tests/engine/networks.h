@@ -344,7 +344,7 @@ inline double relative(const at::Tensor& a, const at::Tensor& b) {
 
 /// Choices for a network, drawn at random instead of measured.
 inline std::string random_choices(const nn::Graph& graph, std::mt19937& random, const char* level = "",
-                                  const std::string& precision = "default") {
+                                  Precision precision = Precision::usual) {
   const auto between = [&](int low, int high) { return std::uniform_int_distribution<int>(low, high)(random); };
   std::string chunks, algorithms;
   for (int height = 1; height <= 36; ++height)
@@ -352,14 +352,14 @@ inline std::string random_choices(const nn::Graph& graph, std::mt19937& random, 
   for (const nn::Node& n : graph.nodes) {
     for (const char* end : {"", "'"}) {
       algorithms += fmt::format("{}\"{}{}\": \"{}\"", algorithms.empty() ? "" : ", ", n.name, end,
-                                precision == "bf16"  ? "winograd-bf16"
-                                : between(0, 1) == 0 ? "direct"
-                                                     : "winograd");
+                                precision == Precision::bf16 ? "winograd-bf16"
+                                : between(0, 1) == 0         ? "direct"
+                                                             : "winograd");
     }
   }
   return fmt::format(
       R"({{"kernels": "{}", "precision": "{}", "samples": {}, "training_samples": {}, "chunks": {{{}}}, "algorithms": {{{}}}}})",
-      cpu::kernels(level).name, precision, between(1, 5), between(1, 4), chunks, algorithms);
+      cpu::kernels(level).name, name_of(precision), between(1, 5), between(1, 4), chunks, algorithms);
 }
 
 /// What is measured, once for all networks of a test's process.

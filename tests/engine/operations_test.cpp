@@ -24,7 +24,7 @@ TEST_P(EveryOperation, OnTensorsInDoubleIsAutogradToRounding) {
     const nn::Graph graph = nn::around(o.op, GetParam());
     const nn::EffectiveWeights weights = nn::weights_of(graph);
     const at::Tensor x = inputs(graph, 5), labels = random_labels(graph, 5);
-    const auto want = prepare(graph, weights, {.engine = "reference"})->given(labels)->energy_and_gradient(x);
+    const auto want = prepare(graph, weights, {.engine = Kind::reference})->given(labels)->energy_and_gradient(x);
     const auto got = tensor_engine(graph, weights, at::kCPU, at::kDouble)->given(labels)->energy_and_gradient(x);
     EXPECT_LT(relative(got.energy, want.energy), 1e-12) << o.name;
     EXPECT_LT(relative(got.gradient, want.gradient), 1e-12) << o.name;
@@ -41,7 +41,7 @@ TEST_P(EveryOperation, OnTheCpuIsAutogradInDoubleOrLeftToItByName) {
     const nn::EffectiveWeights exact = nn::weights_of(graph);
     nn::EffectiveWeights weights;
     for (const auto& [name, w] : exact) weights[name] = w.to(at::kFloat);
-    const auto reference = prepare(graph, exact, {.engine = "reference"}),
+    const auto reference = prepare(graph, exact, {.engine = Kind::reference}),
                fast = prepare(graph, weights, {.choices = random_choices(graph, random)});
     const std::string said = fast->description();
     EXPECT_EQ(said.starts_with(std::string("autograd (the fast engine does not know ") + o.name),

@@ -98,7 +98,7 @@ std::vector<Case> cases() {
 void compare(const std::vector<Case>& networks, at::Device device, at::ScalarType compute, double tolerance) {
   for (const Case& c : networks) {
     const nn::EffectiveWeights weights = random_weights(c.graph);
-    const auto exact = prepare(c.graph, weights, {.engine = "reference"});
+    const auto exact = prepare(c.graph, weights, {.engine = Kind::reference});
     const auto engine = tensor_engine(c.graph, weights, device, compute);
     for (const std::int64_t count : {1, 5}) {
       const at::Tensor x = inputs(c.graph, count), labels = random_labels(c.graph, count);
@@ -150,7 +150,7 @@ TEST(TensorEngine, RefreshChangesTheWeightsInPlace) {
     EXPECT_EQ(recordings(*energy), kept);
     EXPECT_LT(
         relative(after,
-                 prepare(c.graph, second, {.engine = "reference"})->given(labels)->energy_and_gradient(x).gradient),
+                 prepare(c.graph, second, {.engine = Kind::reference})->given(labels)->energy_and_gradient(x).gradient),
         1e-12);
     EXPECT_GT(relative(after, before), 0.01) << c.name;
   }
@@ -179,7 +179,7 @@ TEST(TensorEngine, CompositionsAreRecordedWhereAllTheirPartsAre) {
   const Case c = odd();
   const at::Tensor ones = at::ones({4}, at::kLong), none = at::zeros({1}), all = at::ones({1}, at::kBool);
   const auto recorded = tensor_engine(c.graph, random_weights(c.graph), at::kCPU, at::kDouble)->given(ones),
-             other = prepare(c.graph, random_weights(c.graph), {.engine = "reference"})->given(ones);
+             other = prepare(c.graph, random_weights(c.graph), {.engine = Kind::reference})->given(ones);
   for (const bool good : {true, false}) {
     const auto part = good ? recorded : other;
     const energy::Sum sum({recorded, part});

@@ -111,11 +111,12 @@ TEST_F(OpenedModel, HasTheEnergyOfTheWeightsAskedFor) {
   EXPECT_TRUE(at::allclose(energy(Model::open(folder, {.weights = Weights::network})), expected(20, Weights::network)));
   EXPECT_TRUE(at::allclose(energy(Model::open(folder / "checkpoints/000010")), expected(10, Weights::average)));
   const fs::path file = folder / "checkpoints/000010/network.safetensors";
-  EXPECT_TRUE(at::allclose(energy(Model::open(file, {.engine = "reference"})), expected(10, Weights::network)));
+  EXPECT_TRUE(
+      at::allclose(energy(Model::open(file, {.engine = engine::Kind::reference})), expected(10, Weights::network)));
   EXPECT_EQ(Model::open(file).space().low, -1);
   // By the fast engine, as it is asked for instead of the recipe's.
   const auto fast = engine::prepare(pictures, weights(pictures, 20, Weights::average), {})->given(classes);
-  EXPECT_TRUE(at::allclose(energy(Model::open(folder, {.engine = "fast"})), fast->energy(x), 1e-4, 1e-4));
+  EXPECT_TRUE(at::allclose(energy(Model::open(folder, {.engine = engine::Kind::fast})), fast->energy(x), 1e-4, 1e-4));
   EXPECT_FALSE(at::allclose(expected(20, Weights::network), expected(20, Weights::average)));
 }
 
@@ -161,7 +162,6 @@ TEST_F(OpenedModel, RefusesWhatItDoesNotTake) {
   EXPECT_SAYS(Model::open(folder / "nowhere"), "not a run");
   EXPECT_SAYS(Model::open(folder, {.best = true}), "no best checkpoint");
   EXPECT_SAYS(Model::open(folder, {.ensemble = 2}), "expected 2");
-  EXPECT_SAYS(Model::open(folder, {.engine = "quick"}), "quick");
   const nn::Graph classifier = nn::classifier({.channels = {4}, .features = 5}, {1, 8, 8}, 3);
   save(classifier, 20);
   EXPECT_SAYS(Model::open(folder).sample({}), "classifier");
@@ -181,8 +181,9 @@ TEST_F(OpenedModel, SamplesByTheRecipe) {
     std::vector<energy::EnergyPtr> energies;
     for (const std::int64_t step : {10, 20}) {
       if (step == 20 || ensemble == 2)
-        energies.push_back(engine::prepare(pictures, weights(pictures, step, Weights::average), {.engine = "reference"})
-                               ->given(classes));
+        energies.push_back(
+            engine::prepare(pictures, weights(pictures, step, Weights::average), {.engine = engine::Kind::reference})
+                ->given(classes));
     }
     sampling::sample({.steps = 3, .langevin = {.step_size = 0.05, .noise = 0.1, .low = -1, .high = 1}}, energies,
                      chains, 7);
@@ -208,12 +209,14 @@ TEST_F(OpenedModel, SamplesByTheKernelAskedFor) {
     EXPECT_LE(whole.abs().max().item<float>(), 1);
     request.batch = 2;
     EXPECT_TRUE(at::allclose(model.sample(request).x, whole, 1e-4, 1e-4)) << kernel;
-    const auto coarse = [&](const std::string& engine, const std::string& precision) {
+    using engine::Kind, engine::Precision;
+    const auto coarse = [&](Kind engine, Precision precision) {
       return Model::open(folder, {.engine = engine, .precision = precision});
     };
-    EXPECT_NO_THROW(coarse("reference", "bf16").sample(request));
-    EXPECT_NO_THROW(coarse("fast", "f32").sample(request));
-    for (const char* precision : {"bf16", "auto"}) EXPECT_SAYS(coarse("fast", precision).sample(request), "bfloat16");
+    EXPECT_NO_THROW(coarse(Kind::reference, Precision::bf16).sample(request));
+    EXPECT_NO_THROW(coarse(Kind::fast, Precision::f32).sample(request));
+    for (const auto precision : {Precision::bf16, Precision::automatic})
+      EXPECT_SAYS(coarse(Kind::fast, precision).sample(request), "bfloat16");
   }
 }
 
@@ -230,7 +233,7 @@ TEST_F(OpenedModel, GuidanceGoesBeyondTheClass) {
   graph.optional_class = true;
   save(graph, 10, R"({"sigma_min": 0.1, "sigma_max": 0.4, "sigma_data": 0.7})");
   const Model model = Model::open(folder);
-  const auto chains = sampling::start_chains({"normal"}, {1, 8, 8}, 4, sample_streams, {}, 7);
+  const auto chains = sampling::start_chains({sampling::Start::normal}, {1, 8, 8}, 4, sample_streams, {}, 7);
   const at::Tensor x = 0.4 * chains.x;
   const auto slope = [&](const nn::Condition& condition) {
     return model.energy(condition, 0.1)->energy_and_gradient(x).gradient;

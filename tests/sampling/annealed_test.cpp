@@ -16,7 +16,7 @@ std::vector<energy::EnergyPtr> noisy(double sigma) {
 }
 
 Chains start(std::int64_t count, double sigma) {
-  Chains chains = start_chains({"normal"}, {1}, count, 0, {}, 5);
+  Chains chains = start_chains({Start::normal}, {1}, count, 0, {}, 5);
   chains.x.mul_(sigma);
   return chains;
 }

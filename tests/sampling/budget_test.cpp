@@ -42,7 +42,7 @@ TEST(Budget, IsKeptWhateverTheSampler) {
 }
 
 TEST(Budget, IsOfFlowAndKernelWithoutNoiseLevels) {
-  SamplerOptions o{.flow = {10, "heun"}, .steps = 60, .budget = 100};
+  SamplerOptions o{.flow = {10, FlowMethod::heun}, .steps = 60, .budget = 100};
   EXPECT_EQ(within_budget(o, false).steps, 80);
   EXPECT_EQ(step_count(o, false), 90);
   o.kernel = "hmc";

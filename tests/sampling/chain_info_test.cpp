@@ -18,10 +18,10 @@ TEST(ChainInfo, TellsEachChainsEnergyAndGradientBeforeTheLastStep) {
   const energy::DoubleWell well(40, 0.05);
   const Plain plain(well);
   const Langevin langevin({.step_size = 0.01, .noise = 0.1, .gradient_clip = 0.2}, 3);
-  const Flow flow({6, "heun"});
+  const Flow flow({6, FlowMethod::heun});
   for (const auto& [kernel, energy] :
        {std::pair<const Kernel*, const energy::Energy*>{&langevin, &well}, {&langevin, &plain}, {&flow, &plain}}) {
-    Chains chains = start_chains({"normal"}, {40}, 300, 0, {}, 5);
+    Chains chains = start_chains({Start::normal}, {40}, 300, 0, {}, 5);
     chains.x[7][3] = NAN;
     chains.x[290][0] = NAN;
     kernel->transitions(*energy, chains, {0, 6}, 5);
@@ -48,7 +48,7 @@ TEST(ChainInfo, TellsEachChainsEnergyAndGradientBeforeTheLastStep) {
 TEST(ChainInfo, OfARunIsTheLastStepsAndSumsToTheSummary) {
   const energy::DoubleWell well(2, 0.5);
   const Langevin langevin({.step_size = 0.01, .noise = 0.1}, 3);
-  Chains whole = start_chains({"normal"}, {2}, 3000, 0, {}, 5), steps = whole.select(at::arange(3000));
+  Chains whole = start_chains({Start::normal}, {2}, 3000, 0, {}, 5), steps = whole.select(at::arange(3000));
   const StepInfo info = run(langevin, well, whole, 4);
   StepInfo last;
   run(langevin, well, steps, 4, [&](Position, const StepInfo& now, const Chains&) { last = now; });

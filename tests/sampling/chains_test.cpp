@@ -10,7 +10,7 @@
 namespace igebm::sampling {
 namespace {
 
-Chains start(std::int64_t count) { return start_chains({"normal"}, {3}, count, 0, {}, 5); }
+Chains start(std::int64_t count) { return start_chains({Start::normal}, {3}, count, 0, {}, 5); }
 
 at::Tensor numbers(std::int64_t first, std::int64_t count) { return at::arange(first, first + count, at::kDouble); }
 
@@ -93,7 +93,7 @@ TEST(EnergyCache, KernelsThatMoveChainsInvalidateIt) {
   const energy::DoubleWell small(3, 1.0), large(70, 1.0);
   const Langevin langevin({.step_size = 0.01, .noise = 0.1}, 1);
   for (const auto& [energy, elements] : {std::pair<const energy::Energy*, std::int64_t>{&small, 3}, {&large, 70}}) {
-    Chains chains = start_chains({"normal"}, {elements}, 4, 0, {}, 5);
+    Chains chains = start_chains({Start::normal}, {elements}, 4, 0, {}, 5);
     chains.energy.keep(*energy, chains.x, {}, energy->energy_and_gradient(chains.x));
     Chains shares = chains;
     langevin.transition(*energy, chains, {0, 1});

@@ -42,7 +42,7 @@ class Well : public energy::Energy, public energy::Recordable {
 };
 
 Chains start(std::int64_t count, std::int64_t elements) {
-  return start_chains({"normal"}, {elements}, count, std::int64_t{1} << 33, {}, 5);
+  return start_chains({Start::normal}, {elements}, count, std::int64_t{1} << 33, {}, 5);
 }
 
 const LangevinOptions annealed{.step_size = 0.02,

@@ -31,15 +31,15 @@ std::vector<Case> cases() {
   for (const KernelEntry& entry : kernels()) all.push_back({entry.name, entry.make({.langevin = langevin}, 3)});
   all.push_back({"noise first", std::make_unique<Langevin>(first, 3)});
   all.push_back({"without noise", std::make_unique<Langevin>(quiet, 3)});
-  all.push_back({"euler", std::make_unique<Flow>(FlowOptions{8, "euler"})});
-  all.push_back({"heun", std::make_unique<Flow>(FlowOptions{8, "heun"})});
+  all.push_back({"euler", std::make_unique<Flow>(FlowOptions{8, FlowMethod::euler})});
+  all.push_back({"heun", std::make_unique<Flow>(FlowOptions{8, FlowMethod::heun})});
   return all;
 }
 
 /// 300 chains: several blocks of the loop without tensors. Fixed are one in three elements, of each chain others,
 /// beyond the bounds and with a zero's sign to lose.
 Chains start() {
-  Chains chains = start_chains({"normal"}, {elements}, 300, 0, {}, 5);
+  Chains chains = start_chains({Start::normal}, {elements}, 300, 0, {}, 5);
   chains.x.mul_(0.5);
   chains.fixed = at::arange(300 * elements).reshape({300, elements}).remainder(3).eq(0);
   chains.x = at::where(chains.fixed, chains.x * 20, chains.x);
@@ -92,7 +92,7 @@ TEST(Fixed, OthersMoveAsUnderTheEnergyConditionedOnThem) {
   const at::Tensor fixed = at::tensor({1, 0, 0, 1}).to(at::kBool), values = at::tensor({3.0F, 0.0F, 0.0F, -2.0F});
   const energy::Masked conditioned(gaussian, fixed.logical_not(), values);
   for (const Case& each : cases()) {
-    Chains masked = start_chains({"uniform", -1, 1}, {4}, 50, 0, {}, 5), plain = masked.select(at::arange(50));
+    Chains masked = start_chains({Start::uniform, -1, 1}, {4}, 50, 0, {}, 5), plain = masked.select(at::arange(50));
     masked.fixed = fixed;
     masked.x = at::where(fixed, values, masked.x);
     const StepInfo a = each.kernel->transitions(*gaussian, masked, {0, 8}, 8),

@@ -25,7 +25,7 @@ class Flat : public energy::Energy {
 };
 
 Chains start(std::int64_t count, const std::vector<std::int64_t>& shape = {1}, std::int64_t first = 0) {
-  return start_chains({"normal"}, shape, count, first, {}, 5);
+  return start_chains({Start::normal}, shape, count, first, {}, 5);
 }
 
 /// The kernel by its name, with steps that do not adapt.

@@ -35,7 +35,10 @@ Recipe evaluated() {
   second.name = "second";
   second.steps = 20;
   recipe.phases = {first, second};
-  recipe.sampling = {.start = {"normal"}, .flow = {5, "euler"}, .steps = 2, .langevin = {.step_size = 0.01}};
+  recipe.sampling = {.start = {sampling::Start::normal},
+                     .flow = {5, sampling::FlowMethod::euler},
+                     .steps = 2,
+                     .langevin = {.step_size = 0.01}};
   recipe.output = {.checkpoint_every = 5, .keep = 1, .metrics_every = 1, .samples_every = 0};
   recipe.evaluate = {.every = 4, .count = 20};
   return recipe;

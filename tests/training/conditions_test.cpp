@@ -120,7 +120,7 @@ TEST_F(ConditionalRun, SamplesFollowTheirConditions) {
   recipe.phases[0].steps = 600;
   recipe.phases[0].batch = 128;
   recipe.phases[0].optimizer = {.learning_rate = 5e-3, .beta1 = 0.9, .clip = Clip::norm};
-  recipe.sampling = {.start = {"normal"}, .flow = {20, "euler"}, .steps = 0};
+  recipe.sampling = {.start = {sampling::Start::normal}, .flow = {20, sampling::FlowMethod::euler}, .steps = 0};
   EXPECT_TRUE(Trainer::begin(recipe, folder / "run", silent).train({}));
   const at::NoGradGuard no_grad;
   const auto model = model::Model::open(folder / "run");

@@ -16,7 +16,7 @@ constexpr std::int64_t first_stream = 1000, first_chain = 2000;
 
 /// A network with random weights everywhere, those that start at 0 too, and its objective's step.
 struct NetworkCase {
-  NetworkCase(const nn::Graph& g, at::ScalarType type, const std::string& engine = "reference") : graph(g) {
+  NetworkCase(const nn::Graph& g, at::ScalarType type, engine::Kind engine = engine::Kind::reference) : graph(g) {
     const nn::Network network(graph, 2);
     at::manual_seed(5);
     for (const auto& [name, p] : network.parameters())

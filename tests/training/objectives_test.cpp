@@ -56,7 +56,7 @@ TEST(ContrastiveDivergence, GradientsOfAllFormsAgreeWithFiniteDifferences) {
 TEST(ContrastiveDivergence, TheObjectiveIsItsLossOnItsChains) {
   for (const ContrastForm form : {ContrastForm::linear, ContrastForm::logsumexp, ContrastForm::softplus}) {
     SCOPED_TRACE(name_of(form));
-    const NetworkCase c(small_unet(3), at::kFloat, "fast");
+    const NetworkCase c(small_unet(3), at::kFloat, engine::Kind::fast);
     const at::Tensor data = at::randn({6, 1, 8, 8}), labels = at::tensor({0, 2, 1, 1, 2, 0}, at::kLong);
     ContrastiveDivergence objective({.weight = 0.7,
                                      .form = form,
@@ -110,7 +110,7 @@ TEST(ChainEnd, GradientsAgreeWithFiniteDifferences) {
       return (before - langevin.step_size * clipped + noise).clamp(langevin.low, langevin.high);
     };
     const at::Tensor x = moved();
-    const auto held = engine::prepare(c.graph, nn::EffectiveWeights(c.weights), {.engine = "reference"});
+    const auto held = engine::prepare(c.graph, nn::EffectiveWeights(c.weights), {.engine = engine::Kind::reference});
     for (const ChainEndOptions& options : {ChainEndOptions{.kl = 1.5}, {.entropy = 0.3}, {.kl = 0.5, .entropy = 20}}) {
       const auto loss = [&] {
         const at::Tensor end = moved();
@@ -145,8 +145,8 @@ TEST(ChainEnd, TellsNearDuplicatesApart) {
 // In training: the chains of contrastive divergence alone, and its gradient plus that of their ends.
 TEST(ChainEnd, IsAddedToContrastiveDivergence) {
   for (const bool noise_first : {false, true}) {
-    for (const char* engine : {"fast", "reference"}) {
-      SCOPED_TRACE(engine);
+    for (const auto engine : {engine::Kind::fast, engine::Kind::reference}) {
+      SCOPED_TRACE(name_of(engine));
       const NetworkCase c(small_unet(3), at::kFloat, engine);
       const at::Tensor data = at::randn({6, 1, 8, 8}), labels = at::tensor({0, 2, 1, 1, 2, 0}, at::kLong);
       ContrastiveDivergenceOptions plain;
@@ -180,7 +180,7 @@ TEST(ChainEnd, IsAddedToContrastiveDivergence) {
 
 // The engine's central differences against autograd's gradients of gradients.
 TEST(ChainEnd, GradientsByTheEngineAreAutograds) {
-  const NetworkCase fast(small_unet(0), at::kFloat, "fast"), exact(small_unet(0), at::kFloat);
+  const NetworkCase fast(small_unet(0), at::kFloat, engine::Kind::fast), exact(small_unet(0), at::kFloat);
   const at::Tensor before = at::randn({6, 1, 8, 8}), x = before + 0.1 * at::randn({6, 1, 8, 8}),
                    pool = at::randn({9, 1, 8, 8});
   nn::Tensors a, b;
@@ -251,7 +251,7 @@ TEST(EnergyMatching, GradientsWithDropoutAgreeWithFiniteDifferences) {
 // The value, its gradient and the slopes that this is made of: all by the masks of the step.
 TEST(ContrastiveDivergence, TrainsWithDropout) {
   const NetworkCase c(nn::residual({.stem = 4, .blocks = "4d 4", .spectral_norm = false, .dropout = 0.5}, {1, 8, 8}),
-                      at::kFloat, "fast");
+                      at::kFloat, engine::Kind::fast);
   const at::Tensor data = at::randn({6, 1, 8, 8});
   for (const ContrastForm form : {ContrastForm::linear, ContrastForm::logsumexp, ContrastForm::softplus}) {
     SCOPED_TRACE(name_of(form));
@@ -290,7 +290,7 @@ TEST(ContrastiveDivergence, TrainsWithDropout) {
 // The engine's central differences against autograd's gradients of gradients.
 TEST(EnergyMatching, GradientsByTheEngineAreAutograds) {
   const at::Tensor labels = at::tensor({0, 2, 1, 1, 2, 0}, at::kLong);
-  const NetworkCase fast(small_unet(3), at::kFloat, "fast"), exact(small_unet(3), at::kFloat);
+  const NetworkCase fast(small_unet(3), at::kFloat, engine::Kind::fast), exact(small_unet(3), at::kFloat);
   ASSERT_TRUE(fast.frozen->derives_parameters());
   const at::Tensor data = at::randn({6, 1, 8, 8});
   const Loss a = EnergyMatching({.weight = 0.7}).loss(fast.step(data, labels)),

@@ -34,11 +34,13 @@ inline Recipe small() {
   refine.objectives.add(ContrastiveDivergenceOptions{.weight = 0.1,
                                                      .steps = 5,
                                                      .langevin = {.step_size = 0.01, .noise = -1},
-                                                     .flow = {3, "euler"},
+                                                     .flow = {3, sampling::FlowMethod::euler},
                                                      .replay = {.size = 40, .data_share = 0.1}});
   recipe.phases = {match, refine};
-  recipe.sampling = {
-      .start = {"normal"}, .flow = {5, "heun"}, .steps = 5, .langevin = {.step_size = 0.01, .noise = -1}};
+  recipe.sampling = {.start = {sampling::Start::normal},
+                     .flow = {5, sampling::FlowMethod::heun},
+                     .steps = 5,
+                     .langevin = {.step_size = 0.01, .noise = -1}};
   recipe.output = {.checkpoint_every = 5, .keep = 0, .metrics_every = 1, .samples_every = 10, .samples = 16};
   return recipe;
 }

@@ -75,7 +75,7 @@ TEST_F(Training, ImprovedContrastiveDivergenceResumesBitForBit) {
     o.form = i == 0 ? ContrastForm::logsumexp : ContrastForm::softplus;
     o.end = {.kl = 1, .entropy = 0.3, .pool = 10};
     o.langevin.low = -1, o.langevin.high = 1;
-    o.start = {"uniform", -1, 1};
+    o.start = {sampling::Start::uniform, -1, 1};
     o.replay.compact = true;
     o.replay.augment = {.share = 0.5, .flip = true, .area = 0.5, .brightness = 0.2, .blur = 1};
   }

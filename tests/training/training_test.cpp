@@ -153,7 +153,7 @@ TEST(Schedule, WarmsUpAndFallsAsACosine) {
 }
 
 TEST(ReplayBuffer, ChainsComeBackWithTheirLabelsAndStreams) {
-  ReplayBuffer buffer({.size = 8, .restart_share = 0}, {"uniform", 0, 1}, {2});
+  ReplayBuffer buffer({.size = 8, .restart_share = 0}, {sampling::Start::uniform, 0, 1}, {2});
   const at::Tensor data = at::full({4, 2}, 7.0F), labels = at::tensor({3, 1, 4, 1}, at::kLong);
   std::map<std::int64_t, std::pair<std::int64_t, float>> by_stream;
   for (std::int64_t step = 0; step < 50; ++step) {
@@ -178,7 +178,9 @@ TEST(ReplayBuffer, ChainsComeBackWithTheirLabelsAndStreams) {
 }
 
 TEST(ReplayBuffer, WhatKernelsKeepGoesWithTheChainsAndIsSaved) {
-  const auto make = [] { return ReplayBuffer({.size = 8, .restart_share = 0.2}, {"uniform", 0, 1}, {2}); };
+  const auto make = [] {
+    return ReplayBuffer({.size = 8, .restart_share = 0.2}, {sampling::Start::uniform, 0, 1}, {2});
+  };
   ReplayBuffer buffer = make();
   const nn::Tensors before = buffer.state();
   const at::Tensor data = at::full({4, 2}, 7.0F);
@@ -209,7 +211,7 @@ TEST(ReplayBuffer, WhatKernelsKeepGoesWithTheChainsAndIsSaved) {
 }
 
 TEST(ReplayBuffer, RestartsAndDataHaveTheirShares) {
-  ReplayBuffer buffer({.size = 1000, .restart_share = 0.2, .data_share = 0.1}, {"uniform", 0, 1}, {1});
+  ReplayBuffer buffer({.size = 1000, .restart_share = 0.2, .data_share = 0.1}, {sampling::Start::uniform, 0, 1}, {1});
   const at::Tensor data = at::full({500, 1}, 7.0F);
   std::int64_t restarted = 0, from_data = 0, total = 0;
   for (std::int64_t step = 0; step < 60; ++step) {
@@ -229,7 +231,7 @@ TEST(ReplayBuffer, RestartsAndDataHaveTheirShares) {
 }
 
 TEST(ReplayBuffer, OthersAreChainsThatMovedAndAreNotTaken) {
-  ReplayBuffer buffer({.size = 30, .restart_share = 0}, {"uniform", 0, 1}, {1});
+  ReplayBuffer buffer({.size = 30, .restart_share = 0}, {sampling::Start::uniform, 0, 1}, {1});
   const at::Tensor data = at::zeros({10, 1});
   auto taken = buffer.take(data, {}, 1, 0, 0);
   EXPECT_EQ(buffer.others(taken, 5, 1, 0).size(0), 0);  // no chain has moved before
@@ -257,8 +259,8 @@ TEST(ReplayBuffer, OthersAreChainsThatMovedAndAreNotTaken) {
 
 TEST(ReplayBuffer, AugmentsItsShareOfReplayedPicturesAndNoOthers) {
   const auto replayed = [](const ReplayAugmentation& augment, std::int64_t step) {
-    ReplayBuffer buffer({.size = 200, .restart_share = 0, .augment = augment}, {"uniform", -1, 1}, {1, 6, 6}, {}, -1,
-                        1);
+    ReplayBuffer buffer({.size = 200, .restart_share = 0, .augment = augment}, {sampling::Start::uniform, -1, 1},
+                        {1, 6, 6}, {}, -1, 1);
     at::Tensor order;
     auto taken = buffer.take(at::zeros({200, 1, 6, 6}), {}, 1, 0, 0);
     order = at::argsort(taken.chains.stream);
@@ -296,7 +298,7 @@ TEST(ReplayBuffer, AugmentsItsShareOfReplayedPicturesAndNoOthers) {
 }
 
 TEST(ReplayBuffer, CompactKeepsPixelsToHalfALevel) {
-  ReplayBuffer buffer({.size = 4, .restart_share = 0, .compact = true}, {"normal"}, {5}, {}, -1, 1);
+  ReplayBuffer buffer({.size = 4, .restart_share = 0, .compact = true}, {sampling::Start::normal}, {5}, {}, -1, 1);
   auto taken = buffer.take(at::zeros({4, 5}), {}, 1, 0, 0);
   taken.chains.x = at::rand({4, 5}) * 2 - 1;
   buffer.put(taken);

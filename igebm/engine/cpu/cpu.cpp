@@ -22,10 +22,11 @@ namespace cpu {
 namespace {
 
 /// What is tried for a convolution that Winograd's algorithm can do.
-std::vector<Algorithm> ways(const Kernels& kernels, const std::string& precision) {
+std::vector<Algorithm> ways(const Kernels& kernels, Precision precision) {
   const bool can_bf16 = kernels.winograd_bf16 != nullptr;
-  if (can_bf16 && precision == "bf16") return {Algorithm::winograd_bf16};
-  if (can_bf16 && precision == "auto") return {Algorithm::direct, Algorithm::winograd, Algorithm::winograd_bf16};
+  if (can_bf16 && precision == Precision::bf16) return {Algorithm::winograd_bf16};
+  if (can_bf16 && precision == Precision::automatic)
+    return {Algorithm::direct, Algorithm::winograd, Algorithm::winograd_bf16};
   return {Algorithm::direct, Algorithm::winograd};
 }
 
@@ -34,7 +35,7 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
   Engine(const nn::Graph& graph, Plan plan, const nn::EffectiveWeights& weights, const Options& options)
       : graph_(graph),
         precision_(options.precision),
-        key_(nn::to_json(graph) + options.precision),
+        key_(nn::to_json(graph) + name_of(options.precision)),
         autotuner_(options.autotuner ? options.autotuner : std::make_shared<Autotuner>()),
         f32_(std::move(plan), kernels(options.instructions.c_str()),
              ways(kernels(options.instructions.c_str()), options.precision), key_, *autotuner_) {
@@ -42,7 +43,7 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
     if (auto plan_for_parameters = make_plan(graph, Wanted::parameter_gradients, why))
       parameters_ = std::make_unique<ParameterPass>(std::move(*plan_for_parameters), f32_.plan(), f32_.kernels());
     const Kernels* able = tile_kernels(options.instructions.c_str());
-    if (able != nullptr && (precision_ == "bf16" || precision_ == "auto")) {
+    if (able != nullptr && (precision_ == Precision::bf16 || precision_ == Precision::automatic)) {
       auto stored_in_bf16 = make_plan(graph, Wanted::input_gradient, why, Storage::bf16);
       const auto by_tiles = [](const Convolution& c) { return c.tiles; };
       if (stored_in_bf16 &&
@@ -261,9 +262,9 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
            s.height * s.width;
   }
 
-  /// The pass that is taken, prepared: where the precision is "auto" the faster by measuring.
+  /// The pass that is taken, prepared: where the precision is automatic the faster by measuring.
   InputPass& choose(const Inputs& in, int threads) {
-    if (chosen_ == nullptr && tiles_ && precision_ == "auto") {
+    if (chosen_ == nullptr && tiles_ && precision_ == Precision::automatic) {
       f32_.prepare(tensors_, in, threads);
       tiles_->prepare(tensors_, in, threads);
       chosen_ = tiles_->seconds() < f32_.seconds() ? tiles_.get() : &f32_;
@@ -290,7 +291,8 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
   }
 
   nn::Graph graph_;
-  std::string precision_, key_;
+  Precision precision_;
+  std::string key_;
   std::shared_ptr<Autotuner> autotuner_;
   nn::EffectiveWeights tensors_;
   InputPass f32_;                     // in float32 but for the factors of Winograd's products
