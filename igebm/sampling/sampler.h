@@ -33,8 +33,8 @@ struct AnnealingOptions {
   /// beyond 1 draws what tells the class (Ho & Salimans 2022). 1: E_class alone, at half the price.
   double guidance = 1;
   /// SamplerOptions::budget from budgets[i] gradients on is spent on budget_steps[i] Langevin steps a level.
-  std::vector<std::int64_t> budgets = {1, 200, 600};
-  std::vector<std::int64_t> budget_steps = {0, 1, 4};
+  std::vector<std::int64_t> budgets = {1, 200};
+  std::vector<std::int64_t> budget_steps = {0, 1};
 };
 
 /// How a model is sampled from nothing: start, flow (0 steps: none), then steps of a kernel (0 steps: none).
