@@ -408,6 +408,11 @@ void Recipe::apply_part(const std::function<void(Fields&)>& describe) const {
   describe(reader);
 }
 
+std::string did_you_mean(const std::string& name, const std::vector<std::string>& candidates) {
+  const std::string near = nearest(name, candidates);
+  return near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near);
+}
+
 std::string write_recipe(const std::function<void(Fields&)>& describe) {
   Writer writer("");
   describe(writer);

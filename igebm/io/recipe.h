@@ -96,5 +96,7 @@ std::string write_recipe(const std::function<void(Fields&)>& describe);
 
 /// The candidate nearest to `name` by edit distance, empty if none is near.
 std::string nearest(const std::string& name, const std::vector<std::string>& candidates);
+/// For the end of a message: "; did you mean \"that one\"?", empty if none is near.
+std::string did_you_mean(const std::string& name, const std::vector<std::string>& candidates);
 
 }  // namespace igebm::io

@@ -102,9 +102,7 @@ nn::Condition condition_of_class(const ConditionSpec& spec, const std::string& n
   if (!names.empty() && names.size() <= 20)
     expected += fmt::format(", or one of {}", fmt::join(spec.class_names, ", "));
   if (spec.optional_class) expected += ", or none";
-  const std::string near = io::nearest(lower(name), names);
-  throw UserError(fmt::format("\"{}\": expected {}{}", name, expected,
-                              near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near)));
+  throw UserError(fmt::format("\"{}\": expected {}{}", name, expected, io::did_you_mean(lower(name), names)));
 }
 
 nn::Condition usual_condition(const ConditionSpec& spec, std::int64_t count) {

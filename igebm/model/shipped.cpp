@@ -64,9 +64,8 @@ fs::path find_model(const std::string& what) {
     if (model.name == what) return model.folder;
     names.push_back(model.name);
   }
-  const std::string near = io::nearest(what, names);
-  if (!near.empty())
-    throw UserError(fmt::format("{}: no such file or folder, nor a model's name; did you mean \"{}\"?", what, near));
+  if (const std::string meant = io::did_you_mean(what, names); !meant.empty())
+    throw UserError(fmt::format("{}: no such file or folder, nor a model's name{}", what, meant));
   return what;
 }
 

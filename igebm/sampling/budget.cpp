@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "igebm/base/error.h"
 #include "igebm/sampling/registry.h"
@@ -31,11 +32,24 @@ void spend_on_levels(SamplerOptions& o, std::int64_t gradients) {
 }
 
 void spend_on_steps(SamplerOptions& o, std::int64_t gradients) {
-  const std::int64_t of_flow = gradients_of_flow_step(o);
-  o.flow.steps = std::min(o.flow.steps, gradients / of_flow);
-  // Where flow alone makes a sample, all is the flow's.
-  if (o.steps == 0) o.flow.steps = gradients / of_flow;
-  o.steps = o.steps == 0 ? 0 : (gradients - o.flow.steps * of_flow) / gradients_of_step(o);
+  const std::int64_t of_flow = gradients_of_flow_step(o), most = gradients / of_flow;
+  if (o.steps == 0) {  // the flow alone makes samples
+    o.flow.steps = most;
+    return;
+  }
+  o.flow.steps = std::min(o.flow.steps, most);
+  o.steps = (gradients - o.flow.steps * of_flow) / gradients_of_step(o);
+}
+
+/// The same options with the budget spent.
+SamplerOptions spent(SamplerOptions o, bool annealed) {
+  const std::int64_t budget = std::exchange(o.budget, 0);
+  if (annealed) {
+    spend_on_levels(o, budget / gradients_of_guidance(o));
+  } else {
+    spend_on_steps(o, budget);
+  }
+  return o;
 }
 
 }  // namespace
@@ -46,19 +60,25 @@ std::int64_t gradient_count(const SamplerOptions& options, bool annealed) {
   return o.flow.steps * gradients_of_flow_step(o) + o.steps * gradients_of_step(o);
 }
 
+std::string table_problem(const AnnealingOptions& a) {
+  if (a.budgets.size() == a.budget_steps.size() && std::ranges::is_sorted(a.budgets)) return {};
+  return "expected as many numbers as budget_steps has, from the least to the greatest";
+}
+
+std::string budget_problem(const SamplerOptions& options, bool annealed) {
+  if (options.budget == 0) return {};
+  const SamplerOptions o = spent(options, annealed);
+  if (gradient_count(o, annealed) <= options.budget && step_count(o, annealed) > 0) return {};
+  return fmt::format("{} gradients are too few for a step of this sampler", options.budget);
+}
+
 SamplerOptions within_budget(const SamplerOptions& options, bool annealed) {
   if (options.budget == 0) return options;
-  SamplerOptions o = options;
-  o.budget = 0;
-  if (annealed) {
-    spend_on_levels(o, options.budget / gradients_of_guidance(o));
-  } else {
-    spend_on_steps(o, options.budget);
-  }
-  if (gradient_count(o, annealed) > options.budget || step_count(o, annealed) == 0)
-    throw UserError(
-        fmt::format("sampling.budget: {} gradients are too few for a step of this sampler", options.budget));
-  return o;
+  if (const std::string problem = table_problem(options.annealing); annealed && !problem.empty())
+    throw UserError("sampling.budgets: " + problem);
+  if (const std::string problem = budget_problem(options, annealed); !problem.empty())
+    throw UserError("sampling.budget: " + problem);
+  return spent(options, annealed);
 }
 
 }  // namespace igebm::sampling

@@ -2,13 +2,14 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cmath>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "igebm/base/error.h"
 #include "igebm/io/ranges.h"
+#include "igebm/sampling/budget.h"
 #include "igebm/sampling/registry.h"
 
 namespace igebm::sampling {
@@ -82,13 +83,16 @@ void describe(Fields& f, SamplerOptions& o, bool annealed) {
     f.field("ancestral", a.ancestral, share,
             "of the predictor: 0 follows the flow; up to 1, the more of each level's noise is drawn anew");
     f.field("denoise", a.denoise, "at last x - sigma^2 dE/dx, without noise");
-    f.field("guidance", o.annealing.guidance, not_negative,
+    f.field("guidance", a.guidance, not_negative,
             "chains follow E_none + guidance (E_class - E_none): beyond 1, more of what tells the class; of a network "
             "with label_dropout");
     f.field("budgets", a.budgets, count_from_one, "of the budget: from so many gradients on …");
     f.field("budget_steps", a.budget_steps, count_from_zero, "… so many steps a level, and levels for the rest");
-    if (a.budgets.size() != a.budget_steps.size() || !std::ranges::is_sorted(a.budgets))
-      f.problem("budgets", "expected as many numbers as budget_steps has, from the least to the greatest");
+    if (const std::string problem = table_problem(a); !problem.empty()) {
+      f.problem("budgets", problem);
+    } else if (const std::string too_few = budget_problem(o, true); !too_few.empty()) {
+      f.problem("budget", too_few);
+    }
     f.field("temperature", o.langevin.temperature_end, not_negative, "the noise is multiplied by its square root");
     return;
   }
@@ -97,6 +101,7 @@ void describe(Fields& f, SamplerOptions& o, bool annealed) {
   describe(f, o.langevin);
   if (o.langevin.low >= o.langevin.high) f.problem("low", "low must be below high");
   if (const std::string problem = time_problem(o); !problem.empty()) f.problem("time", problem);
+  if (const std::string problem = budget_problem(o, false); !problem.empty()) f.problem("budget", problem);
   // Written where they count, read where they stand.
   bool is_mala = o.kernel == "mala", is_hmc = o.kernel == "hmc";
   f.optional_section("mala", is_mala, [&](Fields& g) { describe(g, o.mala); });

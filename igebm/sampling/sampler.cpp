@@ -57,9 +57,8 @@ void move(const Stage& stage, const std::vector<energy::EnergyPtr>& energies, Ch
 std::int64_t step_count(const SamplerOptions& given, bool annealed) {
   const SamplerOptions options = within_budget(given, annealed);
   if (!annealed) return options.flow.steps + options.steps;
-  std::int64_t count = 0;
-  for (const NoiseLevel& level : noise_levels(options, 1, 1)) count += level.mixing_steps + level.descent_steps;
-  return count;
+  const AnnealingOptions& a = options.annealing;
+  return a.levels * options.steps + (a.predictor ? a.levels - 1 : 0) + (a.denoise ? 1 : 0);
 }
 
 std::string describe_steps(const SamplerOptions& given, bool annealed) {

@@ -13,6 +13,7 @@
 #include "igebm/base/error.h"
 #include "igebm/io/picture.h"
 #include "igebm/model/picture.h"
+#include "igebm/sampling/budget.h"
 #include "igebm/training/rehearsal.h"
 #include "igebm/training/schedule.h"
 
@@ -118,8 +119,8 @@ class Pictures {
       });
     };
     // Of annealed dynamics a part is a level, else a gradient.
-    const auto& s = recipe_.sampling;
     const bool annealed = model->graph().noise_features > 0;
+    const sampling::SamplerOptions s = sampling::within_budget(recipe_.sampling, annealed);
     const std::int64_t parts =
         annealed ? s.annealing.levels : s.steps + s.flow.steps * (s.flow.method == sampling::FlowMethod::heun ? 2 : 1);
     const std::int64_t chunk = std::min(count, chunk_size);

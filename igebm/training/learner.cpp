@@ -170,10 +170,11 @@ at::Tensor Learner::labels_of(const data::Batch& batch) const {
   const nn::Conditioning on = nn::conditioning(network.graph());
   if (recipe.network.label_dropout > 0) {
     const at::Tensor labels = batch.labels.clone();
+    std::int64_t* label = labels.data_ptr<std::int64_t>();
     for (std::int64_t i = 0; i < labels.size(0); ++i) {
       const auto stream = static_cast<std::uint64_t>(used.records + i);
       if (random_uniform({attempt_seed(), Purpose::label_dropout, stream, 0}) < recipe.network.label_dropout)
-        labels[i] = nn::no_class;
+        label[i] = nn::no_class;
     }
     return labels.to(device);
   }
@@ -227,9 +228,8 @@ void Learner::restore(const Checkpoint& c) {
   step = c.step;
   const std::int64_t within = place_of(recipe, step).second;
   // The checkpoint tells the scale of its own phase; a measured one holds for all that are measured alike.
-  const auto scale = c.network.metadata.find("noise");
-  if (scale != c.network.metadata.end() && measured.contains(c.phase.empty() ? phase().name : c.phase))
-    keep_scale(model::noise_scale_from_json(scale->second));
+  const auto scale = model::condition_spec(c.network.graph, c.network.metadata).noise;
+  if (scale && measured.contains(c.phase.empty() ? phase().name : c.phase)) keep_scale(*scale);
   entered = c.phase.empty() ? phase().name : c.phase;
   phase_steps = c.phase.empty() ? within : c.phase_steps;
   used = used_before(step);

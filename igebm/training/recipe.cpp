@@ -83,12 +83,6 @@ Network network_of(const NetworkOptions& o) {
   return o.noise_features > 0 ? Network::energy_at_noise_levels : Network::energy;
 }
 
-/// Of the names that a word may have been meant for.
-std::string meant(const std::string& name, const std::vector<std::string>& of) {
-  const std::string near = io::nearest(name, of);
-  return near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near);
-}
-
 bool contains(const std::vector<std::string>& names, const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
@@ -107,7 +101,7 @@ void describe_phases(Fields& f, Recipe& r) {
   for (std::size_t i = 0; i < r.phase_order.size(); ++i) {
     const std::string& name = r.phase_order[i];
     if (in_file && !contains(*in_file, name))
-      f.problem(name.c_str(), "train.phases names it, but there is no such section" + meant(name, *in_file));
+      f.problem(name.c_str(), "train.phases names it, but there is no such section" + io::did_you_mean(name, *in_file));
     r.phases.push_back(i < given.size() ? given[i] : PhaseOptions{});
     describe_phase(r.phases.back(), name);
   }
@@ -119,7 +113,7 @@ void describe_phases(Fields& f, Recipe& r) {
       const bool trains = std::ranges::any_of(
           known_objectives(), [&](const auto& objective) { return contains(inside, objective->section()); });
       if (!trains)  // a slip
-        f.problem(name.c_str(), "train.phases does not name it" + meant(name, r.phase_order));
+        f.problem(name.c_str(), "train.phases does not name it" + io::did_you_mean(name, r.phase_order));
       PhaseOptions left_out;
       left_out.name = name;
       describe(g, left_out, network_of(r.network));

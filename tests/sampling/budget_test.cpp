@@ -59,6 +59,12 @@ TEST(Budget, IsOfFlowAndKernelWithoutNoiseLevels) {
   SamplerOptions guided{.budget = 1};
   guided.annealing.guidance = 2;
   EXPECT_SAYS(within_budget(guided, true), "too few");
+  SamplerOptions table{.budget = 100};
+  for (const std::vector<std::int64_t>& budgets : {std::vector<std::int64_t>{1}, {200, 1}, {1, 2, 3}}) {
+    table.annealing.budgets = budgets;
+    EXPECT_SAYS(within_budget(table, true), "sampling.budgets: expected as many numbers");
+    EXPECT_NO_THROW(within_budget(table, false));
+  }
 }
 
 }  // namespace

@@ -6,37 +6,11 @@ import unittest
 import numpy
 
 from running import Running
-
-RECIPE = """
-[data]
-name = "dsprites-drawn"
-count = 60
-size = 16
-validation = 0.0
-[network]
-kind = "unet"
-channels = [8, 8]
-blocks = [1, 1]
-groups = 2
-labels = true
-noise_features = 8
-label_dropout = 0.3
-[train]
-samples_every = 3
-samples = 4
-[phase.train]
-steps = 6
-batch = 4
-[phase.train.denoising_score_matching]
-form = "preconditioned"
-[sampling]
-levels = 6
-steps = 2
-"""
+from runs import SPRITES
 
 
 class Classes(Running):
-    text = RECIPE
+    text = SPRITES
 
     def test_samples_of_a_class_by_its_name_and_within_a_budget(self):
         run, out = self.folder / "run", self.folder / "x.npz"
@@ -70,6 +44,10 @@ class Classes(Running):
         self.works("train", self.recipe, "--out", run, "--set", "network.label_dropout=0.0")
         for arguments in (["--guidance", 2], ["--label", "none"]):
             self.refused(["label_dropout" if "--guidance" in arguments else "square"], "sample", run, "--out", self.folder / "x.npz", *arguments)
+        # Before the work, not at the first picture.
+        few = ["--set", "sampling.budget=1", "--set", "sampling.guidance=2.0", "--out", self.folder / "other"]
+        self.refused("sampling.budget: 1 gradients are too few", "train", self.recipe, *few)
+        self.refused("sampling.budgets: expected as many", "train", self.recipe, "--set", "sampling.budgets=[1]", "--out", self.folder / "other")
         self.refused("only with labels = true", "train", self.recipe, "--set", "network.labels=false", "--out", self.folder / "other")
 
 

@@ -5,35 +5,11 @@ import os
 import unittest
 
 from running import Running
-
-RECIPE = """
-[data]
-name = "dsprites-drawn"
-count = 60
-size = 16
-validation = 0.0
-[network]
-kind = "unet"
-channels = [8, 8]
-blocks = [1, 1]
-groups = 2
-labels = true
-noise_features = 8
-[train]
-samples_every = 0
-[phase.train]
-steps = 3
-batch = 4
-[phase.train.denoising_score_matching]
-form = "preconditioned"
-[sampling]
-levels = 3
-steps = 1
-"""
+from runs import SPRITES
 
 
 class Models(Running):
-    text = RECIPE
+    text = SPRITES
 
     def test_a_run_becomes_a_model_with_a_name(self):
         models, run, out = self.folder / "models", self.folder / "run", self.folder / "x.npz"

@@ -81,6 +81,33 @@ steps = 2
 step_size = 0.01
 """
 
+SPRITES = """
+[data]
+name = "dsprites-drawn"
+count = 60
+size = 16
+validation = 0.0
+[network]
+kind = "unet"
+channels = [8, 8]
+blocks = [1, 1]
+groups = 2
+labels = true
+noise_features = 8
+label_dropout = 0.3
+[train]
+samples_every = 3
+samples = 4
+[phase.train]
+steps = 6
+batch = 4
+[phase.train.denoising_score_matching]
+form = "preconditioned"
+[sampling]
+levels = 6
+steps = 2
+"""
+
 SCORES = """
 [data]
 name = "two-moons"

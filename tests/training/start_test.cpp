@@ -17,7 +17,7 @@ namespace fs = std::filesystem;
 
 class StartFromModel : public RunTest {
  protected:
-  /// Points of `classes` classes, twice as far apart as noise levels are measured by.
+  /// On normal points of standard deviation `size`, whose classes say nothing about them.
   Recipe recipe(std::int64_t classes, double size = 1) {
     fs::create_directories(folder);
     at::manual_seed(0);
