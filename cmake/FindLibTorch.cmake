@@ -27,7 +27,8 @@ if(LibTorch_torch_cuda_LIBRARY AND LibTorch_c10_cuda_LIBRARY)
   file(GLOB _toolkits /usr/local/cuda /usr/local/cuda-1?.*)
   set(_cuda_hints ${_nvidia} ${CUDAToolkit_ROOT} $ENV{CUDA_HOME} ${_toolkits})
   find_library(LibTorch_cudart_LIBRARY NAMES cudart libcudart.so.13 libcudart.so.12 HINTS ${_cuda_hints} PATH_SUFFIXES lib lib64)
-  find_path(LibTorch_CUDA_INCLUDE_DIR cuda_runtime_api.h HINTS ${_cuda_hints} PATH_SUFFIXES include)
+  # Some wheels have cuda_runtime_api.h without what it includes.
+  find_path(LibTorch_CUDA_INCLUDE_DIR crt/host_defines.h HINTS ${_cuda_hints} PATH_SUFFIXES include)
   if(LibTorch_cudart_LIBRARY AND LibTorch_CUDA_INCLUDE_DIR)
     set(LibTorch_HAS_CUDA TRUE)
   endif()
@@ -41,12 +42,13 @@ if(LibTorch_FOUND AND NOT TARGET LibTorch::LibTorch)
     ${LibTorch_INCLUDE_DIR} ${LibTorch_INCLUDE_DIR}/torch/csrc/api/include)
   # --no-as-needed: torch registers its operators from constructors of libraries that nothing refers to. One pair around
   # all: CMake drops a flag that comes again.
+  # libstdc++ goes first: CUDA wheels export a std::filesystem of their own, whose remove_all jumps to nowhere.
   # --allow-shlib-undefined: what torch_cuda itself needs (cuDNN, cuBLAS, ...) the loader finds by torch's own paths.
   set(_torch_libraries ${LibTorch_torch_LIBRARY} ${LibTorch_torch_cpu_LIBRARY} ${LibTorch_c10_LIBRARY})
   if(LibTorch_torch_cuda_LIBRARY)
     list(PREPEND _torch_libraries -Wl,--allow-shlib-undefined ${LibTorch_torch_cuda_LIBRARY} ${LibTorch_c10_cuda_LIBRARY})
   endif()
-  target_link_libraries(LibTorch::LibTorch INTERFACE -Wl,--no-as-needed ${_torch_libraries} -Wl,--as-needed)
+  target_link_libraries(LibTorch::LibTorch INTERFACE -Wl,--no-as-needed stdc++ ${_torch_libraries} -Wl,--as-needed)
   if(LibTorch_HAS_CUDA)
     target_include_directories(LibTorch::LibTorch SYSTEM INTERFACE ${LibTorch_CUDA_INCLUDE_DIR})
     target_link_libraries(LibTorch::LibTorch INTERFACE ${LibTorch_cudart_LIBRARY})

@@ -1,3 +1,4 @@
+#include <ATen/ATen.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -62,7 +63,7 @@ void show_model(const std::string& name) {
 
 struct ExportArguments {
   std::string run, folder, weights = "average";
-  bool best = false, replace = false;
+  bool best = false, replace = false, half = false;
 };
 
 /// A run's recipe without what is of the machine it was trained on.
@@ -82,7 +83,15 @@ void export_run(const ExportArguments& a) {
   if (!a.replace && fs::exists(weights))
     throw UserError(fmt::format("export: {}: there is a model already; --replace writes its weights anew", a.folder));
   io::make_folder(folder);
-  model::write_network_file(weights, file, file.parameters);
+  nn::Tensors parameters = file.parameters;
+  if (a.half) {
+    for (auto& [name, t] : parameters) {
+      t = t.to(at::kHalf);
+      if (!t.isfinite().all().item<bool>())
+        throw UserError(fmt::format("export: --half: {} has numbers beyond 16 bits' 65504", name));
+    }
+  }
+  model::write_network_file(weights, file, parameters);
   // Sampling may have been tuned there since.
   if (!fs::exists(folder / "recipe.toml")) io::write_atomically(folder / "recipe.toml", recipe);
   fmt::print("{}: {:.1f} MB of weights; use it as a run: igebm sample {}\n", a.folder,
@@ -110,6 +119,7 @@ void add_export(CLI::App& app) {
       ->required();
   command->add_flag("--best", a->best, "the checkpoint that the recipe's [evaluate] found best, instead of the newest");
   add_weights_option(*command, a->weights);
+  command->add_flag("--half", a->half, "weights in 16 bits, half the size: rounded to about 0.05 %");
   command->add_flag("--replace", a->replace, "write over weights that are there; a recipe that is there stays");
   command->callback([a] { export_run(*a); });
 }

@@ -55,6 +55,18 @@ struct StepCost {
   double done = 0;        ///< operations that the unit did: of Winograd's algorithm a quarter
 };
 
+/// Energies and gradients of a Prepared at some inputs, and how the parameters' gradient moves with them. Good until
+/// its Prepared is refreshed or gives the next tangent.
+class Tangent {
+ public:
+  virtual ~Tangent() = default;
+  at::Tensor energy, gradient;  ///< E(x) (N) and dE/dx like x
+
+  /// Adds the gradient in the weights of sum_i <v_i, dE/dx(x_i)>, v (like x) held, to `into`, by the weights' names:
+  /// the derivative of dE(x_i + s v_i)/d(weight) in s at 0, without differences.
+  virtual void pull(const at::Tensor& v, nn::Tensors& into) const = 0;
+};
+
 /// A network with its weights frozen: normalised, transformed and packed once.
 ///
 /// Threads: a Prepared and the energies that it gave are for one caller at a time; on the CPU they use
@@ -76,6 +88,8 @@ class Prepared {
   /// with dropout: E(x + s) and E(x - s) must then share their masks, as must the dE/dx that a loss is made of, so what
   /// needs derivatives of dE/dx (energy matching) takes them of nn::evaluate(..., dropout) by autograd.
   virtual bool derives_parameters() const { return false; }
+  /// Null where the engine has no such tangents of this network: of one with dropout, and on a CPU.
+  virtual std::unique_ptr<Tangent> tangent(const at::Tensor& /*x*/, const at::Tensor& /*labels*/) { return nullptr; }
   /// The energy under `labels`, as nn::Graph says, or undefined if the network has none. x must then have as many rows.
   virtual energy::EnergyPtr given(const at::Tensor& labels) = 0;
   /// What runs: "autograd", the CPU engine and the algorithms it chose, or the device.

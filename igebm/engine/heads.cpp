@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+#include "igebm/engine/operations.h"
+
 namespace igebm::engine {
 
 using nn::Node;
@@ -11,21 +13,18 @@ using nn::Op;
 
 namespace {
 
-/// A picture's pixels one after another, (N, H W, C); of channels-last pictures a view.
-at::Tensor tokens(const at::Tensor& picture) { return picture.flatten(2).transpose(1, 2); }
-
-/// And back.
-at::Tensor picture(const at::Tensor& tokens, const at::Tensor& like) {
-  return tokens.transpose(1, 2).unflatten(2, {like.size(2), like.size(3)});
-}
-
 /// In messages.
 constexpr const char* backend = "engine on tensors";
 
-/// Of attention's scores.
-double scale(const at::Tensor& queries) { return 1 / std::sqrt(static_cast<double>(queries.size(1))); }
-
 }  // namespace
+
+at::Tensor Heads::tokens(const at::Tensor& picture) { return picture.flatten(2).transpose(1, 2); }
+
+at::Tensor Heads::picture(const at::Tensor& tokens, const at::Tensor& like) {
+  return tokens.transpose(1, 2).unflatten(2, {like.size(2), like.size(3)});
+}
+
+double Heads::score_scale(const at::Tensor& queries) { return 1 / std::sqrt(static_cast<double>(queries.size(1))); }
 
 at::Tensor Heads::planes(const at::Tensor& labels, const at::Tensor& beside) const {
   at::Tensor rows = labels;
@@ -61,9 +60,9 @@ at::Tensor Heads::value(const Node& n, const at::Tensor& in, const at::Tensor& l
     case Op::affine:
       return in * n.scale + n.shift;
     case Op::avg_pool:
-      return at::avg_pool2d(in, n.k);
+      return block_sums(in, n.k, 1 / static_cast<double>(n.k * n.k));
     case Op::upsample:
-      return at::upsample_nearest2d(in, {in.size(2) * n.k, in.size(3) * n.k});
+      return spread(in, n.k, 1);
     case Op::unshuffle:
       return at::pixel_unshuffle(in, n.k);
     case Op::add:
@@ -87,7 +86,7 @@ at::Tensor Heads::value(const Node& n, const at::Tensor& in, const at::Tensor& l
     case Op::attention: {
       const at::Tensor q = tokens(in).to(compute_), k = tokens(other(1)).to(compute_),
                        v = tokens(other(2)).to(compute_);
-      kept.share = at::softmax(at::matmul(q, k.transpose(1, 2)).to(exact_) * scale(in), -1);
+      kept.share = at::softmax(at::matmul(q, k.transpose(1, 2)).to(exact_) * score_scale(in), -1);
       return picture(at::matmul(kept.share.to(compute_), v), in);
     }
     case Op::label_bias:
@@ -122,11 +121,10 @@ void Heads::gradient(const Node& n, const at::Tensor& in, const at::Tensor& g, c
       give(g * n.scale);
       return;
     case Op::avg_pool:
-      give(at::avg_pool2d_backward(g.to(in.scalar_type()), in, {n.k, n.k}, {n.k, n.k}, {0, 0}, false, true,
-                                   std::nullopt));
+      give(of_pool(n, g.to(in.scalar_type()), in));
       return;
     case Op::upsample:
-      give(at::upsample_nearest2d_backward(g.to(in.scalar_type()), {in.size(2) * n.k, in.size(3) * n.k}, in.sizes()));
+      give(block_sums(g.to(in.scalar_type()), n.k, 1));
       return;
     case Op::unshuffle:
       give(at::pixel_shuffle(g, n.k));
@@ -178,6 +176,11 @@ void Heads::gradient(const Node& n, const at::Tensor& in, const at::Tensor& g, c
   nn::unhandled(n.op, backend, "gradient of the ");
 }
 
+at::Tensor Heads::of_pool(const Node& n, const at::Tensor& g, const at::Tensor& in) {
+  if (in.size(2) % n.k == 0 && in.size(3) % n.k == 0) return spread(g, n.k, 1 / static_cast<double>(n.k * n.k));
+  return at::avg_pool2d_backward(g, in, {n.k, n.k}, {n.k, n.k}, {0, 0}, false, true, std::nullopt);
+}
+
 at::Tensor Heads::of_convolution(const Node& n, const at::Tensor& g, const at::Tensor& input) const {
   const std::array<std::int64_t, 2> stride{n.stride, n.stride}, padding{n.padding, n.padding}, one{1, 1}, none{0, 0};
   const at::Tensor whole = std::get<0>(at::convolution_backward(
@@ -191,7 +194,8 @@ std::array<at::Tensor, 3> Heads::of_attention(const at::Tensor& queries, const a
   const at::Tensor q = tokens(queries).to(compute_), k = tokens(keys).to(compute_), v = tokens(all).to(compute_),
                    up = tokens(g).to(compute_);
   const at::Tensor of_share = at::matmul(up, v.transpose(1, 2)).to(exact_);
-  const at::Tensor of_scores = (at::_softmax_backward_data(of_share, share, -1, exact_) * scale(queries)).to(compute_);
+  const at::Tensor of_scores =
+      (at::_softmax_backward_data(of_share, share, -1, exact_) * score_scale(queries)).to(compute_);
   return {picture(at::matmul(of_scores, k), queries), picture(at::matmul(of_scores.transpose(1, 2), q), keys),
           picture(at::matmul(share.to(compute_).transpose(1, 2), up), all)};
 }

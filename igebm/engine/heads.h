@@ -16,6 +16,7 @@ struct Kept {
   at::Tensor share;             // of attention: (N, queries, keys), exact
   at::Tensor before;            // the value before the activation, or after it (Step::keeps_after)
   at::Tensor mean, reciprocal;  // of a group norm
+  at::Tensor gradient;          // of the value before the activation, where weights' gradients are to follow
 };
 
 /// Gradients of a value from its users, added up as late as possible: two are added in the pass that takes them.
@@ -59,11 +60,32 @@ class Heads {
   void gradient(const nn::Node& n, const at::Tensor& in, const at::Tensor& g, const std::vector<at::Tensor>& values,
                 const Kept& kept, Sums& sums) const;
 
+  /// The derivative of the value along `dots`, those of the values so far; `dot` that of the first input. kept: of
+  /// value().
+  at::Tensor tangent(const nn::Node& n, const at::Tensor& dot, const at::Tensor& labels,
+                     const std::vector<at::Tensor>& values, const std::vector<at::Tensor>& dots, const Kept& kept,
+                     Kept& kept_dot) const;
+  /// Adds to `sums` the derivatives of what gradient() adds to its own: g that of the value, g_dot its derivative,
+  /// undefined for 0.
+  void gradient_tangent(const nn::Node& n, const at::Tensor& g, const at::Tensor& g_dot,
+                        const std::vector<at::Tensor>& values, const std::vector<at::Tensor>& dots, const Kept& kept,
+                        const Kept& kept_dot, Sums& sums) const;
+  /// What dE/d(value) = g gives the weight of a convolution (in: Kept::input) or layer, exact.
+  at::Tensor weight_gradient(const nn::Node& n, const at::Tensor& in, const at::Tensor& g) const;
+
  private:
+  /// A picture's pixels one after another, (N, H W, C); of channels-last pictures a view. And back.
+  static at::Tensor tokens(const at::Tensor& picture);
+  static at::Tensor picture(const at::Tensor& tokens, const at::Tensor& like);
+  /// Of attention's scores.
+  static double score_scale(const at::Tensor& queries);
+  /// a b, multiplied in `compute`.
+  at::Tensor product_of(const at::Tensor& a, const at::Tensor& b) const;
   /// Labels as planes beside a picture: one-hot, or the numbers.
   at::Tensor planes(const at::Tensor& labels, const at::Tensor& beside) const;
   const at::Tensor& layer(const nn::Node& n) const;
-  /// dE/d(input) of a convolution.
+  /// dE/d(input) of average pooling, and of a convolution.
+  static at::Tensor of_pool(const nn::Node& n, const at::Tensor& g, const at::Tensor& in);
   at::Tensor of_convolution(const nn::Node& n, const at::Tensor& g, const at::Tensor& input) const;
   /// dE/d(queries), dE/d(keys) and dE/d(values) of attention.
   std::array<at::Tensor, 3> of_attention(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& all,

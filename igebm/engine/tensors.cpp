@@ -3,40 +3,27 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <map>
 #include <mutex>
 #include <utility>
 
 #include "igebm/base/device.h"
 #include "igebm/base/error.h"
+#include "igebm/base/recording.h"
 #include "igebm/energy/capabilities.h"
-#include "igebm/engine/fused.h"
 #include "igebm/engine/graphs.h"
-#include "igebm/engine/heads.h"
-#include "igebm/engine/operations.h"
+#include "igebm/engine/passes.h"
 #include "igebm/engine/reference.h"
-#include "igebm/engine/steps.h"
 #include "igebm/nn/network.h"
 
 namespace igebm::engine {
 namespace {
 
-using fused::Activation;
 using nn::Node;
 using nn::Op;
-
-/// cuDNN chooses its algorithms by measuring them, here alone: the setting is the whole program's.
-class MeasureConvolutions {
- public:
-  MeasureConvolutions() { at::globalContext().setBenchmarkCuDNN(true); }
-  ~MeasureConvolutions() { at::globalContext().setBenchmarkCuDNN(before_); }
-  MeasureConvolutions(const MeasureConvolutions&) = delete;
-  MeasureConvolutions& operator=(const MeasureConvolutions&) = delete;
-
- private:
-  bool before_ = at::globalContext().benchmarkCuDNN();
-};
 
 /// Labels where recorded operations read them, and those recordings. Lent to one energy at a time.
 struct Slot {
@@ -48,12 +35,10 @@ class TensorEngine : public Prepared, public std::enable_shared_from_this<Tensor
  public:
   TensorEngine(const nn::Graph& graph, const nn::EffectiveWeights& weights, at::Device device, at::ScalarType compute)
       : graph_(graph),
-        sampled_(without_dropout(graph)),
-        steps_(Steps(sampled_).steps),
         device_(device),
         compute_(compute),
         exact_(compute == at::kDouble ? at::kDouble : at::kFloat),
-        heads_(graph_, exact_weights_, packed_, compute_, exact_) {
+        passes_(graph_, exact_weights_, packed_, compute_, exact_) {
     const at::NoGradGuard no_grad;
     for (const Node& n : graph_.nodes) {
       if (n.op == Op::conv2d || (n.op == Op::linear && n.out > 1)) packed_[n.name + ".weight"] = at::Tensor();
@@ -89,6 +74,9 @@ class TensorEngine : public Prepared, public std::enable_shared_from_this<Tensor
     return engine::parameter_gradient(graph_, exact_weights_, x, labels, coefficients, slopes, into, dropout);
   }
 
+  class TangentPass;
+  std::unique_ptr<Tangent> tangent(const at::Tensor& x, const at::Tensor& labels) override;
+
   energy::EnergyPtr given(const at::Tensor& labels) override;
 
   std::string description() const override {
@@ -100,6 +88,11 @@ class TensorEngine : public Prepared, public std::enable_shared_from_this<Tensor
 
   double operations() const override { return engine::operations(graph_); }
 
+  void evaluate(const at::Tensor& x, const at::Tensor& labels, at::Tensor& energies, at::Tensor* gradient) const {
+    Passes::Pass pass = passes_.begin();
+    passes_.evaluate(x, labels, pass, energies, gradient, /*keep=*/false);
+  }
+
   bool takes(const at::Tensor& x) const { return x.device() == device_ && x.scalar_type() == exact_; }
 
   at::Tensor reference(const at::Tensor& x, const at::Tensor& labels) const {
@@ -108,102 +101,17 @@ class TensorEngine : public Prepared, public std::enable_shared_from_this<Tensor
     return nn::evaluate(graph_, weights, x, labels);
   }
 
-  void evaluate(const at::Tensor& x, const at::Tensor& labels, at::Tensor& energies, at::Tensor* gradient) const {
-    const at::NoGradGuard no_grad;
-    const MeasureConvolutions measure;
-    graph_.check_labels(labels, x.size(0));
-    std::vector<at::Tensor> values(sampled_.nodes.size());
-    std::vector<Kept> kept(steps_.size());
-    for (std::size_t i = 0; i < values.size(); ++i) {
-      if (sampled_.nodes[i].op == Op::input) values[i] = x.detach();
-    }
-    for (std::size_t i = 0; i < steps_.size(); ++i) forward(steps_[i], labels, values, kept[i]);
-    energies = values.back().to(exact_);
-    if (gradient == nullptr) return;
-    Sums sums(values.size());
-    sums.add(static_cast<int>(values.size()) - 1, at::ones_like(energies));
-    for (std::size_t i = steps_.size(); i-- > 0;) backward(steps_[i], labels, values, kept[i], sums);
-    *gradient = at::zeros_like(x, at::MemoryFormat::Contiguous);
-    for (std::size_t i = 0; i < values.size(); ++i) {
-      if (sampled_.nodes[i].op == Op::input && sums.total(static_cast<int>(i)).defined())
-        gradient->copy_(sums.total(static_cast<int>(i)));
-    }
-  }
-
  private:
-  const Node& head(const Step& s) const { return sampled_.nodes[static_cast<std::size_t>(s.head)]; }
-  const at::Tensor& exact(const std::string& name) const { return exact_weights_.at(name); }
-  at::Tensor by_label(const std::string& name, const at::Tensor& labels) const {
-    if (name.empty()) return {};
-    return graph_.conditions > 0 ? at::matmul(labels, exact(name)) : exact(name).index_select(0, labels);
-  }
-  bool silu_in_norm(const Step& s) const {
-    return s.activation == Activation::silu && s.label_bias.empty() && s.label_gain.empty() && s.add < 0;
-  }
-  fused::GroupNorm norm(const Step& s) const {
-    const Node& n = head(s);
-    return {n.groups, exact(n.name + ".weight"), exact(n.name + ".bias"), silu_in_norm(s)};
-  }
-
-  void forward(const Step& s, const at::Tensor& labels, std::vector<at::Tensor>& values, Kept& kept) const {
-    const at::Tensor& in = values[static_cast<std::size_t>(s.input)];
-    at::Tensor& out = values[static_cast<std::size_t>(s.value)];
-    if (s.head >= 0 && head(s).op == Op::group_norm) {
-      at::Tensor y;
-      norm_forward(norm(s), in, y, kept.mean, kept.reciprocal);
-      out = y;
-      if (silu_in_norm(s)) return;
-    } else {
-      out = s.head < 0 ? in : heads_.value(head(s), in, labels, values, kept);
-    }
-    if (!s.elementwise()) return;
-    fused::Epilogue e{.label_bias = by_label(s.label_bias, labels),
-                      .label_gain = by_label(s.label_gain, labels),
-                      .activation = s.activation,
-                      .slope = s.slope};
-    if (!s.bias.empty()) e.bias = exact(s.bias);
-    if (s.add >= 0) e.add = values[static_cast<std::size_t>(s.add)];
-    at::Tensor z, y;
-    finish(e, out, z, y);
-    out = y;
-    if (s.activation != Activation::none) kept.before = s.keeps_after() ? y : z;
-  }
-
-  void backward(const Step& s, const at::Tensor& labels, const std::vector<at::Tensor>& values, const Kept& kept,
-                Sums& sums) const {
-    const auto& [first, other] = sums.terms(s.value);
-    if (!first.defined()) return;  // the energy does not depend on it
-    const at::Tensor& in = values[static_cast<std::size_t>(s.input)];
-    const bool is_norm = s.head >= 0 && head(s).op == Op::group_norm;
-    if (is_norm && silu_in_norm(s)) {
-      sums.add(s.input, norm_backward(norm(s), in, kept.mean, kept.reciprocal, first, other));
-      return;
-    }
-    at::Tensor g = s.activation == Activation::none
-                       ? sums.total(s.value)
-                       : activation_backward(s.activation, s.slope, kept.before, first, other);
-    if (s.add >= 0) sums.add(s.add, g);
-    if (!s.label_gain.empty())
-      g = (g * (1 + like_channels(by_label(s.label_gain, labels), g.dim()))).to(g.scalar_type());
-    if (is_norm) {
-      sums.add(s.input, norm_backward(norm(s), in, kept.mean, kept.reciprocal, g, {}));
-    } else if (s.head < 0) {
-      sums.add(s.input, g);
-    } else {
-      heads_.gradient(head(s), in, g, values, kept, sums);
-    }
-  }
-
   friend class TensorEnergy;
 
-  nn::Graph graph_, sampled_;
-  std::vector<Step> steps_;
+  nn::Graph graph_;
   at::Device device_;
   at::ScalarType compute_, exact_;
   nn::EffectiveWeights exact_weights_, packed_;
-  Heads heads_;
+  Passes passes_;
   std::vector<std::unique_ptr<Slot>> free_slots_;
   std::mutex slots_mutex_;
+  std::map<std::vector<std::int64_t>, std::shared_ptr<TangentPass>> tangents_;  // by the inputs' shape, recorded
 };
 
 class TensorEnergy : public energy::Energy, public energy::Recordable {
@@ -226,6 +134,7 @@ class TensorEnergy : public energy::Energy, public energy::Recordable {
 
   energy::EnergyAndGradient energy_and_gradient(const at::Tensor& x) const override {
     if (!engine_->takes(x)) return Energy::energy_and_gradient(x);
+    if (x.is_cuda() && !is_recording()) return played(x);
     energy::EnergyAndGradient result;
     engine_->evaluate(x, slot_->labels, result.energy, &result.gradient);
     return result;
@@ -234,9 +143,117 @@ class TensorEnergy : public energy::Energy, public energy::Recordable {
   energy::Recordings* recordings() const override { return &slot_->recordings; }
 
  private:
+  /// What a recording reads and writes.
+  struct Played {
+    at::Tensor x;
+    energy::EnergyAndGradient result;
+    std::unique_ptr<Recording> recording;
+  };
+
+  energy::EnergyAndGradient played(const at::Tensor& x) const {
+    auto& kept = slot_->recordings[fmt::format("gradient ({})", fmt::join(x.sizes().vec(), ", "))];
+    if (!kept) {
+      auto made = std::make_shared<Played>();
+      made->x = x.detach().clone(at::MemoryFormat::Contiguous);
+      const auto run = [&] { engine_->evaluate(made->x, slot_->labels, made->result.energy, &made->result.gradient); };
+      made->recording = record(x.device(), run, run);
+      kept = made;
+    }
+    const auto& p = *static_cast<Played*>(kept.get());
+    at::Tensor(p.x).copy_(x);
+    p.recording->play();
+    return {p.result.energy.clone(), p.result.gradient.clone()};
+  }
+
   std::shared_ptr<TensorEngine> engine_;
   std::unique_ptr<Slot> slot_;
 };
+
+/// A tangent of inputs of one shape. On a device that records, its work is recorded at the first use, with its inputs
+/// at addresses of its own, and played again at the next.
+class TensorEngine::TangentPass {
+ public:
+  TangentPass(const Passes& passes, const at::Tensor& x, const at::Tensor& labels)
+      : passes_(passes),
+        x_(at::empty_like(x)),
+        labels_(labels.defined() ? at::empty_like(labels) : labels),
+        v_(at::zeros_like(x)),
+        pass_(passes.begin()) {}
+
+  void evaluate(const at::Tensor& x, const at::Tensor& labels) {
+    x_.copy_(x);
+    if (labels_.defined()) labels_.copy_(labels);
+    if (!evaluation_) {
+      evaluation_ = record(
+          x_.device(), [&] { run(); }, [&] { run(); });
+      if (!evaluation_) return run();
+    }
+    evaluation_->play();
+  }
+
+  void pull(const at::Tensor& v, nn::Tensors& into) {
+    v_.copy_(v);
+    if (!pull_) {
+      nn::Tensors unused;
+      pull_ = record(
+          x_.device(), [&] { passes_.pull(pass_, labels_, v_, unused); },
+          [&] {
+            gradients_.clear();
+            passes_.pull(pass_, labels_, v_, gradients_);
+          },
+          evaluation_.get());
+      if (!pull_) {
+        gradients_.clear();
+        passes_.pull(pass_, labels_, v_, gradients_);
+      }
+    }
+    if (pull_) pull_->play();
+    for (const auto& [name, g] : gradients_) nn::add_to(into, name, pull_ ? g.clone() : g);
+  }
+
+  at::Tensor energies, gradient;
+
+ private:
+  void run() {
+    pass_ = passes_.begin();
+    passes_.evaluate(x_, labels_, pass_, energies, &gradient, /*keep=*/true);
+  }
+
+  const Passes& passes_;
+  at::Tensor x_, labels_, v_;
+  Passes::Pass pass_;
+  nn::Tensors gradients_;
+  std::unique_ptr<Recording> evaluation_, pull_;
+};
+
+class TensorTangent : public Tangent {
+ public:
+  TensorTangent(std::shared_ptr<TensorEngine> engine, std::shared_ptr<TensorEngine::TangentPass> pass)
+      : engine_(std::move(engine)), pass_(std::move(pass)) {
+    energy = pass_->energies;
+    gradient = pass_->gradient;
+  }
+  void pull(const at::Tensor& v, nn::Tensors& into) const override {
+    const at::NoGradGuard no_grad;
+    pass_->pull(v, into);
+  }
+
+ private:
+  std::shared_ptr<TensorEngine> engine_;
+  std::shared_ptr<TensorEngine::TangentPass> pass_;
+};
+
+std::unique_ptr<Tangent> TensorEngine::tangent(const at::Tensor& x, const at::Tensor& labels) {
+  if (!passes_.have_tangents() || !takes(x)) return nullptr;
+  const at::NoGradGuard no_grad;
+  at::Tensor on = graph_.conditional() ? labels : at::Tensor();
+  graph_.check_labels(on, x.size(0));
+  if (on.defined()) on = on.to(device_, graph_.classes > 0 ? at::kLong : exact_);
+  std::shared_ptr<TangentPass> fresh, &kept = device_.is_cuda() ? tangents_[x.sizes().vec()] : fresh;
+  if (!kept) kept = std::make_shared<TangentPass>(passes_, x, on);
+  kept->evaluate(x.detach(), on);
+  return std::make_unique<TensorTangent>(shared_from_this(), kept);
+}
 
 energy::EnergyPtr TensorEngine::given(const at::Tensor& labels) {
   const bool labelled = graph_.conditional() && labels.defined();

@@ -55,6 +55,29 @@ double root_mean_square(const data::Batches& data) {
   return std::stod(fmt::format("{:.4g}", value));
 }
 
+/// d(total)/d(parameter) and what the weights' gradients give the parameters that they are made of, in their order.
+std::vector<at::Tensor> parameter_gradients(const nn::Tensors& parameters, const nn::EffectiveWeights& weights,
+                                            const at::Tensor& total, const nn::Tensors& of_weights) {
+  std::vector<at::Tensor> leaves, gradients, outputs, pulls;
+  for (const auto& [_, t] : parameters) leaves.push_back(t);
+  if (total.defined()) outputs = {total}, pulls = {at::ones_like(total)};
+  bool all_are_parameters = !total.defined();
+  for (const auto& [name, g] : of_weights) {
+    outputs.push_back(weights.at(name)), pulls.push_back(g);
+    all_are_parameters = all_are_parameters && weights.at(name).is_same(parameters.at(name));
+  }
+  if (all_are_parameters) {
+    for (const auto& [name, _] : parameters)
+      gradients.push_back(of_weights.contains(name) ? of_weights.at(name) : at::Tensor());
+  } else {
+    gradients = torch::autograd::grad(outputs, leaves, pulls, false, false, /*allow_unused=*/true);
+  }
+  for (std::size_t i = 0; i < leaves.size(); ++i) {
+    if (!gradients[i].defined()) gradients[i] = at::zeros_like(leaves[i]);
+  }
+  return gradients;
+}
+
 nn::Network on_device(nn::Network network, c10::Device device) {
   for (auto& [_, p] : network.parameters()) p = p.detach().to(device).set_requires_grad(true);
   for (auto& [_, b] : network.buffers()) b = b.to(device);
@@ -261,7 +284,15 @@ void Learner::start_anew() {
 
 data::Batch Learner::next_batch() {
   try {
-    return data.from(used.records, phase().batch);
+    const std::int64_t first = used.records, count = phase().batch;
+    const bool there = ahead_.valid() && ahead_first_ == first;
+    data::Batch batch = ahead_.valid() ? ahead_.get() : data::Batch();
+    if (!there || batch.x.size(0) != count) batch = data.from(first, count);
+    if (device.is_cuda()) {  // the next one is made while the device works
+      ahead_first_ = first + count;
+      ahead_ = std::async(std::launch::async, [this, count] { return data.from(ahead_first_, count); });
+    }
+    return batch;
   } catch (const UserError& e) {
     throw UnreadableData(e.what());
   }
@@ -302,15 +333,7 @@ std::string Learner::advance() {
     figures.insert(figures.end(), loss.metrics.begin(), loss.metrics.end());
   }
   if (!std::isfinite(value)) return "the loss is not finite";
-  std::vector<at::Tensor> leaves;
-  for (const auto& [_, t] : network.parameters()) leaves.push_back(t);
-  std::vector<at::Tensor> outputs, pulls;
-  if (total.defined()) outputs = {total}, pulls = {at::ones_like(total)};
-  for (const auto& [name, g] : by_engine) outputs.push_back(weights.at(name)), pulls.push_back(g);
-  auto gradients = torch::autograd::grad(outputs, leaves, pulls, false, false, /*allow_unused=*/true);
-  for (std::size_t i = 0; i < leaves.size(); ++i) {
-    if (!gradients[i].defined()) gradients[i] = at::zeros_like(leaves[i]);
-  }
+  const std::vector<at::Tensor> gradients = parameter_gradients(network.parameters(), weights, total, by_engine);
   const double rate = learning_rate(p.optimizer, within, p.steps) *
                       std::pow(recipe.watchdog.learning_rate_factor, static_cast<double>(rollbacks));
   const double norm = optimizer->update(p.optimizer, rate, network.parameters(), gradients);

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <future>
 #include <memory>
 #include <optional>
 #include <set>
@@ -91,6 +92,9 @@ struct Learner {
 
   /// The step's data. Throws UnreadableData.
   data::Batch next_batch();
+
+  std::int64_t ahead_first_ = 0;    // first record of
+  std::future<data::Batch> ahead_;  // a batch in the making
   /// One parameter step. Returns why it must be undone, or nothing.
   std::string advance();
   /// The same; but where `stop_within` says so, the step is given up and everything as before it. Then false, and no

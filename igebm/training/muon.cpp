@@ -5,8 +5,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "igebm/base/error.h"
+#include "igebm/base/recording.h"
 
 namespace igebm::training {
 namespace {
@@ -26,59 +28,107 @@ nn::Tensors pick(const nn::Tensors& all, bool matrices) {
   return picked;
 }
 
+/// beta c + alpha a b
+at::Tensor add_product(const at::Tensor& c, const at::Tensor& a, const at::Tensor& b, double beta, double alpha) {
+  return c.dim() == 2 ? at::addmm(c, a, b, beta, alpha) : at::baddbmm(c, a, b, beta, alpha);
+}
+
+/// The longer side of a weight seen as a matrix.
+double longer_side(const at::Tensor& w) { return static_cast<double>(std::max(w.size(0), w.numel() / w.size(0))); }
+
+/// Each seen as a matrix, orthogonalized and in its step's size; those of one size at once.
+std::vector<at::Tensor> steps_together(const std::vector<at::Tensor>& weights) {
+  std::map<std::vector<std::int64_t>, std::vector<std::size_t>> by_size;
+  for (std::size_t i = 0; i < weights.size(); ++i)
+    by_size[{weights[i].size(0), weights[i].numel() / weights[i].size(0)}].push_back(i);
+  std::vector<at::Tensor> out(weights.size());
+  for (const auto& [_, which] : by_size) {
+    std::vector<at::Tensor> group;
+    for (const std::size_t i : which) group.push_back(weights[i].flatten(1));
+    const at::Tensor steps = orthogonalized(at::stack(group)) * (0.2 * std::sqrt(longer_side(group[0])));
+    for (std::size_t k = 0; k < which.size(); ++k)
+      out[which[k]] = steps[static_cast<std::int64_t>(k)].reshape(weights[which[k]].sizes());
+  }
+  return out;
+}
+
 }  // namespace
 
 at::Tensor orthogonalized(const at::Tensor& matrix) {
   constexpr double a = 3.4445, b = -4.7750, c = 2.0315, epsilon = 1e-7;
   constexpr int steps = 5;
-  const bool tall = matrix.size(0) > matrix.size(1);
-  at::Tensor x = tall ? matrix.t() : matrix;
-  x = x / (x.norm() + epsilon);
-  if (x.size(1) >= 2 * x.size(0)) {
+  const bool tall = matrix.size(-2) > matrix.size(-1);
+  const auto turned = [](const at::Tensor& t) { return t.transpose(-2, -1); };
+  at::Tensor x = tall ? turned(matrix) : matrix;
+  x = x / ((x.dim() == 2 ? x.norm() : x.flatten(1).norm(2, 1).view({-1, 1, 1})) + epsilon);
+  if (x.size(-1) >= 2 * x.size(-2)) {
     // The steps are polynomials of G = X X', which is then the smaller: X <- T X, T their product, G <- P G P.
-    at::Tensor gram = at::mm(x, x.t()), product;
+    at::Tensor gram = at::matmul(x, turned(x)), product;
     for (int i = 0; i < steps; ++i) {
-      at::Tensor p = at::addmm(gram, gram, gram, b, c);
-      p.diagonal().add_(a);
-      product = product.defined() ? at::mm(p, product) : p;
-      if (i + 1 < steps) gram = at::mm(at::mm(p, gram), p);
+      at::Tensor p = add_product(gram, gram, gram, b, c);
+      p.diagonal(0, -2, -1).add_(a);
+      product = product.defined() ? at::matmul(p, product) : p;
+      if (i + 1 < steps) gram = at::matmul(at::matmul(p, gram), p);
     }
-    x = at::mm(product, x);
-    return tall ? x.t() : x;
+    x = at::matmul(product, x);
+    return tall ? turned(x) : x;
   }
   for (int i = 0; i < steps; ++i) {
-    const at::Tensor square = at::mm(x, x.t());
-    x = at::addmm(x, at::addmm(square, square, square, b, c), x, a, 1);
+    const at::Tensor square = at::matmul(x, turned(x));
+    x = add_product(x, add_product(square, square, square, b, c), x, a, 1);
   }
-  return tall ? x.t() : x;
+  return tall ? turned(x) : x;
 }
 
 Muon::Muon(const nn::Tensors& parameters) : rest_(pick(parameters, false)) {
   for (const auto& [name, p] : pick(parameters, true)) momentum_[name] = at::zeros_like(p.detach());
 }
 
+Muon::~Muon() = default;
+
+void Muon::move(const std::vector<at::Tensor>& weights, const std::vector<at::Tensor>& by, double length) {
+  const c10::Device device = weights[0].device();
+  if (device.is_cpu()) {
+    for (std::size_t i = 0; i < weights.size(); ++i)
+      weights[i].sub_(orthogonalized(by[i].flatten(1)).reshape(weights[i].sizes()),
+                      length * 0.2 * std::sqrt(longer_side(weights[i])));
+    return;
+  }
+  // Hundreds of small operations, recorded where the device can, for it would wait for each.
+  if (!recorded_) {
+    for (const auto& w : weights) from_.push_back(at::zeros_like(w));
+    const auto run = [&] { steps_ = steps_together(from_); };
+    recorded_ = record(device, run, run);
+  }
+  at::_foreach_copy_(from_, by);
+  recorded_->play();
+  at::_foreach_sub_(weights, steps_, length);
+}
+
 double Muon::update(const OptimizerOptions& o, double rate, nn::Tensors& parameters,
                     const std::vector<at::Tensor>& gradients) {
   const at::NoGradGuard no_grad;
-  std::vector<at::Tensor> norms;
-  for (const auto& g : gradients) norms.push_back(g.detach().norm());
-  const double norm = at::stack(norms).norm().item<double>();
+  std::vector<at::Tensor> all, others, weights, momenta, gradients_of;
+  for (const auto& g : gradients) all.push_back(g.detach());
+  const double norm = at::stack(at::_foreach_norm(all)).norm().item<double>();
   if (!std::isfinite(norm)) return norm;
   const double scale = o.clip == Clip::norm && norm > o.clip_norm ? o.clip_norm / norm : 1;
-  std::vector<at::Tensor> others;
-  auto gradient = gradients.begin();
+  all = at::_foreach_mul(all, scale);
+  auto gradient = all.begin();
   for (auto& [name, p] : parameters) {
-    const at::Tensor g = (gradient++)->detach() * scale;
+    const at::Tensor& g = *gradient++;
     const auto found = momentum_.find(name);
     if (found == momentum_.end()) {
       others.push_back(g);
       continue;
     }
-    at::Tensor& m = found->second;
-    m.lerp_(g, 1 - o.momentum);
-    const at::Tensor step = orthogonalized(g.lerp(m, o.momentum).reshape({p.size(0), -1}));
-    const double longer = static_cast<double>(std::max(step.size(0), step.size(1)));
-    p.sub_(step.reshape(p.sizes()), rate * o.factor * 0.2 * std::sqrt(longer));
+    weights.push_back(p);
+    momenta.push_back(found->second);
+    gradients_of.push_back(g);
+  }
+  if (!weights.empty()) {
+    at::_foreach_lerp_(momenta, gradients_of, 1 - o.momentum);
+    move(weights, at::_foreach_lerp(gradients_of, momenta, o.momentum), rate * o.factor);
   }
   OptimizerOptions clipped = o;
   if (o.clip == Clip::norm) clipped.clip = Clip::none;

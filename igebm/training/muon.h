@@ -1,9 +1,14 @@
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "igebm/training/optimizer.h"
+
+namespace igebm {
+class Recording;
+}
 
 namespace igebm::training {
 
@@ -20,6 +25,7 @@ namespace igebm::training {
 class Muon : public Optimizer {
  public:
   explicit Muon(const nn::Tensors& parameters);
+  ~Muon() override;
   double update(const OptimizerOptions& options, double rate, nn::Tensors& parameters,
                 const std::vector<at::Tensor>& gradients) override;
   /// "momentum" (of its weights, flattened, in order of name) and what Adam keeps of the rest.
@@ -27,12 +33,19 @@ class Muon : public Optimizer {
   void load(const nn::Tensors& state) override;
 
  private:
+  /// weights less `length` times their steps by the directions `by`.
+  void move(const std::vector<at::Tensor>& weights, const std::vector<at::Tensor>& by, double length);
+
   nn::Tensors momentum_;  // by weight
   Adam rest_;
+  // On a device: recorded steps, of directions copied there.
+  std::vector<at::Tensor> from_, steps_;
+  std::unique_ptr<Recording> recorded_;
 };
 
-/// (rows, columns) with singular values between about 0.7 and 1.2 instead of its own, if none is tiny beside the
-/// largest: five Newton-Schulz steps with Jordan's coefficients. A matrix of zeros stays one.
+/// (rows, columns), or (count, rows, columns) for each of them, with singular values between about 0.7 and 1.2 instead
+/// of its own, if none is tiny beside the largest: five Newton-Schulz steps with Jordan's coefficients. A matrix of
+/// zeros stays one.
 at::Tensor orthogonalized(const at::Tensor& matrix);
 
 }  // namespace igebm::training

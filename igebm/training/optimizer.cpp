@@ -85,11 +85,14 @@ double Adam::update(const OptimizerOptions& o, double rate, nn::Tensors& paramet
   const double c1 = 1 - std::pow(o.beta1, static_cast<double>(step_)),
                c2 = 1 - std::pow(o.beta2, static_cast<double>(step_));
   const at::Tensor delta = m_.div(c1).div_(v_.div(c2).sqrt_().add_(o.epsilon));
+  std::vector<at::Tensor> all, deltas;
   std::int64_t offset = 0;
   for (auto& [_, p] : parameters) {
-    p.sub_(delta.narrow(0, offset, p.numel()).view(p.sizes()), rate);
+    all.push_back(p);
+    deltas.push_back(delta.narrow(0, offset, p.numel()).view(p.sizes()));
     offset += p.numel();
   }
+  if (!all.empty()) at::_foreach_sub_(all, deltas, rate);
   return norm;
 }
 
@@ -113,7 +116,9 @@ void Average::update(const nn::Tensors& parameters, double decay) {
   const at::NoGradGuard no_grad;
   const auto t = static_cast<double>(step_++);
   const double d = std::min(decay, (1 + t) / (10 + t));
-  for (const auto& [name, p] : parameters) weights_.at(name).lerp_(p, 1 - d);
+  std::vector<at::Tensor> kept, now;
+  for (const auto& [name, p] : parameters) kept.push_back(weights_.at(name)), now.push_back(p);
+  if (!kept.empty()) at::_foreach_lerp_(kept, now, 1 - d);
 }
 
 }  // namespace igebm::training

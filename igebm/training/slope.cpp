@@ -13,7 +13,12 @@ at::Tensor column(const at::Tensor& each, const at::Tensor& like) {
 }
 
 Slope::Slope(const Step& step, const at::Tensor& x, const at::Tensor& labels, Of of)
-    : step_(step), x_(x.detach()), labels_(labels) {
+    : step_(step), x_(x.detach()), labels_(labels), tangent_(step.frozen.tangent(x_, labels)) {
+  if (tangent_) {
+    energy_ = tangent_->energy;
+    gradient_ = tangent_->gradient;
+    return;
+  }
   if (step.frozen.derives_parameters() && nn::is_smooth(step.graph)) {
     auto [energy, gradient] = step.frozen.given(labels)->energy_and_gradient(x_);
     energy_ = energy;
@@ -31,6 +36,10 @@ Slope::Slope(const Step& step, const at::Tensor& x, const at::Tensor& labels, Of
 }
 
 void Slope::pull(const at::Tensor& v, const at::Tensor& c, nn::Tensors& into) const {
+  if (tangent_) {
+    tangent_->pull(column(c, v) * v, into);
+    return;
+  }
   if (!differentiable_.defined()) {
     const at::Tensor length = slope_step / v.flatten(1).square().mean(1).sqrt().clamp_min(1e-12);  // s of each
     const at::Tensor shift = column(length, v) * v, half = c / (2 * length);

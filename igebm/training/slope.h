@@ -1,5 +1,7 @@
 #pragma once
 
+#include <memory>
+
 #include "igebm/training/objective.h"
 
 namespace igebm::training {
@@ -10,9 +12,9 @@ at::Tensor column(const at::Tensor& each, const at::Tensor& like);
 /// dE/dx of a training step's network, and parameter gradients through it.
 ///
 /// The gradient in the parameters of sum_i c_i <v_i, dE/dx(x_i)>, v held, is sum_i c_i times the derivative of
-/// dE(x_i + s v_i)/d theta in s at 0. Where the engine derives parameters and E is smooth it is taken as the central
-/// difference over s = +-slope_step / rms(v_i): two gradients of plain energies instead of a gradient of a gradient.
-/// Elsewhere autograd takes the latter.
+/// dE(x_i + s v_i)/d theta in s at 0. An engine that has tangents takes just that. Where it derives parameters alone,
+/// and E is smooth, it is the central difference over s = +-slope_step / rms(v_i): two gradients of plain energies
+/// instead of a gradient of a gradient. Elsewhere autograd takes the latter.
 constexpr double slope_step = 0.002;
 
 class Slope {
@@ -32,6 +34,7 @@ class Slope {
  private:
   const Step& step_;
   at::Tensor x_, labels_, energy_, gradient_;
+  std::unique_ptr<engine::Tangent> tangent_;
   at::Tensor differentiable_;    // dE/dx with its graph, where autograd is to take the gradient
   nn::EffectiveWeights leaves_;  // the weights in that graph
 };

@@ -150,6 +150,104 @@ void check_group_norm() {
   }
 }
 
+/// By differences of derivatives by autograd in double: of y, and of the gradients of x, weight and bias.
+template <typename T>
+void check_group_norm_tangent() {
+  at::manual_seed(4);
+  for (const Shape& s : shapes) {
+    for (const int which : {0, 1, 2, 3}) {
+      const bool silu = which & 1, two = which & 2;
+      const at::Tensor x = (random_picture<T>(s) + 2).contiguous(at::MemoryFormat::ChannelsLast);
+      std::vector<at::Tensor> t;  // dot; first, second, first_dot, second_dot
+      for (int i = 0; i < 5; ++i) t.push_back(random_picture<T>(s));
+      const at::Tensor weight = at::randn({s.channels}), bias = at::randn({s.channels});
+      const auto exact = [](const at::Tensor& a) { return a.to(at::kDouble).contiguous(); };
+      const at::Tensor g = exact(t[1]) + (two ? 1 : 0) * exact(t[2]), g_dot = exact(t[3]) + (two ? 1 : 0) * exact(t[4]);
+      const auto at_shift = [&](double shift) {
+        const at::Tensor in = (exact(x) + shift * exact(t[0])).requires_grad_();
+        const at::Tensor w = exact(weight).expand({s.samples, s.channels}).contiguous().requires_grad_(),
+                         b = exact(bias).expand({s.samples, s.channels}).contiguous().requires_grad_();
+        const at::Tensor z = at::group_norm(in, s.groups, {}, {}, 1e-5) * column(w) + column(b);
+        const at::Tensor y = silu ? at::silu(z) : z;
+        (y * (g + shift * g_dot)).sum().backward();
+        return std::vector<at::Tensor>{y.detach(), in.grad(), w.grad(), b.grad()};
+      };
+      const double h = 1e-4;
+      const auto after = at_shift(h), before = at_shift(-h), here = at_shift(0);
+      const at::Tensor centred = exact(x).view({s.samples, s.groups, -1});
+      const at::Tensor mean = centred.mean(2).to(at::kFloat),
+                       reciprocal = (centred.var(2, false) + 1e-5).rsqrt().to(at::kFloat);
+      each_width(s.channels / s.groups, [&](auto v) {
+        at::Tensor mean_dot = at::zeros_like(mean), product = at::zeros_like(mean), y = at::zeros_like(x),
+                   out = at::zeros_like(x), of_weight = at::zeros({s.samples, s.channels}),
+                   of_bias = at::zeros_like(of_weight);
+        GroupNormTangentArguments n{.x = x.const_data_ptr(),
+                                    .dot = t[0].const_data_ptr(),
+                                    .weight = weight.const_data_ptr<float>(),
+                                    .bias = bias.const_data_ptr<float>(),
+                                    .mean = mean.const_data_ptr<float>(),
+                                    .reciprocal = reciprocal.const_data_ptr<float>(),
+                                    .mean_dot = mean_dot.data_ptr<float>(),
+                                    .product = product.data_ptr<float>(),
+                                    .first = t[1].const_data_ptr(),
+                                    .second = two ? t[2].const_data_ptr() : nullptr,
+                                    .first_dot = t[3].const_data_ptr(),
+                                    .second_dot = two ? t[4].const_data_ptr() : nullptr,
+                                    .out = y.mutable_data_ptr(),
+                                    .of_weight = of_weight.data_ptr<float>(),
+                                    .of_bias = of_bias.data_ptr<float>(),
+                                    .samples = static_cast<unsigned>(s.samples),
+                                    .pixels = static_cast<unsigned>(s.height * s.width),
+                                    .channels = static_cast<unsigned>(s.channels),
+                                    .groups = static_cast<unsigned>(s.groups),
+                                    .silu = silu};
+        launch(group_norm_tangent_kernel<T, decltype(v)::value>, n.samples * n.groups, 8, n);
+        n.out = out.mutable_data_ptr();
+        launch(group_norm_gradient_tangent_kernel<T, decltype(v)::value>, n.samples * n.groups, 8, n);
+        const auto want = [&](std::size_t i) { return (after[i] - before[i]) / (2 * h); };
+        EXPECT_LT(distance(y, want(0)), 2 * tolerance<T>) << which;
+        EXPECT_LT(distance(out, want(1)), 2 * tolerance<T>) << which;
+        EXPECT_LT(distance(of_weight, want(2)), 2 * tolerance<T>) << which;
+        EXPECT_LT(distance(of_bias, want(3)), 2 * tolerance<T>) << which;
+      });
+    }
+  }
+}
+
+template <typename T>
+void check_blocks() {
+  at::manual_seed(5);
+  for (const std::int64_t k : {2, 3}) {
+    for (const std::int64_t channels : {8, 6, 5}) {
+      const at::Tensor small = random_picture<T>({2, channels, 3, 2}),
+                       large = random_picture<T>({2, channels, 3 * k, 2 * k});
+      const auto arguments = [&](const at::Tensor& in, at::Tensor& out) {
+        return BlockArguments{in.const_data_ptr(),
+                              out.mutable_data_ptr(),
+                              2,
+                              3,
+                              2,
+                              static_cast<unsigned>(channels),
+                              static_cast<unsigned>(k),
+                              0.3F};
+      };
+      each_width(channels, [&](auto v) {
+        at::Tensor sums = at::zeros_like(small), copies = at::zeros_like(large);
+        launch(block_sums_kernel<T, decltype(v)::value>, 3, 8, arguments(large, sums));
+        launch(spread_kernel<T, decltype(v)::value>, 3, 8, arguments(small, copies));
+        const at::Tensor up = at::upsample_nearest2d(small.to(at::kDouble), {3 * k, 2 * k});
+        EXPECT_LT(distance(sums, 0.3 * k * k * at::avg_pool2d(large.to(at::kDouble), k)), tolerance<T>);
+        EXPECT_LT(distance(copies, 0.3 * up), tolerance<T>);
+      });
+    }
+  }
+}
+
+TEST(CudaKernels, SumsOverBlocksAndTheirSpread) {
+  check_blocks<float>();
+  check_blocks<c10::BFloat16>();
+}
+
 TEST(CudaKernels, Epilogue) {
   check_epilogue<float>();
   check_epilogue<c10::BFloat16>();
@@ -158,6 +256,11 @@ TEST(CudaKernels, Epilogue) {
 TEST(CudaKernels, ActivationGradient) {
   check_activation_gradient<float>();
   check_activation_gradient<c10::BFloat16>();
+}
+
+TEST(CudaKernels, TangentsOfGroupNormAndItsGradient) {
+  check_group_norm_tangent<float>();
+  check_group_norm_tangent<c10::BFloat16>();
 }
 
 TEST(CudaKernels, GroupNormAndItsGradient) {

@@ -4,7 +4,9 @@
 #include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <torch/csrc/autograd/autograd.h>
 
+#include <algorithm>
 #include <random>
 
 #include "igebm/base/device.h"
@@ -133,6 +135,61 @@ TEST(TensorEngine, OnACudaDevice) {
   compare(cases(), at::Device("cuda:0"), at::kDouble, 1e-10);
   compare(cases(), at::Device("cuda:0"), at::kFloat, 5e-3);  // convolutions in TF32
   compare(cases(), at::Device("cuda:0"), at::kBFloat16, 0.1);
+}
+
+bool has(const nn::Graph& graph, nn::Op op) {
+  return std::any_of(graph.nodes.begin(), graph.nodes.end(), [&](const nn::Node& n) { return n.op == op; });
+}
+
+/// Tangent::pull against a gradient of a gradient by autograd in double. Returns how many networks have tangents.
+int compare_tangents(const std::vector<Case>& networks, at::Device device, at::ScalarType compute, double tolerance) {
+  int count = 0;
+  for (const Case& c : networks) {
+    const nn::EffectiveWeights weights = random_weights(c.graph);
+    const auto engine = tensor_engine(c.graph, weights, device, compute);
+    const auto exact = compute == at::kDouble ? at::kDouble : at::kFloat;
+    const at::Tensor x = inputs(c.graph, 4), labels = random_labels(c.graph, 4), v = at::randn_like(x);
+    if (const auto before = engine->tangent(x.to(device, exact) + 1, labels)) {  // which a device records
+      nn::Tensors unused;
+      before->pull(v.to(device, exact) - 1, unused);
+    }
+    const auto tangent = engine->tangent(x.to(device, exact), labels);
+    EXPECT_EQ(tangent != nullptr, !has(c.graph, nn::Op::label_gain) && !has(c.graph, nn::Op::dropout)) << c.name;
+    if (!tangent) continue;
+    ++count;
+    nn::EffectiveWeights leaves;
+    for (const auto& [name, w] : weights) leaves[name] = w.detach().requires_grad_();
+    const at::Tensor leaf = x.detach().requires_grad_(), e = nn::evaluate(c.graph, leaves, leaf, labels);
+    const at::Tensor slope = torch::autograd::grad({e.sum()}, {leaf}, {}, true, true)[0];
+    nn::Tensors want, got;
+    nn::add_gradients(slope, v, leaves, want);
+    tangent->pull(v.to(device, exact), got);
+    EXPECT_LT(relative(tangent->gradient, slope.detach()), tolerance) << c.name;
+    EXPECT_LT(relative(tangent->energy, e.detach()), tolerance) << c.name;
+    double largest = 0;
+    for (const auto& [_, g] : want) largest = std::max(largest, g.norm().item<double>());
+    for (const auto& [name, w] : weights) {
+      const at::Tensor a = want.contains(name) ? want.at(name) : at::zeros_like(w),
+                       b = got.contains(name) ? got.at(name).cpu().to(at::kDouble) : at::zeros_like(w);
+      EXPECT_EQ(a.sizes(), b.sizes());
+      EXPECT_LT((a - b).norm().item<double>(), tolerance * (a.norm().item<double>() + 1e-3 * largest) + 1e-12)
+          << c.name << ' ' << name;
+    }
+  }
+  return count;
+}
+
+TEST(TensorEngine, TangentsInDoubleAreAGradientOfAGradient) {
+  auto all = cases();
+  for (unsigned seed = 0; seed < 60; ++seed) all.push_back(random_network(seed));
+  EXPECT_GT(compare_tangents(all, at::kCPU, at::kDouble, 1e-10), 40);
+}
+TEST(TensorEngine, TangentsInFloat) { compare_tangents(random_networks(6), at::kCPU, at::kFloat, 1e-3); }
+
+TEST(TensorEngine, TangentsOnACudaDevice) {
+  if (cuda_devices() == 0) GTEST_SKIP() << "no CUDA device";
+  compare_tangents(cases(), at::Device("cuda:0"), at::kDouble, 1e-9);
+  compare_tangents(random_networks(6), at::Device("cuda:0"), at::kFloat, 2e-2);  // TF32
 }
 
 TEST(TensorEngine, RefreshChangesTheWeightsInPlace) {

@@ -4,6 +4,7 @@ import json
 import os
 import unittest
 
+import numpy
 from running import Running
 from runs import SPRITES
 
@@ -29,6 +30,13 @@ class Models(Running):
         self.works("sample", "sprites", "--count", 3, "--out", out)
         self.assertEqual(out.read_bytes(), expected)
         self.assertIn("classes: square, ellipse, heart", self.works("info", "sprites"))
+        self.works("export", run, models / "half", "--half")
+        whole, half = ((models / name / "network.safetensors").stat().st_size for name in ("sprites", "half"))
+        self.assertLess(half, 0.65 * whole)  # the rest is the header
+        self.works("sample", "half", "--count", 3, "--out", self.folder / "half.npz")
+        near, exact = (numpy.load(path)["images"].astype(float) for path in (self.folder / "half.npz", out))
+        self.assertLess(numpy.abs(near - exact).mean(), 0.1 * numpy.ptp(exact))
+        self.assertGreater(numpy.abs(near - exact).max(), 0)
         self.refused("did you mean \"sprites\"?", "sample", "sprite", "--out", out)
         self.refused("no such model", "models", "nothing-like-it")
         self.refused("no such run, checkpoint, model or recipe", "info", "nothing-like-it")

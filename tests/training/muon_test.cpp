@@ -49,6 +49,11 @@ TEST(Muon, OrthogonalizesByTheSingularValueDecomposition) {
     EXPECT_LT(p.max().item<double>(), 1.25);
   }
   EXPECT_TRUE(at::equal(orthogonalized(at::zeros({5, 6})), at::zeros({5, 6})));
+  for (const auto& [rows, columns] : {std::pair(7, 20), std::pair(20, 7), std::pair(9, 7)}) {
+    const at::Tensor several = at::randn({3, rows, columns}, at::kDouble) * at::tensor({1.0, 5.0, 0.1}).view({3, 1, 1});
+    const at::Tensor together = orthogonalized(several);
+    for (int i = 0; i < 3; ++i) EXPECT_LT((together[i] - orthogonalized(several[i])).abs().max().item<double>(), 1e-9);
+  }
 }
 
 TEST(Muon, TakesMatricesAndLeavesTheRestToAdam) {

@@ -41,6 +41,19 @@ cuda::Activation kind(Activation a) {
                                        : cuda::Activation::none;
 }
 
+/// `smaller` is the picture of blocks.
+cuda::BlockArguments blocks(const at::Tensor& in, const at::Tensor& out, const at::Tensor& smaller, std::int64_t k,
+                            double scale) {
+  return {.in = read(in),
+          .out = out.mutable_data_ptr(),
+          .samples = extent(in, 0),
+          .height = extent(smaller, 2),
+          .width = extent(smaller, 3),
+          .channels = extent(in, 1),
+          .k = static_cast<std::uint32_t>(k),
+          .scale = static_cast<float>(scale)};
+}
+
 cuda::GroupNormArguments arguments(const GroupNorm& n, const at::Tensor& x, const at::Tensor& mean,
                                    const at::Tensor& reciprocal) {
   return {.x = read(x),
@@ -51,6 +64,31 @@ cuda::GroupNormArguments arguments(const GroupNorm& n, const at::Tensor& x, cons
           .first = nullptr,
           .second = nullptr,
           .out = nullptr,
+          .samples = extent(x, 0),
+          .pixels = pixels(x),
+          .channels = extent(x, 1),
+          .groups = static_cast<std::uint32_t>(n.groups),
+          .silu = n.silu ? 1 : 0};
+}
+
+/// Of the tangent; x and dot in the kernels' order.
+cuda::GroupNormTangentArguments arguments(const GroupNorm& n, const GroupNormTangent& t, const at::Tensor& x,
+                                          const at::Tensor& dot) {
+  return {.x = read(x),
+          .dot = read(dot),
+          .weight = parameter(n.weight),
+          .bias = parameter(n.bias),
+          .mean = parameter(t.mean),
+          .reciprocal = parameter(t.reciprocal),
+          .mean_dot = t.mean_dot.data_ptr<float>(),
+          .product = t.product.data_ptr<float>(),
+          .first = nullptr,
+          .second = nullptr,
+          .first_dot = nullptr,
+          .second_dot = nullptr,
+          .out = nullptr,
+          .of_weight = nullptr,
+          .of_bias = nullptr,
           .samples = extent(x, 0),
           .pixels = pixels(x),
           .channels = extent(x, 1),
@@ -104,6 +142,24 @@ bool activation_gradient(Activation activation, double slope, const at::Tensor& 
   return true;
 }
 
+bool block_sums(const at::Tensor& x, std::int64_t k, double scale, at::Tensor& out) {
+  if (!known(x) || x.dim() != 4 || x.size(2) % k != 0 || x.size(3) % k != 0) return false;
+  const at::Tensor in = ordered(x, x);
+  out = at::empty({x.size(0), x.size(1), x.size(2) / k, x.size(3) / k}, in.options(), format(in));
+  cuda::block_sums(type(in), blocks(in, out, out, k, scale), stream());
+  C10_CUDA_KERNEL_LAUNCH_CHECK();
+  return true;
+}
+
+bool spread(const at::Tensor& x, std::int64_t k, double scale, at::Tensor& out) {
+  if (!known(x) || x.dim() != 4 || x.numel() * k * k >= (std::int64_t{1} << 31)) return false;
+  const at::Tensor in = ordered(x, x);
+  out = at::empty({x.size(0), x.size(1), x.size(2) * k, x.size(3) * k}, in.options(), format(in));
+  cuda::spread(type(in), blocks(in, out, in, k, scale), stream());
+  C10_CUDA_KERNEL_LAUNCH_CHECK();
+  return true;
+}
+
 bool group_norm(const GroupNorm& n, const at::Tensor& x, at::Tensor& y, at::Tensor& mean, at::Tensor& reciprocal) {
   if (!known(x) || n.weight.scalar_type() != at::kFloat) return false;
   const at::Tensor in = ordered(x, x);
@@ -128,6 +184,42 @@ bool group_norm_gradient(const GroupNorm& n, const at::Tensor& x, const at::Tens
   arguments_of.out = out.data_ptr();
   cuda::group_norm_gradient(type(in), arguments_of, stream());
   C10_CUDA_KERNEL_LAUNCH_CHECK();
+  return true;
+}
+
+bool group_norm_tangent(const GroupNorm& n, GroupNormTangent& t, at::Tensor& y_dot) {
+  if (!known(t.x) || n.weight.scalar_type() != at::kFloat) return false;
+  const at::Tensor x = ordered(t.x, t.x), dot = ordered(t.dot, t.x);
+  y_dot = at::empty_like(x, format(x));
+  t.mean_dot = at::empty({x.size(0), n.groups}, n.weight.options());
+  t.product = at::empty_like(t.mean_dot);
+  auto arguments_of = arguments(n, t, x, dot);
+  arguments_of.out = y_dot.data_ptr();
+  cuda::group_norm_tangent(type(x), arguments_of, stream());
+  C10_CUDA_KERNEL_LAUNCH_CHECK();
+  return true;
+}
+
+bool group_norm_gradient_tangent(const GroupNorm& n, const GroupNormTangent& t, const GroupNormPull& pull,
+                                 at::Tensor& out, at::Tensor& of_weight, at::Tensor& of_bias) {
+  if (!known(t.x) || n.weight.scalar_type() != at::kFloat) return false;
+  const at::Tensor x = ordered(t.x, t.x), dot = ordered(t.dot, x), first = ordered(pull.first, x),
+                   second = ordered(pull.second, x), first_dot = ordered(pull.first_dot, x),
+                   second_dot = ordered(pull.second_dot, x);
+  at::Tensor gradient = at::empty_like(x, format(x));
+  of_weight = at::empty({x.size(0), x.size(1)}, n.weight.options());
+  of_bias = at::empty_like(of_weight);
+  auto arguments_of = arguments(n, t, x, dot);
+  arguments_of.first = read(first);
+  arguments_of.second = read(second);
+  arguments_of.first_dot = read(first_dot);
+  arguments_of.second_dot = read(second_dot);
+  arguments_of.out = gradient.data_ptr();
+  arguments_of.of_weight = of_weight.data_ptr<float>();
+  arguments_of.of_bias = of_bias.data_ptr<float>();
+  if (!cuda::group_norm_gradient_tangent(type(x), arguments_of, stream())) return false;
+  C10_CUDA_KERNEL_LAUNCH_CHECK();
+  out = gradient;
   return true;
 }
 

@@ -73,9 +73,28 @@ void activation_gradient(Type type, const ActivationGradientArguments& g, void* 
   });
 }
 
+void block_sums(Type type, const BlockArguments& b, void* stream) {
+  const int v = width(type, b.channels);
+  const std::uint32_t packs = b.samples * b.height * b.width * (b.channels / static_cast<unsigned>(v));
+  dispatch(type, v, [&](auto form) {
+    block_sums_kernel<typename decltype(form)::Value, decltype(form)::wide>
+        <<<blocks(packs), threads, 0, static_cast<cudaStream_t>(stream)>>>(b);
+  });
+}
+
+void spread(Type type, const BlockArguments& b, void* stream) {
+  const int v = width(type, b.channels);
+  const std::uint32_t packs = b.samples * b.height * b.k * b.width * b.k * (b.channels / static_cast<unsigned>(v));
+  dispatch(type, v, [&](auto form) {
+    spread_kernel<typename decltype(form)::Value, decltype(form)::wide>
+        <<<blocks(packs), threads, 0, static_cast<cudaStream_t>(stream)>>>(b);
+  });
+}
+
 namespace {
 
-unsigned group_threads(const GroupNormArguments& n, int v) {
+template <typename Arguments>
+unsigned group_threads(const Arguments& n, int v) {
   const std::uint32_t packs = n.pixels * (n.channels / n.groups) / static_cast<unsigned>(v);
   unsigned count = 32;
   while (count < group_norm_threads && count * 2 < packs) count *= 2;
@@ -98,6 +117,27 @@ void group_norm_gradient(Type type, const GroupNormArguments& n, void* stream) {
     group_norm_gradient_kernel<typename decltype(form)::Value, decltype(form)::wide>
         <<<n.samples * n.groups, group_threads(n, v), 0, static_cast<cudaStream_t>(stream)>>>(n);
   });
+}
+
+void group_norm_tangent(Type type, const GroupNormTangentArguments& n, void* stream) {
+  const int v = width(type, n.channels / n.groups);
+  dispatch(type, v, [&](auto form) {
+    group_norm_tangent_kernel<typename decltype(form)::Value, decltype(form)::wide>
+        <<<n.samples * n.groups, group_threads(n, v), 0, static_cast<cudaStream_t>(stream)>>>(n);
+  });
+}
+
+bool group_norm_gradient_tangent(Type type, const GroupNormTangentArguments& n, void* stream) {
+  const int v = width(type, n.channels / n.groups);
+  unsigned threads_each = group_threads(n, v);
+  const std::uint32_t across = n.channels / n.groups / static_cast<unsigned>(v);
+  while (threads_each < across && threads_each < group_norm_threads) threads_each *= 2;
+  if (across > threads_each) return false;
+  dispatch(type, v, [&](auto form) {
+    group_norm_gradient_tangent_kernel<typename decltype(form)::Value, decltype(form)::wide>
+        <<<n.samples * n.groups, threads_each, 0, static_cast<cudaStream_t>(stream)>>>(n);
+  });
+  return true;
 }
 
 }  // namespace igebm::engine::cuda

@@ -73,6 +73,40 @@ __global__ void activation_gradient_kernel(ActivationGradientArguments g) {
   }
 }
 
+__device__ inline float silu_curvature(float z) {
+  const float s = sigmoid(z);
+  return s * (1.0F - s) * (2.0F + z * (1.0F - 2.0F * s));
+}
+
+template <typename T, int V>
+__global__ void block_sums_kernel(BlockArguments b) {
+  const std::uint32_t across = b.channels / V, row = b.width * across, packs = b.samples * b.height * row;
+  for (std::uint32_t i = blockIdx.x * blockDim.x + threadIdx.x; i < packs; i += gridDim.x * blockDim.x) {
+    const std::uint32_t line = i / row, place = i - line * row, x = place / across, c = place - x * across;
+    float sum[V] = {}, in[V];
+    for (std::uint32_t dy = 0; dy < b.k; ++dy) {
+      for (std::uint32_t dx = 0; dx < b.k; ++dx) {
+        load<T>(b.in, ((line * b.k + dy) * b.width * b.k + x * b.k + dx) * across + c, in);
+        for (int v = 0; v < V; ++v) sum[v] += in[v];
+      }
+    }
+    for (int v = 0; v < V; ++v) sum[v] *= b.scale;
+    store<T>(b.out, i, sum);
+  }
+}
+
+template <typename T, int V>
+__global__ void spread_kernel(BlockArguments b) {
+  const std::uint32_t across = b.channels / V, row = b.width * b.k * across, packs = b.samples * b.height * b.k * row;
+  for (std::uint32_t i = blockIdx.x * blockDim.x + threadIdx.x; i < packs; i += gridDim.x * blockDim.x) {
+    const std::uint32_t line = i / row, place = i - line * row, x = place / across, c = place - x * across;
+    float value[V];
+    load<T>(b.in, (line / b.k * b.width + x / b.k) * across + c, value);
+    for (int v = 0; v < V; ++v) value[v] *= b.scale;
+    store<T>(b.out, i, value);
+  }
+}
+
 /// The sum over the block, for every thread.
 __device__ inline float block_sum(float value, float* shared) {
   shared[threadIdx.x] = value;
@@ -92,7 +126,8 @@ constexpr int group_norm_threads = 256;  // at most
 template <int V>
 struct Group {
   std::uint32_t across, packs, stride, start, channel;  // packs a pixel, in all, between pixels; the first; its channel
-  __device__ Group(const GroupNormArguments& n, std::uint32_t block) {
+  template <typename Arguments>
+  __device__ Group(const Arguments& n, std::uint32_t block) {
     const std::uint32_t channels = n.channels / n.groups, sample = block / n.groups, group = block - sample * n.groups;
     across = channels / V;
     packs = across * n.pixels;
@@ -170,5 +205,120 @@ __global__ void group_norm_gradient_kernel(GroupNormArguments n) {
     read(j);
     for (int v = 0; v < V; ++v) q[v] = reciprocal * (q[v] - sum - h[v] * product);
     store<T>(n.out, g.pack(j), q);
+  }
+}
+
+/// With h = (x - mean) r, its derivative is r (dot - mean(dot) - h mean(h dot)).
+template <typename T, int V>
+__global__ void group_norm_tangent_kernel(GroupNormTangentArguments n) {
+  __shared__ float shared[group_norm_threads];
+  const Group<V> g(n, blockIdx.x);
+  const auto count = static_cast<float>(g.packs * V);
+  const float mean = n.mean[blockIdx.x], reciprocal = n.reciprocal[blockIdx.x];
+  float x[V], dot[V], sum = 0, product = 0;
+  for (std::uint32_t j = threadIdx.x; j < g.packs; j += blockDim.x) {
+    load<T>(n.x, g.pack(j), x);
+    load<T>(n.dot, g.pack(j), dot);
+    for (int v = 0; v < V; ++v) {
+      sum += dot[v];
+      product += dot[v] * (x[v] - mean) * reciprocal;
+    }
+  }
+  sum = block_sum(sum, shared) / count;
+  product = block_sum(product, shared) / count;
+  for (std::uint32_t j = threadIdx.x; j < g.packs; j += blockDim.x) {
+    const std::uint32_t channel = g.channel_of(j);
+    load<T>(n.x, g.pack(j), x);
+    load<T>(n.dot, g.pack(j), dot);
+    for (int v = 0; v < V; ++v) {
+      const float h = (x[v] - mean) * reciprocal, weight = n.weight[channel + v];
+      dot[v] = weight * reciprocal * (dot[v] - sum - h * product);
+      if (n.silu != 0) dot[v] *= derivative(Activation::silu, 0, h * weight + n.bias[channel + v]);
+    }
+    store<T>(n.out, g.pack(j), dot);
+  }
+  if (threadIdx.x == 0) {
+    n.mean_dot[blockIdx.x] = sum;
+    n.product[blockIdx.x] = product;
+  }
+}
+
+/// The derivative of group_norm_gradient_kernel's result, and of the gradients of weight and bias. A thread keeps to
+/// the channels of its first pack: threads beyond the last whole row of packs wait.
+template <typename T, int V>
+__global__ void group_norm_gradient_tangent_kernel(GroupNormTangentArguments n) {
+  __shared__ float shared[group_norm_threads];
+  const Group<V> g(n, blockIdx.x);
+  const auto count = static_cast<float>(g.packs * V);
+  const std::uint32_t stride = blockDim.x / g.across * g.across, channel = g.channel_of(threadIdx.x);
+  const std::uint32_t start = threadIdx.x < stride ? threadIdx.x : g.packs;
+  const float mean = n.mean[blockIdx.x], reciprocal = n.reciprocal[blockIdx.x], mean_dot = n.mean_dot[blockIdx.x],
+              along_dot = n.product[blockIdx.x];
+  // Of each element: the normalised x, the gradient of what weight multiplies, and their derivatives.
+  float h[V], h_dot[V], q[V], q_dot[V], more[V];
+  const auto add = [&](const void* from, std::uint32_t j, float(&to)[V]) {
+    if (from == nullptr) return;
+    load<T>(from, g.pack(j), more);
+    for (int v = 0; v < V; ++v) to[v] += more[v];
+  };
+  const auto read = [&](std::uint32_t j) {
+    load<T>(n.x, g.pack(j), h);
+    load<T>(n.dot, g.pack(j), h_dot);
+    for (int v = 0; v < V; ++v) q[v] = q_dot[v] = 0;
+    add(n.first, j, q);
+    add(n.second, j, q);
+    add(n.first_dot, j, q_dot);
+    add(n.second_dot, j, q_dot);
+    for (int v = 0; v < V; ++v) {
+      h[v] = (h[v] - mean) * reciprocal;
+      h_dot[v] = reciprocal * (h_dot[v] - mean_dot - h[v] * along_dot);
+      if (n.silu == 0) continue;
+      const float weight = n.weight[channel + v], y = h[v] * weight + n.bias[channel + v],
+                  slope = derivative(Activation::silu, 0, y);
+      q_dot[v] = q_dot[v] * slope + q[v] * silu_curvature(y) * h_dot[v] * weight;
+      q[v] *= slope;
+    }
+  };
+  float of_weight[V], of_bias[V], sum = 0, along = 0, sum_dot = 0, moved = 0;
+  for (int v = 0; v < V; ++v) of_weight[v] = of_bias[v] = 0;
+  for (std::uint32_t j = start; j < g.packs; j += stride) {
+    read(j);
+    for (int v = 0; v < V; ++v) {
+      const float weight = n.weight[channel + v], product_dot = q_dot[v] * h[v] + q[v] * h_dot[v];
+      of_weight[v] += product_dot;
+      of_bias[v] += q_dot[v];
+      sum += q[v] * weight;
+      along += q[v] * h[v] * weight;
+      sum_dot += q_dot[v] * weight;
+      moved += product_dot * weight;
+    }
+  }
+  sum = block_sum(sum, shared) / count;
+  along = block_sum(along, shared) / count;
+  sum_dot = block_sum(sum_dot, shared) / count;
+  moved = block_sum(moved, shared) / count;
+  for (std::uint32_t j = start; j < g.packs; j += stride) {
+    read(j);
+    for (int v = 0; v < V; ++v) {
+      const float weight = n.weight[channel + v];
+      const float flat = q[v] * weight - sum - h[v] * along;
+      q_dot[v] =
+          reciprocal * (q_dot[v] * weight - sum_dot - h_dot[v] * along - h[v] * moved - reciprocal * along_dot * flat);
+    }
+    store<T>(n.out, g.pack(j), q_dot);
+  }
+  // Of each channel, the sum over the threads that kept to it.
+  const std::uint32_t row = blockIdx.x / n.groups * n.channels;
+  for (int v = 0; v < V; ++v) {
+    for (const bool weights : {true, false}) {
+      shared[threadIdx.x] = weights ? of_weight[v] : of_bias[v];
+      __syncthreads();
+      if (threadIdx.x < g.across) {
+        float total = 0;
+        for (std::uint32_t t = threadIdx.x; t < stride; t += g.across) total += shared[t];
+        (weights ? n.of_weight : n.of_bias)[row + channel + static_cast<std::uint32_t>(v)] = total;
+      }
+      __syncthreads();
+    }
   }
 }

@@ -2,7 +2,6 @@
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/cuda/CUDAGraph.h>
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
@@ -14,6 +13,7 @@
 #include <utility>
 
 #include "igebm/base/random.h"
+#include "igebm/base/recording.h"
 #include "igebm/energy/capabilities.h"
 #include "igebm/sampling/cuda/update.h"
 
@@ -21,6 +21,7 @@ namespace igebm::sampling {
 namespace {
 
 constexpr std::int64_t longest = 64;  // steps of a recording
+constexpr std::int64_t fewest = 4;    // fewer are not worth one
 
 at::Tensor words(std::int64_t count, const at::Tensor& beside) {
   return at::zeros({count}, beside.options().dtype(at::kInt));
@@ -63,8 +64,8 @@ class Device {
         std::copy(part.begin(), part.end(), there_.begin());
         held_ = count;
       }
-      if (record) {
-        recording(energy, count, l.noise_first).replay();
+      if (record && (count >= fewest || recordings_.contains(count))) {
+        recording(energy, count, l.noise_first).play();
       } else {
         for (std::int64_t k = 0; k < count; ++k) step(energy, k, l.noise_first);
       }
@@ -117,36 +118,18 @@ class Device {
     C10_CUDA_KERNEL_LAUNCH_CHECK();
   }
 
-  at::cuda::CUDAGraph& recording(const energy::Energy& energy, std::int64_t count, bool noise_first) {
-    auto& kept = graphs_[count];
-    if (kept) return *kept;
-    // On a stream of its own, after runs there in which libraries choose algorithms and take their memory.
-    auto current = c10::cuda::getCurrentCUDAStream(), side = c10::cuda::getStreamFromPool();
-    current.synchronize();
-    const c10::cuda::CUDAStreamGuard on(side);
-    for (int i = 0; i < 3; ++i) energy.energy_and_gradient(x_);
-    side.synchronize();
-    auto graph = std::make_unique<at::cuda::CUDAGraph>();
-    // Recordings are played one after the other: they share the memory in between.
-    graph->capture_begin(pool_, cudaStreamCaptureModeThreadLocal);
-    try {
-      for (std::int64_t k = 0; k < count; ++k) step(energy, k, noise_first);
-    } catch (...) {
-      abandon(*graph);
-      throw;
+  const Recording& recording(const energy::Energy& energy, std::int64_t count, bool noise_first) {
+    auto& kept = recordings_[count];
+    if (!kept) {
+      kept = record(
+          x_.device(), [&] { energy.energy_and_gradient(x_); },
+          [&] {
+            for (std::int64_t k = 0; k < count; ++k) step(energy, k, noise_first);
+          },
+          first_);
+      if (first_ == nullptr) first_ = kept.get();
     }
-    graph->capture_end();
-    pool_ = graph->pool();
-    kept = std::move(graph);
     return *kept;
-  }
-
-  static void abandon(at::cuda::CUDAGraph& graph) {
-    try {
-      graph.capture_end();
-    } catch (...) {
-      return;  // what stopped the recording is what the caller is to hear of
-    }
   }
 
   /// The one place that waits for the device.
@@ -170,8 +153,8 @@ class Device {
   bool is_set_ = false;
   std::vector<float> there_ = std::vector<float>(longest, 0.0F);  // what sigmas_ holds in its first held_ places
   std::int64_t held_ = 0;
-  at::cuda::MempoolId_t pool_ = {0, 0};
-  std::map<std::int64_t, std::unique_ptr<at::cuda::CUDAGraph>> graphs_;  // by steps
+  std::map<std::int64_t, std::unique_ptr<Recording>> recordings_;  // by steps
+  const Recording* first_ = nullptr;
 };
 
 }  // namespace
