@@ -6,8 +6,10 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <ctime>
 #include <nlohmann/json.hpp>
 
 #include "igebm/base/error.h"
@@ -19,11 +21,24 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 std::atomic<bool> stop_asked{false};
+std::atomic<std::int64_t> last_end{0};  // when SIGINT or SIGTERM came last, in ms; 0: never
+
+std::int64_t milliseconds() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return std::int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1000000;
+}
 
 void on_signal(int signal) {
   stop_asked = true;
   // Others may come in any number and order: a terminal's end sends two, a scheduler SIGUSR1 and later SIGTERM.
-  if (signal == SIGINT || signal == SIGTERM) std::signal(signal, SIG_DFL);
+  if (signal != SIGINT && signal != SIGTERM) return;
+  // A second one ends the program at once, but not the echo of the first: timeout signals the child and its group.
+  constexpr std::int64_t echo = 500;
+  const std::int64_t now = milliseconds(), before = last_end.exchange(now);
+  if (before == 0 || now - before < echo) return;
+  std::signal(signal, SIG_DFL);
+  std::raise(signal);
 }
 
 class Console : public Observer {

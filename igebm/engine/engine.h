@@ -26,7 +26,7 @@ constexpr const auto& names_of(Kind) { return kind_names; }
 
 /// Of convolutions while sampling. A CPU without bfloat16 instructions computes in f32; one with matrix tiles (AMX)
 /// stores pictures within the network in bfloat16, too, for bf16 and for automatic where that is faster. Gradients of
-/// parameters are always in f32. Energies that are compared want f32.
+/// parameters are in f32, but for those by tangents on a CUDA device. Energies that are compared want f32.
 enum class Precision {
   usual,      ///< f32 on a CPU, bf16 on a CUDA device
   automatic,  ///< on a CPU the faster by measuring; on a CUDA device bf16

@@ -63,7 +63,7 @@ class Process(Running):
     def test_signals_that_end_a_job_save_it(self):
         self.done("train", self.recipe, "--out", self.out)
         for sent in ([signal.SIGHUP], [signal.SIGUSR1], [signal.SIGTERM], [signal.SIGUSR1, signal.SIGTERM],
-                     [signal.SIGHUP, signal.SIGHUP]):
+                     [signal.SIGHUP, signal.SIGHUP], [signal.SIGINT, signal.SIGINT], [signal.SIGTERM, signal.SIGTERM]):
             process = self.started("train", "--resume", self.out, *LONG)
             for one in sent:
                 process.send_signal(one)
