@@ -17,6 +17,7 @@
 #include "igebm/engine/autotuner.h"
 #include "igebm/model/shipped.h"
 #include "igebm/nn/weights.h"
+#include "igebm/sampling/budget.h"
 
 namespace igebm::model {
 namespace {
@@ -203,7 +204,12 @@ Samples Model::sample(const SampleRequest& request) const {
       return all;
     };
     if (annealed()) {
-      chains.x.mul_(start_deviation(*spec_.noise));
+      const double greatest = spec_.noise->sigma_max;
+      if (sampling::within_budget(sampler, true).annealing.moments) {
+        sampling::start_at_moments(*energies_at(greatest)[0], greatest, chains);
+      } else {
+        chains.x.mul_(start_deviation(*spec_.noise));
+      }
       sampling::sample_annealed(sampler, spec_.noise->sigma_min, spec_.noise->sigma_max, energies_at, chains, seed,
                                 request.on_step);
     } else {

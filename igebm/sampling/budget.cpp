@@ -20,11 +20,17 @@ std::int64_t gradients_of_step(const SamplerOptions& o) {
 
 std::int64_t gradients_of_guidance(const SamplerOptions& o) { return o.annealing.guidance == 1 ? 1 : 2; }
 
+constexpr std::int64_t fewest_with_moments = 20;  // of fewer gradients, two more levels are worth more
+
+std::int64_t gradients_of_start(const AnnealingOptions& a) { return a.moments ? 2 : 0; }
+
 /// Levels and steps for `gradients` of them.
 void spend_on_levels(SamplerOptions& o, std::int64_t gradients) {
   AnnealingOptions& a = o.annealing;
   o.steps = 0;
   for (std::size_t i = 0; i < a.budgets.size() && a.budgets[i] <= gradients; ++i) o.steps = a.budget_steps[i];
+  a.moments = a.moments && gradients >= fewest_with_moments;
+  gradients -= gradients_of_start(a);
   if (!a.predictor) o.steps = std::max<std::int64_t>(o.steps, 1);
   const std::int64_t descent = a.predictor ? 1 : 0, last = a.denoise ? 1 : 0;
   // L levels take L steps + (L - 1) descent + last.
@@ -56,7 +62,7 @@ SamplerOptions spent(SamplerOptions o, bool annealed) {
 
 std::int64_t gradient_count(const SamplerOptions& options, bool annealed) {
   const SamplerOptions o = within_budget(options, annealed);
-  if (annealed) return gradients_of_guidance(o) * step_count(o, true);
+  if (annealed) return gradients_of_guidance(o) * (step_count(o, true) + gradients_of_start(o.annealing));
   return o.flow.steps * gradients_of_flow_step(o) + o.steps * gradients_of_step(o);
 }
 

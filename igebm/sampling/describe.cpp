@@ -83,6 +83,9 @@ void describe(Fields& f, SamplerOptions& o, bool annealed) {
     f.field("ancestral", a.ancestral, share,
             "of the predictor: 0 follows the flow; up to 1, the more of each level's noise is drawn anew");
     f.field("denoise", a.denoise, "at last x - sigma^2 dE/dx, without noise");
+    f.field("moments", a.moments,
+            "begin with the data's mean and spread, as the energy of the greatest noise tells them, at two gradients "
+            "more; not with a budget below 20");
     f.field("guidance", a.guidance, not_negative,
             "chains follow E_none + guidance (E_class - E_none): beyond 1, more of what tells the class; of a network "
             "with label_dropout");

@@ -1,5 +1,7 @@
 #include "igebm/sampling/sampler.h"
 
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 
 #include <memory>
@@ -97,6 +99,14 @@ void sample(const SamplerOptions& options, const std::vector<energy::EnergyPtr>&
     move(stage, energies, chains, done, step_count(options, false), on_step);
     done += stage.steps;
   }
+}
+
+void start_at_moments(const energy::Energy& energy, double sigma, Chains& chains) {
+  const at::NoGradGuard no_grad;
+  const auto denoised = [&](const at::Tensor& y) { return y - sigma * sigma * energy.energy_and_gradient(y).gradient; };
+  chains.x.mul_(sigma);
+  chains.x.add_(denoised(at::zeros_like(chains.x)) + denoised(chains.x), 0.5);
+  chains.energy.forget();
 }
 
 void sample_annealed(const SamplerOptions& given, double sigma_min, double sigma_max, const EnergiesAt& energies_at,

@@ -29,6 +29,7 @@ struct AnnealingOptions {
   bool predictor = true;
   double ancestral = 0;  ///< of the predictor
   bool denoise = true;   ///< take that last step
+  bool moments = true;   ///< begin as start_at_moments says, instead of around 0
   /// Of energies that know of no class in particular as well: chains follow E_none + guidance (E_class - E_none), which
   /// beyond 1 draws what tells the class (Ho & Salimans 2022). 1: E_class alone, at half the price.
   double guidance = 1;
@@ -78,6 +79,12 @@ void sample(const SamplerOptions& options, const std::vector<energy::EnergyPtr>&
 
 /// The energies at a noise level, of an ensemble oldest first.
 using EnergiesAt = std::function<std::vector<energy::EnergyPtr>(double sigma)>;
+
+/// Chains of standard normal numbers become those of data with noise sigma, which hides most of the data: by the
+/// denoiser D(y) = y - sigma^2 dE/dy, y = sigma n + (D(0) + D(sigma n)) / 2. Of Gaussian data N(m, S), where D(y) = m +
+/// S (S + sigma^2)^-1 (y - m), the mean and the covariance S + sigma^2 are right to the first order in S / sigma^2. At
+/// two gradients.
+void start_at_moments(const energy::Energy& energy, double sigma, Chains& chains);
 
 /// Moves chains by annealed Langevin dynamics from sigma_max down to sigma_min. They come as samples of the greatest
 /// noise: normal, of standard deviation sigma_max. Guidance is in the energies. Throws UserError for another kernel

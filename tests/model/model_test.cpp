@@ -228,7 +228,7 @@ TEST_F(OpenedModel, GuidanceGoesBeyondTheClass) {
   SampleRequest request{.count = 4, .condition = nn::Condition::of_class(1)};
   request.sampler = Model::open(folder).settings().sampling;
   request.sampler->steps = 0;
-  request.sampler->annealing = {.levels = 1, .guidance = 30};
+  request.sampler->annealing = {.levels = 1, .moments = false, .guidance = 30};
   EXPECT_SAYS(Model::open(folder).sample(request), "label_dropout");
   graph.optional_class = true;
   save(graph, 10, R"({"sigma_min": 0.1, "sigma_max": 0.4, "sigma_data": 0.7})");

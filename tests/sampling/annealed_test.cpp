@@ -51,6 +51,16 @@ TEST(Annealed, StepsAtEachLevelThenDenoises) {
   EXPECT_TRUE(at::allclose(chains.x, by_hand.x, 1e-5, 1e-6));
 }
 
+// N(1, 0.25 + 16) to the first order in 0.25 / 16: its mean is 1 and its deviation 4.0311.
+TEST(Annealed, StartsAtTheMomentsThatTheDenoiserTells) {
+  Chains chains = start(8, 1);
+  const double a = 0.25 / (0.25 + 16);
+  const at::Tensor want = 4 * chains.x * (1 + a / 2) + (1 - a);
+  start_at_moments(*noisy(4)[0], 4, chains);
+  EXPECT_TRUE(at::allclose(chains.x, want, 1e-5, 1e-5));
+  EXPECT_NEAR(4 * (1 + a / 2), std::sqrt(16.25), 1e-3);
+}
+
 // Karras et al. 2022, equation 5.
 TEST(Annealed, LevelsAreEvenInARootOfSigma) {
   SamplerOptions options{.steps = 0};

@@ -22,12 +22,12 @@ class Classes(Running):
             return told, arrays["labels"].tolist(), arrays["images"].tobytes()
 
         told, labels, usual = sample()
-        self.assertEqual((told["steps"], told["gradients"], told["samples"], told["count"]), (18, 18, str(out), 4))
+        self.assertEqual((told["steps"], told["gradients"], told["samples"], told["count"]), (18, 20, str(out), 4))
         self.assertEqual(labels, [0, 1, 2, 0])
         self.assertEqual(sample("--label", "ellipse")[1], [1] * 4)
         self.assertEqual(sample("--label", "ellipse")[2], sample("--label", 1)[2])
         self.assertEqual(sample("--label", "none")[1], [-1] * 4)
-        for arguments, gradients in ((["--budget", 10], 10), (["--budget", 11, "--guidance", 1.5], 10), (["--guidance", 1], 18)):
+        for arguments, gradients in ((["--budget", 10], 10), (["--budget", 11, "--guidance", 1.5], 10), (["--guidance", 1], 20)):
             self.assertEqual(sample(*arguments)[0]["gradients"], gradients)
         self.assertNotEqual(sample("--guidance", 2)[2], usual)
         self.assertEqual(sample("--guidance", 1)[2], usual)
