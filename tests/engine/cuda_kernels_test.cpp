@@ -155,7 +155,7 @@ template <typename T>
 void check_group_norm_tangent() {
   at::manual_seed(4);
   for (const Shape& s : shapes) {
-    for (const int which : {0, 1, 2, 3}) {
+    for (const int which : {0, 3}) {
       const bool silu = which & 1, two = which & 2;
       const at::Tensor x = (random_picture<T>(s) + 2).contiguous(at::MemoryFormat::ChannelsLast);
       std::vector<at::Tensor> t;  // dot; first, second, first_dot, second_dot
