@@ -21,7 +21,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 std::atomic<bool> stop_asked{false};
-std::atomic<std::int64_t> last_end{0};  // when SIGINT or SIGTERM came last, in ms; 0: never
+std::atomic<std::int64_t> first_end{0};  // when SIGINT or SIGTERM came first, in ms; 0: never
 
 std::int64_t milliseconds() {
   timespec now{};
@@ -35,8 +35,9 @@ void on_signal(int signal) {
   if (signal != SIGINT && signal != SIGTERM) return;
   // A second one ends the program at once, but not the echo of the first: timeout signals the child and its group.
   constexpr std::int64_t echo = 500;
-  const std::int64_t now = milliseconds(), before = last_end.exchange(now);
-  if (before == 0 || now - before < echo) return;
+  const std::int64_t now = milliseconds();
+  std::int64_t before = 0;
+  if (first_end.compare_exchange_strong(before, now) || now - before < echo) return;
   std::signal(signal, SIG_DFL);
   std::raise(signal);
 }

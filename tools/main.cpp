@@ -74,9 +74,8 @@ int main(int argc, char** argv) {
   for (const auto* command : app.get_subcommands({})) known.insert(command->get_name());
   try {
     if (argc > 1 && argv[1][0] != '-' && known.count(argv[1]) == 0) {
-      const std::string near = igebm::io::nearest(argv[1], {known.begin(), known.end()});
       throw igebm::UserError(fmt::format("\"{}\" is no subcommand{} (see igebm --help)", argv[1],
-                                         near.empty() ? "" : "; did you mean " + near + "?"));
+                                         igebm::io::did_you_mean(argv[1], {known.begin(), known.end()})));
     }
     app.parse(argc, argv);
     igebm::tools::flush_output();

@@ -36,9 +36,9 @@ const Set& find_set(const std::string& name) {
     if (name == set.name) return set;
     names.emplace_back(set.name);
   }
-  const std::string near = io::nearest(name, names);
-  throw UserError(fmt::format("data.name: unknown data set \"{}\"{}", name,
-                              near.empty() ? "; see igebm data list" : fmt::format("; did you mean \"{}\"?", near)));
+  const std::string meant = io::did_you_mean(name, names);
+  throw UserError(
+      fmt::format("data.name: unknown data set \"{}\"{}", name, meant.empty() ? "; see igebm data list" : meant));
 }
 
 std::string find_variant(const Set& set, const std::string& variant) {

@@ -32,7 +32,8 @@ class PlainLoop {
                         float* gradient) const = 0;
 };
 
-/// Recorded sequences of device operations, by names of those who made them (sampling's CUDA graphs).
+/// Recorded sequences of device operations, by names of those who made them (CUDA graphs of sampling's steps and of an
+/// engine's gradients).
 using Recordings = std::map<std::string, std::shared_ptr<void>>;
 
 /// May be recorded on a device and played again.

@@ -6,7 +6,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <map>
 #include <mutex>
 #include <utility>
 
@@ -111,7 +110,7 @@ class TensorEngine : public Prepared, public std::enable_shared_from_this<Tensor
   Passes passes_;
   std::vector<std::unique_ptr<Slot>> free_slots_;
   std::mutex slots_mutex_;
-  std::map<std::vector<std::int64_t>, std::shared_ptr<TangentPass>> tangents_;  // by the inputs' shape, recorded
+  std::shared_ptr<TangentPass> tangent_;  // the last one's; recorded where the device can
 };
 
 class TensorEnergy : public energy::Energy, public energy::Recordable {
@@ -151,6 +150,7 @@ class TensorEnergy : public energy::Energy, public energy::Recordable {
   };
 
   energy::EnergyAndGradient played(const at::Tensor& x) const {
+    const at::NoGradGuard no_grad;
     auto& kept = slot_->recordings[fmt::format("gradient ({})", fmt::join(x.sizes().vec(), ", "))];
     if (!kept) {
       auto made = std::make_shared<Played>();
@@ -179,6 +179,8 @@ class TensorEngine::TangentPass {
         labels_(labels.defined() ? at::empty_like(labels) : labels),
         v_(at::zeros_like(x)),
         pass_(passes.begin()) {}
+
+  bool fits(const at::Tensor& x) const { return x.sizes() == x_.sizes(); }
 
   void evaluate(const at::Tensor& x, const at::Tensor& labels) {
     x_.copy_(x);
@@ -249,10 +251,10 @@ std::unique_ptr<Tangent> TensorEngine::tangent(const at::Tensor& x, const at::Te
   at::Tensor on = graph_.conditional() ? labels : at::Tensor();
   graph_.check_labels(on, x.size(0));
   if (on.defined()) on = on.to(device_, graph_.classes > 0 ? at::kLong : exact_);
-  std::shared_ptr<TangentPass> fresh, &kept = device_.is_cuda() ? tangents_[x.sizes().vec()] : fresh;
-  if (!kept) kept = std::make_shared<TangentPass>(passes_, x, on);
-  kept->evaluate(x.detach(), on);
-  return std::make_unique<TensorTangent>(shared_from_this(), kept);
+  // Of one shape at a time: a recording holds on to its memory.
+  if (!tangent_ || !device_.is_cuda() || !tangent_->fits(x)) tangent_ = std::make_shared<TangentPass>(passes_, x, on);
+  tangent_->evaluate(x.detach(), on);
+  return std::make_unique<TensorTangent>(shared_from_this(), tangent_);
 }
 
 energy::EnergyPtr TensorEngine::given(const at::Tensor& labels) {

@@ -206,7 +206,7 @@ Samples Model::sample(const SampleRequest& request) const {
     if (annealed()) {
       const double greatest = spec_.noise->sigma_max;
       if (sampling::within_budget(sampler, true).annealing.moments) {
-        sampling::start_at_moments(*energies_at(greatest)[0], greatest, chains);
+        sampling::start_at_moments(*energies_at(greatest).back(), greatest, chains);
       } else {
         chains.x.mul_(start_deviation(*spec_.noise));
       }

@@ -85,7 +85,7 @@ void describe(Fields& f, SamplerOptions& o, bool annealed) {
     f.field("denoise", a.denoise, "at last x - sigma^2 dE/dx, without noise");
     f.field("moments", a.moments,
             "begin with the data's mean and spread, as the energy of the greatest noise tells them, at two gradients "
-            "more; not with a budget below 20");
+            "more; not with a budget below 20, or 40 with guidance");
     f.field("guidance", a.guidance, not_negative,
             "chains follow E_none + guidance (E_class - E_none): beyond 1, more of what tells the class; of a network "
             "with label_dropout");
@@ -104,11 +104,11 @@ void describe(Fields& f, SamplerOptions& o, bool annealed) {
   describe(f, o.langevin);
   if (o.langevin.low >= o.langevin.high) f.problem("low", "low must be below high");
   if (const std::string problem = time_problem(o); !problem.empty()) f.problem("time", problem);
-  if (const std::string problem = budget_problem(o, false); !problem.empty()) f.problem("budget", problem);
   // Written where they count, read where they stand.
   bool is_mala = o.kernel == "mala", is_hmc = o.kernel == "hmc";
   f.optional_section("mala", is_mala, [&](Fields& g) { describe(g, o.mala); });
   f.optional_section("hmc", is_hmc, [&](Fields& g) { describe(g, o.hmc); });
+  if (const std::string problem = budget_problem(o, false); !problem.empty()) f.problem("budget", problem);
   if (!compares_energies(o.kernel)) return;
   try {
     find_kernel(o.kernel).make(o, 0);

@@ -82,7 +82,8 @@ using EnergiesAt = std::function<std::vector<energy::EnergyPtr>(double sigma)>;
 
 /// Chains of standard normal numbers become those of data with noise sigma, which hides most of the data: by the
 /// denoiser D(y) = y - sigma^2 dE/dy, y = sigma n + (D(0) + D(sigma n)) / 2. Of Gaussian data N(m, S), where D(y) = m +
-/// S (S + sigma^2)^-1 (y - m), the mean and the covariance S + sigma^2 are right to the first order in S / sigma^2. At
+/// S (S + sigma^2)^-1 (y - m), the covariance S + sigma^2 is right to the first order in S / sigma^2, and
+/// the mean is m less S (S + sigma^2)^-1 m. At
 /// two gradients.
 void start_at_moments(const energy::Energy& energy, double sigma, Chains& chains);
 

@@ -171,6 +171,7 @@ void Learner::enter_phase() {
 
 void Learner::choose_algorithms() {
   if (classifies()) return;
+  if (device.is_cuda()) return observer.message("engine: " + frozen->description());  // cuDNN chooses by itself
   const std::int64_t count = phase().batch;
   const at::Tensor labels = network.graph().some_labels(count);
   const auto chains = sampling::start_chains(recipe.sampling.start, data.shape(), count, 0, labels, seed()).to(device);
@@ -284,15 +285,9 @@ void Learner::start_anew() {
 
 data::Batch Learner::next_batch() {
   try {
+    // While a device works, the next one is made.
     const std::int64_t first = used.records, count = phase().batch;
-    const bool there = ahead_.valid() && ahead_first_ == first;
-    data::Batch batch = ahead_.valid() ? ahead_.get() : data::Batch();
-    if (!there || batch.x.size(0) != count) batch = data.from(first, count);
-    if (device.is_cuda()) {  // the next one is made while the device works
-      ahead_first_ = first + count;
-      ahead_ = std::async(std::launch::async, [this, count] { return data.from(ahead_first_, count); });
-    }
-    return batch;
+    return device.is_cuda() ? ahead_.take(first, count) : data.from(first, count);
   } catch (const UserError& e) {
     throw UnreadableData(e.what());
   }

@@ -2,7 +2,6 @@
 
 #include <filesystem>
 #include <functional>
-#include <future>
 #include <memory>
 #include <optional>
 #include <set>
@@ -10,6 +9,7 @@
 
 #include "igebm/base/error.h"
 #include "igebm/base/observer.h"
+#include "igebm/data/ahead.h"
 #include "igebm/model/model.h"
 #include "igebm/training/checkpoint.h"
 #include "igebm/training/conditions.h"
@@ -93,8 +93,7 @@ struct Learner {
   /// The step's data. Throws UnreadableData.
   data::Batch next_batch();
 
-  std::int64_t ahead_first_ = 0;    // first record of
-  std::future<data::Batch> ahead_;  // a batch in the making
+  data::BatchesAhead ahead_{data};
   /// One parameter step. Returns why it must be undone, or nothing.
   std::string advance();
   /// The same; but where `stop_within` says so, the step is given up and everything as before it. Then false, and no

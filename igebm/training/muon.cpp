@@ -36,8 +36,9 @@ at::Tensor add_product(const at::Tensor& c, const at::Tensor& a, const at::Tenso
 /// The longer side of a weight seen as a matrix.
 double longer_side(const at::Tensor& w) { return static_cast<double>(std::max(w.size(0), w.numel() / w.size(0))); }
 
-/// Each seen as a matrix, orthogonalized and in its step's size; those of one size at once.
-std::vector<at::Tensor> steps_together(const std::vector<at::Tensor>& weights) {
+}  // namespace
+
+std::vector<at::Tensor> orthogonal_steps(const std::vector<at::Tensor>& weights) {
   std::map<std::vector<std::int64_t>, std::vector<std::size_t>> by_size;
   for (std::size_t i = 0; i < weights.size(); ++i)
     by_size[{weights[i].size(0), weights[i].numel() / weights[i].size(0)}].push_back(i);
@@ -51,8 +52,6 @@ std::vector<at::Tensor> steps_together(const std::vector<at::Tensor>& weights) {
   }
   return out;
 }
-
-}  // namespace
 
 at::Tensor orthogonalized(const at::Tensor& matrix) {
   constexpr double a = 3.4445, b = -4.7750, c = 2.0315, epsilon = 1e-7;
@@ -96,8 +95,9 @@ void Muon::move(const std::vector<at::Tensor>& weights, const std::vector<at::Te
   }
   // Hundreds of small operations, recorded where the device can, for it would wait for each.
   if (!recorded_) {
+    from_.clear();
     for (const auto& w : weights) from_.push_back(at::zeros_like(w));
-    const auto run = [&] { steps_ = steps_together(from_); };
+    const auto run = [&] { steps_ = orthogonal_steps(from_); };
     recorded_ = record(device, run, run);
   }
   at::_foreach_copy_(from_, by);

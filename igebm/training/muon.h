@@ -48,4 +48,8 @@ class Muon : public Optimizer {
 /// zeros stays one.
 at::Tensor orthogonalized(const at::Tensor& matrix);
 
+/// The steps of `weights` along themselves, 0.2 sqrt(max(rows, columns)) U each; those of one size at once, as a device
+/// wants it.
+std::vector<at::Tensor> orthogonal_steps(const std::vector<at::Tensor>& weights);
+
 }  // namespace igebm::training

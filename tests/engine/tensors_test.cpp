@@ -117,6 +117,9 @@ void compare(const std::vector<Case>& networks, at::Device device, at::ScalarTyp
       EXPECT_TRUE(got.gradient.is_contiguous());
       const at::NoGradGuard no_grad;
       EXPECT_TRUE(at::equal(energy->energy(mine), got.energy)) << c.name;
+      const auto moved = energy->energy_and_gradient(0.5 * mine), again = energy->energy_and_gradient(mine);
+      EXPECT_FALSE(at::equal(moved.energy, got.energy)) << c.name;
+      EXPECT_LT(relative(again.gradient.cpu(), got.gradient.cpu()), 1e-2 * tolerance + 1e-12) << c.name;
     }
   }
 }
@@ -137,6 +140,14 @@ TEST(TensorEngine, OnACudaDevice) {
   compare(cases(), at::Device("cuda:0"), at::kBFloat16, 0.1);
 }
 
+/// Of a size that rounding averages out in.
+Case smooth_unet() {
+  nn::UNetOptions unet;
+  unet.channels = {16, 32};
+  unet.blocks = {1, 1};
+  return {"unet", nn::unet(unet, {3, 16, 16}, {.classes = 3})};
+}
+
 bool has(const nn::Graph& graph, nn::Op op) {
   return std::any_of(graph.nodes.begin(), graph.nodes.end(), [&](const nn::Node& n) { return n.op == op; });
 }
@@ -146,13 +157,17 @@ int compare_tangents(const std::vector<Case>& networks, at::Device device, at::S
   int count = 0;
   for (const Case& c : networks) {
     const nn::EffectiveWeights weights = random_weights(c.graph);
-    const auto engine = tensor_engine(c.graph, weights, device, compute);
+    nn::EffectiveWeights others;
+    for (const auto& [name, w] : weights) others[name] = 0.9 * w;
+    const auto engine = tensor_engine(c.graph, others, device, compute);
     const auto exact = compute == at::kDouble ? at::kDouble : at::kFloat;
     const at::Tensor x = inputs(c.graph, 4), labels = random_labels(c.graph, 4), v = at::randn_like(x);
-    if (const auto before = engine->tangent(x.to(device, exact) + 1, labels)) {  // which a device records
+    // What a device records, of other inputs, labels and weights.
+    if (const auto before = engine->tangent(x.to(device, exact) + 1, labels.defined() ? labels.flip(0) : labels)) {
       nn::Tensors unused;
       before->pull(v.to(device, exact) - 1, unused);
     }
+    engine->refresh(weights);
     const auto tangent = engine->tangent(x.to(device, exact), labels);
     EXPECT_EQ(tangent != nullptr, !has(c.graph, nn::Op::label_gain) && !has(c.graph, nn::Op::dropout)) << c.name;
     if (!tangent) continue;
@@ -185,11 +200,13 @@ TEST(TensorEngine, TangentsInDoubleAreAGradientOfAGradient) {
   EXPECT_GT(compare_tangents(all, at::kCPU, at::kDouble, 1e-10), 40);
 }
 TEST(TensorEngine, TangentsInFloat) { compare_tangents(random_networks(6), at::kCPU, at::kFloat, 1e-3); }
+TEST(TensorEngine, TangentsInBfloat16) { compare_tangents({smooth_unet()}, at::kCPU, at::kBFloat16, 0.1); }
 
 TEST(TensorEngine, TangentsOnACudaDevice) {
   if (cuda_devices() == 0) GTEST_SKIP() << "no CUDA device";
   compare_tangents(cases(), at::Device("cuda:0"), at::kDouble, 1e-9);
   compare_tangents(random_networks(6), at::Device("cuda:0"), at::kFloat, 2e-2);  // TF32
+  compare_tangents({smooth_unet()}, at::Device("cuda:0"), at::kBFloat16, 0.1);
 }
 
 TEST(TensorEngine, RefreshChangesTheWeightsInPlace) {

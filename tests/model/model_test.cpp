@@ -242,6 +242,16 @@ TEST_F(OpenedModel, GuidanceGoesBeyondTheClass) {
   EXPECT_FALSE(at::allclose(30 * none, 30 * of_class, 1e-2, 1e-2));
   EXPECT_TRUE(
       at::allclose(model.sample(request).x, (x - 0.01 * (none + 30 * (of_class - none))).clamp(-1, 1), 1e-3, 1e-4));
+
+  // The start at the moments of sigma_max: y = sigma n + (D(0) + D(sigma n)) / 2.
+  request.sampler->annealing = {.levels = 1, .moments = true};
+  const auto gradient = [&](double sigma, const at::Tensor& at) {
+    return model.energy(nn::Condition::of_class(1), sigma)->energy_and_gradient(at).gradient;
+  };
+  const at::Tensor zero = at::zeros_like(x);
+  const at::Tensor y = x + 0.5 * ((zero - 0.16 * gradient(0.4, zero)) + (x - 0.16 * gradient(0.4, x)));
+  EXPECT_FALSE(at::allclose(y, x, 1e-2, 1e-2));
+  EXPECT_TRUE(at::allclose(model.sample(request).x, (y - 0.01 * gradient(0.1, y)).clamp(-1, 1), 1e-3, 1e-4));
 }
 
 TEST_F(OpenedModel, SamplesDoNotDependOnTheBatch) {

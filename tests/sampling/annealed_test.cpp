@@ -51,7 +51,7 @@ TEST(Annealed, StepsAtEachLevelThenDenoises) {
   EXPECT_TRUE(at::allclose(chains.x, by_hand.x, 1e-5, 1e-6));
 }
 
-// N(1, 0.25 + 16) to the first order in 0.25 / 16: its mean is 1 and its deviation 4.0311.
+// Nearly N(1, 0.25 + 16): of mean 1 - 0.25 / 16.25, and its deviation, 4.0311, to the first order in 0.25 / 16.
 TEST(Annealed, StartsAtTheMomentsThatTheDenoiserTells) {
   Chains chains = start(8, 1);
   const double a = 0.25 / (0.25 + 16);

@@ -56,6 +56,22 @@ TEST(Muon, OrthogonalizesByTheSingularValueDecomposition) {
   }
 }
 
+TEST(Muon, StepsTogetherAreThoseOfEach) {
+  at::manual_seed(3);
+  std::vector<at::Tensor> weights;
+  for (const std::vector<std::int64_t>& sizes :
+       std::vector<std::vector<std::int64_t>>{{8, 2, 3, 3}, {6, 20}, {8, 18}, {20, 6}, {8, 2, 3, 3}, {6, 5, 2, 2}})
+    weights.push_back(at::randn(sizes, at::kDouble));
+  const std::vector<at::Tensor> together = orthogonal_steps(weights);
+  ASSERT_EQ(together.size(), weights.size());
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    const at::Tensor matrix = weights[i].flatten(1);
+    const double size = 0.2 * std::sqrt(static_cast<double>(std::max(matrix.size(0), matrix.size(1))));
+    EXPECT_LT((together[i] - (size * orthogonalized(matrix)).view(weights[i].sizes())).abs().max().item<double>(),
+              1e-9);
+  }
+}
+
 TEST(Muon, TakesMatricesAndLeavesTheRestToAdam) {
   at::manual_seed(2);
   const nn::Tensors start = {{"bias", at::randn({64})},

@@ -64,7 +64,7 @@ class Device {
         std::copy(part.begin(), part.end(), there_.begin());
         held_ = count;
       }
-      if (record && (count >= fewest || recordings_.contains(count))) {
+      if (record && count >= fewest) {
         recording(energy, count, l.noise_first).play();
       } else {
         for (std::int64_t k = 0; k < count; ++k) step(energy, k, l.noise_first);
