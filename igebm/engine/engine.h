@@ -88,8 +88,8 @@ class Prepared {
   /// with dropout: E(x + s) and E(x - s) must then share their masks, as must the dE/dx that a loss is made of, so what
   /// needs derivatives of dE/dx (energy matching) takes them of nn::evaluate(..., dropout) by autograd.
   virtual bool derives_parameters() const { return false; }
-  /// Null where the engine has no such tangents of this network: of one with dropout or label gains, by autograd, and on
-  /// a CPU.
+  /// Null where the engine has no such tangents of this network: of one with dropout or label gains, by autograd, and
+  /// on a CPU.
   virtual std::unique_ptr<Tangent> tangent(const at::Tensor& /*x*/, const at::Tensor& /*labels*/) { return nullptr; }
   /// The energy under `labels`, as nn::Graph says, or undefined if the network has none. x must then have as many rows.
   virtual energy::EnergyPtr given(const at::Tensor& labels) = 0;

@@ -24,7 +24,8 @@ void describe_run(Fields& g, Settings& r) {
   g.field("choices", r.choices, {},
           "another run's engine.json: its algorithms instead of measured ones, for equal bits");
   g.field("precision", r.precision,
-          "of convolutions while sampling, and on a CUDA device in matching; default: f32 on a CPU, bf16 there; auto: the faster");
+          "of convolutions while sampling, and on a CUDA device in matching; default: f32 on a CPU, bf16 there; auto: "
+          "the faster");
 }
 
 std::string absolute_path(const std::string& path) {
