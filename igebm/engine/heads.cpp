@@ -112,7 +112,7 @@ void Heads::gradient(const Node& n, const at::Tensor& in, const at::Tensor& g, c
   };
   switch (n.op) {
     case Op::conv2d:
-      give(of_convolution(n, g, kept.input));
+      give(nn::padded_at_end(std::get<0>(of_convolution(n, g, kept.input, {true, false, false})), -n.padding_end));
       return;
     case Op::linear:
       give(at::matmul(g.to(layer(n).scalar_type()), layer(n)));
@@ -181,12 +181,13 @@ at::Tensor Heads::of_pool(const Node& n, const at::Tensor& g, const at::Tensor& 
   return at::avg_pool2d_backward(g, in, {n.k, n.k}, {n.k, n.k}, {0, 0}, false, true, std::nullopt);
 }
 
-at::Tensor Heads::of_convolution(const Node& n, const at::Tensor& g, const at::Tensor& input) const {
+std::tuple<at::Tensor, at::Tensor, at::Tensor> Heads::of_convolution(const Node& n, const at::Tensor& g,
+                                                                     const at::Tensor& input,
+                                                                     std::array<bool, 3> wanted) const {
   const std::array<std::int64_t, 2> stride{n.stride, n.stride}, padding{n.padding, n.padding}, one{1, 1}, none{0, 0};
-  const at::Tensor whole = std::get<0>(at::convolution_backward(
-      g.to(compute_).contiguous(at::MemoryFormat::ChannelsLast), input, layer(n), at::OptionalIntArrayRef(), stride,
-      padding, one, /*transposed=*/false, none, 1, {true, false, false}));
-  return nn::padded_at_end(whole, -n.padding_end);
+  return at::convolution_backward(g.to(compute_).contiguous(at::MemoryFormat::ChannelsLast), input, layer(n),
+                                  at::OptionalIntArrayRef(), stride, padding, one, /*transposed=*/false, none, 1,
+                                  wanted);
 }
 
 std::array<at::Tensor, 3> Heads::of_attention(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& all,

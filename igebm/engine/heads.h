@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <array>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -84,9 +85,12 @@ class Heads {
   /// Labels as planes beside a picture: one-hot, or the numbers.
   at::Tensor planes(const at::Tensor& labels, const at::Tensor& beside) const;
   const at::Tensor& layer(const nn::Node& n) const;
-  /// dE/d(input) of average pooling, and of a convolution.
+  /// dE/d(input) of average pooling.
   static at::Tensor of_pool(const nn::Node& n, const at::Tensor& g, const at::Tensor& in);
-  at::Tensor of_convolution(const nn::Node& n, const at::Tensor& g, const at::Tensor& input) const;
+  /// Of a convolution, those wanted of dE/d(input), padded at its end as Kept::input is, dE/d(weight) and dE/d(bias).
+  std::tuple<at::Tensor, at::Tensor, at::Tensor> of_convolution(const nn::Node& n, const at::Tensor& g,
+                                                                const at::Tensor& input,
+                                                                std::array<bool, 3> wanted) const;
   /// dE/d(queries), dE/d(keys) and dE/d(values) of attention.
   std::array<at::Tensor, 3> of_attention(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& all,
                                          const at::Tensor& g, const at::Tensor& share) const;

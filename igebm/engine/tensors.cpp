@@ -195,21 +195,12 @@ class TensorEngine::TangentPass {
 
   void pull(const at::Tensor& v, nn::Tensors& into) {
     v_.copy_(v);
-    if (!pull_) {
-      nn::Tensors unused;
-      pull_ = record(
-          x_.device(), [&] { passes_.pull(pass_, labels_, v_, unused); },
-          [&] {
-            gradients_.clear();
-            passes_.pull(pass_, labels_, v_, gradients_);
-          },
-          evaluation_.get());
-      if (!pull_) {
-        gradients_.clear();
-        passes_.pull(pass_, labels_, v_, gradients_);
-      }
-    }
-    if (pull_) pull_->play();
+    const auto run = [&] {
+      gradients_.clear();
+      passes_.pull(pass_, labels_, v_, gradients_);
+    };
+    if (!pull_) pull_ = record(x_.device(), run, run, evaluation_.get());
+    pull_ ? pull_->play() : run();
     for (const auto& [name, g] : gradients_) nn::add_to(into, name, pull_ ? g.clone() : g);
   }
 

@@ -81,10 +81,9 @@ void sample(const SamplerOptions& options, const std::vector<energy::EnergyPtr>&
 using EnergiesAt = std::function<std::vector<energy::EnergyPtr>(double sigma)>;
 
 /// Chains of standard normal numbers become those of data with noise sigma, which hides most of the data: by the
-/// denoiser D(y) = y - sigma^2 dE/dy, y = sigma n + (D(0) + D(sigma n)) / 2. Of Gaussian data N(m, S), where D(y) = m +
-/// S (S + sigma^2)^-1 (y - m), the covariance S + sigma^2 is right to the first order in S / sigma^2, and
-/// the mean is m less S (S + sigma^2)^-1 m. At
-/// two gradients.
+/// denoiser D(y) = y - sigma^2 dE/dy, y = sigma n + (D(0) + D(sigma n)) / 2, at two gradients. Of Gaussian data N(m,
+/// S), where D(y) = m + S (S + sigma^2)^-1 (y - m), the covariance S + sigma^2 is right to the first order in S /
+/// sigma^2, and the mean is m less S (S + sigma^2)^-1 m.
 void start_at_moments(const energy::Energy& energy, double sigma, Chains& chains);
 
 /// Moves chains by annealed Langevin dynamics from sigma_max down to sigma_min. They come as samples of the greatest
