@@ -12,14 +12,12 @@ if(IGEBM_SANITIZE)
   target_link_options(igebm_options INTERFACE -fsanitize=${IGEBM_SANITIZE})
 endif()
 
-# Files that share costly templates (json, command line) are compiled as one, which takes a third of the time.
-# Static checks, which look at one file at a time, turn it off.
-option(IGEBM_TOGETHER "Compile files that share costly templates as one" ON)
-function(igebm_together target)
-  cmake_path(GET ARGV1 STEM group)
-  set_source_files_properties(${ARGN} PROPERTIES UNITY_GROUP ${group})
-  set_target_properties(${target} PROPERTIES UNITY_BUILD ${IGEBM_TOGETHER} UNITY_BUILD_MODE GROUP)
-endfunction()
+# The sources of a room are compiled as one file: headers and templates that they share then cost once, which makes a clean build
+# several times as fast. Whoever changes one file at a time turns it off (CONTRIBUTING.md). Names in anonymous namespaces must
+# therefore differ within a room.
+option(IGEBM_TOGETHER "Compile the sources of a room as one" ON)
+set(CMAKE_UNITY_BUILD ${IGEBM_TOGETHER})
+set(CMAKE_UNITY_BUILD_BATCH_SIZE 100)
 
 # The headers of torch cost ten seconds a file: they are compiled once and reused by every room that has them.
 function(igebm_use_torch_pch target)

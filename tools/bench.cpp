@@ -224,7 +224,7 @@ struct StepArguments {
 };
 
 /// When each step of each phase ended.
-class Clock : public Observer {
+class StepTimes : public Observer {
  public:
   void progress(std::string_view what, std::int64_t, std::int64_t) override {
     ends[std::string(what)].push_back(now());
@@ -237,7 +237,7 @@ void train(const StepArguments& a) {
   for (auto& phase : recipe.phases) phase.steps = a.steps;
   recipe.output = {.checkpoint_every = 1'000'000'000, .samples_every = 0};
   const fs::path folder = fs::temp_directory_path() / fmt::format("igebm-bench-{}", getpid());
-  Clock clock;
+  StepTimes clock;
   try {
     recipe.sampling.flow.steps = 0;
     recipe.sampling.steps = 1;  // the picture at the end is not what is measured

@@ -18,8 +18,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::int64_t side = 64;
-constexpr double pi = std::numbers::pi;
+constexpr std::int64_t sprite_side = 64;
 
 /// Labels and conditions of sprites, for pictures in the same order.
 Dataset described(const std::vector<Sprite>& sprites) {
@@ -50,7 +49,7 @@ class Drawn : public Pictures {
  public:
   explicit Drawn(std::vector<Sprite> sprites) : sprites_(std::move(sprites)) {}
   std::int64_t size() const override { return static_cast<std::int64_t>(sprites_.size()); }
-  std::vector<std::int64_t> shape() const override { return {1, side, side}; }
+  std::vector<std::int64_t> shape() const override { return {1, sprite_side, sprite_side}; }
   void read(std::int64_t record, std::uint8_t* out) const override {
     draw_sprite(sprites_[static_cast<std::size_t>(record)], out);
   }
@@ -82,7 +81,7 @@ std::vector<std::int64_t> choose(std::int64_t count, std::int64_t total, bool te
 Sprite sprite(std::int64_t combination) {
   const std::int64_t y = combination % 32, x = combination / 32 % 32, rotation = combination / 1024 % 40,
                      size = combination / 40960 % 6, shape = combination / 245760;
-  return {shape, 0.5 + 0.1 * static_cast<double>(size), 2 * pi * static_cast<double>(rotation) / 39,
+  return {shape, 0.5 + 0.1 * static_cast<double>(size), 2 * std::numbers::pi * static_cast<double>(rotation) / 39,
           static_cast<double>(x) / 31, static_cast<double>(y) / 31};
 }
 
@@ -92,8 +91,8 @@ bool in_test(std::int64_t combination) {
 
 void draw_sprite(const Sprite& s, std::uint8_t* out) {
   const double c = std::cos(s.rotation) / s.size, r = std::sin(s.rotation) / s.size;
-  for (std::int64_t row = 0; row < side; ++row) {
-    for (std::int64_t column = 0; column < side; ++column) {
+  for (std::int64_t row = 0; row < sprite_side; ++row) {
+    for (std::int64_t column = 0; column < sprite_side; ++column) {
       const double dx = static_cast<double>(column) + 0.5 - (16.5 + 31 * s.x),
                    dy = static_cast<double>(row) + 0.5 - (16.5 + 31 * s.y);
       const double u = c * dx + r * dy, v = c * dy - r * dx;  // turned back, at size 1
@@ -134,20 +133,20 @@ Dataset dsprites(const Options& options, bool test, std::uint64_t seed) {
   auto images = file.open("imgs");
   const at::Tensor values = file.open("latents_values").read().to(at::kDouble);  // colour, shape 1 to 3, size, ...
   const auto fail = [&](const std::string& what) { return UserError(fmt::format("{}: {}", path.string(), what)); };
-  if (images.type() != at::kByte || images.shape().size() != 3 || images.shape()[1] != side ||
-      images.shape()[2] != side)
+  if (images.type() != at::kByte || images.shape().size() != 3 || images.shape()[1] != sprite_side ||
+      images.shape()[2] != sprite_side)
     throw fail(fmt::format("imgs: expected bytes (N, 64, 64), got ({})", fmt::join(images.shape(), ", ")));
   const std::int64_t total = images.shape()[0];
   if (values.dim() != 2 || values.size(0) != total || values.size(1) != 6)
     throw fail(fmt::format("latents_values: expected ({}, 6), got ({})", total, fmt::join(values.sizes(), ", ")));
   const std::vector<std::int64_t> chosen = choose(options.count, total, test, seed);
   std::vector<Sprite> sprites;
-  at::Tensor x = at::empty({static_cast<std::int64_t>(chosen.size()), 1, side, side}, at::kByte);
+  at::Tensor x = at::empty({static_cast<std::int64_t>(chosen.size()), 1, sprite_side, sprite_side}, at::kByte);
   std::int64_t next = 0;
   for (std::size_t i = 0; i < chosen.size(); ++i) {
     const std::int64_t at = chosen[i];
     images.skip_rows(at - next);
-    images.read_rows(1, x.data_ptr<std::uint8_t>() + static_cast<std::int64_t>(i) * side * side);
+    images.read_rows(1, x.data_ptr<std::uint8_t>() + static_cast<std::int64_t>(i) * sprite_side * sprite_side);
     next = at + 1;
     const double* v = values.const_data_ptr<double>() + 6 * at;
     if (!std::all_of(v, v + 6, [](double value) { return std::isfinite(value); }))

@@ -44,16 +44,16 @@ class Folder : public Pictures {
   void read(std::int64_t record, std::uint8_t* out) const override {
     const at::Tensor picture = decode(record);
     const std::int64_t h = picture.size(0), w = picture.size(1);
-    const auto* pixels = picture.const_data_ptr<std::uint8_t>();
+    const auto* bytes = picture.const_data_ptr<std::uint8_t>();
     if (size_ == 0 && (h != height_ || w != width_))
       throw UserError(fmt::format("{}: {} x {} pixels, where {} has {} x {}; set data.size to make them alike",
                                   file(record), w, h, file(0), width_, height_));
     if (h == height_ && w == width_) {
       for (std::int64_t c = 0; c < channels_; ++c) {
-        for (std::int64_t i = 0; i < h * w; ++i) *out++ = pixels[i * channels_ + c];
+        for (std::int64_t i = 0; i < h * w; ++i) *out++ = bytes[i * channels_ + c];
       }
     } else {
-      fit({pixels, channels_, h, w, 1, w * channels_, channels_}, channels_, size_, out);
+      fit({bytes, channels_, h, w, 1, w * channels_, channels_}, channels_, size_, out);
     }
   }
 

@@ -13,7 +13,7 @@
 namespace igebm::data {
 namespace {
 
-constexpr double pi = std::numbers::pi;
+using std::numbers::pi;
 
 struct Point {
   double x, y;

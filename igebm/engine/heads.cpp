@@ -14,8 +14,6 @@ using nn::Op;
 namespace {
 
 /// In messages.
-constexpr const char* backend = "engine on tensors";
-
 }  // namespace
 
 at::Tensor Heads::tokens(const at::Tensor& picture) { return picture.flatten(2).transpose(1, 2); }

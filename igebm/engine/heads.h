@@ -11,6 +11,8 @@
 
 namespace igebm::engine {
 
+constexpr const char* backend = "engine on tensors";  ///< as messages name it
+
 /// What the gradient needs of a step beside the values.
 struct Kept {
   at::Tensor input;             // of a convolution, in its type

@@ -14,8 +14,6 @@ using nn::Op;
 namespace {
 
 /// In messages.
-constexpr const char* backend = "engine on tensors";
-
 /// Is a head's value linear in its inputs, but for what it adds?
 bool is_linear(Op op) {
   switch (op) {

@@ -17,7 +17,7 @@
 namespace igebm::io {
 namespace {
 
-const std::vector<std::pair<const char*, at::ScalarType>> types = {
+const std::vector<std::pair<const char*, at::ScalarType>> npz_types = {
     {"<f8", at::kDouble}, {"<f4", at::kFloat}, {"<f2", at::kHalf},  {"<i8", at::kLong}, {"<i4", at::kInt},
     {"|u1", at::kByte},   {"|b1", at::kBool},  {"<i2", at::kShort}, {"|i1", at::kChar}};
 const std::string magic("\x93NUMPY", 6);
@@ -29,7 +29,7 @@ void put(std::string& to, T value) {
 }
 
 template <typename T>
-T get(const std::string& from, std::size_t at) {
+T length_field(const std::string& from, std::size_t at) {
   T value{};
   if (at + sizeof value > from.size()) throw UserError("truncated");
   std::memcpy(&value, from.data() + at, sizeof value);
@@ -42,9 +42,10 @@ std::uint32_t crc(const std::string& bytes) {
 
 std::string encode(const at::Tensor& tensor, const std::string& name) {
   const at::Tensor t = tensor.detach().cpu().contiguous();
-  const auto type =
-      std::find_if(types.begin(), types.end(), [&](const auto& known) { return known.second == t.scalar_type(); });
-  if (type == types.end()) throw UserError(fmt::format("array \"{}\" has a type that npz files of igebm lack", name));
+  const auto type = std::find_if(npz_types.begin(), npz_types.end(),
+                                 [&](const auto& known) { return known.second == t.scalar_type(); });
+  if (type == npz_types.end())
+    throw UserError(fmt::format("array \"{}\" has a type that npz files of igebm lack", name));
   std::string shape;
   for (const auto d : t.sizes()) shape += fmt::format("{}, ", d);
   std::string header = fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}), }}", type->first, shape);
@@ -74,7 +75,7 @@ Header read_header(ZipMember& member) {
   const std::string start = part(8);
   if (!start.starts_with(magic)) throw UserError("not an .npy array");
   const bool wide = start[6] >= 2;
-  const std::uint64_t length = wide ? get<std::uint32_t>(part(4), 0) : get<std::uint16_t>(part(2), 0);
+  const std::uint64_t length = wide ? length_field<std::uint32_t>(part(4), 0) : length_field<std::uint16_t>(part(2), 0);
   std::string header = part(length);
   std::replace(header.begin(), header.end(), '"', '\'');  // Python's literals are in either
   const auto after = [&](const char* key) {
@@ -85,8 +86,8 @@ Header read_header(ZipMember& member) {
   Header h{at::kByte, {}, after("'fortran_order'").substr(0, 6).find("False") == std::string::npos};
   const std::string descr = after("'descr'");
   const auto type =
-      std::find_if(types.begin(), types.end(), [&](const auto& known) { return descr.find(known.first) < 4; });
-  if (type == types.end())
+      std::find_if(npz_types.begin(), npz_types.end(), [&](const auto& known) { return descr.find(known.first) < 4; });
+  if (type == npz_types.end())
     throw UserError(
         fmt::format("of type{}; expected float64, float32, float16, int64, int32, int16, int8, uint8 or bool",
                     descr.substr(0, descr.find(','))));

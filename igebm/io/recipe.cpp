@@ -67,14 +67,6 @@ std::string kind_of(const toml::node& node) {
   return out.str();
 }
 
-/// A number in TOML that reads back as the same bits, with a point so that it stays a number with fraction.
-std::string number(double value) {
-  if (std::isinf(value)) return value > 0 ? "inf" : "-inf";
-  std::string text = fmt::format("{}", value);
-  if (text.find_first_of(".e") == std::string::npos) text += ".0";
-  return text;
-}
-
 /// FILE:LINE, of the file that the place is in: with `extends` not always the one that was read.
 std::string place_text(const toml::source_region& place, const std::string& file) {
   const std::string& name = place.path ? *place.path : file;
@@ -281,7 +273,7 @@ class Writer : public Fields {
   void field(const char* key, std::int64_t& value, Range, const char* doc) override {
     line(key, std::to_string(value), doc);
   }
-  void field(const char* key, double& value, Range, const char* doc) override { line(key, number(value), doc); }
+  void field(const char* key, double& value, Range, const char* doc) override { line(key, number_text(value), doc); }
   void field(const char* key, std::string& value, const std::vector<std::string>&, const char* doc) override {
     line(key, in_quotes(utf8_of(value)), doc);
   }
@@ -411,6 +403,12 @@ void Recipe::apply_part(const std::function<void(Fields&)>& describe) const {
 std::string did_you_mean(const std::string& name, const std::vector<std::string>& candidates) {
   const std::string near = nearest(name, candidates);
   return near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near);
+}
+
+std::string number_text(double value) {
+  std::string text = fmt::format("{}", value);  // inf and -inf as in TOML
+  if (std::isfinite(value) && text.find_first_of(".e") == std::string::npos) text += ".0";
+  return text;
 }
 
 std::string write_recipe(const std::function<void(Fields&)>& describe) {

@@ -94,6 +94,9 @@ void check(const std::string& name, Options options) {
 /// All described values as TOML that reads back to the same values, each with its doc.
 std::string write_recipe(const std::function<void(Fields&)>& describe);
 
+/// A number in TOML that reads back as the same bits, with a point so that it stays a number with fraction.
+std::string number_text(double value);
+
 /// The candidate nearest to `name` by edit distance, empty if none is near.
 std::string nearest(const std::string& name, const std::vector<std::string>& candidates);
 /// For the end of a message: "; did you mean \"that one\"?", empty if none is near.

@@ -9,12 +9,6 @@
 namespace igebm::io {
 namespace {
 
-std::string number(double value) {
-  std::string text = fmt::format("{}", value);  // inf and -inf as in TOML
-  if (std::isfinite(value) && text.find_first_of(".e") == std::string::npos) text += ".0";
-  return text;
-}
-
 /// What 32 bits hold counts as without a bound.
 std::string interval(const Range& r) {
   constexpr double greatest = std::numeric_limits<float>::max();
@@ -35,7 +29,7 @@ class Lister : public Fields {
     add({key, "integer", std::to_string(value), interval(range), {}, doc});
   }
   void field(const char* key, double& value, Range range, const char* doc) override {
-    add({key, "number", number(value), interval(range), {}, doc});
+    add({key, "number", number_text(value), interval(range), {}, doc});
   }
   void field(const char* key, std::string& value, const std::vector<std::string>& choices, const char* doc) override {
     add({key, "text", fmt::format("\"{}\"", value), "", choices, doc});

@@ -15,7 +15,7 @@
 namespace igebm::io {
 namespace {
 
-const std::vector<std::pair<const char*, at::ScalarType>> types = {
+const std::vector<std::pair<const char*, at::ScalarType>> safetensors_types = {
     {"F64", at::kDouble}, {"F32", at::kFloat}, {"F16", at::kHalf}, {"BF16", at::kBFloat16}, {"I64", at::kLong},
     {"I32", at::kInt},    {"I16", at::kShort}, {"I8", at::kChar},  {"U8", at::kByte},       {"BOOL", at::kBool}};
 
@@ -28,9 +28,9 @@ void write_safetensors(const std::filesystem::path& path, const std::map<std::st
   std::vector<at::Tensor> contiguous;
   std::size_t offset = 0;
   for (const auto& [name, tensor] : tensors) {
-    const auto type = std::find_if(types.begin(), types.end(),
+    const auto type = std::find_if(safetensors_types.begin(), safetensors_types.end(),
                                    [scalar = tensor.scalar_type()](const auto& t) { return t.second == scalar; });
-    if (type == types.end())
+    if (type == safetensors_types.end())
       throw UserError(fmt::format("{}: tensor \"{}\" has a type that safetensors lack", path.string(), name));
     contiguous.push_back(tensor.detach().cpu().contiguous());
     const std::size_t end = offset + contiguous.back().nbytes();
@@ -74,8 +74,10 @@ SafeTensors read_safetensors(const std::filesystem::path& path) {
         continue;
       }
       const auto dtype = entry.at("dtype").get<std::string>();
-      const auto type = std::find_if(types.begin(), types.end(), [&](const auto& t) { return dtype == t.first; });
-      if (type == types.end()) throw fail(fmt::format("tensor \"{}\" has the unknown type {}", name, dtype));
+      const auto type = std::find_if(safetensors_types.begin(), safetensors_types.end(),
+                                     [&](const auto& t) { return dtype == t.first; });
+      if (type == safetensors_types.end())
+        throw fail(fmt::format("tensor \"{}\" has the unknown type {}", name, dtype));
       const auto shape = entry.at("shape").get<std::vector<std::int64_t>>();
       const auto offsets = entry.at("data_offsets").get<std::vector<std::size_t>>();
       std::size_t expected = at::elementSize(type->second);

@@ -16,7 +16,7 @@ namespace igebm::io {
 namespace {
 
 template <typename T>
-T get(const std::string& from, std::size_t at) {
+T directory_field(const std::string& from, std::size_t at) {
   T value{};
   if (at > from.size() || sizeof value > from.size() - at) throw UserError("its zip directory is damaged");
   std::memcpy(&value, from.data() + at, sizeof value);
@@ -46,7 +46,7 @@ std::size_t end_of_directory(const std::string& tail) {
   const std::string signature("PK\x05\x06", 4);
   const std::size_t last = tail.rfind(signature);
   for (std::size_t at = last; at != std::string::npos && at > 0; at = tail.rfind(signature, at - 1)) {
-    if (at + 22 <= tail.size() && at + 22 + get<std::uint16_t>(tail, at + 20) == tail.size()) return at;
+    if (at + 22 <= tail.size() && at + 22 + directory_field<std::uint16_t>(tail, at + 20) == tail.size()) return at;
   }
   return last;
 }
@@ -167,35 +167,37 @@ ZipFile::ZipFile(const std::filesystem::path& path) : path_(path) {
     const std::size_t end = end_of_directory(tail);
     if (end == std::string::npos || end + 22 > tail.size())
       throw UserError("not a zip file, or truncated: no zip directory at its end");
-    std::uint64_t count = get<std::uint16_t>(tail, end + 10), size = get<std::uint32_t>(tail, end + 12),
-                  start = get<std::uint32_t>(tail, end + 16);
+    std::uint64_t count = directory_field<std::uint16_t>(tail, end + 10),
+                  size = directory_field<std::uint32_t>(tail, end + 12),
+                  start = directory_field<std::uint32_t>(tail, end + 16);
     if (end >= 20 && tail.compare(end - 20, 4, std::string("PK\x06\x07", 4)) == 0) {
-      const std::string wide = bytes_at(in, get<std::uint64_t>(tail, end - 12), 56);
-      count = get<std::uint64_t>(wide, 32), size = get<std::uint64_t>(wide, 40), start = get<std::uint64_t>(wide, 48);
+      const std::string wide = bytes_at(in, directory_field<std::uint64_t>(tail, end - 12), 56);
+      count = directory_field<std::uint64_t>(wide, 32), size = directory_field<std::uint64_t>(wide, 40),
+      start = directory_field<std::uint64_t>(wide, 48);
     }
     if (start > file_size_ || size > file_size_ - start) throw UserError("its zip directory is damaged");
     const std::string directory = bytes_at(in, start, size);
     std::size_t at = 0;
     for (std::uint64_t i = 0; i < count; ++i) {
-      if (get<std::uint32_t>(directory, at) != 0x02014b50)
+      if (directory_field<std::uint32_t>(directory, at) != 0x02014b50)
         throw UserError(fmt::format("its zip directory is damaged at offset {}", start + at));
-      const std::size_t name_size = get<std::uint16_t>(directory, at + 28),
-                        extra_size = get<std::uint16_t>(directory, at + 30),
-                        comment_size = get<std::uint16_t>(directory, at + 32);
+      const std::size_t name_size = directory_field<std::uint16_t>(directory, at + 28),
+                        extra_size = directory_field<std::uint16_t>(directory, at + 30),
+                        comment_size = directory_field<std::uint16_t>(directory, at + 32);
       Entry entry{{},
-                  get<std::uint32_t>(directory, at + 20),
-                  get<std::uint32_t>(directory, at + 24),
-                  get<std::uint32_t>(directory, at + 42),
-                  get<std::uint32_t>(directory, at + 16),
-                  get<std::uint16_t>(directory, at + 10)};
+                  directory_field<std::uint32_t>(directory, at + 20),
+                  directory_field<std::uint32_t>(directory, at + 24),
+                  directory_field<std::uint32_t>(directory, at + 42),
+                  directory_field<std::uint32_t>(directory, at + 16),
+                  directory_field<std::uint16_t>(directory, at + 10)};
       if (at + 46 + name_size + extra_size > directory.size()) throw UserError("its zip directory is damaged");
       entry.name = directory.substr(at + 46, name_size);
       const std::string extra = directory.substr(at + 46 + name_size, extra_size);
-      for (std::size_t e = 0; e + 4 <= extra.size(); e += 4U + get<std::uint16_t>(extra, e + 2)) {
-        if (get<std::uint16_t>(extra, e) != 1) continue;
+      for (std::size_t e = 0; e + 4 <= extra.size(); e += 4U + directory_field<std::uint16_t>(extra, e + 2)) {
+        if (directory_field<std::uint16_t>(extra, e) != 1) continue;
         std::size_t field = e + 4;  // only those that did not fit, in this order
         for (std::uint64_t* value : {&entry.size, &entry.packed, &entry.local}) {
-          if (*value == 0xFFFFFFFFU) *value = get<std::uint64_t>(extra, field), field += 8;
+          if (*value == 0xFFFFFFFFU) *value = directory_field<std::uint64_t>(extra, field), field += 8;
         }
       }
       entries_.push_back(std::move(entry));
@@ -224,9 +226,10 @@ ZipMember ZipFile::open(const std::string& name) const {
   state->in.open(path_, std::ios::binary);
   try {
     const std::string local = bytes_at(state->in, entry->local, 30);
-    if (get<std::uint32_t>(local, 0) != 0x04034b50)
+    if (directory_field<std::uint32_t>(local, 0) != 0x04034b50)
       throw UserError(fmt::format("is not at offset {}, where the zip directory says", entry->local));
-    const std::uint64_t data = entry->local + 30 + get<std::uint16_t>(local, 26) + get<std::uint16_t>(local, 28);
+    const std::uint64_t data =
+        entry->local + 30 + directory_field<std::uint16_t>(local, 26) + directory_field<std::uint16_t>(local, 28);
     // Deflate packs 1,032 to 1 at most: a damaged size must not ask for more memory than the file can fill.
     if (data > file_size_ || entry->packed > file_size_ - data || entry->size / 1100 > entry->packed)
       throw UserError(fmt::format("truncated: {} bytes promised at offset {}, where the file has {}", entry->packed,

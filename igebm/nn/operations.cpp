@@ -13,7 +13,7 @@
 namespace igebm::nn {
 namespace {
 
-using Shapes = std::vector<Shape>;
+using InputShapes = std::vector<Shape>;
 
 [[noreturn]] void misfit(const std::string& what) { throw UserError(what); }
 
@@ -39,11 +39,11 @@ void require_divisible(const Node& n, const Shape& a) {
 
 // Shapes.
 
-Shape input_shape(const Node&, const Graph& graph, const Shapes&) { return graph.input_shape; }
+Shape input_shape(const Node&, const Graph& graph, const InputShapes&) { return graph.input_shape; }
 
-Shape same(const Node&, const Graph&, const Shapes& in) { return in[0]; }
+Shape same(const Node&, const Graph&, const InputShapes& in) { return in[0]; }
 
-Shape convolved(const Node& n, const Graph&, const Shapes& in) {
+Shape convolved(const Node& n, const Graph&, const InputShapes& in) {
   const Shape& a = in[0];
   require_image(a);
   require_channels(n, a);
@@ -53,82 +53,82 @@ Shape convolved(const Node& n, const Graph&, const Shapes& in) {
   return {n.out, h / n.stride + 1, w / n.stride + 1};
 }
 
-Shape layer(const Node& n, const Graph&, const Shapes& in) {
+Shape layer(const Node& n, const Graph&, const InputShapes& in) {
   require_channels(n, in[0]);
   if (in[0].size() != 1) misfit("expected features (D), got " + text(in[0]));
   return {n.out};
 }
 
-Shape normalised(const Node& n, const Graph&, const Shapes& in) {
+Shape normalised(const Node& n, const Graph&, const InputShapes& in) {
   require_image(in[0]);
   require_channels(n, in[0]);
   if (n.groups < 1 || n.in % n.groups != 0) misfit(fmt::format("{} channels in {} groups", n.in, n.groups));
   return in[0];
 }
 
-Shape pooled(const Node& n, const Graph&, const Shapes& in) {
+Shape pooled(const Node& n, const Graph&, const InputShapes& in) {
   require_image(in[0]);
   require_divisible(n, in[0]);
   return {in[0][0], in[0][1] / n.k, in[0][2] / n.k};
 }
 
-Shape enlarged(const Node& n, const Graph&, const Shapes& in) {
+Shape enlarged(const Node& n, const Graph&, const InputShapes& in) {
   require_image(in[0]);
   return {in[0][0], in[0][1] * n.k, in[0][2] * n.k};
 }
 
-Shape unshuffled(const Node& n, const Graph&, const Shapes& in) {
+Shape unshuffled(const Node& n, const Graph&, const InputShapes& in) {
   require_image(in[0]);
   require_divisible(n, in[0]);
   return {in[0][0] * n.k * n.k, in[0][1] / n.k, in[0][2] / n.k};
 }
 
-Shape of_equal(const Node&, const Graph&, const Shapes& in) {
+Shape of_equal(const Node&, const Graph&, const InputShapes& in) {
   if (in[0] != in[1]) misfit("shapes " + text(in[0]) + " and " + text(in[1]) + " differ");
   return in[0];
 }
 
-Shape joined(const Node&, const Graph&, const Shapes& in) {
+Shape joined(const Node&, const Graph&, const InputShapes& in) {
   const Shape &a = in[0], &b = in[1];
   require_image(a);
   if (b.size() != 3 || a[1] != b[1] || a[2] != b[2]) misfit("cannot join " + text(a) + " and " + text(b));
   return {a[0] + b[0], a[1], a[2]};
 }
 
-Shape channels(const Node&, const Graph&, const Shapes& in) {
+Shape channels(const Node&, const Graph&, const InputShapes& in) {
   require_image(in[0]);
   return {in[0][0]};
 }
 
-Shape flattened(const Node&, const Graph&, const Shapes& in) { return {c10::multiply_integers(in[0])}; }
+Shape flattened(const Node&, const Graph&, const InputShapes& in) { return {c10::multiply_integers(in[0])}; }
 
-Shape product(const Node& n, const Graph& graph, const Shapes& in) {
+Shape product(const Node& n, const Graph& graph, const InputShapes& in) {
   of_equal(n, graph, in);
   return {};
 }
 
-Shape number(const Node&, const Graph&, const Shapes&) { return {}; }
+Shape number(const Node&, const Graph&, const InputShapes&) { return {}; }
 
-Shape squeezed(const Node&, const Graph&, const Shapes& in) {
+Shape squeezed(const Node&, const Graph&, const InputShapes& in) {
   if (in[0] != Shape{1}) misfit("expected (1), got " + text(in[0]));
   return {};
 }
 
-Shape labelled(const Node& n, const Graph& graph, const Shapes& in) {
+Shape labelled(const Node& n, const Graph& graph, const InputShapes& in) {
   require_channels(n, in[0]);
   if (n.classes != graph.classes + graph.conditions || n.classes < 1)
     misfit("labels of another number of classes or conditions than the network's");
   return in[0];
 }
 
-Shape planes(const Node& n, const Graph& graph, const Shapes& in) {
+Shape planes(const Node& n, const Graph& graph, const InputShapes& in) {
   Shape out = labelled(n, graph, in);
   require_image(out);
   out[0] += n.classes;
   return out;
 }
 
-Shape attended(const Node&, const Graph&, const Shapes& in) {
+Shape attended(const Node&, const Graph&, const InputShapes& in) {
   const Shape &a = in[0], &b = in[1], &c = in[2];
   require_image(a);
   if (b.size() != 3 || c.size() != 3 || a[0] != b[0] || b[1] != c[1] || b[2] != c[2])
@@ -136,7 +136,7 @@ Shape attended(const Node&, const Graph&, const Shapes& in) {
   return {c[0], a[1], a[2]};
 }
 
-Shape dropped(const Node& n, const Graph&, const Shapes& in) {
+Shape dropped(const Node& n, const Graph&, const InputShapes& in) {
   if (!(n.rate >= 0 && n.rate < 1)) misfit(fmt::format("expected a rate in [0, 1), got {}", n.rate));
   return in[0];
 }
@@ -160,17 +160,17 @@ Parameters of_labels(const Node& n) { return {{"weight", {n.classes, n.in}, Star
 
 // Costs: forwards 2 for each multiplication, and as many to the gradient of each factor that depends on the input.
 
-double nothing(const Node&, const Shapes&, const Shape&) { return 0; }
+double nothing(const Node&, const InputShapes&, const Shape&) { return 0; }
 
-double convolution_cost(const Node& n, const Shapes&, const Shape& value) {
+double convolution_cost(const Node& n, const InputShapes&, const Shape& value) {
   return 4 * elements(value) * static_cast<double>(n.in * n.k * n.k);
 }
 
-double layer_cost(const Node& n, const Shapes&, const Shape& value) {
+double layer_cost(const Node& n, const InputShapes&, const Shape& value) {
   return 4 * elements(value) * static_cast<double>(n.in);
 }
 
-double attention_cost(const Node&, const Shapes& in, const Shape& value) {
+double attention_cost(const Node&, const InputShapes& in, const Shape& value) {
   return 6 * (elements(in[0]) + elements(value)) * static_cast<double>(in[1][1] * in[1][2]);
 }
 

@@ -314,7 +314,8 @@ std::string Learner::advance() {
   for (const auto& [_, objective] : objectives) {
     Loss loss = objective->loss(now);
     moved = moved || !objective->state().empty();
-    if (loss.non_finite > 0) return fmt::format("{} chains are not finite", loss.non_finite);
+    if (loss.non_finite > 0)
+      return fmt::format("{} steps of chains met energies or gradients that are not finite", loss.non_finite);
     for (const auto& [name, figure] : loss.metrics) {
       if (name.starts_with("energy/") && std::fabs(figure) > recipe.watchdog.energy_limit)
         return fmt::format("{} is {:.3g}, beyond watchdog.energy_limit", name, figure);

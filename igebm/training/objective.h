@@ -51,7 +51,7 @@ struct Loss {
   /// d(value)/d(effective weight) by name, where the engine gave it.
   nn::Tensors gradients;
   Metrics metrics;
-  std::int64_t non_finite = 0;  ///< chains that left the finite numbers
+  std::int64_t non_finite = 0;  ///< steps of chains that met energies or gradients that are not finite
   /// Times the loss that a network has that knows nothing (a flat energy, equal logits); 0: not known.
   double relative = 0;
 };

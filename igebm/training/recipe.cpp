@@ -157,7 +157,7 @@ void describe(Fields& f, Recipe& r) {
       g.problem("every", "a classifier draws no samples to evaluate");
   });
   f.section("watchdog", [&](Fields& g) {
-    g.field("energy_limit", r.watchdog.energy_limit, limit, "of the mean |E| of data or samples");
+    g.field("energy_limit", r.watchdog.energy_limit, limit, "of |mean E| of data or samples");
     g.field("loss_limit", r.watchdog.loss_limit, limit,
             "of a loss of matching or of a classifier, in times that of a network that knows nothing");
     g.field("rollbacks", r.watchdog.rollbacks, count_from_zero, "to the last good checkpoint, before training stops");

@@ -38,7 +38,7 @@ struct PhaseOptions {
 };
 
 struct WatchdogOptions {
-  double energy_limit = 1e5;          ///< of the mean |E| of data or samples
+  double energy_limit = 1e5;          ///< of |mean E| of data or samples
   double loss_limit = 100;            ///< of Loss::relative
   std::int64_t rollbacks = 5;         ///< before the training stops
   double learning_rate_factor = 0.5;  ///< the rate is multiplied by it at each rollback

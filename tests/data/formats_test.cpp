@@ -285,7 +285,8 @@ class Svhn : public InFolder {
   static std::string header() {
     std::string text = "MATLAB 5.0 MAT-file, Platform: GLNXA64, Created on: Mon Dec  5 21:09:26 2011";
     text.resize(124, ' ');
-    return text + std::string("\x00\x01IM", 4);
+    text.append("\x00\x01IM", 4);
+    return text;
   }
   /// X (2, 2, 3, N) by columns: value 100 record + 10 channel + 2 row + column.
   static std::string pictures(int count) {
@@ -314,8 +315,8 @@ TEST_F(Svhn, EverySplitIsItsOwnAndTenIsZero) {
 
 TEST_F(Svhn, DamagedFilesAreRefused) {
   const std::string good = header() + compressed(pictures(2)) + compressed(matrix("y", 2, {2, 1}, "\x0a\x03"));
-  const auto said = [&](const std::string& content) {
-    write("train_32x32.mat", content);
+  const auto said = [&](const std::string& bytes) {
+    write("train_32x32.mat", bytes);
     return error_of([&] { load(in(folder, "svhn"), Split::train, 0); });
   };
   for (std::size_t length = 0; length < good.size(); ++length)

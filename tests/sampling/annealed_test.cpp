@@ -15,7 +15,7 @@ std::vector<energy::EnergyPtr> noisy(double sigma) {
   return {std::make_shared<energy::Gaussian>(at::ones({1}), (0.25 + sigma * sigma) * at::eye(1))};
 }
 
-Chains start(std::int64_t count, double sigma) {
+Chains at_noise(std::int64_t count, double sigma) {
   Chains chains = start_chains({Start::normal}, {1}, count, 0, {}, 5);
   chains.x.mul_(sigma);
   return chains;
@@ -25,7 +25,7 @@ Chains start(std::int64_t count, double sigma) {
 TEST(Annealed, StepsAtEachLevelThenDenoises) {
   SamplerOptions options{.steps = 3, .langevin = {.temperature_end = 0.3}};
   options.annealing = {.levels = 4, .step_share = 0.05, .predictor = false};
-  Chains chains = start(8, 8), by_hand = start(8, 8);
+  Chains chains = at_noise(8, 8), by_hand = at_noise(8, 8);
   std::int64_t calls = 0;
   std::vector<double> sigmas;
   sample_annealed(
@@ -53,7 +53,7 @@ TEST(Annealed, StepsAtEachLevelThenDenoises) {
 
 // Nearly N(1, 0.25 + 16): of mean 1 - 0.25 / 16.25, and its deviation, 4.0311, to the first order in 0.25 / 16.
 TEST(Annealed, StartsAtTheMomentsThatTheDenoiserTells) {
-  Chains chains = start(8, 1);
+  Chains chains = at_noise(8, 1);
   const double a = 0.25 / (0.25 + 16);
   const at::Tensor want = 4 * chains.x * (1 + a / 2) + (1 - a);
   start_at_moments(*noisy(4)[0], 4, chains);
@@ -68,7 +68,7 @@ TEST(Annealed, LevelsAreEvenInARootOfSigma) {
   const auto levels = [&](double rho) {
     sigmas.clear();
     options.annealing = {.levels = 5, .rho = rho, .predictor = false, .denoise = false};
-    Chains chains = start(2, 16);
+    Chains chains = at_noise(2, 16);
     sample_annealed(
         options, 1, 16, [&](double s) { return sigmas.push_back(s), noisy(s); }, chains, 9);
     return sigmas;
@@ -85,7 +85,7 @@ TEST(Annealed, HasTheMomentsOfItsStepsAndNearlyTheDatas) {
   for (const double temperature : {1.0, 0.25}) {
     SamplerOptions options{.steps = 30, .langevin = {.temperature_end = temperature}};
     options.annealing = {.levels = 30, .step_share = 0.1, .predictor = false};
-    Chains chains = start(8000, 10);
+    Chains chains = at_noise(8000, 10);
     double mean = 0, variance = 100;
     sample_annealed(options, 0.05, 10, noisy, chains, 3);
     for (int level = 0; level < 30; ++level) {
@@ -111,7 +111,7 @@ TEST(Annealed, HasTheMomentsOfItsStepsAndNearlyTheDatas) {
 TEST(Annealed, ThePredictorFollowsTheFlow) {
   SamplerOptions options{.steps = 0};
   options.annealing.levels = 200;
-  Chains chains = start(6, 10);
+  Chains chains = at_noise(6, 10);
   const at::Tensor before = chains.x.clone();
   double factor = 1;
   for (int level = 0; level < 200; ++level) {
@@ -131,7 +131,7 @@ TEST(Annealed, TheAncestralPredictorDrawsNoiseAnew) {
   for (const double share : {0.5, 1.0}) {
     SamplerOptions options{.steps = 0};
     options.annealing = {.levels = 60, .ancestral = share};
-    Chains chains = start(8000, 10);
+    Chains chains = at_noise(8000, 10);
     const at::Tensor before = chains.x.clone();
     double mean = 0, variance = 100;
     for (int level = 0; level < 60; ++level) {
@@ -155,9 +155,9 @@ TEST(Annealed, WithoutStepsPredictorAndDenoisingChainsStay) {
   SamplerOptions options{.steps = 0};
   options.annealing.predictor = false;
   options.annealing.denoise = false;
-  Chains chains = start(5, 3);
+  Chains chains = at_noise(5, 3);
   sample_annealed(options, 0.1, 3, noisy, chains, 3);
-  EXPECT_TRUE(at::equal(chains.x, start(5, 3).x));
+  EXPECT_TRUE(at::equal(chains.x, at_noise(5, 3).x));
   EXPECT_EQ(step_count(options, true), 0);
 }
 
@@ -169,7 +169,7 @@ TEST(Annealed, AnEnsembleTakesTheStepsInTurn) {
         std::make_shared<energy::Gaussian>(at::full({1}, -1.0F), sigma * sigma * at::eye(1)),
         std::make_shared<energy::Gaussian>(at::full({1}, 1.0F), sigma * sigma * at::eye(1))};
   };
-  Chains chains = start(4, 2);
+  Chains chains = at_noise(4, 2);
   at::Tensor x = chains.x.clone();
   sample_annealed(options, 1, 2, two, chains, 3);
   // step_share sigma^2 of a slope (x - m) / sigma^2; five steps, of which the second model takes the last.
@@ -179,7 +179,7 @@ TEST(Annealed, AnEnsembleTakesTheStepsInTurn) {
 }
 
 TEST(Annealed, BadLevelsAreRefused) {
-  Chains chains = start(2, 1);
+  Chains chains = at_noise(2, 1);
   EXPECT_THROW(sample_annealed({}, 0, 1, noisy, chains, 3), UserError);
   EXPECT_THROW(sample_annealed({}, 2, 1, noisy, chains, 3), UserError);
   SamplerOptions none;

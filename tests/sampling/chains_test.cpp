@@ -10,12 +10,12 @@
 namespace igebm::sampling {
 namespace {
 
-Chains start(std::int64_t count) { return start_chains({Start::normal}, {3}, count, 0, {}, 5); }
+Chains three_numbers(std::int64_t count) { return start_chains({Start::normal}, {3}, count, 0, {}, 5); }
 
 at::Tensor numbers(std::int64_t first, std::int64_t count) { return at::arange(first, first + count, at::kDouble); }
 
 TEST(Chains, KernelStateAndMasksGoWithTheirChains) {
-  Chains chains = start(6);
+  Chains chains = three_numbers(6);
   chains.state["step"] = numbers(1, 6);
   chains.fixed = at::arange(18).reshape({6, 3}).remainder(4).eq(0);
   const Chains some = chains.select(at::tensor({4, 1}, at::kLong)), part = chains.slice(2, 4);
@@ -27,13 +27,13 @@ TEST(Chains, KernelStateAndMasksGoWithTheirChains) {
 
 // Chains that know nothing of a kernel are where it starts: zeros.
 TEST(Chains, ZerosStandForTheStateOfChainsWithout) {
-  Chains with = start(2), without = start(3);
+  Chains with = three_numbers(2), without = three_numbers(3);
   with.state["step"] = numbers(1, 2);
   const Chains joined = Chains::join({without, with});
   EXPECT_TRUE(at::equal(joined.state.at("step"), at::tensor({0.0, 0.0, 0.0, 1.0, 2.0}, at::kDouble)));
   EXPECT_FALSE(joined.fixed.defined());
 
-  Chains all = start(5);
+  Chains all = three_numbers(5);
   all.put(at::tensor({4, 0}, at::kLong), with);
   EXPECT_TRUE(at::equal(all.state.at("step"), at::tensor({2.0, 0.0, 0.0, 0.0, 1.0}, at::kDouble)));
   all.put(at::tensor({4, 1, 2}, at::kLong), without);
@@ -41,7 +41,7 @@ TEST(Chains, ZerosStandForTheStateOfChainsWithout) {
 }
 
 TEST(Chains, MasksAreBroadcastAndJoined) {
-  Chains shared = start(2), none = start(1);
+  Chains shared = three_numbers(2), none = three_numbers(1);
   shared.fixed = at::tensor({1, 0, 1}).to(at::kBool);
   EXPECT_TRUE(at::equal(shared.fixed_elements(), shared.fixed.expand({2, 3})));
   EXPECT_TRUE(at::equal(shared.select(at::tensor({1}, at::kLong)).fixed, shared.fixed));
@@ -58,7 +58,7 @@ TEST(Chains, MasksAreBroadcastAndJoined) {
 
 TEST(EnergyCache, HoldsWhileChainsAndEnergyAreTheSame) {
   const energy::Gaussian energy(at::zeros({3}), at::eye(3)), other(at::zeros({3}), at::eye(3));
-  Chains chains = start(4);
+  Chains chains = three_numbers(4);
   chains.labels = at::zeros({4}, at::kLong);
   const auto keep = [&] { chains.energy.keep(energy, chains.x, chains.labels, energy.energy_and_gradient(chains.x)); };
   const auto known = [&](const energy::Energy& e) { return chains.energy.find(e, chains.x, chains.labels) != nullptr; };

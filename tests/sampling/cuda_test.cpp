@@ -41,17 +41,17 @@ class Well : public energy::Energy, public energy::Recordable {
   bool record = true;
 };
 
-Chains start(std::int64_t count, std::int64_t elements) {
+Chains far_streams(std::int64_t count, std::int64_t elements) {
   return start_chains({Start::normal}, {elements}, count, std::int64_t{1} << 33, {}, 5);
 }
 
-const LangevinOptions annealed{.step_size = 0.02,
-                               .noise = 0.1,
-                               .gradient_clip = 1.5,
-                               .low = -1.4,
-                               .high = 1.3,
-                               .temperature_start = 1,
-                               .temperature_end = 0.01};
+const LangevinOptions cooled{.step_size = 0.02,
+                             .noise = 0.1,
+                             .gradient_clip = 1.5,
+                             .low = -1.4,
+                             .high = 1.3,
+                             .temperature_start = 1,
+                             .temperature_end = 0.01};
 
 /// langevin_on_device, on the imitation.
 void imitate(const DeviceLangevin& l, const energy::Energy& energy, Chains& chains, std::vector<cuda::ChainSums>& sums,
@@ -103,10 +103,10 @@ DeviceLangevin of(const LangevinOptions& o, std::int64_t steps, std::uint64_t se
 TEST(CudaLangevin, TheKernelsMoveChainsAsTheCpuDoes) {
   for (const std::int64_t elements : {1, 2, 7, 100}) {
     for (const bool noise_first : {false, true}) {
-      LangevinOptions options = annealed;
+      LangevinOptions options = cooled;
       options.noise_first = noise_first;
       Well well;
-      Chains cpu = start(5, elements), device = start(5, elements);
+      Chains cpu = far_streams(5, elements), device = far_streams(5, elements);
       cpu.x[3][0] = device.x[3][0] = std::nan("");
       cpu.x[1][0] = device.x[1][0] = 1e30F;  // whose energy is infinite
       cpu.x[2][0] = device.x[2][0] = 3e6F;   // whose gradient's square is, as a float
@@ -134,10 +134,10 @@ TEST(CudaLangevin, TheKernelsMoveChainsAsTheCpuDoes) {
 
 TEST(CudaLangevin, TheKernelsLeaveWhatIsFixed) {
   for (const bool noise_first : {false, true}) {
-    LangevinOptions options = annealed;
+    LangevinOptions options = cooled;
     options.noise_first = noise_first;
     Well well;
-    Chains cpu = start(5, 37), device = start(5, 37);
+    Chains cpu = far_streams(5, 37), device = far_streams(5, 37);
     cpu.fixed = device.fixed = at::arange(5 * 37).reshape({5, 37}).remainder(3).eq(0);
     cpu.x[3][1] = device.x[3][1] = std::nan("");
     const at::Tensor before = cpu.x.clone();
@@ -154,8 +154,8 @@ TEST(CudaLangevin, TheKernelsLeaveWhatIsFixed) {
 
 TEST(CudaLangevin, WithoutCudaItSaysSo) {
   if (built_with_cuda()) GTEST_SKIP() << "this build has CUDA";
-  Chains chains = start(2, 2);
-  EXPECT_THROW(langevin_on_device(of(annealed, 1, 0), Well(), chains), UserError);
+  Chains chains = far_streams(2, 2);
+  EXPECT_THROW(langevin_on_device(of(cooled, 1, 0), Well(), chains), UserError);
 }
 
 class OnDevice : public testing::Test {
@@ -170,11 +170,11 @@ TEST_F(OnDevice, ChainsMoveAsOnTheCpu) {
   for (const std::int64_t elements : {2, 7, 784}) {
     for (const bool noise_first : {false, true}) {
       for (const bool record : {false, true}) {
-        LangevinOptions options = annealed;
+        LangevinOptions options = cooled;
         options.noise_first = noise_first;
         Well well;
         well.record = record;
-        Chains cpu = start(33, elements), moved = start(33, elements).to(device_);
+        Chains cpu = far_streams(33, elements), moved = far_streams(33, elements).to(device_);
         for (Chains* chains : {&cpu, &moved}) {
           chains->x[1][0].fill_(1e30F);
           chains->x[2][0].fill_(3e6F);
@@ -193,11 +193,11 @@ TEST_F(OnDevice, ChainsMoveAsOnTheCpu) {
 
 TEST_F(OnDevice, WhatIsFixedStaysAndMasksMayChange) {
   for (const bool noise_first : {false, true}) {
-    LangevinOptions options = annealed;
+    LangevinOptions options = cooled;
     options.noise_first = noise_first;
     Well well;
     for (const std::int64_t every : {3, 2}) {
-      Chains cpu = start(33, 100), moved = start(33, 100).to(device_);
+      Chains cpu = far_streams(33, 100), moved = far_streams(33, 100).to(device_);
       cpu.fixed = at::arange(100).remainder(every).eq(0);
       moved.fixed = cpu.fixed.to(device_);
       const at::Tensor before = cpu.x.clone();
@@ -211,8 +211,8 @@ TEST_F(OnDevice, WhatIsFixedStaysAndMasksMayChange) {
 
 TEST_F(OnDevice, StepsAreRecordedOnceForAShape) {
   Well well;
-  const Langevin langevin(annealed, 3), other({.step_size = 0.01, .noise = 0.2}, 4);
-  Chains chains = start(16, 8).to(device_), more = start(17, 8).to(device_);
+  const Langevin langevin(cooled, 3), other({.step_size = 0.01, .noise = 0.2}, 4);
+  Chains chains = far_streams(16, 8).to(device_), more = far_streams(17, 8).to(device_);
   run(langevin, well, chains, 20);
   const int once = well.calls;
   EXPECT_EQ(once, 3 + 20);
@@ -231,8 +231,8 @@ TEST_F(OnDevice, CompositionsAreRecordedAndMoveAsOnTheCpu) {
     return energy::Mixture({std::make_shared<energy::Sum>(std::vector<energy::EnergyPtr>{well, masked}),
                             energy::rescaled(well, 0.9, 1.1)});
   };
-  Chains cpu = start(16, 8), moved = start(16, 8).to(device_);
-  const Langevin langevin(annealed, 3);
+  Chains cpu = far_streams(16, 8), moved = far_streams(16, 8).to(device_);
+  const Langevin langevin(cooled, 3);
   run(langevin, composed(c10::kCPU), cpu, 20);
   const energy::Mixture there = composed(device_);
   ASSERT_NE(energy::recordings(there), nullptr);
@@ -253,7 +253,7 @@ TEST_F(OnDevice, NoiseIsTheCpusToRounding) {
     }
   };
   const Langevin langevin({.step_size = 1, .noise = 1}, 9);
-  Chains cpu = start(64, 1001), moved = start(64, 1001).to(device_);
+  Chains cpu = far_streams(64, 1001), moved = far_streams(64, 1001).to(device_);
   cpu.x.zero_();
   moved.x.zero_();
   run(langevin, Flat(), cpu, 1);

@@ -14,7 +14,7 @@
 namespace igebm::sampling {
 namespace {
 
-constexpr std::int64_t elements = 40;
+constexpr std::int64_t element_count = 40;
 
 struct Case {
   std::string name;
@@ -38,12 +38,12 @@ std::vector<Case> cases() {
 
 /// 300 chains: several blocks of the loop without tensors. Fixed are one in three elements, of each chain others,
 /// beyond the bounds and with a zero's sign to lose.
-Chains start() {
-  Chains chains = start_chains({Start::normal}, {elements}, 300, 0, {}, 5);
+Chains partly_fixed() {
+  Chains chains = start_chains({Start::normal}, {element_count}, 300, 0, {}, 5);
   chains.x.mul_(0.5);
-  chains.fixed = at::arange(300 * elements).reshape({300, elements}).remainder(3).eq(0);
+  chains.fixed = at::arange(300 * element_count).reshape({300, element_count}).remainder(3).eq(0);
   chains.x = at::where(chains.fixed, chains.x * 20, chains.x);
-  chains.x.masked_fill_(chains.fixed.logical_and(at::arange(elements).lt(9)), -0.0);
+  chains.x.masked_fill_(chains.fixed.logical_and(at::arange(element_count).lt(9)), -0.0);
   return chains;
 }
 
@@ -57,12 +57,12 @@ void expect_held(const Chains& moved, const at::Tensor& before, const std::strin
 }
 
 TEST(Fixed, StaysBitForBitUnderEveryKernel) {
-  const auto well = std::make_shared<energy::Gaussian>(at::full({elements}, 0.3), at::eye(elements));
-  const auto double_well = std::make_shared<energy::DoubleWell>(elements, 0.001);
+  const auto well = std::make_shared<energy::Gaussian>(at::full({element_count}, 0.3), at::eye(element_count));
+  const auto double_well = std::make_shared<energy::DoubleWell>(element_count, 0.001);
   for (const Case& each : cases()) {
     for (const auto& energy : {energy::EnergyPtr(well), energy::EnergyPtr(double_well),
                                energy::EnergyPtr(std::make_shared<Plain>(*double_well))}) {
-      Chains chains = start();
+      Chains chains = partly_fixed();
       const at::Tensor before = chains.x.clone();
       each.kernel->transitions(*energy, chains, {0, 8}, 8);
       expect_held(chains, before, each.name);
@@ -72,12 +72,12 @@ TEST(Fixed, StaysBitForBitUnderEveryKernel) {
 
 // A mask for all chains alike is the same mask.
 TEST(Fixed, AMaskMayBeSharedByAllChains) {
-  const energy::DoubleWell well(elements, 0.01);
-  const at::Tensor mask = at::arange(elements).remainder(2).eq(0);
+  const energy::DoubleWell well(element_count, 0.01);
+  const at::Tensor mask = at::arange(element_count).remainder(2).eq(0);
   for (const Case& each : cases()) {
-    Chains shared = start(), own = start();
+    Chains shared = partly_fixed(), own = partly_fixed();
     shared.fixed = mask;
-    own.fixed = mask.expand({300, elements}).clone();
+    own.fixed = mask.expand({300, element_count}).clone();
     each.kernel->transitions(well, shared, {0, 8}, 8);
     each.kernel->transitions(well, own, {0, 8}, 8);
     EXPECT_TRUE(at::equal(shared.x, own.x)) << each.name;
@@ -107,13 +107,13 @@ TEST(Fixed, StaysUnderAnnealingsNoisePredictorAndDenoising) {
   for (const std::int64_t steps : {0, 3}) {
     SamplerOptions options{.steps = steps};
     options.annealing = {.levels = 5, .step_share = 0.05};
-    Chains chains = start();
+    Chains chains = partly_fixed();
     const at::Tensor before = chains.x.clone();
     sample_annealed(
         options, 0.1, 4,
         [](double sigma) {
-          const auto cloud =
-              std::make_shared<energy::Gaussian>(at::ones({elements}), (0.25 + sigma * sigma) * at::eye(elements));
+          const auto cloud = std::make_shared<energy::Gaussian>(at::ones({element_count}),
+                                                                (0.25 + sigma * sigma) * at::eye(element_count));
           return std::vector<energy::EnergyPtr>{cloud};
         },
         chains, 9);
@@ -122,7 +122,7 @@ TEST(Fixed, StaysUnderAnnealingsNoisePredictorAndDenoising) {
 }
 
 TEST(Fixed, TheGradientPointIsWithoutNoiseThere) {
-  Chains chains = start();
+  Chains chains = partly_fixed();
   const Langevin langevin({.step_size = 0.1, .noise = 0.5, .noise_first = true}, 3);
   const at::Tensor point = langevin.gradient_point(chains, {0, 1});
   EXPECT_TRUE(at::equal(point.ne(chains.x), chains.fixed.logical_not()));

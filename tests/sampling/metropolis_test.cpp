@@ -17,14 +17,14 @@ namespace igebm::sampling {
 namespace {
 
 constexpr std::int64_t many = 40000;
-const energy::Gaussian standard(at::zeros({1}), at::eye(1));
+const energy::Gaussian standard_normal(at::zeros({1}), at::eye(1));
 
 class Flat : public energy::Energy {
  public:
   at::Tensor energy(const at::Tensor& x) const override { return 0 * x.flatten(1).sum(1); }
 };
 
-Chains start(std::int64_t count, const std::vector<std::int64_t>& shape = {1}, std::int64_t first = 0) {
+Chains spread(std::int64_t count, const std::vector<std::int64_t>& shape = {1}, std::int64_t first = 0) {
   return start_chains({Start::normal}, shape, count, first, {}, 5);
 }
 
@@ -43,26 +43,26 @@ double mean_square(const at::Tensor& x) { return x.to(at::kDouble).square().mean
 // 40000) = 0.7 %, as has x^4 its 3, to sqrt(96 / 40000) = 0.05.
 TEST(Metropolis, HasTheGaussiansMomentsWithABigStep) {
   for (const char* name : {"mala", "hmc"}) {
-    Chains chains = start(many);
+    Chains chains = spread(many);
     chains.x.mul_(0.3).add_(1);
-    const StepInfo info = run(*held(name, {.step_size = 1, .noise = -1}), standard, chains, 20);
+    const StepInfo info = run(*held(name, {.step_size = 1, .noise = -1}), standard_normal, chains, 20);
     EXPECT_NEAR(average(chains.x), 0, 4 / std::sqrt(many)) << name;
     EXPECT_NEAR(mean_square(chains.x), 1, 4 * std::sqrt(2.0 / many)) << name;
     EXPECT_NEAR(mean_square(chains.x.square()), 3, 4 * std::sqrt(96.0 / many)) << name;
     EXPECT_LT(info.accepted_share, 0.97) << name;  // or it has tested nothing
     EXPECT_GT(info.accepted_share, 0.3) << name;
   }
-  Chains biased = start(many);
-  run(Langevin({.step_size = 1, .noise = -1}, 3), standard, biased, 60);
+  Chains biased = spread(many);
+  run(Langevin({.step_size = 1, .noise = -1}, 3), standard_normal, biased, 60);
   EXPECT_GT(mean_square(biased.x), 1.9);
 }
 
 // T = noise^2 / (2 step_size) times the temperature at the step: 0.5 * 0.5 here.
 TEST(Metropolis, SamplesAtTheTemperatureThatNoiseAndStepAreOf) {
   for (const char* name : {"mala", "hmc"}) {
-    Chains chains = start(many);
+    Chains chains = spread(many);
     const LangevinOptions o{.step_size = 0.25, .noise = 0.5, .temperature_start = 0.5, .temperature_end = 0.5};
-    run(*held(name, o), standard, chains, 25);
+    run(*held(name, o), standard_normal, chains, 25);
     EXPECT_NEAR(mean_square(chains.x), 0.25, 4 * 0.25 * std::sqrt(2.0 / many)) << name;
   }
 }
@@ -81,7 +81,7 @@ TEST(Metropolis, LeavesAnExactLawAsItIs) {
   const at::Tensor truth = figures(mixture.sample(1000000, 5).to(at::kFloat));
   for (const char* name : {"mala", "hmc"}) {
     for (const double clip : {double{INFINITY}, 0.7}) {
-      Chains chains = start(many, {2});
+      Chains chains = spread(many, {2});
       chains.x = exact.clone();
       const auto kernel = held(name, {.step_size = 0.15, .noise = -1, .gradient_clip = clip});
       for (const std::int64_t steps : {1, 12}) {
@@ -101,7 +101,7 @@ TEST(Metropolis, FindsTheWeightsOfADoubleWell) {
                                       at::tensor({0.5, 0.5}));
   const double right = 0.75 * 0.97724987 + 0.25 * 0.02275013;
   for (const char* name : {"mala", "hmc"}) {
-    Chains chains = start(many);
+    Chains chains = spread(many);
     run(*held(name, {.step_size = 0.3, .noise = -1}), wells, chains, 60);
     EXPECT_NEAR(average(chains.x.gt(0).to(at::kFloat)), right, 4 * std::sqrt(right * (1 - right) / many)) << name;
   }
@@ -110,7 +110,7 @@ TEST(Metropolis, FindsTheWeightsOfADoubleWell) {
 // A flat energy between walls: uniform, with every step taken. All chains start beside one wall.
 TEST(Metropolis, IsUniformBetweenWallsOnAFlatEnergy) {
   for (const char* name : {"mala", "hmc"}) {
-    Chains chains = start(many);
+    Chains chains = spread(many);
     chains.x.fill_(-0.9);
     const StepInfo info = run(*held(name, {.step_size = 0.4, .noise = -1, .low = -1, .high = 2}), Flat(), chains, 40);
     EXPECT_EQ(info.accepted_share, 1) << name;
@@ -127,8 +127,8 @@ TEST(Metropolis, IsUniformBetweenWallsOnAFlatEnergy) {
 // 0.5 times that. Chains start outside.
 TEST(Metropolis, IsATruncatedGaussianBeyondAWall) {
   for (const char* name : {"mala", "hmc"}) {
-    Chains chains = start(many);
-    run(*held(name, {.step_size = 0.15, .noise = -1, .low = 0.5}), standard, chains, 40);
+    Chains chains = spread(many);
+    run(*held(name, {.step_size = 0.15, .noise = -1, .low = 0.5}), standard_normal, chains, 40);
     const double expected = 1.1410777, square = 1 + 0.5 * expected, variance = square - expected * expected;
     EXPECT_GE(chains.x.min().item<float>(), 0.5) << name;
     EXPECT_NEAR(average(chains.x), expected, 4 * std::sqrt(variance / many)) << name;
@@ -144,7 +144,7 @@ TEST(Metropolis, StepSizesLearnTheAcceptanceAndThenStay) {
     for (const double step : {1e-4, 1.0, 100.0}) {
       SamplerOptions options{.langevin = {.step_size = step, .noise = -1}};
       options.hmc.leapfrog_steps = 5;
-      Chains chains = start(600, {20});
+      Chains chains = spread(600, {20});
       at::Tensor learnt;
       double accepted = 0;
       const std::string key = std::string(name) + ".log_step";
@@ -166,12 +166,12 @@ TEST(Metropolis, AChainIsTheSameInAnySplitOnAnyThreadsAndWhenResumed) {
   const int threads = at::get_num_threads();
   for (const char* name : {"mala", "hmc"}) {
     const auto kernel = find_kernel(name).make({.langevin = {.step_size = 0.2, .noise = -1, .low = -2, .high = 2}}, 11);
-    Chains all = start(300, {70});
+    Chains all = spread(300, {70});
     all.x[1][2] = NAN;
     run(*kernel, well, all, 12);
     for (const int t : {1, 2}) {
       at::set_num_threads(t);
-      Chains one = start(1, {70}, 5), part = start(130, {70}, 30), resumed = start(300, {70});
+      Chains one = spread(1, {70}, 5), part = spread(130, {70}, 30), resumed = spread(300, {70});
       run(*kernel, well, one, 12);
       run(*kernel, well, part, 12);
       EXPECT_TRUE(at::equal(one.x, all.x.slice(0, 5, 6))) << name << t;
@@ -202,7 +202,7 @@ TEST(Metropolis, EvaluatesOnceALeapfrogStepAndOnceAtTheStart) {
     const Counted energy;
     const auto kernel = held(name, {.step_size = 0.3, .noise = -1});
     const int each = name == std::string("hmc") ? 3 : 1;
-    Chains chains = start(50, {2});
+    Chains chains = spread(50, {2});
     run(*kernel, energy, chains, 10);
     EXPECT_EQ(energy.calls, 1 + 10 * each) << name;
     kernel->transition(energy, chains, {0, 1});
@@ -216,7 +216,7 @@ TEST(Metropolis, EvaluatesOnceALeapfrogStepAndOnceAtTheStart) {
 // Where there is no energy there is no density: those inside never go there, and those there stay and are counted.
 TEST(Metropolis, RefusesWhatIsNotFinite) {
   for (const char* name : {"mala", "hmc"}) {
-    Chains chains = start(4000);
+    Chains chains = spread(4000);
     chains.x.clamp_max_(1.4);
     chains.x[7].fill_(2);
     const StepInfo info = run(*held(name, {.step_size = 0.5, .noise = -1}), Counted(), chains, 30);
@@ -234,7 +234,7 @@ TEST(Metropolis, RefusesWhatIsNotFinite) {
 TEST(Metropolis, MalaTakesLangevinsSteps) {
   const LangevinOptions o{.step_size = 0.05, .noise = 0.2, .gradient_clip = 0.8};
   const energy::DoubleWell well(3, 0.5);
-  Chains adjusted = start(500, {3}), plain = start(500, {3});
+  Chains adjusted = spread(500, {3}), plain = spread(500, {3});
   const StepInfo info = held("mala", o, 8)->transition(well, adjusted, {0, 1});
   const at::Tensor before = plain.x.clone();
   run(Langevin(o, 8), well, plain, 1);

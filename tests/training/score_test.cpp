@@ -28,7 +28,7 @@ using model::EnergyForm;
 using model::noise_scale_from_json;
 using model::NoiseScale;
 
-nn::Graph small_unet(std::int64_t classes) {
+nn::Graph noisy_unet(std::int64_t classes) {
   return nn::unet({.channels = {8, 8}, .blocks = {1, 1}, .groups = 4}, {1, 8, 8},
                   {.classes = classes, .noise_features = 4});
 }
@@ -55,7 +55,7 @@ std::pair<at::Tensor, at::Tensor> drawn(const at::Tensor& data, const DenoisingS
 // The loss by the energy itself, mean w |y - sigma^2 dE/dy(y, sigma) - x|^2 at y = x + sigma n, record by record.
 TEST(DenoisingScoreMatching, IsItsFormula) {
   const at::Tensor labels = at::tensor({0, 2, 1, 1}, at::kLong);
-  const NetworkCase c(small_unet(3), at::kDouble);
+  const NetworkCase c(noisy_unet(3), at::kDouble);
   const at::Tensor data = at::randn({4, 1, 8, 8}, at::kDouble);
   for (const auto& [form, levels] :
        {std::pair(EnergyForm::noise, 0), std::pair(EnergyForm::noise, 3), std::pair(EnergyForm::preconditioned, 0)}) {
@@ -149,7 +149,7 @@ TEST(DenoisingScoreMatching, NoiseLevelsAreLogNormalButForAShare) {
 
 // dE/dx at any noise level is that of E, by finite differences.
 TEST(DenoisingScoreMatching, TheEnergyHasItsGradient) {
-  const NetworkCase c(small_unet(0), at::kDouble);
+  const NetworkCase c(noisy_unet(0), at::kDouble);
   for (const EnergyForm form : both_forms) {
     for (const double sigma : {0.05, 2.0}) {
       const auto energy = energy_at(c.graph, *c.frozen, {}, 2, scale_of(form), sigma);
@@ -164,7 +164,7 @@ TEST(DenoisingScoreMatching, TheEnergyHasItsGradient) {
 
 // Where the network says nothing, the energy is -log of N(0, (sigma^2 + sigma_data^2) I), its constant with it.
 TEST(DenoisingScoreMatching, WithoutItsNetworkThePreconditionedEnergyIsAGaussians) {
-  NetworkCase c(small_unet(0), at::kDouble);
+  NetworkCase c(noisy_unet(0), at::kDouble);
   for (auto& [_, w] : c.weights) w = at::zeros_like(w);
   c.frozen->refresh(c.weights);
   const at::Tensor x = at::randn({3, 1, 8, 8}, at::kDouble);
@@ -201,7 +201,7 @@ TEST(DenoisingScoreMatching, IsLeastAtTheExactScoreOfAGaussian) {
 
 // dE/dsigma by the energy itself, record by record, and gradients in the weights.
 TEST(DenoisingScoreMatching, TheTimeScoreIsItsFormula) {
-  NetworkCase c(small_unet(3), at::kDouble);
+  NetworkCase c(noisy_unet(3), at::kDouble);
   const at::Tensor data = at::randn({4, 1, 8, 8}, at::kDouble), labels = at::tensor({0, 2, 1, 1}, at::kLong);
   DenoisingScoreMatchingOptions options{.weight = 1e-9, .noise = scale_of(EnergyForm::preconditioned)};
   const auto [noise, sigma] = drawn(data, options);
@@ -228,7 +228,7 @@ TEST(DenoisingScoreMatching, TheTimeScoreIsItsFormula) {
 }
 
 TEST(DenoisingScoreMatching, GradientsAgreeWithFiniteDifferences) {
-  NetworkCase c(small_unet(3), at::kDouble);
+  NetworkCase c(noisy_unet(3), at::kDouble);
   const at::Tensor data = at::randn({3, 1, 8, 8}, at::kDouble), labels = at::tensor({0, 2, 1}, at::kLong);
   for (const EnergyForm form : both_forms) {
     DenoisingScoreMatching objective({.weight = 0.7, .noise = scale_of(form)}, c.graph);
@@ -239,7 +239,7 @@ TEST(DenoisingScoreMatching, GradientsAgreeWithFiniteDifferences) {
 
 // The engine's central differences, where it has them, against autograd's gradients of gradients.
 TEST(DenoisingScoreMatching, GradientsByTheEngineAreAutograds) {
-  const NetworkCase fast(small_unet(0), at::kFloat, engine::Kind::fast), exact(small_unet(0), at::kFloat);
+  const NetworkCase fast(noisy_unet(0), at::kFloat, engine::Kind::fast), exact(small_unet(0), at::kFloat);
   if (!fast.frozen->derives_parameters()) GTEST_SKIP() << "this engine takes them by autograd";
   const at::Tensor data = at::randn({6, 1, 8, 8});
   const DenoisingScoreMatchingOptions options{.noise = scale_of(EnergyForm::preconditioned)};

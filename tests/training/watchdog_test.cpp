@@ -158,8 +158,8 @@ TEST_F(Watchdog, ChainsThatAreNotFiniteAreCounted) {
   Recipe recipe = small();
   recipe.phases[1].objectives.find<ContrastiveDivergenceOptions>()->langevin.noise =
       3e38;  // x overflows, and then the energy
-  expect_text(complaint(recipe), "chains are not finite");
-  expect_rollbacks(5, "chains are not finite");
+  expect_text(complaint(recipe), "steps of chains met energies or gradients that are not finite");
+  expect_rollbacks(5, "steps of chains met energies or gradients that are not finite");
   expect_last_is_finite();
 }
 

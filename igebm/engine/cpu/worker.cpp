@@ -327,18 +327,18 @@ void Weights::take_vectors(const Plan& plan, const nn::Tensors& tensors) {
 Memory pack(const Kernels& k, const Convolution& c, const at::Tensor& weight, Algorithm algorithm) {
   const at::Tensor w = weight.to(at::kFloat).contiguous();
   const float* from = w.const_data_ptr<float>();
-  const auto taps = static_cast<int>(c.taps.size());
-  const auto size = static_cast<std::size_t>(taps) * static_cast<std::size_t>(c.read) *
+  const auto tap_count = static_cast<int>(c.taps.size());
+  const auto size = static_cast<std::size_t>(tap_count) * static_cast<std::size_t>(c.read) *
                     static_cast<std::size_t>(c.few > 0 ? c.few : c.lanes);
   Memory plain = allocate(size);
-  for (int t = 0; t < taps; ++t) {
+  for (int t = 0; t < tap_count; ++t) {
     const Convolution::Tap& tap = c.taps[static_cast<std::size_t>(t)];
     for (int o = 0; o < c.layer_outputs; ++o) {
       for (int i = 0; i < static_cast<int>(c.lane_of_input.size()); ++i) {
         const float value = from[c.weight(o, i, tap)];
         const int lane = c.lane_of_input[static_cast<std::size_t>(i)];
         const int read = c.gradient ? o : lane, written = c.gradient ? lane : o;
-        const std::ptrdiff_t to = c.few > 0 ? (std::ptrdiff_t{1} * written * taps + t) * c.read + read
+        const std::ptrdiff_t to = c.few > 0 ? (std::ptrdiff_t{1} * written * tap_count + t) * c.read + read
                                             : (std::ptrdiff_t{1} * t * c.read + read) * c.lanes + written;
         plain[static_cast<std::size_t>(to)] = value;
         if (c.low > 0) plain[static_cast<std::size_t>(to + std::ptrdiff_t{1} * c.low * c.lanes)] = value;
@@ -350,7 +350,7 @@ Memory pack(const Kernels& k, const Convolution& c, const at::Tensor& weight, Al
   switch (algorithm) {
     case Algorithm::direct:
       packed = allocate(size);
-      k.pack_direct(plain.get(), taps, c.read, c.lanes, packed.get());
+      k.pack_direct(plain.get(), tap_count, c.read, c.lanes, packed.get());
       break;
     case Algorithm::winograd:
       packed = allocate(size * 4);
@@ -361,8 +361,8 @@ Memory pack(const Kernels& k, const Convolution& c, const at::Tensor& weight, Al
       k.pack_winograd_bf16(plain.get(), c.read, c.lanes, packed.get());
       break;
     case Algorithm::tiles:
-      packed = allocate(tile_weights(taps, c.read, c.lanes));
-      k.pack_tiles(plain.get(), taps, c.read, c.lanes, packed.get());
+      packed = allocate(tile_weights(tap_count, c.read, c.lanes));
+      k.pack_tiles(plain.get(), tap_count, c.read, c.lanes, packed.get());
       break;
   }
   return packed;
