@@ -19,6 +19,7 @@ namespace igebm::tools {
 void add_train(CLI::App& app);
 void add_sample(CLI::App& app);
 void add_info(CLI::App& app);
+void add_compose(CLI::App& app);
 void add_evaluate(CLI::App& app);
 void add_bench(CLI::App& app);
 void add_data(CLI::App& app);

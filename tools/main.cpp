@@ -64,6 +64,7 @@ int main(int argc, char** argv) {
   app.get_formatter()->column_width(34);
   igebm::tools::add_train(app);
   igebm::tools::add_sample(app);
+  igebm::tools::add_compose(app);
   igebm::tools::add_info(app);
   igebm::tools::add_evaluate(app);
   igebm::tools::add_bench(app);

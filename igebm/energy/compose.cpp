@@ -49,6 +49,10 @@ IGEBM_CLONES void scale(float factor, const float* x, std::int64_t count, float*
   for (std::int64_t i = 0; i < count; ++i) out[i] = factor * x[i];
 }
 
+IGEBM_CLONES void add(float shift, std::int64_t count, float* x) {
+  for (std::int64_t i = 0; i < count; ++i) x[i] += shift;
+}
+
 IGEBM_CLONES void select(const unsigned char* first, const float* a, const float* b, std::int64_t count, float* out) {
   for (std::int64_t i = 0; i < count; ++i) out[i] = first[i] != 0 ? a[i] : b[i];
 }
@@ -239,13 +243,17 @@ namespace {
 
 class Rescaled : public Composition {
  public:
-  Rescaled(EnergyPtr part, double factor, double scale)
-      : Composition("rescaled", {std::move(part)}), factor_(factor), scale_(scale) {}
-  at::Tensor energy(const at::Tensor& x) const override { return scale_ * parts()[0]->energy(factor_ * x); }
+  Rescaled(EnergyPtr part, double factor, double scale, double shift)
+      : Composition("rescaled", {std::move(part)}), factor_(factor), scale_(scale), shift_(shift) {}
+  at::Tensor energy(const at::Tensor& x) const override {
+    const at::Tensor input = factor_ * x;
+    return scale_ * parts()[0]->energy(shift_ == 0 ? input : input + shift_);
+  }
   void evaluate(const float* x, std::int64_t count, std::int64_t elements, float* energy,
                 float* gradient) const override {
     const Floats input = floats(count * elements);
     energy::scale(static_cast<float>(factor_), x, count * elements, input.get());
+    if (shift_ != 0) add(static_cast<float>(shift_), count * elements, input.get());
     plain_loop(*parts()[0], elements)->evaluate(input.get(), count, elements, energy, gradient);
     energy::scale(static_cast<float>(scale_), energy, count, energy);
     energy::scale(static_cast<float>(scale_ * factor_), gradient, count * elements, gradient);
@@ -254,13 +262,14 @@ class Rescaled : public Composition {
  protected:
   void combine(const at::Tensor& x, Scratch& scratch, EnergyAndGradient& out) const override {
     scale_into(factor_, x, scratch.input);
+    if (shift_ != 0) scratch.input.add_(shift_);
     const auto& [e, g] = result(0, scratch.input, scratch);
     scale_into(scale_, e, out.energy);
     scale_into(scale_ * factor_, g, out.gradient);
   }
 
  private:
-  double factor_, scale_;
+  double factor_, scale_, shift_;
 };
 
 /// Adds precision x to each gradient and precision |x|^2 / 2 + constant to each energy.
@@ -304,8 +313,8 @@ class BesideGaussian : public Composition {
 
 }  // namespace
 
-EnergyPtr rescaled(EnergyPtr part, double factor, double scale) {
-  return std::make_shared<Rescaled>(std::move(part), factor, scale);
+EnergyPtr rescaled(EnergyPtr part, double factor, double scale, double shift) {
+  return std::make_shared<Rescaled>(std::move(part), factor, scale, shift);
 }
 
 EnergyPtr beside_gaussian(EnergyPtr part, double precision, double constant) {

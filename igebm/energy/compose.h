@@ -95,8 +95,8 @@ class Masked : public Composition {
 };
 
 EnergyPtr negation(EnergyPtr part);  ///< -E
-/// E(x) = scale E'(factor x): an energy of input that was brought to another size.
-EnergyPtr rescaled(EnergyPtr part, double factor, double scale);
+/// E(x) = scale E'(factor x + shift): an energy of input that was brought to another size or range.
+EnergyPtr rescaled(EnergyPtr part, double factor, double scale, double shift = 0);
 /// E(x) = E'(x) + precision |x|^2 / 2 + constant: times a Gaussian density around 0, or beside one's energy.
 EnergyPtr beside_gaussian(EnergyPtr part, double precision, double constant = 0);
 EnergyPtr tempered(EnergyPtr part, double temperature);  ///< E / T; throws UserError unless T > 0

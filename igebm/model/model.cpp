@@ -17,7 +17,6 @@
 #include "igebm/engine/autotuner.h"
 #include "igebm/model/shipped.h"
 #include "igebm/nn/weights.h"
-#include "igebm/sampling/budget.h"
 
 namespace igebm::model {
 namespace {
@@ -204,14 +203,8 @@ Samples Model::sample(const SampleRequest& request) const {
       return all;
     };
     if (annealed()) {
-      const double greatest = spec_.noise->sigma_max;
-      if (sampling::within_budget(sampler, true).annealing.moments) {
-        sampling::start_at_moments(*energies_at(greatest).back(), greatest, chains);
-      } else {
-        chains.x.mul_(start_deviation(*spec_.noise));
-      }
-      sampling::sample_annealed(sampler, spec_.noise->sigma_min, spec_.noise->sigma_max, energies_at, chains, seed,
-                                request.on_step);
+      sampling::sample_from_noise(sampler, {spec_.noise->sigma_min, spec_.noise->sigma_max},
+                                  start_deviation(*spec_.noise), energies_at, chains, seed, request.on_step);
     } else {
       sampling::sample(sampler, energies_at(0), chains, seed, request.on_step);
     }

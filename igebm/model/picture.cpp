@@ -11,13 +11,25 @@
 
 namespace igebm::model {
 
-at::Tensor energies_in_plane(const Model& model, double bound) {
+at::Tensor energies_in_plane(const energy::Energy& energy, c10::Device device, double bound) {
   const at::NoGradGuard no_grad;
   constexpr std::int64_t side = 400;
   const at::Tensor axis = at::linspace(-bound, bound, side);
   const at::Tensor points = at::stack({axis.repeat({side}), axis.flip(0).repeat_interleave(side)}, 1);
-  const auto energy = model.energy(zero_condition(model.condition_spec()));
-  return energy->energy(points.to(model.device())).reshape({side, side}).cpu();
+  return energy.energy(points.to(device)).reshape({side, side}).cpu();
+}
+
+at::Tensor energies_in_plane(const Model& model, double bound) {
+  return energies_in_plane(*model.energy(zero_condition(model.condition_spec())), model.device(), bound);
+}
+
+void write_plane(const std::filesystem::path& path, const energy::Energy& energy, c10::Device device,
+                 const at::Tensor& x, double extent, const at::Tensor& data) {
+  const double bound = std::max(1.0, std::ceil(extent * 1.1));
+  const at::Tensor energies = energies_in_plane(energy, device, bound);
+  std::vector<at::Tensor> parts = {io::density(energies, {}, bound), io::scatter(x, bound, energies.size(0))};
+  if (data.defined()) parts.push_back(io::scatter(data, bound, energies.size(0)));
+  io::write_png(path, io::side_by_side(parts));
 }
 
 void write_picture(const std::filesystem::path& path, const Model& model, const at::Tensor& x, double extent,
@@ -26,11 +38,7 @@ void write_picture(const std::filesystem::path& path, const Model& model, const 
     io::write_png(path, io::grid(model.space().to_unit(x)));
     return;
   }
-  const double bound = std::max(1.0, std::ceil(extent * 1.1));
-  const at::Tensor energies = energies_in_plane(model, bound);
-  std::vector<at::Tensor> parts = {io::density(energies, {}, bound), io::scatter(x, bound, energies.size(0))};
-  if (data.defined()) parts.push_back(io::scatter(data, bound, energies.size(0)));
-  io::write_png(path, io::side_by_side(parts));
+  write_plane(path, *model.energy(zero_condition(model.condition_spec())), model.device(), x, extent, data);
 }
 
 }  // namespace igebm::model

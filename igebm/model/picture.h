@@ -6,9 +6,16 @@
 
 namespace igebm::model {
 
-/// Energies on a square grid out to `bound` in the plane, (side, side) on the CPU, under a condition of zeros: a
-/// density's.
+/// Energies on a square grid out to `bound` in the plane, (side, side) on the CPU, of an energy that takes its input on
+/// `device`.
+at::Tensor energies_in_plane(const energy::Energy& energy, c10::Device device, double bound);
+/// A model's, under a condition of zeros.
 at::Tensor energies_in_plane(const Model& model, double bound);
+
+/// What write_picture draws of points: the density of `energy`, beside it x, and beside that `data` where it is
+/// defined.
+void write_plane(const std::filesystem::path& path, const energy::Energy& energy, c10::Device device,
+                 const at::Tensor& x, double extent, const at::Tensor& data = {});
 
 /// Samples x of the model, in its range, as a PNG file at `path`: a grid of pictures, or for points in the plane out to
 /// about `extent` the density exp(-E) (under a condition of zeros), beside it samples, and beside them `data` (N, 2)

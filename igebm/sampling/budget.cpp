@@ -34,7 +34,7 @@ void spend_on_levels(SamplerOptions& o, std::int64_t gradients) {
   if (!a.predictor) o.steps = std::max<std::int64_t>(o.steps, 1);
   const std::int64_t descent = a.predictor ? 1 : 0, last = a.denoise ? 1 : 0;
   // L levels take L steps + (L - 1) descent + last.
-  a.levels = std::max<std::int64_t>(1, (gradients + descent - last) / (o.steps + descent));
+  a.levels = std::max<std::int64_t>(1, (gradients + descent - last) / (o.steps * gradients_of_step(o) + descent));
 }
 
 void spend_on_steps(SamplerOptions& o, std::int64_t gradients) {
@@ -62,7 +62,10 @@ SamplerOptions spent(SamplerOptions o, bool annealed) {
 
 std::int64_t gradient_count(const SamplerOptions& options, bool annealed) {
   const SamplerOptions o = within_budget(options, annealed);
-  if (annealed) return gradients_of_guidance(o) * (step_count(o, true) + gradients_of_start(o.annealing));
+  if (annealed) {
+    const std::int64_t more = (gradients_of_step(o) - 1) * o.annealing.levels * o.steps;
+    return gradients_of_guidance(o) * (step_count(o, true) + more + gradients_of_start(o.annealing));
+  }
   return o.flow.steps * gradients_of_flow_step(o) + o.steps * gradients_of_step(o);
 }
 

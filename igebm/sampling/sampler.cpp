@@ -4,7 +4,9 @@
 #include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 
+#include <cmath>
 #include <memory>
+#include <utility>
 
 #include "igebm/base/error.h"
 #include "igebm/sampling/budget.h"
@@ -101,36 +103,48 @@ void sample(const SamplerOptions& options, const std::vector<energy::EnergyPtr>&
   }
 }
 
-void start_at_moments(const energy::Energy& energy, double sigma, Chains& chains) {
+void start_at_moments(const energy::Energy& energy, const NoiseRange& range, Chains& chains) {
   const at::NoGradGuard no_grad;
-  const auto denoised = [&](const at::Tensor& y) { return y - sigma * sigma * energy.energy_and_gradient(y).gradient; };
-  chains.x.mul_(sigma);
+  const double sigma = range.sigma_max;
+  const auto denoised = [&](const at::Tensor& y) {
+    return y - sigma * sigma / range.weight * energy.energy_and_gradient(y).gradient;
+  };
+  chains.x.mul_(sigma / std::sqrt(range.weight));
   chains.x.add_(denoised(at::zeros_like(chains.x)) + denoised(chains.x), 0.5);
   chains.energy.forget();
 }
 
-void sample_annealed(const SamplerOptions& given, double sigma_min, double sigma_max, const EnergiesAt& energies_at,
+void sample_from_noise(const SamplerOptions& options, const NoiseRange& range, double deviation,
+                       const EnergiesAt& energies_at, Chains& chains, std::uint64_t seed, const OnStep& on_step) {
+  if (within_budget(options, true).annealing.moments) {
+    start_at_moments(*energies_at(range.sigma_max).back(), range, chains);
+  } else {
+    chains.x.mul_(deviation);
+  }
+  sample_annealed(options, range, energies_at, chains, seed, on_step);
+}
+
+void sample_annealed(const SamplerOptions& given, const NoiseRange& range, const EnergiesAt& energies_at,
                      Chains& chains, std::uint64_t seed, const OnStep& on_step) {
   const SamplerOptions options = within_budget(given, true);
   const AnnealingOptions& a = options.annealing;
-  if (!(sigma_min > 0 && sigma_max >= sigma_min) || a.levels < 1)
+  if (!(range.sigma_min > 0 && range.sigma_max >= range.sigma_min) || a.levels < 1)
     throw UserError("sample: expected 0 < sigma_min <= sigma_max and at least one noise level");
-  if (options.kernel != "langevin")
-    throw UserError(
-        fmt::format("sampling.kernel: an energy that takes noise levels is sampled by \"langevin\" alone, got \"{}\"",
-                    options.kernel));
+  if (!(range.weight > 0)) throw UserError(fmt::format("sample: expected a weight above 0, got {}", range.weight));
+  const KernelEntry& entry = find_kernel(options.kernel);
   const std::int64_t total = step_count(options, true);
   std::int64_t done = 0;
-  const auto take = [&](const LangevinOptions& langevin, std::int64_t steps,
+  const auto take = [&](std::unique_ptr<Kernel> kernel, std::int64_t steps,
                         const std::vector<energy::EnergyPtr>& energies) {
-    if (steps == 0) return;
-    move({std::make_unique<Langevin>(langevin, seed), steps}, energies, chains, done, total, on_step);
+    move({std::move(kernel), steps}, energies, chains, done, total, on_step);
     done += steps;
   };
-  for (const NoiseLevel& level : noise_levels(options, sigma_min, sigma_max)) {
+  SamplerOptions mixing = options;
+  for (const NoiseLevel& level : noise_levels(options, range)) {
     const auto energies = energies_at(level.sigma);
-    take(level.mixing, level.mixing_steps, energies);
-    take(level.descent, level.descent_steps, energies);
+    mixing.langevin = level.mixing;
+    if (level.mixing_steps > 0) take(entry.make(mixing, seed), level.mixing_steps, energies);
+    if (level.descent_steps > 0) take(std::make_unique<Langevin>(level.descent, seed), level.descent_steps, energies);
   }
 }
 

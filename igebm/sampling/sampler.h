@@ -80,16 +80,32 @@ void sample(const SamplerOptions& options, const std::vector<energy::EnergyPtr>&
 /// The energies at a noise level, of an ensemble oldest first.
 using EnergiesAt = std::function<std::vector<energy::EnergyPtr>(double sigma)>;
 
-/// Chains of standard normal numbers become those of data with noise sigma, which hides most of the data: by the
-/// denoiser D(y) = y - sigma^2 dE/dy, y = sigma n + (D(0) + D(sigma n)) / 2, at two gradients. Of Gaussian data N(m,
-/// S), where D(y) = m + S (S + sigma^2)^-1 (y - m), the covariance S + sigma^2 is right to the first order in S /
-/// sigma^2, and the mean is m less S (S + sigma^2)^-1 m.
-void start_at_moments(const energy::Energy& energy, double sigma, Chains& chains);
+/// The noise levels of an energy E(x, sigma).
+struct NoiseRange {
+  double sigma_min = 0, sigma_max = 0;
+  /// Of a composition: the sum of its energies' weights, W. Where noise hides the data each energy is |x|^2 / (2
+  /// sigma^2) but for a constant, so that the composition is a Gaussian of variance sigma^2 / W: chains start with
+  /// that, steps of size h become h / W, and D(x) = x - sigma^2 dE/dx / W is the energies' mean denoised x.
+  double weight = 1;
+};
+
+/// Chains of standard normal numbers become those of data with the greatest noise, sigma, which hides most of the data:
+/// by the denoiser D(y) = y - sigma^2 dE/dy, y = sigma n + (D(0) + D(sigma n)) / 2, at two gradients. Of Gaussian data
+/// N(m, S), where D(y) = m + S (S + sigma^2)^-1 (y - m), the covariance S + sigma^2 is right to the first order in S /
+/// sigma^2, and the mean is m less S (S + sigma^2)^-1 m. Of a composition D has 1 / W beside the gradient, and sigma n
+/// the deviation sigma / sqrt(W).
+void start_at_moments(const energy::Energy& energy, const NoiseRange& range, Chains& chains);
+
+/// Chains of standard normal numbers become samples: they start at the moments, where the options say so, or with the
+/// standard deviation `deviation` around 0; then sample_annealed.
+void sample_from_noise(const SamplerOptions& options, const NoiseRange& range, double deviation,
+                       const EnergiesAt& energies_at, Chains& chains, std::uint64_t seed, const OnStep& on_step = {});
 
 /// Moves chains by annealed Langevin dynamics from sigma_max down to sigma_min. They come as samples of the greatest
-/// noise: normal, of standard deviation sigma_max. Guidance is in the energies. Throws UserError for another kernel
-/// than "langevin".
-void sample_annealed(const SamplerOptions& options, double sigma_min, double sigma_max, const EnergiesAt& energies_at,
+/// noise: normal, of standard deviation sigma_max / sqrt(W). Guidance is in the energies. Another kernel takes the
+/// Langevin steps' place at each level, with the step size of theirs; one that learns its own adapts at each level
+/// anew, from what it had learned in units of sigma^2.
+void sample_annealed(const SamplerOptions& options, const NoiseRange& range, const EnergiesAt& energies_at,
                      Chains& chains, std::uint64_t seed, const OnStep& on_step = {});
 
 }  // namespace igebm::sampling

@@ -27,10 +27,11 @@ double target_temperature(const LangevinOptions& o, Position position) {
   return sigma * sigma / (2 * o.step_size);
 }
 
-std::vector<NoiseLevel> noise_levels(const SamplerOptions& options, double sigma_min, double sigma_max) {
+std::vector<NoiseLevel> noise_levels(const SamplerOptions& options, const NoiseRange& range) {
+  const auto [sigma_min, sigma_max, weight] = range;
   const AnnealingOptions& a = options.annealing;
   const double temperature = options.langevin.temperature_end;
-  const auto sigma_of = [&](std::int64_t level) {
+  const auto sigma_of = [&, sigma_min = sigma_min, sigma_max = sigma_max](std::int64_t level) {
     const double t = way({level, a.levels});
     if (a.rho <= 0) return geometric(sigma_max, sigma_min, t);
     const double high = std::pow(sigma_max, 1 / a.rho), low = std::pow(sigma_min, 1 / a.rho);
@@ -44,12 +45,12 @@ std::vector<NoiseLevel> noise_levels(const SamplerOptions& options, double sigma
     const double up = a.ancestral * next * std::sqrt(std::max(0.0, 1 - next * next / (sigma * sigma)));
     const double down = std::sqrt(next * next - up * up);
     levels.push_back({.sigma = sigma,
-                      .mixing = {.step_size = a.step_share * sigma * sigma,
+                      .mixing = {.step_size = a.step_share * sigma * sigma / weight,
                                  .noise = -1,
                                  .temperature_start = temperature,
                                  .temperature_end = temperature},
-                      .descent = {.step_size = (sigma - down) * sigma,
-                                  .noise = up,
+                      .descent = {.step_size = (sigma - down) * sigma / weight,
+                                  .noise = up / std::sqrt(weight),
                                   .temperature_start = temperature,
                                   .temperature_end = temperature},
                       .mixing_steps = options.steps,

@@ -31,7 +31,7 @@ struct NoiseLevel {
   std::int64_t mixing_steps = 0, descent_steps = 0;
 };
 
-/// All of them, from sigma_max to sigma_min (AnnealingOptions).
-std::vector<NoiseLevel> noise_levels(const SamplerOptions& options, double sigma_min, double sigma_max);
+/// All of them, from sigma_max to sigma_min (AnnealingOptions), with the steps of a composition of that weight.
+std::vector<NoiseLevel> noise_levels(const SamplerOptions& options, const NoiseRange& range);
 
 }  // namespace igebm::sampling

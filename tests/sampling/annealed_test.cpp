@@ -5,6 +5,7 @@
 
 #include "igebm/base/error.h"
 #include "igebm/energy/analytic.h"
+#include "igebm/energy/compose.h"
 #include "igebm/sampling/sampler.h"
 
 namespace igebm::sampling {
@@ -29,7 +30,7 @@ TEST(Annealed, StepsAtEachLevelThenDenoises) {
   std::int64_t calls = 0;
   std::vector<double> sigmas;
   sample_annealed(
-      options, 1, 8,
+      options, {1, 8},
       [&](double sigma) {
         sigmas.push_back(sigma);
         return noisy(sigma);
@@ -56,7 +57,7 @@ TEST(Annealed, StartsAtTheMomentsThatTheDenoiserTells) {
   Chains chains = at_noise(8, 1);
   const double a = 0.25 / (0.25 + 16);
   const at::Tensor want = 4 * chains.x * (1 + a / 2) + (1 - a);
-  start_at_moments(*noisy(4)[0], 4, chains);
+  start_at_moments(*noisy(4)[0], {.sigma_max = 4}, chains);
   EXPECT_TRUE(at::allclose(chains.x, want, 1e-5, 1e-5));
   EXPECT_NEAR(4 * (1 + a / 2), std::sqrt(16.25), 1e-3);
 }
@@ -70,7 +71,7 @@ TEST(Annealed, LevelsAreEvenInARootOfSigma) {
     options.annealing = {.levels = 5, .rho = rho, .predictor = false, .denoise = false};
     Chains chains = at_noise(2, 16);
     sample_annealed(
-        options, 1, 16, [&](double s) { return sigmas.push_back(s), noisy(s); }, chains, 9);
+        options, {1, 16}, [&](double s) { return sigmas.push_back(s), noisy(s); }, chains, 9);
     return sigmas;
   };
   const std::vector<double> squares = levels(2);
@@ -87,7 +88,7 @@ TEST(Annealed, HasTheMomentsOfItsStepsAndNearlyTheDatas) {
     options.annealing = {.levels = 30, .step_share = 0.1, .predictor = false};
     Chains chains = at_noise(8000, 10);
     double mean = 0, variance = 100;
-    sample_annealed(options, 0.05, 10, noisy, chains, 3);
+    sample_annealed(options, {0.05, 10}, noisy, chains, 3);
     for (int level = 0; level < 30; ++level) {
       const double sigma = 10 * std::pow(0.05 / 10, level / 29.0), step = 0.1 * sigma * sigma,
                    keep = 1 - step / (0.25 + sigma * sigma);
@@ -119,7 +120,7 @@ TEST(Annealed, ThePredictorFollowsTheFlow) {
     factor *= 1 - (sigma(level) - sigma(level + 1)) * sigma(level) / (0.25 + sigma(level) * sigma(level));
   }
   std::int64_t calls = 0;
-  sample_annealed(options, 0.05, 10, noisy, chains, 3, [&](Position, const StepInfo&, const Chains&) { ++calls; });
+  sample_annealed(options, {0.05, 10}, noisy, chains, 3, [&](Position, const StepInfo&, const Chains&) { ++calls; });
   EXPECT_EQ(calls, 200);
   EXPECT_TRUE(at::allclose(chains.x, 1 + factor * (before - 1), 1e-4, 1e-4));
   EXPECT_NEAR(factor, std::sqrt(0.25 / 100.25), 0.03 * 0.05);
@@ -142,7 +143,7 @@ TEST(Annealed, TheAncestralPredictorDrawsNoiseAnew) {
       mean = 1 + keep * (mean - 1);
       variance = keep * keep * variance + up * up;
     }
-    sample_annealed(options, 0.05, 10, noisy, chains, 3);
+    sample_annealed(options, {0.05, 10}, noisy, chains, 3);
     EXPECT_NEAR(chains.x.mean().item<double>(), mean, 4 * std::sqrt(variance / 8000));
     EXPECT_NEAR(chains.x.var().item<double>(), variance, 0.065 * variance);
     EXPECT_NEAR(variance, 0.25, 0.03);
@@ -156,7 +157,7 @@ TEST(Annealed, WithoutStepsPredictorAndDenoisingChainsStay) {
   options.annealing.predictor = false;
   options.annealing.denoise = false;
   Chains chains = at_noise(5, 3);
-  sample_annealed(options, 0.1, 3, noisy, chains, 3);
+  sample_annealed(options, {0.1, 3}, noisy, chains, 3);
   EXPECT_TRUE(at::equal(chains.x, at_noise(5, 3).x));
   EXPECT_EQ(step_count(options, true), 0);
 }
@@ -171,20 +172,49 @@ TEST(Annealed, AnEnsembleTakesTheStepsInTurn) {
   };
   Chains chains = at_noise(4, 2);
   at::Tensor x = chains.x.clone();
-  sample_annealed(options, 1, 2, two, chains, 3);
+  sample_annealed(options, {1, 2}, two, chains, 3);
   // step_share sigma^2 of a slope (x - m) / sigma^2; five steps, of which the second model takes the last.
   for (const auto& [middle, rate] : {std::pair{1.0, 0.1}, {-1.0, 0.1}, {1.0, 0.1}, {-1.0, 0.1}, {1.0, 1.0}})
     x = x + rate * (middle - x);
   EXPECT_TRUE(at::allclose(chains.x, x, 1e-5, 1e-5));
 }
 
+/// E = a |x - 1|^2 / 2 v + b |x + 1|^2 / 2 v with v = 0.25 + sigma^2: what two energies of data N(+-1, 0.25) add up to.
+/// Of weight W = a + b it is N((a - b) / W, v / W), so that the predictor scales the distance from there by sigma' /
+/// sigma where noise is much, and MALA keeps the law.
+TEST(Annealed, AWeightedSumHasItsLaw) {
+  for (const auto& [a, b] : {std::pair{1.0, 1.0}, {2.0, -0.5}, {1.0, 3.0}}) {
+    const double weight = a + b, mean = (a - b) / weight;
+    const auto composed = [&, a = a, b = b](double sigma) -> std::vector<energy::EnergyPtr> {
+      const at::Tensor v = at::eye(1) * (0.25 + sigma * sigma);
+      return {std::make_shared<energy::Sum>(
+          std::vector<energy::EnergyPtr>{std::make_shared<energy::Gaussian>(at::ones({1}), v),
+                                         std::make_shared<energy::Gaussian>(-at::ones({1}), v)},
+          std::vector{a, b})};
+    };
+    for (const char* kernel : {"langevin", "mala", "hmc"}) {
+      SamplerOptions options{.steps = 3, .kernel = kernel};
+      options.annealing = {.levels = 60, .step_share = 0.05, .denoise = false};
+      Chains chains = start_chains({Start::normal}, {1}, 8000, 0, {}, 5);
+      const NoiseRange range{0.05, 10, weight};
+      start_at_moments(*composed(10)[0], range, chains);
+      EXPECT_NEAR(chains.x.var().item<double>(), 100.25 / weight, 0.065 * 100.25 / weight);
+      sample_annealed(options, range, composed, chains, 3);
+      const double variance = (0.25 + 0.05 * 0.05) / weight;
+      EXPECT_NEAR(chains.x.mean().item<double>(), mean, 5 * std::sqrt(variance / 8000)) << kernel << " " << weight;
+      EXPECT_NEAR(chains.x.var().item<double>(), variance, 0.08 * variance) << kernel << " " << weight;
+    }
+  }
+}
+
 TEST(Annealed, BadLevelsAreRefused) {
   Chains chains = at_noise(2, 1);
-  EXPECT_THROW(sample_annealed({}, 0, 1, noisy, chains, 3), UserError);
-  EXPECT_THROW(sample_annealed({}, 2, 1, noisy, chains, 3), UserError);
+  EXPECT_THROW(sample_annealed({}, {0.1, 1, 0}, noisy, chains, 3), UserError);
+  EXPECT_THROW(sample_annealed({}, {0, 1}, noisy, chains, 3), UserError);
+  EXPECT_THROW(sample_annealed({}, {2, 1}, noisy, chains, 3), UserError);
   SamplerOptions none;
   none.annealing.levels = 0;
-  EXPECT_THROW(sample_annealed(none, 0.1, 1, noisy, chains, 3), UserError);
+  EXPECT_THROW(sample_annealed(none, {0.1, 1}, noisy, chains, 3), UserError);
 }
 
 }  // namespace

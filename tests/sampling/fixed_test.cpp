@@ -110,7 +110,7 @@ TEST(Fixed, StaysUnderAnnealingsNoisePredictorAndDenoising) {
     Chains chains = partly_fixed();
     const at::Tensor before = chains.x.clone();
     sample_annealed(
-        options, 0.1, 4,
+        options, {0.1, 4},
         [](double sigma) {
           const auto cloud = std::make_shared<energy::Gaussian>(at::ones({element_count}),
                                                                 (0.25 + sigma * sigma) * at::eye(element_count));

@@ -239,7 +239,7 @@ TEST(DenoisingScoreMatching, GradientsAgreeWithFiniteDifferences) {
 
 // The engine's central differences, where it has them, against autograd's gradients of gradients.
 TEST(DenoisingScoreMatching, GradientsByTheEngineAreAutograds) {
-  const NetworkCase fast(noisy_unet(0), at::kFloat, engine::Kind::fast), exact(small_unet(0), at::kFloat);
+  const NetworkCase fast(noisy_unet(0), at::kFloat, engine::Kind::fast), exact(noisy_unet(0), at::kFloat);
   if (!fast.frozen->derives_parameters()) GTEST_SKIP() << "this engine takes them by autograd";
   const at::Tensor data = at::randn({6, 1, 8, 8});
   const DenoisingScoreMatchingOptions options{.noise = scale_of(EnergyForm::preconditioned)};

@@ -1,0 +1,350 @@
+#include "igebm/generation/composite.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <utility>
+
+#include "igebm/base/error.h"
+#include "igebm/energy/compose.h"
+#include "igebm/generation/normaliser.h"
+#include "igebm/sampling/budget.h"
+
+namespace igebm::generation {
+namespace {
+
+constexpr std::int64_t normaliser_levels = 48;
+constexpr std::int64_t normaliser_moves = 6;
+constexpr std::int64_t normaliser_points = 4000, normaliser_pictures = 200;
+constexpr std::int64_t normaliser_streams = std::int64_t{1} << 43;  // far from those of samples
+
+/// x of a composition to x of a term's own range: factor x + shift.
+struct Range {
+  double factor = 1, shift = 0;
+};
+
+Range between(const model::SampleSpace& from, const model::SampleSpace& to) {
+  if (from.kind != model::SampleSpace::Kind::image) return {};
+  const double factor = (to.high - to.low) / (from.high - from.low);
+  return {factor, to.low - factor * from.low};
+}
+
+double elements_of(const model::SampleSpace& space) {
+  return static_cast<double>(
+      std::accumulate(space.shape.begin(), space.shape.end(), std::int64_t{1}, std::multiplies<>()));
+}
+
+[[noreturn]] void fail(std::size_t column, const std::string& what) {
+  throw UserError(fmt::format("column {}: {}", column, what));
+}
+
+}  // namespace
+
+struct Composite::Node {
+  std::string text;
+  std::size_t column = 1;
+  EnergyAt own;  // of a term, in the composition's range
+  std::shared_ptr<const model::Model> model;
+  nn::Condition condition;
+  double factor = 1;  // to the model's range
+  bool disjunction = false;
+  std::vector<std::shared_ptr<Node>> parts;
+  std::vector<double> weights;  // signed; of an "or" the shares
+  double least = 1, greatest = 1;
+  bool normalised = false;
+  std::vector<std::optional<Normaliser>> normalisers;  // of an "or"'s parts, in units of their models' noise
+
+  bool term() const { return parts.empty(); }
+
+  energy::EnergyPtr at(double sigma) const {
+    if (term()) return own(sigma);
+    std::vector<energy::EnergyPtr> energies;
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      energy::EnergyPtr e = parts[i]->at(sigma);
+      if (disjunction && normalisers[i])
+        e = energy::beside_gaussian(e, 0, normalisers[i]->at(sigma * parts[i]->factor));
+      energies.push_back(std::move(e));
+    }
+    if (disjunction) return std::make_shared<energy::Mixture>(std::move(energies), weights);
+    return std::make_shared<energy::Sum>(std::move(energies), weights);
+  }
+
+  bool unknown(std::size_t i) const { return disjunction && !parts[i]->normalised && !normalisers[i]; }
+};
+
+/// Puts the tree together.
+class Builder {
+ public:
+  using Node = Composite::Node;
+  using NodePtr = std::shared_ptr<Node>;
+
+  Builder(Composite& to, Vocabulary& vocabulary, const CompositeOptions& options)
+      : to_(to), vocabulary_(vocabulary), options_(options) {
+    if (!(options.negation > 0 && std::isfinite(options.negation)))
+      throw UserError(fmt::format("negation: expected a number above 0, got {}", options.negation));
+  }
+
+  void build(const Expression& e) {
+    read_terms(e);
+    if (!options_.given.empty()) {
+      try {
+        given_ = parse(options_.given);
+        if (given_->kind != Expression::Kind::term || given_->negated || given_->weight != 1)
+          throw UserError("expected one term alone");
+        terms_[&*given_] = vocabulary_.term(*given_);
+      } catch (const UserError& error) {
+        throw UserError(fmt::format("given: {}", error.what()));
+      }
+    }
+    settle_space(e);
+    to_.root_ = node(e);
+    if (e.negated) fail(e.column, "\"not\" needs something beside it to be taken from, as in a & !b");
+    if (e.weight != 1) to_.root_ = summed({to_.root_}, {e.weight}, e);
+    if (to_.range_) to_.range_->weight = to_.root_->greatest;
+  }
+
+ private:
+  void read_terms(const Expression& e) {
+    if (e.kind == Expression::Kind::term) terms_[&e] = vocabulary_.term(e);
+    for (const Expression& part : e.parts) read_terms(part);
+  }
+
+  template <class Visit>
+  void in_order(const Expression& e, const Visit& visit) const {
+    if (e.kind == Expression::Kind::term) visit(e, terms_.at(&e));
+    for (const Expression& part : e.parts) in_order(part, visit);
+  }
+
+  /// Space and noise levels of all terms.
+  void settle_space_of(const Expression& e) {
+    in_order(e, [&](const Expression& at, const Term& t) {
+      if (!t.script.empty()) return;
+      const auto levels = [](const auto& noise) { return noise ? "takes noise levels" : "takes none"; };
+      if (!first_) {
+        first_ = &t;
+        to_.space_ = t.space;
+      } else if (t.space.shape != to_.space_.shape) {
+        fail(at.column, fmt::format("{} is of shape ({}), {} of ({})", t.text, fmt::join(t.space.shape, ", "),
+                                    first_->text, fmt::join(to_.space_.shape, ", ")));
+      } else if (t.noise.has_value() != first_->noise.has_value()) {
+        fail(at.column, fmt::format("{} {}, {} {}: they cannot be sampled together", t.text, levels(t.noise),
+                                    first_->text, levels(first_->noise)));
+      }
+      if (t.model && !settings_) settings_ = t.model.get();
+      if (!t.noise) return;
+      const double factor = between(to_.space_, t.space).factor;
+      const bool exact = !t.model;  // at any noise
+      auto& own = exact ? exact_range_ : to_.range_;
+      const sampling::NoiseRange range{t.noise->sigma_min / factor, t.noise->sigma_max / factor};
+      if (!own) own = range;
+      own->sigma_min = std::max(own->sigma_min, range.sigma_min);
+      own->sigma_max = std::min(own->sigma_max, range.sigma_max);
+      if (!exact && data_deviation_ == 0) data_deviation_ = t.noise->sigma_data / factor;
+    });
+  }
+  void settle_space(const Expression& whole) {
+    settle_space_of(whole);
+    if (given_) settle_space_of(*given_);
+    if (first_ == nullptr) throw UserError("expected at least one model or density beside the constraints");
+    if (!to_.range_) to_.range_ = exact_range_;
+    if (to_.range_ && !(to_.range_->sigma_min < to_.range_->sigma_max))
+      throw UserError("these models have no noise level in common");
+    if (settings_ != nullptr) {
+      to_.sampler_ = settings_->settings().sampling;
+      to_.seed_ = static_cast<std::uint64_t>(settings_->settings().seed);
+      to_.device_ = settings_->device();
+    }
+  }
+
+  NodePtr node(const Expression& e) {
+    if (e.kind == Expression::Kind::term) return leaf(e);
+    return e.kind == Expression::Kind::conjunction ? conjunction(e) : disjunction(e);
+  }
+
+  NodePtr leaf(const Expression& e) {
+    const Term& t = terms_.at(&e);
+    auto node = std::make_shared<Node>();
+    node->text = t.text, node->column = e.column;
+    if (!t.script.empty()) {
+      node->least = node->greatest = 0;
+      const energy::EnergyPtr script = script_energy(t.script, to_.space_);
+      const double s = data_deviation_ > 0 ? data_deviation_ : 1, low = to_.space_.low, high = to_.space_.high;
+      const double middle = to_.space_.kind == model::SampleSpace::Kind::image ? (low + high) / 2 : 0;
+      node->own = [script, s, middle, annealed = to_.range_.has_value()](double sigma) {
+        if (!annealed) return script;
+        const double keep = s * s / (s * s + sigma * sigma);
+        return energy::rescaled(script, keep, 1, (1 - keep) * middle);
+      };
+      return node;
+    }
+    const Range range = between(to_.space_, t.space);
+    node->model = t.model, node->condition = t.condition, node->factor = range.factor, node->normalised = t.normalised;
+    const double volume = elements_of(to_.space_) * std::log(range.factor);
+    node->own = [own = t.energy, factor = range.factor, shift = range.shift, volume](double sigma) {
+      const energy::EnergyPtr theirs = own(sigma * factor);
+      if (factor == 1 && shift == 0) return theirs;
+      return energy::beside_gaussian(energy::rescaled(theirs, factor, 1, shift), 0, -volume);
+    };
+    return node;
+  }
+
+  NodePtr summed(std::vector<NodePtr> parts, std::vector<double> weights, const Expression& e) const {
+    auto node = std::make_shared<Node>();
+    node->column = e.column, node->least = node->greatest = 0;
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      const double a = weights[i] * parts[i]->least, b = weights[i] * parts[i]->greatest;
+      node->least += std::min(a, b), node->greatest += std::max(a, b);
+    }
+    if (!(node->least > 0))
+      fail(e.column,
+           fmt::format("the weights here add up to {:g}: nothing would hold samples together; expected a sum above 0",
+                       node->least));
+    node->parts = std::move(parts), node->weights = std::move(weights);
+    return node;
+  }
+
+  NodePtr conjunction(const Expression& e) {
+    std::vector<NodePtr> parts;
+    std::vector<double> weights;
+    double given = 1;
+    for (const Expression& part : e.parts) {
+      parts.push_back(node(part));
+      weights.push_back(part.negated ? -options_.negation * part.weight : part.weight);
+      if (parts.back()->greatest > 0) given -= weights.back();
+    }
+    if (given_ && given != 0) {
+      parts.push_back(leaf(*given_));
+      weights.push_back(given);
+    }
+    return summed(std::move(parts), std::move(weights), e);
+  }
+
+  NodePtr disjunction(const Expression& e) {
+    auto node = std::make_shared<Node>();
+    node->column = e.column, node->disjunction = true, node->normalised = true;
+    double sum = 0;
+    for (const Expression& part : e.parts) {
+      if (part.negated)
+        fail(part.column, "\"not\" needs something beside it to be taken from: within \"or\" write (a & !b)");
+      node->parts.push_back(this->node(part));
+      const Node& own = *node->parts.back();
+      if (own.greatest == 0)
+        fail(part.column, fmt::format("{} is a constraint, which is no density; expected it within \"and\"", own.text));
+      node->weights.push_back(part.weight);
+      node->least = node->parts.size() == 1 ? own.least : std::min(node->least, own.least);
+      node->greatest = node->parts.size() == 1 ? own.greatest : std::max(node->greatest, own.greatest);
+      sum += part.weight;
+    }
+    for (double& w : node->weights) w /= sum;
+    node->normalisers.resize(node->parts.size());
+    return node;
+  }
+
+  Composite& to_;
+  Vocabulary& vocabulary_;
+  const CompositeOptions& options_;
+  std::optional<Expression> given_;
+  std::map<const Expression*, Term> terms_;
+  const Term* first_ = nullptr;
+  const model::Model* settings_ = nullptr;
+  std::optional<sampling::NoiseRange> exact_range_;
+  double data_deviation_ = 0;
+};
+
+Composite::Composite(const Expression& expression, Vocabulary& vocabulary, const CompositeOptions& options) {
+  Builder(*this, vocabulary, options).build(expression);
+}
+
+namespace {
+
+template <class NodeType, class Visit>
+void each_unknown(NodeType& node, const Visit& visit) {
+  for (std::size_t i = 0; i < node.parts.size(); ++i) {
+    each_unknown(*node.parts[i], visit);  // what lies deeper first
+    if (node.unknown(i)) visit(node, i);
+  }
+}
+
+}  // namespace
+
+bool Composite::needs_normalisers() const {
+  bool found = false;
+  each_unknown(*root_, [&](const Node&, std::size_t) { found = true; });
+  return found;
+}
+
+void Composite::normalise(std::uint64_t seed, Observer& observer) {
+  each_unknown(*root_, [&](Node& node, std::size_t i) {
+    const Node& part = *node.parts[i];
+    if (!range_)
+      fail(part.column,
+           "\"or\" needs energies that compare; without noise levels the integral of exp(-E) is not known");
+    const bool points = space_.kind == model::SampleSpace::Kind::points;
+    const std::int64_t count = points ? normaliser_points : normaliser_pictures;
+    if (part.term()) {
+      model::SampleRequest request{
+          .count = count, .condition = part.condition, .seed = seed, .first_stream = normaliser_streams};
+      request.energies = false;
+      const std::int64_t total =
+          sampling::step_count(part.model->settings().sampling, true) * ((count + request.batch - 1) / request.batch);
+      std::int64_t done = 0;
+      request.on_step = [&](sampling::Position, const sampling::StepInfo&, const sampling::Chains&) {
+        observer.progress("normaliser of " + part.text, ++done, total);
+      };
+      const model::Samples samples = part.model->sample(request);
+      const auto& noise = *part.model->condition_spec().noise;
+      const auto energy = [&](double sigma) { return part.model->energy(part.condition, sigma); };
+      node.normalisers[i] = normaliser_of_samples(energy, {noise.sigma_min, noise.sigma_max},
+                                                  samples.x.to(part.model->device()), normaliser_levels, seed);
+    } else {
+      sampling::NoiseRange own = *range_;
+      own.weight = part.greatest;
+      node.normalisers[i] = normaliser_of_chains([&](double sigma) { return part.at(sigma); }, own, space_.shape, count,
+                                                 normaliser_levels, normaliser_moves, seed);
+    }
+    const Normaliser& found = *node.normalisers[i];
+    observer.message(fmt::format("log Z of {}: {:.1f} ± {:.2g} at the least noise",
+                                 part.term() ? part.text : fmt::format("what begins in column {}", part.column),
+                                 found.log_z.back(), found.deviation));
+  });
+}
+
+energy::EnergyPtr Composite::energy(double sigma) const {
+  if (needs_normalisers()) throw UserError("\"or\" needs energies that compare: normalise first");
+  return root_->at(sigma);
+}
+
+model::Samples Composite::sample(const model::SampleRequest& request) const {
+  const at::NoGradGuard no_grad;
+  if (request.count < 1 || request.batch < 1) throw UserError("sample: expected count and batch of at least 1");
+  const sampling::SamplerOptions sampler = request.sampler.value_or(sampler_);
+  const std::uint64_t seed = request.seed.value_or(seed_);
+  std::vector<at::Tensor> parts, energies;
+  for (std::int64_t begin = 0; begin < request.count; begin += request.batch) {
+    const std::int64_t end = std::min(request.count, begin + request.batch);
+    auto chains = sampling::start_chains(range_ ? sampling::StartOptions{sampling::Start::normal} : sampler.start,
+                                         space_.shape, end - begin, request.first_stream + begin, {}, seed)
+                      .to(device_);
+    if (range_) {
+      const auto energies_at = [&](double sigma) { return std::vector{energy(sigma)}; };
+      sampling::sample_from_noise(sampler, *range_, range_->sigma_max / std::sqrt(root_->least), energies_at, chains,
+                                  seed, request.on_step);
+    } else {
+      sampling::sample(sampler, *energy(0), chains, seed, request.on_step);
+    }
+    if (space_.kind == model::SampleSpace::Kind::image) chains.x.clamp_(space_.low, space_.high);
+    if (request.energies) energies.push_back(energy(range_ ? range_->sigma_min : 0)->energy(chains.x).cpu());
+    parts.push_back(chains.x.cpu());
+  }
+  model::Samples samples;
+  samples.x = at::cat(parts);
+  if (request.energies) samples.energies = at::cat(energies);
+  return samples;
+}
+
+}  // namespace igebm::generation

@@ -1,0 +1,66 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "igebm/base/observer.h"
+#include "igebm/generation/expression.h"
+#include "igebm/generation/terms.h"
+#include "igebm/sampling/sampler.h"
+
+/// Energies of separate models, composed and sampled together (Du et al. 2020; Liu et al. 2022; Du et al. 2023).
+namespace igebm::generation {
+
+struct CompositeOptions {
+  double negation = 0.5;  ///< what "not" multiplies its energy by, alpha: E_a - alpha E_b; above 0
+  /// A term that all parts of an "and" share, such as "shape(none)": E = E_given + sum_i w_i (E_i - E_given), right for
+  /// parts that are independent of one another given x. Empty: sum_i w_i E_i.
+  std::string given;
+};
+
+/// A tree of energies as one. "and" is the sum of its parts' energies times their weights, "not" a weight of -alpha
+/// times its own; "or" is the mixture -log sum_i w_i exp(-E_i) / Z_i, the w_i brought to sum to 1. Models of other
+/// ranges are brought to the first one's. A constraint takes part at noise level sigma with the input that it has
+/// without noise, about: m + s^2 / (s^2 + sigma^2) (x - m), with s the data's deviation and m the middle of the range.
+///
+/// The sum of energies of noised data is not the energy of the noised product: chains need steps of a kernel at each
+/// noise level.
+class Composite {
+ public:
+  /// Throws UserError that says the column: unknown names, arguments that do not fit, shapes that differ, models with
+  /// and without noise levels beside one another, weights that add up to 0 or less, a "not" that is taken from nothing.
+  Composite(const Expression& expression, Vocabulary& vocabulary, const CompositeOptions& options = {});
+
+  const model::SampleSpace& space() const { return space_; }
+  /// Its noise levels and weight; none: its energies are of clean inputs.
+  const std::optional<sampling::NoiseRange>& range() const { return range_; }
+  c10::Device device() const { return device_; }  ///< where energies take their input: the first model's
+  /// The first model's, of which steps and levels are to be chosen anew.
+  const sampling::SamplerOptions& usual_sampler() const { return sampler_; }
+
+  /// Does an "or" hold energies of which Z is not known? They do not compare, until normalise.
+  bool needs_normalisers() const;
+  /// Finds log Z of each such part at each noise level (normaliser.h). Throws UserError where an energy has no noise
+  /// levels.
+  void normalise(std::uint64_t seed, Observer& observer);
+
+  /// At noise level sigma, which those of clean inputs do not look at. REQUIRES: needs no normalisers.
+  energy::EnergyPtr energy(double sigma) const;
+  /// request.condition is not looked at: the expression says it. Energies are those at the least noise level.
+  model::Samples sample(const model::SampleRequest& request) const;
+
+ private:
+  struct Node;
+  friend class Builder;
+  model::SampleSpace space_;
+  std::optional<sampling::NoiseRange> range_;
+  sampling::SamplerOptions sampler_;
+  std::uint64_t seed_ = 0;
+  c10::Device device_ = c10::kCPU;
+  std::shared_ptr<Node> root_;
+};
+
+}  // namespace igebm::generation

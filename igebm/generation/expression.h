@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+/// Compositions of energies as text: "shape(square) & !rotation(0)", "digits(3) | digits(8)", "0.5*a & 2*(b | c)".
+namespace igebm::generation {
+
+/// A tree. `weight` multiplies the energy within "and", and is the share of a mixture within "or".
+struct Expression {
+  enum class Kind {
+    term,         ///< a name, with arguments or without
+    conjunction,  ///< "and", &: the sum of the parts' energies
+    disjunction,  ///< "or", |: the mixture of the parts' densities
+  };
+  Kind kind = Kind::term;
+  double weight = 1;
+  bool negated = false;  ///< "not", !: within "and", its energy is taken away
+  std::string name;
+  std::vector<std::string> arguments;
+  std::vector<Expression> parts;  ///< of "and" and "or", at least 2
+  std::size_t column = 1;         ///< where it begins in the text, from 1
+
+  std::string text() const;  ///< of a term: "digits(3)"
+};
+
+/// Binds from the loosest: |, &, then ! and WEIGHT *. Parentheses group. Names are of letters, digits, "_", "-" and
+/// ".", and begin with a letter. Throws UserError that says the column.
+Expression parse(const std::string& text);
+
+}  // namespace igebm::generation

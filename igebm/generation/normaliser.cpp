@@ -1,0 +1,158 @@
+#include "igebm/generation/normaliser.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+#include "igebm/base/random.h"
+#include "igebm/sampling/registry.h"
+#include "igebm/sampling/schedule.h"
+
+namespace igebm::generation {
+namespace {
+
+/// Noise levels apart by this much tell dE / d log sigma.
+constexpr double apart = 0.02;
+
+at::Tensor flat(const at::Tensor& x) { return x.flatten(1).to(at::kDouble); }
+
+at::Tensor energies(const EnergyAt& energy, double sigma, const at::Tensor& x) {
+  return energy(sigma)->energy(x).to(at::kDouble);
+}
+
+/// dE / d log sigma of each row.
+at::Tensor slopes(const EnergyAt& energy, double sigma, const at::Tensor& x) {
+  return (energies(energy, sigma * std::exp(apart), x) - energies(energy, sigma * std::exp(-apart), x)) / (2 * apart);
+}
+
+struct Mean {
+  double value = 0, variance = 0;  // of the mean
+};
+
+/// Of `values` (M), less what `controls` (M, K) of mean 0 explain of it.
+Mean mean_of(const at::Tensor& values, const at::Tensor& controls) {
+  const std::int64_t rows = values.size(0), known = controls.size(1) + 1;
+  const at::Tensor all = at::cat({at::ones({rows, 1}, values.options()), controls}, 1);
+  const at::Tensor inverse = at::linalg_pinv(all.t().mm(all));
+  const at::Tensor fit = inverse.mm(all.t().mm(values.unsqueeze(1)));
+  const double error = (values - all.mm(fit).squeeze(1)).square().sum().item<double>() /
+                       static_cast<double>(std::max<std::int64_t>(1, rows - known));
+  return {fit[0][0].item<double>(), error * inverse[0][0].item<double>()};
+}
+
+/// Integrates slopes down from the greatest noise, by the trapezoidal rule.
+class Integral {
+ public:
+  Integral(const Mean& greatest, double sigma) {
+    n_.log_sigma.push_back(std::log(sigma));
+    n_.log_z.push_back(greatest.value);
+    variance_ = greatest.variance;
+  }
+  /// The slope of E at the level that was begun with, then those below.
+  void add(const Mean& slope, double sigma) {
+    if (seen_) {
+      const double step = n_.log_sigma.back() - std::log(sigma);
+      n_.log_z.push_back(n_.log_z.back() + step * (slope.value + before_.value) / 2);
+      n_.log_sigma.push_back(std::log(sigma));
+      variance_ += step * step * slope.variance;
+    }
+    seen_ = true, before_ = slope;
+  }
+  Normaliser take() {
+    n_.deviation = std::sqrt(variance_);
+    return std::move(n_);
+  }
+
+ private:
+  Normaliser n_;
+  Mean before_;
+  double variance_ = 0;
+  bool seen_ = false;
+};
+
+std::vector<double> ladder(const sampling::NoiseRange& range, std::int64_t levels) {
+  std::vector<double> sigmas;
+  for (std::int64_t k = 0; k < levels; ++k)
+    sigmas.push_back(sampling::geometric(range.sigma_max, range.sigma_min, sampling::way({k, levels})));
+  return sigmas;
+}
+
+}  // namespace
+
+double Normaliser::at(double sigma) const {
+  const double s = std::log(sigma);
+  if (s >= log_sigma.front()) return log_z.front();
+  for (std::size_t i = 1; i < log_sigma.size(); ++i) {
+    if (s < log_sigma[i]) continue;
+    const double part = (log_sigma[i - 1] - s) / (log_sigma[i - 1] - log_sigma[i]);
+    return log_z[i - 1] + part * (log_z[i] - log_z[i - 1]);
+  }
+  return log_z.back();
+}
+
+Normaliser normaliser_of_samples(const EnergyAt& energy, const sampling::NoiseRange& range, const at::Tensor& x,
+                                 std::int64_t levels, std::uint64_t seed) {
+  const at::NoGradGuard no_grad;
+  const at::Tensor rows = flat(x.cpu()), centred = rows - rows.mean(0);
+  const auto count = rows.size(0), elements = rows.size(1);
+  const double greatest = range.sigma_max, d = static_cast<double>(elements);
+  const at::Tensor variances =
+      at::linalg_eigvalsh(centred.mm(centred.t()) / static_cast<double>(std::max<std::int64_t>(1, count - 1)));
+  const double entropy = d / 2 * std::log(2 * std::numbers::pi * std::numbers::e * greatest * greatest) +
+                         at::log1p(variances.clamp_min(0) / (greatest * greatest)).sum().item<double>() / 2;
+  std::optional<Integral> integral;
+  std::uint32_t level = 0;
+  for (const double sigma : ladder(range, levels)) {
+    at::Tensor noise = at::empty(rows.sizes(), at::kFloat);
+    for (std::int64_t i = 0; i < count; ++i)
+      random_normal({seed, Purpose::score_noise, static_cast<std::uint64_t>(i), level},
+                    {noise.data_ptr<float>() + i * elements, static_cast<std::size_t>(elements)});
+    ++level;
+    const at::Tensor n = noise.to(at::kDouble);
+    const at::Tensor controls = at::stack({n.square().sum(1) - d, (n * centred).sum(1)}, 1);
+    const at::Tensor y = x + (sigma * noise).reshape(x.sizes()).to(x.device());
+    if (!integral) {
+      const Mean e = mean_of(energies(energy, sigma, y).cpu(), controls);
+      integral.emplace(Mean{entropy - e.value, e.variance}, sigma);
+    }
+    integral->add(mean_of(slopes(energy, sigma, y).cpu(), controls), sigma);
+  }
+  return integral->take();
+}
+
+Normaliser normaliser_of_chains(const EnergyAt& energy, const sampling::NoiseRange& range,
+                                const std::vector<std::int64_t>& shape, std::int64_t count, std::int64_t levels,
+                                std::int64_t moves, std::uint64_t seed) {
+  const at::NoGradGuard no_grad;
+  auto chains = sampling::start_chains({sampling::Start::normal}, shape, count, 0, {}, seed);
+  const double d = static_cast<double>(flat(chains.x).size(1)), deviation = range.sigma_max / std::sqrt(range.weight);
+  // log q of what the chains start as, and weights exp(-E) / q.
+  const at::Tensor log_q =
+      -flat(chains.x).square().sum(1) / 2 - d / 2 * std::log(2 * std::numbers::pi) - d * std::log(deviation);
+  chains.x.mul_(deviation);
+  const at::Tensor log_weights = -energies(energy, range.sigma_max, chains.x) - log_q;
+  const double most = log_weights.max().item<double>();
+  const at::Tensor weights = (log_weights - most).exp();
+  const double mean = weights.mean().item<double>();
+  Integral integral({most + std::log(mean), weights.var().item<double>() / (mean * mean * static_cast<double>(count))},
+                    range.sigma_max);
+  sampling::SamplerOptions options{.steps = moves, .kernel = "mala"};
+  options.annealing = {.levels = levels, .step_share = 0.3};
+  for (const auto& level : sampling::noise_levels(options, range)) {
+    const energy::EnergyPtr now = energy(level.sigma);
+    options.langevin = level.mixing;
+    sampling::run(*sampling::find_kernel("mala").make(options, seed), *now, chains, moves);
+    const auto [e, g] = now->energy_and_gradient(chains.x);
+    // Stein's identity: (x - m) dE/dx has the mean d, whatever m.
+    const at::Tensor x = flat(chains.x), control = d - ((x - x.mean(0)) * flat(g)).sum(1);
+    integral.add(mean_of(slopes(energy, level.sigma, chains.x), control.unsqueeze(1)), level.sigma);
+    if (level.descent_steps > 0 && level.sigma > range.sigma_min)
+      sampling::run(sampling::Langevin(level.descent, seed), *now, chains, 1);
+  }
+  return integral.take();
+}
+
+}  // namespace igebm::generation

@@ -1,0 +1,215 @@
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "igebm/base/clock.h"
+#include "igebm/base/error.h"
+#include "igebm/generation/composite.h"
+#include "igebm/io/files.h"
+#include "igebm/io/npz.h"
+#include "igebm/io/picture.h"
+#include "igebm/model/picture.h"
+#include "igebm/sampling/budget.h"
+#include "igebm/sampling/registry.h"
+#include "tools/commands.h"
+
+namespace igebm::tools {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct ComposeArguments {
+  std::string expression, out = "composed.png", given, correct, weights = "average";
+  std::vector<std::string> models;
+  std::int64_t count = 100, seed = -1, moves = 0, levels = 0;
+  double negation = 0.5;
+  bool json = false;
+};
+
+bool has_disjunction(const generation::Expression& e) {
+  return e.kind == generation::Expression::Kind::disjunction ||
+         std::ranges::any_of(e.parts, [](const auto& part) { return has_disjunction(part); });
+}
+
+/// What is said of expressions begins with a column; this says of what.
+template <class Work>
+auto in_expression(const Work& work) {
+  try {
+    return work();
+  } catch (const UserError& error) {
+    throw UserError(fmt::format("compose: {}", error.what()));
+  }
+}
+
+generation::Vocabulary vocabulary_of(const ComposeArguments& a, bool compares) {
+  model::OpenOptions options{.weights = weights_of(a.weights)};
+  if (compares) options.precision = engine::Precision::f32;  // energies are compared
+  generation::Vocabulary vocabulary(options);
+  for (const std::string& given : a.models) {
+    const auto equals = given.find('=');
+    if (equals == std::string::npos || equals + 1 == given.size())
+      throw UserError(fmt::format("--model {}: expected NAME=RUN", given));
+    try {
+      vocabulary.define(given.substr(0, equals), given.substr(equals + 1));
+    } catch (const UserError& error) {
+      throw UserError(fmt::format("--model {}: {}", given, error.what()));
+    }
+  }
+  return vocabulary;
+}
+
+/// In the plane gradients cost little, and exact kernels leave no error of theirs; of pictures they take steps too
+/// short.
+ComposeArguments with_defaults(ComposeArguments a, const model::SampleSpace& space) {
+  const bool points = space.kind == model::SampleSpace::Kind::points;
+  if (a.correct.empty()) a.correct = points ? "mala" : "ula";
+  if (a.moves == 0) a.moves = points ? 20 : 4;
+  return a;
+}
+
+sampling::SamplerOptions sampler_of(const ComposeArguments& a, const generation::Composite& composite) {
+  sampling::SamplerOptions sampler = sampling::within_budget(composite.usual_sampler(), composite.range().has_value());
+  sampler.ensemble = 1;
+  if (composite.range()) {
+    sampler.annealing.guidance = 1;
+    sampler.steps = a.correct == "none" ? 0 : a.moves;
+    if (a.levels > 0) sampler.annealing.levels = a.levels;
+  } else if (a.correct == "none") {
+    throw UserError("--correct none: these energies take no noise levels, so that nothing else moves chains");
+  }
+  if (a.correct == "mala" || a.correct == "hmc") sampler.kernel = a.correct;
+  return sampler;
+}
+
+void write(const fs::path& out, const generation::Composite& composite, const model::Samples& samples) {
+  if (out.has_parent_path()) io::make_folder(out.parent_path());
+  const model::SampleSpace& space = composite.space();
+  const bool pictures = space.kind == model::SampleSpace::Kind::image;
+  if (out.extension() == ".npz") {
+    io::write_npz(out, {{"energies", samples.energies}, {pictures ? "images" : "points", space.to_unit(samples.x)}});
+  } else if (pictures) {
+    io::write_png(out, io::grid(space.to_unit(samples.x)));
+  } else {
+    const auto energy = composite.energy(composite.range() ? composite.range()->sigma_min : 0);
+    model::write_plane(out, *energy, composite.device(), samples.x, samples.x.abs().max().item<double>());
+  }
+}
+
+void compose(const ComposeArguments& given) {
+  const fs::path out(given.out);
+  if (out.extension() != ".png" && out.extension() != ".npz")
+    throw UserError(fmt::format("--out {}: expected a name that ends in .png or .npz", given.out));
+  const generation::Expression expression = generation::parse(given.expression);
+  const bool compares = given.correct == "mala" || given.correct == "hmc" || has_disjunction(expression);
+  generation::Vocabulary vocabulary = vocabulary_of(given, compares);
+  generation::Composite composite(expression, vocabulary, {.negation = given.negation, .given = given.given});
+  const ComposeArguments a = with_defaults(given, composite.space());
+  if (!io::has_picture(composite.space().shape) && out.extension() != ".npz")
+    throw UserError(fmt::format("--out {}: these samples have no picture; use FILE.npz", a.out));
+  const sampling::SamplerOptions sampler = sampler_of(a, composite);
+  io::check_writable(a.out);
+  const auto console = a.json ? std::make_unique<Observer>() : make_console();
+  const double begun = now();
+  catch_interrupts();
+  const std::uint64_t seed = a.seed >= 0 ? static_cast<std::uint64_t>(a.seed) : 0;
+  class Interruptible : public Observer {
+   public:
+    explicit Interruptible(Observer& to) : to_(to) {}
+    void message(std::string_view text) override { to_.message(text); }
+    void progress(std::string_view stage, std::int64_t done, std::int64_t total) override {
+      if (interrupted()) throw UserError("interrupted, nothing is written");
+      to_.progress(stage, done, total);
+    }
+
+   private:
+    Observer& to_;
+  } watch(*console);
+  composite.normalise(seed, watch);
+
+  model::SampleRequest request{.count = a.count, .seed = seed, .sampler = sampler};
+  const bool annealed = composite.range().has_value();
+  const std::int64_t total = sampling::step_count(sampler, annealed) * ((a.count + request.batch - 1) / request.batch);
+  std::int64_t done = 0, non_finite = 0;
+  double accepted = 0, counted = 0;
+  request.on_step = [&](sampling::Position p, const sampling::StepInfo& info, const sampling::Chains&) {
+    non_finite += info.non_finite;
+    if (2 * p.step >= p.total && info.accepted_share < 1) accepted += info.accepted_share, ++counted;
+    watch.progress("composing", ++done, total);
+  };
+  const model::Samples samples = composite.sample(request);
+  if (non_finite > 0)
+    console->message(fmt::format(
+        "warning: {} steps of chains met energies or gradients that are not finite and stood still", non_finite));
+  write(out, composite, samples);
+  if (a.json) {
+    nlohmann::ordered_json json{{"samples", a.out},
+                                {"expression", a.expression},
+                                {"count", a.count},
+                                {"seed", seed},
+                                {"correct", a.correct},
+                                {"steps", sampling::step_count(sampler, annealed)},
+                                {"gradients", sampling::gradient_count(sampler, annealed)},
+                                {"seconds", now() - begun},
+                                {"non_finite", non_finite}};
+    if (annealed) json["weight"] = composite.range()->weight;
+    if (counted > 0) json["accepted"] = accepted / counted;
+    fmt::print("{}\n", json_text(json));
+    return;
+  }
+  const std::string share = counted > 0 ? fmt::format(", {:.0f} % accepted", 100 * accepted / counted) : std::string();
+  console->message(fmt::format("{} samples of {} after {} gradients of each energy{}: {}", a.count, a.expression,
+                               sampling::gradient_count(sampler, annealed), share, a.out));
+}
+
+}  // namespace
+
+void add_compose(CLI::App& app) {
+  auto* command = app.add_subcommand("compose", "draw samples of several models' energies at once: and, or, not");
+  auto a = std::make_shared<ComposeArguments>();
+  command->footer(
+      "Examples:\n"
+      "  igebm compose 'fashion-mnist(shirt) & fashion-mnist(bag)'\n"
+      "  igebm compose 'mnist(3) | mnist(8)' --out digits.png\n"
+      "  igebm compose 'two-moons & !gaussian(1, 0, .5)'\n"
+      "  igebm compose 'a(2) & 0.5*b' --model a=runs/one --model b=runs/other\n"
+      "& adds energies, | mixes densities, ! takes one away; 2*a weighs. Names: models (igebm models), those that "
+      "--model\n"
+      "gives, and gaussian(x, y, deviation), ring(radius, width), box(left, lower, right, upper) in the plane.");
+  command->add_option("EXPRESSION", a->expression, "what to draw")->required();
+  command
+      ->add_option("--model", a->models,
+                   "NAME=RUN: a run, checkpoint or model by a name of yours; NAME=FILE.pt: a constraint, a TorchScript "
+                   "module that gives each input an energy; may be given often")
+      ->take_all()
+      ->allow_extra_args(false);
+  command->add_option(
+      "--given", a->given,
+      "a term that all parts of an \"and\" share, such as mnist(none): E = E_given + sum of (E_i - E_given)");
+  command->add_option("--not", a->negation, "what ! multiplies its energy by")->capture_default_str();
+  command
+      ->add_option("--correct", a->correct,
+                   "what moves chains at each noise level, beside the steps from one to the next (default: mala in the "
+                   "plane, ula of pictures): ula (Langevin), "
+                   "mala, hmc or none")
+
+      ->check(CLI::IsMember({"ula", "mala", "hmc", "none"}));
+  command->add_option("--moves", a->moves, "of it at each level (default: 20 in the plane, 4 of pictures)")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{100000}));
+  command->add_option("--levels", a->levels, "noise levels (default: the first model's)")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{100000}));
+  command->add_option("--count", a->count, "how many samples")
+      ->capture_default_str()
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{10000000}));
+  add_seed_option(*command, a->seed, "0");
+  command->add_option("--out", a->out, "FILE.png (a grid, or the plane) or FILE.npz (arrays)")->capture_default_str();
+  add_weights_option(*command, a->weights);
+  add_threads_option(*command);
+  command->add_flag("--json", a->json, "print one JSON object");
+  command->callback([a] { in_expression([&] { compose(*a); }); });
+}
+
+}  // namespace igebm::tools
