@@ -93,7 +93,7 @@ void Vocabulary::define(const std::string& name, const std::string& what) {
     read = parse(name);
   } catch (const UserError&) {
   }
-  if (read.name != name)
+  if (name.empty() || read.name != name)
     throw UserError(
         fmt::format("\"{}\": expected a name of letters, digits, _, - and ., that begins with a letter", name));
   if (!defined_.emplace(name, what).second) throw UserError(fmt::format("{} is defined twice", name));
