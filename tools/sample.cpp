@@ -1,6 +1,7 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -14,6 +15,7 @@
 #include "igebm/io/npz.h"
 #include "igebm/io/picture.h"
 #include "igebm/model/model.h"
+#include "igebm/model/picture.h"
 #include "igebm/model/shipped.h"
 #include "igebm/sampling/budget.h"
 #include "igebm/sampling/registry.h"
@@ -67,11 +69,11 @@ void sample(const SampleArguments& a) {
   const model::SampleSpace& space = model.space();
   model::SampleRequest request{.count = a.count, .condition = condition_of(a, spec)};
   const bool pictures = space.kind == model::SampleSpace::Kind::image;
-  if (!pictures && ending != ".npz")
-    throw UserError(fmt::format("sample: {}: these samples are points; use --out FILE.npz", a.out));
+  if (!pictures && ending == ".gif")
+    throw UserError(fmt::format("sample: {}: these samples are points; use --out FILE.png or FILE.npz", a.out));
   if (!io::has_picture(space.shape) && ending != ".npz")
-    throw UserError(
-        fmt::format("sample: {}: of {} channels, which have no picture; use --out FILE.npz", a.out, space.shape[0]));
+    throw UserError(fmt::format("sample: {}: samples of shape ({}) have no picture; use --out FILE.npz", a.out,
+                                fmt::join(space.shape, ", ")));
   const auto console = a.json ? std::make_unique<Observer>() : make_console();
   const double begun = now();
   catch_interrupts();
@@ -99,7 +101,7 @@ void sample(const SampleArguments& a) {
         "warning: {} steps of chains met energies or gradients that are not finite and stood still", non_finite));
   const fs::path out(a.out);
   if (out.has_parent_path()) io::make_folder(out.parent_path());
-  if (ending == ".png") io::write_png(out, io::grid(space.to_unit(samples.x)));
+  if (ending == ".png") model::write_picture(out, model, samples.x, samples.x.abs().max().item<double>());
   if (ending == ".gif") io::write_gif(out, frames, 12);
   if (ending == ".npz") {
     std::map<std::string, at::Tensor> arrays = {{"energies", samples.energies},
@@ -199,7 +201,10 @@ void add_sample(CLI::App& app) {
   command->add_option("--condition", a->condition,
                       "NAME=VALUE,…, of a model of [network] conditions (default: those of training data in turn)");
   add_seed_option(*command, a->seed, "the recipe's");
-  command->add_option("--out", a->out, "FILE.png (a grid), FILE.npz (arrays) or FILE.gif (the sampling as it goes)")
+  command
+      ->add_option(
+          "--out", a->out,
+          "FILE.png (a grid; of points density and samples), FILE.npz (arrays) or FILE.gif (the sampling as it goes)")
       ->capture_default_str();
   command->add_flag("--best", a->best, "the checkpoint that the recipe's [evaluate] found best, instead of the newest");
   add_weights_option(*command, a->weights);

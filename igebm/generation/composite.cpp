@@ -166,8 +166,9 @@ class Builder {
     return e.kind == Expression::Kind::conjunction ? conjunction(e) : disjunction(e);
   }
 
-  NodePtr leaf(const Expression& e) {
-    const Term& t = terms_.at(&e);
+  NodePtr leaf(const Expression& e) { return leaf(terms_.at(&e), e); }
+
+  NodePtr leaf(const Term& t, const Expression& e) {
     auto node = std::make_shared<Node>();
     node->text = t.text, node->column = e.column;
     if (!t.script.empty()) {
@@ -193,6 +194,16 @@ class Builder {
     return node;
   }
 
+  /// The model's energy of no class in particular.
+  static Term without_class(const Term& t) {
+    Term none = t;
+    none.condition = nn::Condition::of_class(nn::no_class);
+    none.energy = [model = t.model, condition = none.condition](double sigma) {
+      return model->energy(condition, sigma);
+    };
+    return none;
+  }
+
   NodePtr summed(std::vector<NodePtr> parts, std::vector<double> weights, const Expression& e) const {
     auto node = std::make_shared<Node>();
     node->column = e.column, node->least = node->greatest = 0;
@@ -216,6 +227,12 @@ class Builder {
       parts.push_back(node(part));
       weights.push_back(part.negated ? -options_.negation * part.weight : part.weight);
       if (parts.back()->greatest > 0) given -= weights.back();
+      if (!part.negated || given_ || part.kind != Expression::Kind::term) continue;
+      // Of a class, what tells it from all others: the rest, which makes pictures of what is x at all, must stay.
+      const Term& t = terms_.at(&part);
+      if (!t.model || !t.model->condition_spec().optional_class || t.condition.empty()) continue;
+      parts.push_back(leaf(without_class(t), part));
+      weights.push_back(-weights.back());
     }
     if (given_ && given != 0) {
       parts.push_back(leaf(*given_));

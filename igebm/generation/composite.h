@@ -15,7 +15,9 @@
 namespace igebm::generation {
 
 struct CompositeOptions {
-  double negation = 0.5;  ///< what "not" multiplies its energy by, alpha: E_a - alpha E_b; above 0
+  /// What "not" multiplies its energy by, alpha, above 0: E_a - alpha E_b. Of a class of a model that knows no class in
+  /// particular it is what tells the class alone: E_a - alpha (E_b - E_none).
+  double negation = 0.5;
   /// A term that all parts of an "and" share, such as "shape(none)": E = E_given + sum_i w_i (E_i - E_given), right for
   /// parts that are independent of one another given x. Empty: sum_i w_i E_i.
   std::string given;
