@@ -31,6 +31,8 @@ enum class Purpose : std::uint32_t {
   score_noise = 17,
   label_dropout = 18,
   evaluation = 20,
+  known_noise = 21,  // of what inpainting knows
+  mask = 22,
 };
 
 using PhiloxCounter = std::array<std::uint32_t, 4>;
