@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <functional>
 #include <sstream>
 
 #include "igebm/base/error.h"
@@ -84,16 +85,26 @@ at::Tensor normal_like(const at::Tensor& x, std::uint64_t seed, std::int64_t fir
   return n.to(x.device());
 }
 
+/// What is completed by: a model or a composition.
+struct Source {
+  const model::SampleSpace& space;
+  c10::Device device;
+  std::optional<sampling::NoiseRange> range;
+  double deviation = 0;  ///< of chains' start at the greatest noise
+  sampling::SamplerOptions sampler;
+  std::uint64_t seed = 0;
+  std::function<energy::EnergyPtr(const nn::Condition&, double sigma)> energy;
+};
+
 /// Chains from the greatest noise to none, beside y where `known`.
-void anneal(const model::Model& model, const sampling::SamplerOptions& options, const nn::Condition& condition,
+void anneal(const Source& source, const sampling::SamplerOptions& options, const nn::Condition& condition,
             const at::Tensor& y, const at::Tensor& known, sampling::Chains& chains, std::uint64_t seed,
             const sampling::OnStep& on_step) {
-  const model::NoiseScale& scale = *model.condition_spec().noise;
-  const sampling::NoiseRange range{scale.sigma_min, scale.sigma_max};
+  const sampling::NoiseRange& range = *source.range;
   if (options.annealing.moments) {
-    sampling::start_at_moments(*model.energy(condition, range.sigma_max), range, chains);
+    sampling::start_at_moments(*source.energy(condition, range.sigma_max), range, chains);
   } else {
-    chains.x.mul_(model::start_deviation(scale));
+    chains.x.mul_(source.deviation);
   }
   const std::int64_t total = sampling::step_count(options, true), first = chains.stream[0].item<std::int64_t>();
   std::int64_t done = 0;
@@ -103,7 +114,7 @@ void anneal(const model::Model& model, const sampling::SamplerOptions& options, 
   sampling::SamplerOptions mixing = options;
   for (std::size_t k = 0; k < levels.size(); ++k) {
     const auto& level = levels[k];
-    const energy::EnergyPtr energy = model.energy(condition, level.sigma);
+    const energy::EnergyPtr energy = source.energy(condition, level.sigma);
     chains.x = at::where(known, y + level.sigma * noise, chains.x);
     const auto take = [&](const sampling::Kernel& kernel, std::int64_t steps) {
       sampling::run(kernel, *energy, chains, steps,
@@ -132,23 +143,24 @@ at::Tensor read_mask(const std::string& text, const std::vector<std::int64_t>& s
   return gone.logical_not().unsqueeze(0).expand(shape).contiguous();
 }
 
-at::Tensor inpaint(const model::Model& model, const InpaintRequest& request) {
+namespace {
+
+at::Tensor complete(const Source& source, const InpaintRequest& request) {
   const at::NoGradGuard no_grad;
-  const std::vector<std::int64_t>& shape = model.space().shape;
+  const std::vector<std::int64_t>& shape = source.space.shape;
   if (request.x.dim() < 1 || request.x.sizes().slice(1).vec() != shape)
     throw UserError(fmt::format("inpaint: expected records of shape ({}), got ({})", fmt::join(shape, ", "),
                                 fmt::join(request.x.sizes().slice(1), ", ")));
   if (request.samples < 1 || request.batch < 1 || request.x.size(0) < 1)
     throw UserError("inpaint: expected records, samples and batch of at least 1");
   const std::int64_t count = request.x.size(0), total = count * request.samples;
-  const bool annealed = model.condition_spec().noise.has_value();
-  sampling::SamplerOptions options =
-      sampling::within_budget(request.sampler.value_or(model.settings().sampling), annealed);
+  const bool annealed = source.range.has_value();
+  sampling::SamplerOptions options = sampling::within_budget(request.sampler.value_or(source.sampler), annealed);
   options.ensemble = 1;
   if (annealed && options.steps < 1)
     throw UserError(
         "inpaint: expected at least one step at each noise level, by which the rest takes to what is known");
-  const std::uint64_t seed = request.seed.value_or(static_cast<std::uint64_t>(model.settings().seed));
+  const std::uint64_t seed = request.seed.value_or(source.seed);
   const auto of_chains = [&](const at::Tensor& rows) {  // a row, or N, for N x samples
     return rows.defined() && rows.size(0) > 1 ? rows.repeat_interleave(request.samples, 0) : rows;
   };
@@ -163,22 +175,51 @@ at::Tensor inpaint(const model::Model& model, const InpaintRequest& request) {
     };
     auto chains = sampling::start_chains(annealed ? sampling::StartOptions{sampling::Start::normal} : options.start,
                                          shape, end - begin, inpainting_streams + begin, {}, seed)
-                      .to(model.device());
-    const at::Tensor of_part = part(y).to(model.device());
-    chains.fixed = part(known).to(model.device());
+                      .to(source.device);
+    const at::Tensor of_part = part(y).to(source.device);
+    chains.fixed = part(known).to(source.device);
     const nn::Condition asked{part(condition.classes), part(condition.values)};
     if (annealed) {
-      anneal(model, options, asked, of_part, chains.fixed, chains, seed, request.on_step);
+      anneal(source, options, asked, of_part, chains.fixed, chains, seed, request.on_step);
     } else {
       chains.x = at::where(chains.fixed, of_part, chains.x);
-      sampling::sample(options, *model.energy(asked), chains, seed, request.on_step);
+      sampling::sample(options, *source.energy(asked, 0), chains, seed, request.on_step);
     }
-    const at::Tensor inside = chains.x.clamp(model.space().low, model.space().high);
+    const bool pictures = source.space.kind == model::SampleSpace::Kind::image;
+    const at::Tensor inside = pictures ? chains.x.clamp(source.space.low, source.space.high) : chains.x;
     parts.push_back(at::where(chains.fixed, of_part, inside).cpu());
   }
   std::vector<std::int64_t> sizes = shape;
   sizes.insert(sizes.begin(), {count, request.samples});
   return at::cat(parts).reshape(sizes);
+}
+
+}  // namespace
+
+at::Tensor inpaint(const model::Model& model, const InpaintRequest& request) {
+  const auto& noise = model.condition_spec().noise;
+  Source source{.space = model.space(),
+                .device = model.device(),
+                .sampler = model.settings().sampling,
+                .seed = static_cast<std::uint64_t>(model.settings().seed)};
+  if (noise) {
+    source.range = sampling::NoiseRange{noise->sigma_min, noise->sigma_max};
+    source.deviation = model::start_deviation(*noise);
+  }
+  source.energy = [&](const nn::Condition& condition, double sigma) {
+    return noise ? model.energy(condition, sigma) : model.energy(condition);
+  };
+  return complete(source, request);
+}
+
+at::Tensor inpaint(const Composite& composite, const InpaintRequest& request) {
+  Source source{.space = composite.space(),
+                .device = composite.device(),
+                .range = composite.range(),
+                .sampler = composite.usual_sampler()};
+  if (source.range) source.deviation = source.range->sigma_max / std::sqrt(source.range->weight);
+  source.energy = [&](const nn::Condition&, double sigma) { return composite.energy(sigma); };
+  return complete(source, request);
 }
 
 }  // namespace igebm::generation

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "igebm/generation/composite.h"
 #include "igebm/model/model.h"
 
 /// Pictures restored by an energy.
@@ -34,5 +35,7 @@ struct InpaintRequest {
 /// kernel moves the others (Chains::fixed), for which it needs steps at each level. Of a model without noise levels
 /// known elements are fixed as they are (Du & Mordatch 2019, section 4.2). Throws UserError.
 at::Tensor inpaint(const model::Model& model, const InpaintRequest& request);
+/// The same of a composition, whose expression says the condition. REQUIRES: needs no normalisers.
+at::Tensor inpaint(const Composite& composite, const InpaintRequest& request);
 
 }  // namespace igebm::generation

@@ -1,0 +1,139 @@
+#include "igebm/generation/restoration.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <filesystem>
+
+#include "igebm/io/picture.h"
+#include "igebm/model/files.h"
+#include "igebm/nn/architectures.h"
+#include "igebm/nn/network.h"
+#include "tests/refusals.h"
+
+namespace igebm::generation {
+namespace {
+
+namespace fs = std::filesystem;
+
+TEST(Masks, SayWhatIsKnown) {
+  const std::vector<std::int64_t> shape = {2, 4, 6};
+  const auto known = [&](const std::string& text) { return read_mask(text, shape, 3); };
+  EXPECT_TRUE(known("bottom").slice(1, 0, 2).all().item<bool>());
+  EXPECT_FALSE(known("bottom").slice(1, 2).any().item<bool>());
+  EXPECT_FALSE(known("top").slice(1, 0, 2).any().item<bool>());
+  EXPECT_FALSE(known("left").slice(2, 0, 3).any().item<bool>());
+  EXPECT_FALSE(known("right").slice(2, 3).any().item<bool>());
+  const at::Tensor box = known("box:1,2,3,1");
+  EXPECT_FALSE(box.slice(1, 2, 3).slice(2, 1, 4).any().item<bool>());
+  EXPECT_EQ(box.sum().item<std::int64_t>(), 2 * (24 - 3));
+  const at::Tensor random = read_mask("random:.3", {3, 40, 50}, 3);
+  EXPECT_TRUE(at::equal(random[0], random[2]));
+  EXPECT_NEAR(random.to(at::kDouble).mean().item<double>(), 0.7, 4 * std::sqrt(0.21 / 2000));
+  EXPECT_FALSE(at::equal(random, read_mask("random:.3", {3, 40, 50}, 4)));
+}
+
+TEST(Masks, ArePicturesToo) {
+  const fs::path path = fs::temp_directory_path() / ("igebm-mask-" + std::to_string(getpid()) + ".png");
+  at::Tensor picture = at::zeros({4, 6, 1}, at::kByte);
+  picture[1][2] = 255;
+  io::write_png(path, picture);
+  const at::Tensor known = read_mask(path.string(), {1, 4, 6}, 0);
+  EXPECT_FALSE((known[0][1][2].item<bool>()));
+  EXPECT_EQ(known.sum().item<std::int64_t>(), 23);
+  EXPECT_SAYS(read_mask(path.string(), {1, 4, 7}, 0), "6 x 4 pixels, where the model's pictures have 7 x 4");
+  fs::remove(path);
+}
+
+TEST(Masks, BadOnesAreRefused) {
+  const auto refused = [](const std::string& text) { return error_of([&] { read_mask(text, {1, 4, 6}, 0); }); };
+  EXPECT_NE(refused("middle").find("mask \"middle\": expected bottom, top"), std::string::npos);
+  EXPECT_NE(refused("box:1,2,3").find("expected 4 numbers"), std::string::npos);
+  EXPECT_NE(refused("box:1,2,3,4,").find("expected 4 numbers"), std::string::npos);
+  EXPECT_NE(refused("box:4,0,3,1").find("within 6 x 4 pixels"), std::string::npos);
+  EXPECT_NE(refused("box:.5,0,3,1").find("whole"), std::string::npos);
+  EXPECT_NE(refused("box:nan,0,3,1").find("within"), std::string::npos);
+  EXPECT_NE(refused("random:1").find("between 0 and 1"), std::string::npos);
+  EXPECT_NE(refused("box:0,0,6,4").find("nothing is known"), std::string::npos);
+  EXPECT_SAYS(read_mask("top", {2}, 0), "no pictures");
+}
+
+Composite composite_of(const std::string& text) {
+  Vocabulary vocabulary;
+  return {parse(text), vocabulary};
+}
+
+// A thin ring where x is known: two equal modes of y, +- sqrt(r^2 - x^2), and the Gaussian's y as it is without x.
+TEST(Inpainting, CompletesByTheConditionalLaw) {
+  const std::int64_t count = 2000;
+  sampling::SamplerOptions sampler{.steps = 10, .kernel = "mala"};
+  sampler.annealing.levels = 40;
+  const at::Tensor x = at::tensor({0.6F, 9.0F}).unsqueeze(0), known = at::tensor({1, 0}).to(at::kBool);
+  const at::Tensor on_ring =
+      inpaint(composite_of("ring(1,.05)"),
+              {.x = x, .known = known, .samples = count, .seed = 1, .sampler = sampler, .batch = count});
+  EXPECT_EQ(on_ring.sizes().vec(), (std::vector<std::int64_t>{1, count, 2}));
+  EXPECT_TRUE(on_ring.select(2, 0).eq(0.6F).all().item<bool>());
+  const at::Tensor y = on_ring.select(2, 1).flatten().to(at::kDouble);
+  EXPECT_NEAR(y.gt(0).to(at::kDouble).mean().item<double>(), 0.5, 4 * std::sqrt(0.25 / count));
+  EXPECT_NEAR(y.abs().mean().item<double>(), 0.8, 0.01);
+  EXPECT_NEAR(y.abs().std().item<double>(), 0.05 / 0.8, 0.006);
+  const at::Tensor of_gaussian =
+      inpaint(composite_of("gaussian(2,-1,.5)"),
+              {.x = x, .known = known, .samples = count, .seed = 1, .sampler = sampler, .batch = count})
+          .select(2, 1);
+  EXPECT_NEAR(of_gaussian.mean().item<double>(), -1, 4 * 0.5 / std::sqrt(count));
+  EXPECT_NEAR(of_gaussian.std().item<double>(), 0.5, 4 * 0.5 / std::sqrt(2 * count));
+}
+
+/// A network of pictures 1 x 4 x 4 of three classes.
+class Network : public testing::TestWithParam<bool> {
+ protected:
+  Network() {
+    const nn::Graph graph = nn::mlp({.widths = {8}}, {1, 4, 4},
+                                    {.classes = 3, .noise_features = GetParam() ? 4 : 0, .optional_class = GetParam()});
+    const nn::Network made(graph, 5);
+    model::write_network_file(path_, {.graph = graph, .parameters = made.parameters(), .buffers = made.buffers()},
+                              made.parameters());
+  }
+  ~Network() override { fs::remove(path_); }
+  const fs::path path_ = fs::temp_directory_path() / ("igebm-inpaint-" + std::to_string(getpid()) + ".safetensors");
+};
+
+TEST_P(Network, KeepsWhatIsKnownAndEachChainItsOwn) {
+  const auto model = model::Model::open(path_);
+  sampling::SamplerOptions sampler{.steps = 2, .langevin = {.step_size = 0.1, .noise = 0.1}};
+  sampler.annealing.levels = 5;
+  const at::Tensor x = at::rand({3, 1, 4, 4}), known = read_mask("box:1,1,2,2", {1, 4, 4}, 0);
+  InpaintRequest request{.x = x,
+                         .known = known,
+                         .samples = 4,
+                         .condition = {.classes = at::tensor({0, 1, 2}, at::kLong)},
+                         .sampler = sampler};
+  const at::Tensor whole = inpaint(model, request);
+  EXPECT_EQ(whole.sizes().vec(), (std::vector<std::int64_t>{3, 4, 1, 4, 4}));
+  EXPECT_TRUE(at::equal(at::where(known, whole, at::zeros({})),
+                        at::where(known, x.unsqueeze(1), at::zeros({})).expand_as(whole)));
+  EXPECT_TRUE(whole.isfinite().all().item<bool>());
+  const at::Tensor missing = whole.masked_select(known.logical_not().expand_as(whole)).reshape({12, 4});
+  for (int i = 1; i < 12; ++i) EXPECT_FALSE(at::equal(missing[0], missing[i]));  // one noise each
+  // What lies under the mask is of no account, nor how chains are batched.
+  request.x = at::where(known, x, at::full({}, 7.0F));
+  request.batch = 5;
+  EXPECT_TRUE(at::equal(inpaint(model, request), whole));
+}
+INSTANTIATE_TEST_SUITE_P(WithNoiseLevelsAndWithout, Network, testing::Bool());
+
+TEST(Inpainting, WhatDoesNotFitIsRefused) {
+  const Composite ring = composite_of("ring(1,.1)");
+  const at::Tensor known = at::tensor({1, 0}).to(at::kBool);
+  EXPECT_SAYS(inpaint(ring, {.x = at::zeros({1, 3}), .known = known}), "expected records of shape (2), got (3)");
+  EXPECT_SAYS(inpaint(ring, {.x = at::zeros({1, 2}), .known = known, .sampler = sampling::SamplerOptions{.steps = 0}}),
+              "at least one step at each noise level");
+  EXPECT_SAYS(inpaint(ring, {.x = at::zeros({1, 2}), .known = known, .samples = 0}), "at least 1");
+}
+
+}  // namespace
+}  // namespace igebm::generation

@@ -1,0 +1,69 @@
+#!/usr/bin/env python3
+"""igebm inpaint: what it completes, and what it refuses."""
+import json
+import unittest
+
+import numpy
+
+from running import Running, igebm
+
+QUICK = ("--levels", 4, "--steps", 1)
+
+
+class Inpaint(Running):
+    def setUp(self):
+        super().setUp()
+        self.out = self.folder / "out.npz"
+        self.pictures = self.folder / "pictures.npz"
+        self.images = numpy.random.default_rng(0).random((3, 1, 28, 28), numpy.float32)
+        numpy.savez(self.pictures, images=self.images)
+
+    def test_what_is_known_stays_bit_for_bit(self):
+        told = json.loads(self.works("inpaint", "mnist", self.pictures, "--mask", "box:4,5,10,6", "--samples", 2, *QUICK, "--out",
+                                     self.out, "--json"))
+        self.assertEqual((told["pictures"], told["samples"], told["gradients"]), (3, 2, 10))
+        made = numpy.load(self.out)
+        known = numpy.ones((1, 28, 28), bool)
+        known[:, 5:11, 4:14] = False
+        self.assertTrue((made["known"] == known).all())
+        self.assertEqual(made["images"].shape, (3, 2, 1, 28, 28))
+        self.assertTrue(((made["images"] == self.images[:, None]) | ~known).all())
+        self.assertFalse((made["images"][:, 0] == made["images"][:, 1]).all())
+        error = ((made["images"] - self.images[:, None]) ** 2)[:, :, ~known].mean()
+        self.assertAlmostEqual(told["psnr"], -10 * numpy.log10(error), places=3)
+
+    def test_pictures_are_files_and_the_grid_shows_them(self):
+        numpy.savez(self.folder / "one.npz", images=self.images[:1])
+        out = self.folder / "grid.png"
+        told = self.works("inpaint", "mnist", self.pictures, self.folder / "one.npz", "--samples", 2, *QUICK, "--out", out)
+        self.assertIn("2 of each of 4 pictures", told)
+        self.assertEqual(out.read_bytes()[1:4], b"PNG")
+        # A picture that was written is one that is read.
+        self.works("inpaint", "mnist", out, "--mask", "left", "--samples", 1, *QUICK, "--label", 3, "--out", self.out)
+        self.assertEqual(numpy.load(self.out)["images"].shape, (1, 1, 1, 28, 28))
+
+    def test_what_is_wrong_is_said_in_a_line(self):
+        def refused(expected, *arguments):
+            self.refused(expected, "inpaint", *arguments, "--out", self.out)
+            self.assertFalse(self.out.exists())
+
+        refused(["two-moons", "no pictures"], "two-moons", self.pictures)
+        refused("mask \"middle\": expected bottom", "mnist", self.pictures, "--mask", "middle")
+        refused("within 28 x 28 pixels", "mnist", self.pictures, "--mask", "box:20,0,10,4")
+        refused(["pictures.npz", "(1, 28, 28)", "(3, 32, 32)"], "cifar10", self.pictures)
+        refused("none.png", "mnist", self.folder / "none.png")
+        refused("\"bag\": expected 0 to 9", "mnist", self.pictures, "--label", "bag")
+        self.refused("ends in .png or .npz", "inpaint", "mnist", self.pictures, "--out", "x.jpg")
+        (self.folder / "torn.npz").write_bytes(self.pictures.read_bytes()[:200])
+        refused("torn.npz", "mnist", self.folder / "torn.npz")
+        empty = {"IGEBM_DATA": str(self.folder), "HOME": str(self.folder), "PATH": "/bin"}
+        done = igebm("inpaint", "mnist", "test:0-3", env=empty)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("mnist", done.stderr)
+
+    def test_help_has_an_example(self):
+        self.assertIn("igebm inpaint mnist test:0-9 --mask bottom", igebm("inpaint", "--help").stdout)
+
+
+if __name__ == "__main__":
+    unittest.main()
