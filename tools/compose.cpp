@@ -64,8 +64,9 @@ generation::Vocabulary vocabulary_of(const ComposeArguments& a, bool compares) {
 
 /// In the plane gradients cost little, and exact kernels leave no error of theirs; of pictures they take steps too
 /// short.
-ComposeArguments with_defaults(ComposeArguments a, const model::SampleSpace& space) {
-  const bool points = space.kind == model::SampleSpace::Kind::points;
+ComposeArguments with_defaults(ComposeArguments a, const generation::Composite& composite) {
+  if (!composite.range()) return a;
+  const bool points = composite.space().kind == model::SampleSpace::Kind::points;
   if (a.correct.empty()) a.correct = points ? "mala" : "ula";
   if (a.moves == 0) a.moves = points ? 20 : 4;
   return a;
@@ -78,10 +79,15 @@ sampling::SamplerOptions sampler_of(const ComposeArguments& a, const generation:
     sampler.annealing.guidance = 1;
     sampler.steps = a.correct == "none" ? 0 : a.moves;
     if (a.levels > 0) sampler.annealing.levels = a.levels;
-  } else if (a.correct == "none") {
-    throw UserError("--correct none: these energies take no noise levels, so that nothing else moves chains");
+    const bool points = composite.space().kind == model::SampleSpace::Kind::points;
+    if (points && sampling::compares_energies(a.correct)) sampler.annealing.step_share = sampling::exact_share;
+  } else {
+    if (a.correct == "none")
+      throw UserError("--correct none: these energies take no noise levels, so that nothing else moves chains");
+    if (a.levels > 0) throw UserError("--levels: these energies take no noise levels");
+    if (a.moves > 0) sampler.steps = a.moves;
   }
-  if (a.correct == "mala" || a.correct == "hmc") sampler.kernel = a.correct;
+  if (!a.correct.empty()) sampler.kernel = a.correct == "mala" || a.correct == "hmc" ? a.correct : "langevin";
   return sampler;
 }
 
@@ -104,10 +110,17 @@ void compose(const ComposeArguments& given) {
   if (out.extension() != ".png" && out.extension() != ".npz")
     throw UserError(fmt::format("--out {}: expected a name that ends in .png or .npz", given.out));
   const generation::Expression expression = generation::parse(given.expression);
-  const bool compares = given.correct == "mala" || given.correct == "hmc" || has_disjunction(expression);
-  generation::Vocabulary vocabulary = vocabulary_of(given, compares);
-  generation::Composite composite(expression, vocabulary, {.negation = given.negation, .given = given.given});
-  const ComposeArguments a = with_defaults(given, composite.space());
+  const auto composed = [&](bool compares) {
+    generation::Vocabulary vocabulary = vocabulary_of(given, compares);
+    generation::Composite made(expression, vocabulary, {.negation = given.negation, .given = given.given});
+    if (const std::string name = vocabulary.unused(); !name.empty())
+      throw UserError(fmt::format("--model {}=…: the expression does not name it", name));
+    return made;
+  };
+  bool compares = sampling::compares_energies(given.correct) || has_disjunction(expression);
+  generation::Composite composite = composed(compares);
+  const ComposeArguments a = with_defaults(given, composite);
+  if (!compares && sampling::compares_energies(a.correct)) composite = composed(true);
   if (!io::has_picture(composite.space().shape) && out.extension() != ".npz")
     throw UserError(fmt::format("--out {}: these samples have no picture; use FILE.npz", a.out));
   const sampling::SamplerOptions sampler = sampler_of(a, composite);
@@ -137,20 +150,24 @@ void compose(const ComposeArguments& given) {
   double accepted = 0, counted = 0;
   request.on_step = [&](sampling::Position p, const sampling::StepInfo& info, const sampling::Chains&) {
     non_finite += info.non_finite;
-    if (2 * p.step >= p.total && info.accepted_share < 1) accepted += info.accepted_share, ++counted;
+    if (info.proposes && 2 * p.step >= p.total) accepted += info.accepted_share, ++counted;
     watch.progress("composing", ++done, total);
   };
   const model::Samples samples = composite.sample(request);
   if (non_finite > 0)
     console->message(fmt::format(
         "warning: {} steps of chains met energies or gradients that are not finite and stood still", non_finite));
+  if (!samples.x.isfinite().all().item<bool>())
+    throw UserError(
+        "samples ran away to numbers that are not finite: an energy is, or what is taken away is stronger than the "
+        "rest");
   write(out, composite, samples);
   if (a.json) {
     nlohmann::ordered_json json{{"samples", a.out},
                                 {"expression", a.expression},
                                 {"count", a.count},
                                 {"seed", seed},
-                                {"correct", a.correct},
+                                {"correct", a.correct.empty() ? sampler.kernel : a.correct},
                                 {"steps", sampling::step_count(sampler, annealed)},
                                 {"gradients", sampling::gradient_count(sampler, annealed)},
                                 {"seconds", now() - begun},
@@ -200,7 +217,7 @@ void add_compose(CLI::App& app) {
   command->add_option("--moves", a->moves, "of it at each level (default: 20 in the plane, 4 of pictures)")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{100000}));
   command->add_option("--levels", a->levels, "noise levels (default: the first model's)")
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{100000}));
+      ->check(CLI::Range(std::int64_t{2}, std::int64_t{100000}));
   command->add_option("--count", a->count, "how many samples")
       ->capture_default_str()
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{10000000}));

@@ -206,7 +206,7 @@ void add_inpaint(CLI::App& app) {
       ->capture_default_str()
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{100000}));
   command->add_option("--levels", a->levels, "noise levels (default: the model's)")
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{100000}));
+      ->check(CLI::Range(std::int64_t{2}, std::int64_t{100000}));
   add_seed_option(*command, a->seed, "0");
   command->add_option("--out", a->out, "FILE.png (a grid) or FILE.npz (arrays)")->capture_default_str();
   add_weights_option(*command, a->weights);

@@ -88,7 +88,7 @@ void sample(const SampleArguments& a) {
   request.on_step = [&](sampling::Position p, const sampling::StepInfo& info, const sampling::Chains& chains) {
     if (interrupted()) throw UserError("sample: interrupted, nothing is written");
     non_finite += info.non_finite;
-    if (2 * p.step >= p.total) accepted += info.accepted_share, ++counted;
+    if (info.proposes && 2 * p.step >= p.total) accepted += info.accepted_share, ++counted;
     console->progress("sampling", ++done, batches * total);
     const std::int64_t every = std::max<std::int64_t>(1, total / 100);
     if (ending == ".gif" && (p.step % every == 0 || p.step + 1 == p.total))

@@ -13,14 +13,15 @@
 #include "igebm/base/error.h"
 #include "igebm/energy/compose.h"
 #include "igebm/generation/normaliser.h"
-#include "igebm/sampling/budget.h"
+#include "igebm/sampling/pilot.h"
 
 namespace igebm::generation {
 namespace {
 
 constexpr std::int64_t normaliser_levels = 48;
-constexpr std::int64_t normaliser_moves = 6;
+constexpr std::int64_t normaliser_moves = 40;
 constexpr std::int64_t normaliser_points = 4000, normaliser_pictures = 200;
+constexpr std::int64_t pilot_chains = 100;
 constexpr std::int64_t normaliser_streams = std::int64_t{1} << 43;  // far from those of samples
 
 /// x of a composition to x of a term's own range: factor x + shift.
@@ -97,6 +98,8 @@ class Builder {
         if (given_->kind != Expression::Kind::term || given_->negated || given_->weight != 1)
           throw UserError("expected one term alone");
         terms_[&*given_] = vocabulary_.term(*given_);
+        if (!terms_[&*given_].script.empty()) throw UserError(given_->text() + " is a constraint, which is no density");
+        if (!has_conjunction(e)) throw UserError("expected an \"and\" in the expression, whose parts share it");
       } catch (const UserError& error) {
         throw UserError(fmt::format("given: {}", error.what()));
       }
@@ -105,6 +108,7 @@ class Builder {
     to_.root_ = node(e);
     if (e.negated) fail(e.column, "\"not\" needs something beside it to be taken from, as in a & !b");
     if (e.weight != 1) to_.root_ = summed({to_.root_}, {e.weight}, e);
+    require_weight(*to_.root_);
     if (to_.range_) to_.range_->weight = to_.root_->greatest;
   }
 
@@ -112,6 +116,18 @@ class Builder {
   void read_terms(const Expression& e) {
     if (e.kind == Expression::Kind::term) terms_[&e] = vocabulary_.term(e);
     for (const Expression& part : e.parts) read_terms(part);
+  }
+
+  static bool has_conjunction(const Expression& e) {
+    return e.kind == Expression::Kind::conjunction || std::ranges::any_of(e.parts, has_conjunction);
+  }
+
+  /// Of a whole density: energies of clean inputs have no weight that would say anything.
+  void require_weight(const Node& node) const {
+    if (!(node.least > 0) && (to_.range_ || node.greatest == 0))
+      fail(node.column,
+           fmt::format("the weights here add up to {:g}: nothing would hold samples together; expected a sum above 0",
+                       node.least));
   }
 
   template <class Visit>
@@ -142,19 +158,25 @@ class Builder {
       auto& own = exact ? exact_range_ : to_.range_;
       const sampling::NoiseRange range{t.noise->sigma_min / factor, t.noise->sigma_max / factor};
       if (!own) own = range;
-      own->sigma_min = std::max(own->sigma_min, range.sigma_min);
-      own->sigma_max = std::min(own->sigma_max, range.sigma_max);
+      // Models know noise that all know; densities, which know any, get what the finest and the widest need.
+      own->sigma_min = exact ? std::min(own->sigma_min, range.sigma_min) : std::max(own->sigma_min, range.sigma_min);
+      own->sigma_max = exact ? std::max(own->sigma_max, range.sigma_max) : std::min(own->sigma_max, range.sigma_max);
       if (!exact && data_deviation_ == 0) data_deviation_ = t.noise->sigma_data / factor;
     });
   }
   void settle_space(const Expression& whole) {
     settle_space_of(whole);
-    if (given_) settle_space_of(*given_);
+    try {
+      if (given_) settle_space_of(*given_);
+    } catch (const UserError& error) {
+      throw UserError(fmt::format("given: {}", error.what()));
+    }
     if (first_ == nullptr) throw UserError("expected at least one model or density beside the constraints");
     if (!to_.range_) to_.range_ = exact_range_;
     if (to_.range_ && !(to_.range_->sigma_min < to_.range_->sigma_max))
       throw UserError("these models have no noise level in common");
     if (settings_ != nullptr) {
+      to_.settings_ = settings_->settings();
       to_.sampler_ = settings_->settings().sampling;
       to_.seed_ = static_cast<std::uint64_t>(settings_->settings().seed);
       to_.device_ = settings_->device();
@@ -198,10 +220,23 @@ class Builder {
   static Term without_class(const Term& t) {
     Term none = t;
     none.condition = nn::Condition::of_class(nn::no_class);
-    none.energy = [model = t.model, condition = none.condition](double sigma) {
-      return model->energy(condition, sigma);
+    none.energy = [model = t.model, condition = none.condition, annealed = t.noise.has_value()](double sigma) {
+      return annealed ? model->energy(condition, sigma) : model->energy(condition);
     };
     return none;
+  }
+
+  /// A term of the one model of which all of `e` are classes, where it knows no class in particular; else null.
+  const Term* classes_of_one(const Expression& e) const {
+    const Term* first = nullptr;
+    bool all = true;
+    in_order(e, [&](const Expression&, const Term& t) {
+      const bool of_class = t.model && t.model->condition_spec().optional_class && t.condition.classes.defined() &&
+                            t.condition.classes.ne(nn::no_class).all().template item<bool>();
+      if (!first) first = &t;
+      all = all && of_class && t.model == first->model;
+    });
+    return all ? first : nullptr;
   }
 
   NodePtr summed(std::vector<NodePtr> parts, std::vector<double> weights, const Expression& e) const {
@@ -211,10 +246,6 @@ class Builder {
       const double a = weights[i] * parts[i]->least, b = weights[i] * parts[i]->greatest;
       node->least += std::min(a, b), node->greatest += std::max(a, b);
     }
-    if (!(node->least > 0))
-      fail(e.column,
-           fmt::format("the weights here add up to {:g}: nothing would hold samples together; expected a sum above 0",
-                       node->least));
     node->parts = std::move(parts), node->weights = std::move(weights);
     return node;
   }
@@ -227,14 +258,15 @@ class Builder {
       parts.push_back(node(part));
       weights.push_back(part.negated ? -options_.negation * part.weight : part.weight);
       if (parts.back()->greatest > 0) given -= weights.back();
-      if (!part.negated || given_ || part.kind != Expression::Kind::term) continue;
-      // Of a class, what tells it from all others: the rest, which makes pictures of what is x at all, must stay.
-      const Term& t = terms_.at(&part);
-      if (!t.model || !t.model->condition_spec().optional_class || t.condition.empty()) continue;
-      parts.push_back(leaf(without_class(t), part));
-      weights.push_back(-weights.back());
+      if (!part.negated || given_) continue;
+      // Of classes, what tells them from others: the rest, which makes a picture of x at all, must stay.
+      const Term* of_class = classes_of_one(part);
+      if (of_class == nullptr) continue;
+      const double share = -weights.back() * parts.back()->greatest;
+      parts.push_back(leaf(without_class(*of_class), part));
+      weights.push_back(share);
     }
-    if (given_ && given != 0) {
+    if (given_ && std::fabs(given) > 1e-9) {
       parts.push_back(leaf(*given_));
       weights.push_back(given);
     }
@@ -250,14 +282,18 @@ class Builder {
         fail(part.column, "\"not\" needs something beside it to be taken from: within \"or\" write (a & !b)");
       node->parts.push_back(this->node(part));
       const Node& own = *node->parts.back();
-      if (own.greatest == 0)
-        fail(part.column, fmt::format("{} is a constraint, which is no density; expected it within \"and\"", own.text));
+      if (own.least == 0 && own.greatest == 0)
+        fail(part.column, "a constraint is no density; expected it within \"and\"");
+      require_weight(own);
       node->weights.push_back(part.weight);
       node->least = node->parts.size() == 1 ? own.least : std::min(node->least, own.least);
       node->greatest = node->parts.size() == 1 ? own.greatest : std::max(node->greatest, own.greatest);
       sum += part.weight;
     }
-    for (double& w : node->weights) w /= sum;
+    for (std::size_t i = 0; i < node->weights.size(); ++i) {
+      node->weights[i] /= sum;
+      if (!(node->weights[i] > 1e-30)) fail(e.parts[i].column, "this weight is nothing beside the others");
+    }
     node->normalisers.resize(node->parts.size());
     return node;
   }
@@ -307,8 +343,11 @@ void Composite::normalise(std::uint64_t seed, Observer& observer) {
       model::SampleRequest request{
           .count = count, .condition = part.condition, .seed = seed, .first_stream = normaliser_streams};
       request.energies = false;
+      request.sampler = part.model->settings().sampling;
+      request.sampler->annealing.guidance = 1, request.sampler->ensemble = 1;
+      request.sampler->langevin.temperature_end = 1;
       const std::int64_t total =
-          sampling::step_count(part.model->settings().sampling, true) * ((count + request.batch - 1) / request.batch);
+          sampling::step_count(*request.sampler, true) * ((count + request.batch - 1) / request.batch);
       std::int64_t done = 0;
       request.on_step = [&](sampling::Position, const sampling::StepInfo&, const sampling::Chains&) {
         observer.progress("normaliser of " + part.text, ++done, total);
@@ -319,13 +358,19 @@ void Composite::normalise(std::uint64_t seed, Observer& observer) {
       node.normalisers[i] = normaliser_of_samples(energy, {noise.sigma_min, noise.sigma_max},
                                                   samples.x.to(part.model->device()), normaliser_levels, seed);
     } else {
+      if (!points)
+        fail(part.column,
+             "of pictures \"or\" takes models, not compositions, whose integral of exp(-E) cannot be found; where it "
+             "can be written "
+             "so, put the \"or\" innermost");
       sampling::NoiseRange own = *range_;
-      own.weight = part.greatest;
-      node.normalisers[i] = normaliser_of_chains([&](double sigma) { return part.at(sigma); }, own, space_.shape, count,
-                                                 normaliser_levels, normaliser_moves, seed);
+      own.weight = part.least;
+      node.normalisers[i] = normaliser_of_chains(
+          [&](double sigma) { return part.at(sigma); }, own, space_.shape, count, normaliser_levels, normaliser_moves,
+          seed, [&](std::int64_t done, std::int64_t total) { observer.progress("normaliser", done, total); });
     }
     const Normaliser& found = *node.normalisers[i];
-    observer.message(fmt::format("log Z of {}: {:.1f} ± {:.2g} at the least noise",
+    observer.message(fmt::format("log Z of {}: {:.2f} ± {:.2f} at the least noise",
                                  part.term() ? part.text : fmt::format("what begins in column {}", part.column),
                                  found.log_z.back(), found.deviation));
   });
@@ -339,8 +384,17 @@ energy::EnergyPtr Composite::energy(double sigma) const {
 model::Samples Composite::sample(const model::SampleRequest& request) const {
   const at::NoGradGuard no_grad;
   if (request.count < 1 || request.batch < 1) throw UserError("sample: expected count and batch of at least 1");
-  const sampling::SamplerOptions sampler = request.sampler.value_or(sampler_);
+  sampling::SamplerOptions sampler = request.sampler.value_or(sampler_);
+  if (const std::string problem = model::kernel_problem(settings_, sampler); !problem.empty())
+    throw UserError("sampling.kernel: " + problem);
+  // The moments are those of one W.
+  if (root_->least < root_->greatest) sampler.annealing.moments = false;
   const std::uint64_t seed = request.seed.value_or(seed_);
+  const auto energies_at = [&](double sigma) { return std::vector{energy(sigma)}; };
+  if (range_) {
+    sampler.annealing.step_shares =
+        sampling::learn_step_shares(sampler, *range_, energies_at, space_.shape, pilot_chains, device_, seed);
+  }
   std::vector<at::Tensor> parts, energies;
   for (std::int64_t begin = 0; begin < request.count; begin += request.batch) {
     const std::int64_t end = std::min(request.count, begin + request.batch);
@@ -348,7 +402,6 @@ model::Samples Composite::sample(const model::SampleRequest& request) const {
                                          space_.shape, end - begin, request.first_stream + begin, {}, seed)
                       .to(device_);
     if (range_) {
-      const auto energies_at = [&](double sigma) { return std::vector{energy(sigma)}; };
       sampling::sample_from_noise(sampler, *range_, range_->sigma_max / std::sqrt(root_->least), energies_at, chains,
                                   seed, request.on_step);
     } else {

@@ -1,10 +1,8 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "igebm/base/observer.h"
 #include "igebm/generation/expression.h"
@@ -59,6 +57,7 @@ class Composite {
   friend class Builder;
   model::SampleSpace space_;
   std::optional<sampling::NoiseRange> range_;
+  model::Settings settings_;
   sampling::SamplerOptions sampler_;
   std::uint64_t seed_ = 0;
   c10::Device device_ = c10::kCPU;

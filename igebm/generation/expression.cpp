@@ -31,7 +31,9 @@ class Parser {
 
  private:
   [[noreturn]] void fail(const std::string& what) {
-    const std::string found = at_end() ? "the end" : fmt::format("\"{}\"", text_[at_]);
+    std::size_t end = at_ + 1;  // of a character, which in UTF-8 may be several bytes
+    while (end < text_.size() && (static_cast<unsigned char>(text_[end]) & 0xC0U) == 0x80U) ++end;
+    const std::string found = at_end() ? "the end" : fmt::format("\"{}\"", text_.substr(at_, end - at_));
     throw UserError(fmt::format("column {}: {}, got {}", at_ + 1, what, found));
   }
   bool at_end() {

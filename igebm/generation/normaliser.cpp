@@ -8,6 +8,7 @@
 #include <numbers>
 
 #include "igebm/base/random.h"
+#include "igebm/sampling/pilot.h"
 #include "igebm/sampling/registry.h"
 #include "igebm/sampling/schedule.h"
 
@@ -16,6 +17,7 @@ namespace {
 
 /// Noise levels apart by this much tell dE / d log sigma.
 constexpr double apart = 0.02;
+constexpr std::int64_t pilot_chains_of_normaliser = 100;
 
 at::Tensor flat(const at::Tensor& x) { return x.flatten(1).to(at::kDouble); }
 
@@ -29,27 +31,25 @@ at::Tensor slopes(const EnergyAt& energy, double sigma, const at::Tensor& x) {
 }
 
 struct Mean {
-  double value = 0, variance = 0;  // of the mean
+  double value = 0;
+  at::Tensor rest;  ///< (M): what is left of each row, of mean 0
 };
 
 /// Of `values` (M), less what `controls` (M, K) of mean 0 explain of it.
 Mean mean_of(const at::Tensor& values, const at::Tensor& controls) {
-  const std::int64_t rows = values.size(0), known = controls.size(1) + 1;
-  const at::Tensor all = at::cat({at::ones({rows, 1}, values.options()), controls}, 1);
-  const at::Tensor inverse = at::linalg_pinv(all.t().mm(all));
-  const at::Tensor fit = inverse.mm(all.t().mm(values.unsqueeze(1)));
-  const double error = (values - all.mm(fit).squeeze(1)).square().sum().item<double>() /
-                       static_cast<double>(std::max<std::int64_t>(1, rows - known));
-  return {fit[0][0].item<double>(), error * inverse[0][0].item<double>()};
+  const at::Tensor all = at::cat({at::ones({values.size(0), 1}, values.options()), controls}, 1);
+  const at::Tensor fit = at::linalg_pinv(all.t().mm(all)).mm(all.t().mm(values.unsqueeze(1)));
+  return {fit[0][0].item<double>(), values - all.mm(fit).squeeze(1)};
 }
 
-/// Integrates slopes down from the greatest noise, by the trapezoidal rule.
+/// Integrates slopes down from the greatest noise, by the trapezoidal rule. Rows are of the same samples, or chains, at
+/// all levels, so that what chance did to a row adds up before it is squared.
 class Integral {
  public:
-  Integral(const Mean& greatest, double sigma) {
+  /// log Z at the greatest noise.
+  Integral(const Mean& greatest, double sigma) : rest_(greatest.rest) {
     n_.log_sigma.push_back(std::log(sigma));
     n_.log_z.push_back(greatest.value);
-    variance_ = greatest.variance;
   }
   /// The slope of E at the level that was begun with, then those below.
   void add(const Mean& slope, double sigma) {
@@ -57,19 +57,19 @@ class Integral {
       const double step = n_.log_sigma.back() - std::log(sigma);
       n_.log_z.push_back(n_.log_z.back() + step * (slope.value + before_.value) / 2);
       n_.log_sigma.push_back(std::log(sigma));
-      variance_ += step * step * slope.variance;
+      rest_ = rest_ + step / 2 * (slope.rest + before_.rest);
     }
     seen_ = true, before_ = slope;
   }
   Normaliser take() {
-    n_.deviation = std::sqrt(variance_);
+    n_.deviation = std::sqrt(rest_.square().mean().item<double>() / static_cast<double>(rest_.size(0)));
     return std::move(n_);
   }
 
  private:
   Normaliser n_;
   Mean before_;
-  double variance_ = 0;
+  at::Tensor rest_;
   bool seen_ = false;
 };
 
@@ -116,7 +116,7 @@ Normaliser normaliser_of_samples(const EnergyAt& energy, const sampling::NoiseRa
     const at::Tensor y = x + (sigma * noise).reshape(x.sizes()).to(x.device());
     if (!integral) {
       const Mean e = mean_of(energies(energy, sigma, y).cpu(), controls);
-      integral.emplace(Mean{entropy - e.value, e.variance}, sigma);
+      integral.emplace(Mean{entropy - e.value, -e.rest}, sigma);
     }
     integral->add(mean_of(slopes(energy, sigma, y).cpu(), controls), sigma);
   }
@@ -125,7 +125,8 @@ Normaliser normaliser_of_samples(const EnergyAt& energy, const sampling::NoiseRa
 
 Normaliser normaliser_of_chains(const EnergyAt& energy, const sampling::NoiseRange& range,
                                 const std::vector<std::int64_t>& shape, std::int64_t count, std::int64_t levels,
-                                std::int64_t moves, std::uint64_t seed) {
+                                std::int64_t moves, std::uint64_t seed,
+                                const std::function<void(std::int64_t, std::int64_t)>& progress) {
   const at::NoGradGuard no_grad;
   auto chains = sampling::start_chains({sampling::Start::normal}, shape, count, 0, {}, seed);
   const double d = static_cast<double>(flat(chains.x).size(1)), deviation = range.sigma_max / std::sqrt(range.weight);
@@ -137,12 +138,17 @@ Normaliser normaliser_of_chains(const EnergyAt& energy, const sampling::NoiseRan
   const double most = log_weights.max().item<double>();
   const at::Tensor weights = (log_weights - most).exp();
   const double mean = weights.mean().item<double>();
-  Integral integral({most + std::log(mean), weights.var().item<double>() / (mean * mean * static_cast<double>(count))},
-                    range.sigma_max);
+  Integral integral({most + std::log(mean), weights / mean - 1}, range.sigma_max);
   sampling::SamplerOptions options{.steps = moves, .kernel = "mala"};
-  options.annealing = {.levels = levels, .step_share = 0.3};
+  options.annealing = {.levels = levels, .step_share = sampling::exact_share};
+  options.annealing.step_shares = sampling::learn_step_shares(
+      options, range, [&](double sigma) { return std::vector{energy(sigma)}; }, shape, pilot_chains_of_normaliser,
+      at::kCPU, seed);
+  options = sampling::held_steps(options);
+  std::int64_t done = 0;
   for (const auto& level : sampling::noise_levels(options, range)) {
     const energy::EnergyPtr now = energy(level.sigma);
+    if (progress) progress(++done, levels);
     options.langevin = level.mixing;
     sampling::run(*sampling::find_kernel("mala").make(options, seed), *now, chains, moves);
     const auto [e, g] = now->energy_and_gradient(chains.x);

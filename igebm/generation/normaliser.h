@@ -4,7 +4,6 @@
 #include <functional>
 #include <vector>
 
-#include "igebm/base/observer.h"
 #include "igebm/energy/energy.h"
 #include "igebm/sampling/sampler.h"
 
@@ -32,6 +31,7 @@ Normaliser normaliser_of_samples(const EnergyAt& energy, const sampling::NoiseRa
 /// that chains start with.
 Normaliser normaliser_of_chains(const EnergyAt& energy, const sampling::NoiseRange& range,
                                 const std::vector<std::int64_t>& shape, std::int64_t count, std::int64_t levels,
-                                std::int64_t moves, std::uint64_t seed);
+                                std::int64_t moves, std::uint64_t seed,
+                                const std::function<void(std::int64_t done, std::int64_t total)>& progress = {});
 
 }  // namespace igebm::generation

@@ -74,10 +74,17 @@ energy::EnergyPtr blurred_box(double low_x, double low_y, double high_x, double 
 const std::vector<PlaneDensity>& plane_densities() {
   static const std::vector<PlaneDensity> all = {
       {"gaussian", "x, y, deviation", 3,
+       [](const std::vector<double>& n) { return std::max(std::fabs(n[0]), std::fabs(n[1])) + 2 * n[2]; },
+       [](const std::vector<double>& n) { return n[2]; },
        [](const std::vector<double>& n, double sigma) { return blurred_gaussian(n[0], n[1], n[2], sigma); }},
-      {"ring", "radius, width", 2,
+      {"ring", "radius, width", 2, [](const std::vector<double>& n) { return n[0] + 2 * n[1]; },
+       [](const std::vector<double>& n) { return n[1]; },
        [](const std::vector<double>& n, double sigma) { return blurred_ring(n[0], n[1], sigma); }},
       {"box", "left, lower, right, upper", 4,
+       [](const std::vector<double>& n) {
+         return std::max({std::fabs(n[0]), std::fabs(n[1]), std::fabs(n[2]), std::fabs(n[3])});
+       },
+       [](const std::vector<double>& n) { return std::min(n[2] - n[0], n[3] - n[1]); },
        [](const std::vector<double>& n, double sigma) { return blurred_box(n[0], n[1], n[2], n[3], sigma); }},
   };
   return all;

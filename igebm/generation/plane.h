@@ -24,6 +24,8 @@ energy::EnergyPtr blurred_box(double low_x, double low_y, double high_x, double 
 struct PlaneDensity {
   std::string name, arguments;
   std::size_t count;
+  double (*extent)(const std::vector<double>& numbers);  ///< how far from 0 it reaches, about
+  double (*detail)(const std::vector<double>& numbers);  ///< its least width
   /// Throws UserError where numbers are out of range.
   energy::EnergyPtr (*make)(const std::vector<double>& numbers, double sigma);
 };

@@ -111,7 +111,7 @@ void anneal(const Source& source, const sampling::SamplerOptions& options, const
   std::uint32_t drawn = 0;
   at::Tensor noise = normal_like(y, seed, first, drawn++);
   const auto levels = sampling::noise_levels(options, range);
-  sampling::SamplerOptions mixing = options;
+  sampling::SamplerOptions mixing = sampling::held_steps(options);
   for (std::size_t k = 0; k < levels.size(); ++k) {
     const auto& level = levels[k];
     const energy::EnergyPtr energy = source.energy(condition, level.sigma);

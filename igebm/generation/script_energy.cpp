@@ -40,8 +40,10 @@ class ScriptEnergy : public energy::Energy {
                                   what.substr(what.rfind('\n', what.size() - 2) + 1)));
     }
     if (!e.defined() || e.dim() != 1 || e.size(0) != x.size(0) || !e.is_floating_point())
-      throw UserError(fmt::format("{}: expected energies ({}), got {}", file_, x.size(0),
-                                  e.defined() ? fmt::format("({})", fmt::join(e.sizes(), ", ")) : "no tensor"));
+      throw UserError(
+          fmt::format("{}: expected energies ({}), got {}", file_, x.size(0),
+                      e.defined() ? fmt::format("({}) of {}", fmt::join(e.sizes(), ", "), at::toString(e.scalar_type()))
+                                  : "no tensor"));
     if (x.requires_grad() && !e.requires_grad())
       throw UserError(
           fmt::format("{}: its energy does not depend on its input by operations that have a gradient", file_));

@@ -47,7 +47,8 @@ nn::Condition numbers_condition(const model::ConditionSpec& spec, const std::vec
   const std::vector<std::string>& names = spec.numbers.names;
   const bool turned =
       names.size() == 2 && names[0] == group_of(names[0]) + ".cos" && names[1] == group_of(names[1]) + ".sin";
-  const bool grouped = !names.empty() && names[0] != group_of(names[0]) &&
+  const bool placed = names.size() == 2 && names[0].ends_with(".x") && names[1].ends_with(".y");
+  const bool grouped = !turned && !placed && !names.empty() && names[0] != group_of(names[0]) &&
                        std::ranges::all_of(names, [&](const auto& n) { return group_of(n) == group_of(names[0]); });
   if (turned && arguments.size() == 1) {
     const double angle = numbers_of(arguments)[0] / 180 * std::numbers::pi;
@@ -77,7 +78,7 @@ nn::Condition numbers_condition(const model::ConditionSpec& spec, const std::vec
 nn::Condition condition_of(const model::ConditionSpec& spec, const std::vector<std::string>& arguments) {
   if (spec.classes > 0) {
     if (arguments.size() == 1) return model::condition_of_class(spec, arguments[0]);
-    if (arguments.empty() && spec.optional_class) return {};
+    if (arguments.empty() && spec.optional_class) return nn::Condition::of_class(nn::no_class);
     throw UserError(fmt::format("expected one class, as in (0), got {} arguments", arguments.size()));
   }
   if (spec.values > 0) return numbers_condition(spec, arguments);
@@ -102,13 +103,17 @@ void Vocabulary::define(const std::string& name, const std::string& what) {
 std::shared_ptr<const model::Model> Vocabulary::open(const std::string& what) {
   auto& model = opened_[what];
   if (!model) model = std::make_shared<model::Model>(model::Model::open(what, options_));
+  if (options_.device.empty()) options_.device = model->device().str();  // all on the first one's
   return model;
 }
 
 Term Vocabulary::find(const Expression& e) {
   const auto defined = defined_.find(e.name);
+  if (defined != defined_.end()) used_.insert(e.name);
   if (defined != defined_.end() && std::filesystem::path(defined->second).extension() == ".pt") {
     if (!e.arguments.empty()) throw UserError("a constraint takes no arguments");
+    if (!std::filesystem::is_regular_file(defined->second))
+      throw UserError(fmt::format("{}: no such file", defined->second));
     return {.text = e.text(), .script = defined->second};
   }
   const auto& densities = plane_densities();
@@ -118,10 +123,15 @@ Term Vocabulary::find(const Expression& e) {
       throw UserError(
           fmt::format("expected {} numbers, {}, got {}", density->count, density->arguments, e.arguments.size()));
     const std::vector<double> numbers = numbers_of(e.arguments);
+    if (std::ranges::any_of(numbers, [](double n) { return std::fabs(n) > 1e6; }))
+      throw UserError("expected numbers within a million");
     density->make(numbers, 1);  // what is out of range is said here
+    const double extent = density->extent(numbers), detail = density->detail(numbers);
     return {.text = e.text(),
             .space = {.kind = model::SampleSpace::Kind::points, .shape = {2}},
-            .noise = model::NoiseScale{.sigma_min = 0.01, .sigma_max = 10, .sigma_data = 1},
+            .noise =
+                model::NoiseScale{
+                    .sigma_min = std::min(0.01, detail / 5), .sigma_max = std::max(10.0, 4 * extent), .sigma_data = 1},
             .normalised = true,
             .energy = [numbers, make = density->make](double sigma) { return make(numbers, sigma); }};
   }
@@ -145,6 +155,13 @@ Term Vocabulary::find(const Expression& e) {
     term.energy = [energy](double) { return energy; };
   }
   return term;
+}
+
+std::string Vocabulary::unused() const {
+  for (const auto& [name, _] : defined_) {
+    if (!used_.contains(name)) return name;
+  }
+  return {};
 }
 
 Term Vocabulary::term(const Expression& e) {

@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "igebm/generation/expression.h"
@@ -36,6 +37,8 @@ class Vocabulary {
   void define(const std::string& name, const std::string& what);
   /// Throws UserError that says the column.
   Term term(const Expression& e);
+  /// A name that was defined and that no term had; empty: none.
+  std::string unused() const;
 
  private:
   std::shared_ptr<const model::Model> open(const std::string& what);
@@ -43,12 +46,13 @@ class Vocabulary {
 
   model::OpenOptions options_;
   std::map<std::string, std::string> defined_;
+  std::set<std::string> used_;
   std::map<std::string, std::shared_ptr<const model::Model>> opened_;
 };
 
-/// What a term's arguments ask of a model: a class by name or number ("none" where it knows that); numbers in the order
-/// of the model's; of a pair NAME.cos and NAME.sin an angle in degrees; of columns NAME.A, NAME.B one of A, B. Throws
-/// UserError.
+/// What a term's arguments ask of a model: a class by name or number ("none" or nothing where it knows that); numbers
+/// in the order of the model's; of a pair NAME.cos and NAME.sin an angle in degrees; of columns NAME.A, NAME.B one of
+/// A, B. Throws UserError.
 nn::Condition condition_of(const model::ConditionSpec& spec, const std::vector<std::string>& arguments);
 
 /// A TorchScript module's energy of x in `space`: pictures are brought to [0, 1] for it. Throws UserError.

@@ -28,6 +28,7 @@ struct StepInfo {
   double clipped_share = 0;       ///< of the gradient's elements
   std::int64_t non_finite = 0;    ///< chains whose energy or gradient is not a finite number; they stay where they are
   double accepted_share = 1;      ///< of the finite chains
+  bool proposes = false;          ///< may the kernel refuse a step?
   std::vector<ChainInfo> chains;  ///< in their order; of several steps in a row, of the last
 };
 

@@ -212,7 +212,9 @@ StepInfo Metropolis::transition(const energy::Energy& energy, Chains& chains, Po
   each([&](std::int64_t begin, std::int64_t end) { decide(walk, begin, end); });
   walk.put_back();
   chains.energy.keep(energy, chains.x, chains.labels, {walk.here.energy.to(device), walk.here.gradient.to(device)});
-  return summarise(std::move(walk.info), walk.elements);
+  StepInfo info = summarise(std::move(walk.info), walk.elements);
+  info.proposes = true;
+  return info;
 }
 
 /// Draws momenta and goes the first half of the first leapfrog step.

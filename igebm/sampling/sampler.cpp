@@ -74,8 +74,8 @@ std::string describe_steps(const SamplerOptions& given, bool annealed) {
   const std::string guided =
       options.annealing.guidance == 1 ? "" : fmt::format(", guidance {:g}", options.annealing.guidance);
   if (options.steps == 0) return fmt::format("{} noise levels{}", levels, guided);
-  return fmt::format("{} Langevin step{} at each of {} noise levels{}", options.steps, options.steps == 1 ? "" : "s",
-                     levels, guided);
+  return fmt::format("{} {} step{} at each of {} noise levels{}", options.steps, find_kernel(options.kernel).steps,
+                     options.steps == 1 ? "" : "s", levels, guided);
 }
 
 std::string time_problem(const SamplerOptions& options) {
@@ -114,6 +114,11 @@ void start_at_moments(const energy::Energy& energy, const NoiseRange& range, Cha
   chains.energy.forget();
 }
 
+SamplerOptions held_steps(SamplerOptions options) {
+  options.mala.adaptation.share = options.hmc.adaptation.share = 0;
+  return options;
+}
+
 void sample_from_noise(const SamplerOptions& options, const NoiseRange& range, double deviation,
                        const EnergiesAt& energies_at, Chains& chains, std::uint64_t seed, const OnStep& on_step) {
   if (within_budget(options, true).annealing.moments) {
@@ -139,7 +144,7 @@ void sample_annealed(const SamplerOptions& given, const NoiseRange& range, const
     move({std::move(kernel), steps}, energies, chains, done, total, on_step);
     done += steps;
   };
-  SamplerOptions mixing = options;
+  SamplerOptions mixing = held_steps(options);
   for (const NoiseLevel& level : noise_levels(options, range)) {
     const auto energies = energies_at(level.sigma);
     mixing.langevin = level.mixing;

@@ -26,6 +26,7 @@ struct AnnealingOptions {
   std::int64_t levels = 30;
   double rho = 0;  ///< 0: geometric, to which great values come near
   double step_share = 0.1;
+  std::vector<double> step_shares = {};  ///< of each level instead (sampling/pilot.h); empty: step_share
   bool predictor = true;
   double ancestral = 0;  ///< of the predictor
   bool denoise = true;   ///< take that last step
@@ -96,6 +97,15 @@ struct NoiseRange {
 /// the deviation sigma / sqrt(W).
 void start_at_moments(const energy::Energy& energy, const NoiseRange& range, Chains& chains);
 
+/// The same with kernels that hold their step size. At noise levels it is step_share sigma^2: one that each chain
+/// learned for itself would depend on the mode that the chain is in, and so would the chance to leave it, which puts
+/// the modes' shares wrong.
+SamplerOptions held_steps(SamplerOptions options);
+
+/// A step_share for kernels that accept or refuse: noise of sigma bends an energy by W / sigma^2 at most, where a step
+/// of sigma^2 / W is near the longest that is mostly accepted, in few dimensions.
+constexpr double exact_share = 0.7;
+
 /// Chains of standard normal numbers become samples: they start at the moments, where the options say so, or with the
 /// standard deviation `deviation` around 0; then sample_annealed.
 void sample_from_noise(const SamplerOptions& options, const NoiseRange& range, double deviation,
@@ -103,8 +113,7 @@ void sample_from_noise(const SamplerOptions& options, const NoiseRange& range, d
 
 /// Moves chains by annealed Langevin dynamics from sigma_max down to sigma_min. They come as samples of the greatest
 /// noise: normal, of standard deviation sigma_max / sqrt(W). Guidance is in the energies. Another kernel takes the
-/// Langevin steps' place at each level, with the step size of theirs; one that learns its own adapts at each level
-/// anew, from what it had learned in units of sigma^2.
+/// Langevin steps' place at each level, with the step size of theirs (held_steps).
 void sample_annealed(const SamplerOptions& options, const NoiseRange& range, const EnergiesAt& energies_at,
                      Chains& chains, std::uint64_t seed, const OnStep& on_step = {});
 

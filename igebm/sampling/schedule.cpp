@@ -40,12 +40,13 @@ std::vector<NoiseLevel> noise_levels(const SamplerOptions& options, const NoiseR
   std::vector<NoiseLevel> levels;
   for (std::int64_t level = 0; level < a.levels; ++level) {
     const double sigma = sigma_of(level);
+    const double share = a.step_shares.empty() ? a.step_share : a.step_shares.at(static_cast<std::size_t>(level));
     const bool last = level + 1 == a.levels;
     const double next = last ? 0 : sigma_of(level + 1);  // the last step denoised is the predictor's to a noise of 0
     const double up = a.ancestral * next * std::sqrt(std::max(0.0, 1 - next * next / (sigma * sigma)));
     const double down = std::sqrt(next * next - up * up);
     levels.push_back({.sigma = sigma,
-                      .mixing = {.step_size = a.step_share * sigma * sigma / weight,
+                      .mixing = {.step_size = share * sigma * sigma / weight,
                                  .noise = -1,
                                  .temperature_start = temperature,
                                  .temperature_end = temperature},

@@ -76,6 +76,10 @@ TEST(Composites, WhatDoesNotFitIsRefusedByColumn) {
   EXPECT_EQ(refused("!ring(1,.2)"), "column 1: \"not\" needs something beside it to be taken from, as in a & !b");
   EXPECT_NE(refused("ring(1,.2) | !ring(2,.2)").find("column 14: \"not\" needs something beside it"),
             std::string::npos);
+  EXPECT_NE(refused("1e300*ring(1,.2) | 1e-300*ring(2,.2)").find("column 20: this weight is nothing"),
+            std::string::npos);
+  EXPECT_NE(refused("ring(1,.2)", {.given = "ring(2,.2)"}).find("given: expected an \"and\""), std::string::npos);
+  EXPECT_NE(refused("ring(1e9,.2)").find("within a million"), std::string::npos);
   EXPECT_NE(refused("ring(1,.2) & 2*!ring(2,.2)").find("column 1: the weights here add up to 0:"), std::string::npos);
   EXPECT_EQ(refused("ring(1,.2) & box(1,2)"),
             "column 14: box(1,2): expected 4 numbers, left, lower, right, upper, got 2");
@@ -96,14 +100,14 @@ TEST(Vocabularies, NamesAreNamesAndOfOneThing) {
 
 // A square divided into 12 x 12 cells, their probabilities by quadrature, 6,000 samples: chi^2 beyond its value at p =
 // 1e-6 fails.
-void expect_law(const Composite& c, double bound) {
+void expect_law(const Composite& c, double bound, std::int64_t moves = 25) {
   constexpr std::int64_t side = 12, fine = 20;
   const at::Tensor axis = (at::arange(side * fine, at::kDouble) + 0.5) / (side * fine) * 2 * bound - bound;
   const at::Tensor grid = at::stack({axis.repeat_interleave(side * fine), axis.repeat({side * fine})}, 1);
   at::Tensor p = at::exp(-c.energy(0.01)->energy(grid)).reshape({side, fine, side, fine}).sum({1, 3}).flatten();
   p = p / p.sum();
-  sampling::SamplerOptions sampler{.steps = 25, .kernel = "mala"};
-  sampler.annealing = {.levels = 25, .predictor = false, .denoise = false};
+  sampling::SamplerOptions sampler{.steps = moves, .kernel = "mala"};
+  sampler.annealing = {.levels = 25, .step_share = 0.7, .predictor = false, .denoise = false};
   const auto count = std::int64_t{6000};
   const at::Tensor x =
       c.sample({.count = count, .seed = 4, .sampler = sampler, .batch = count, .energies = false}).x.to(at::kDouble);
@@ -125,8 +129,31 @@ void expect_law(const Composite& c, double bound) {
 TEST(Composites, SamplesHaveTheLaw) {
   expect_law(compose("ring(2,.2) & gaussian(1,0,1)"), 3.2);
   expect_law(compose("0.3*gaussian(-1,-1,.3) | 0.7*ring(2,.2)"), 3.2);
+  expect_law(compose("ring(2.5,.4) | gaussian(0,0,.15)"), 3.8,
+             80);  // steps that fit one part are far too great for the other
   expect_law(compose("ring(2,.2) & !gaussian(2,0,1.5)"), 3.2);
   expect_law(compose("(box(-3,-3,-1,3) | box(1,-3,3,3)) & gaussian(0,0,2)"), 4);
+}
+
+// Parts of other weights and products as parts, whose Z is found: W = 1 and W = 4 and 2.
+TEST(Composites, SharesOfAnOrHold) {
+  const auto left = [](const std::string& text) {
+    Composite c = compose(text);
+    Observer silent;
+    c.normalise(1, silent);
+    sampling::SamplerOptions sampler{.steps = 20, .kernel = "mala"};
+    sampler.annealing.step_share = 0.7;
+    return c.sample({.count = 4000, .seed = 2, .sampler = sampler, .batch = 4000, .energies = false})
+        .x.select(1, 0)
+        .lt(0)
+        .to(at::kDouble)
+        .mean()
+        .item<double>();
+  };
+  const std::string g = "gaussian(2,0,.4)";
+  // 4 standard errors, and what normalisers leave open.
+  EXPECT_NEAR(left("gaussian(-2,0,.3) | (" + g + "&" + g + "&" + g + "&" + g + ")"), 0.5, 0.032 + 0.03);
+  EXPECT_NEAR(left("0.8*(gaussian(-3,0,.6) & gaussian(-1,0,.6)) | 0.2*gaussian(2,0,.4)"), 0.8, 0.025 + 0.03);
 }
 
 /// A folder of runs that are gone at the end.
@@ -170,6 +197,30 @@ TEST_F(Models, RangesAreBroughtToTheFirstOnes) {
   EXPECT_NEAR(both.range()->sigma_min, 0.02, 1e-9);
 }
 
+// What tells a class goes, what makes a picture stays: by E_none, once for each class that is taken away.
+TEST_F(Models, NotOfAClassKeepsWhatAllClassesShare) {
+  Vocabulary v;
+  v.define("a", network("a", -1, 1, 3, 0));
+  const auto model = model::Model::open(folder_ / "a.safetensors");
+  const at::Tensor x = at::rand({5, 1, 4, 4}) * 2 - 1;
+  const auto of = [&](std::int64_t label) { return model.energy(nn::Condition::of_class(label), 0.4)->energy(x); };
+  const auto expect = [&](const std::string& text, const at::Tensor& energy, double weight,
+                          const CompositeOptions& o = {}) {
+    const Composite c(parse(text), v, o);
+    EXPECT_TRUE(at::allclose(c.energy(0.4)->energy(x), energy, 1e-4, 1e-3)) << text;
+    EXPECT_NEAR(c.range()->weight, weight, 1e-9) << text;
+  };
+  const at::Tensor none = of(nn::no_class);
+  expect("a(0) & !a(1)", of(0) - 0.5 * (of(1) - none), 1);
+  expect("a(0) & !2*a(1)", of(0) - (of(1) - none), 1);
+  expect("a(0) & !(a(1) & a(2))", of(0) - 0.5 * (of(1) + of(2) - 2 * none), 1);
+  expect("a & !a(2)", none - 0.5 * (of(2) - none), 1);
+  expect("a(0) & !a(none)", of(0) - 0.5 * none, 0.5);
+  expect("a(0) & !a", of(0) - 0.5 * none, 0.5);
+  expect("a(0) & !a(1)", none + (of(0) - none) - 0.5 * (of(1) - none), 1, {.given = "a"});
+  EXPECT_NE(error_of([&] { Composite(parse("a(0) & !2*a"), v); }).find("add up to 0"), std::string::npos);
+}
+
 TEST_F(Models, OrNeedsNormalisersAndFindsThem) {
   Vocabulary v;
   v.define("a", network("a", -1, 1, 3, 0));
@@ -209,6 +260,7 @@ TEST(Conditions, ArgumentsAreClassesNumbersOrAngles) {
   EXPECT_NEAR(row(turn, {"60"})[0], 0.5, 1e-6);
   EXPECT_NEAR(row(turn, {"60"})[1], std::sqrt(0.75), 1e-6);
   EXPECT_EQ(row(turn, {"1", "0"}), (std::vector<float>{1, 0}));
+  EXPECT_NE(error_of([&] { condition_of(place, {"x"}); }).find("expected 2 numbers"), std::string::npos);
   EXPECT_EQ(row(shape, {"ellipse"}), (std::vector<float>{0, 1, 0}));
   EXPECT_NE(error_of([&] { condition_of(shape, {"elipse"}); }).find("did you mean \"ellipse\"?"), std::string::npos);
   EXPECT_NE(error_of([&] { condition_of(place, {"1"}); }).find("expected 2 numbers, position.x, position.y, got 1"),
@@ -216,7 +268,7 @@ TEST(Conditions, ArgumentsAreClassesNumbersOrAngles) {
   EXPECT_NE(error_of([&] { condition_of(none, {"1"}); }).find("expected no arguments"), std::string::npos);
   const model::ConditionSpec classes{.classes = 2}, optional{.classes = 2, .optional_class = true};
   EXPECT_EQ(condition_of(classes, {"1"}).classes.item<std::int64_t>(), 1);
-  EXPECT_TRUE(condition_of(optional, {}).empty());
+  EXPECT_EQ(condition_of(optional, {}).classes.item<std::int64_t>(), nn::no_class);
   EXPECT_NE(error_of([&] { condition_of(classes, {}); }).find("expected one class"), std::string::npos);
 }
 

@@ -69,7 +69,7 @@ Composite composite_of(const std::string& text) {
 TEST(Inpainting, CompletesByTheConditionalLaw) {
   const std::int64_t count = 2000;
   sampling::SamplerOptions sampler{.steps = 10, .kernel = "mala"};
-  sampler.annealing.levels = 40;
+  sampler.annealing.levels = 40, sampler.annealing.step_share = 0.7;
   const at::Tensor x = at::tensor({0.6F, 9.0F}).unsqueeze(0), known = at::tensor({1, 0}).to(at::kBool);
   const at::Tensor on_ring =
       inpaint(composite_of("ring(1,.05)"),

@@ -85,7 +85,7 @@ class Compose(Running):
         self.assertGreater(points[:, 0].mean(), 0.7)
         self.refused(["column 13", "constraint"], "compose", "two-moons | right", "--model", right, "--out", self.out)
         self.refused("its energy does not depend", "compose", "two-moons & f", "--model", f"f={self.folder}/flat.pt", "--out", self.out)
-        self.refused("expected energies (2), got (2, 2)", "compose", "two-moons & w", "--model", f"w={self.folder}/wrong.pt",
+        self.refused("expected energies (2), got (2, 2) of Float", "compose", "two-moons & w", "--model", f"w={self.folder}/wrong.pt",
                      "--out", self.out)
         (self.folder / "torn.pt").write_bytes((self.folder / "right.pt").read_bytes()[:100])
         self.refused("torn.pt: expected a TorchScript module", "compose", "two-moons & t", "--model", f"t={self.folder}/torn.pt",
