@@ -149,8 +149,11 @@ Normaliser normaliser_of_chains(const EnergyAt& energy, const sampling::NoiseRan
   for (const auto& level : sampling::noise_levels(options, range)) {
     const energy::EnergyPtr now = energy(level.sigma);
     if (progress) progress(++done, levels);
-    options.langevin = level.mixing;
-    sampling::run(*sampling::find_kernel("mala").make(options, seed), *now, chains, moves);
+    for (const auto& [langevin, steps] :
+         {std::pair{level.mixing, level.mixing_steps}, {level.fine, level.fine_steps}}) {
+      options.langevin = langevin;
+      sampling::run(*sampling::find_kernel("mala").make(options, seed), *now, chains, steps);
+    }
     const auto [e, g] = now->energy_and_gradient(chains.x);
     // Stein's identity: (x - m) dE/dx has the mean d, whatever m.
     const at::Tensor x = flat(chains.x), control = d - ((x - x.mean(0)) * flat(g)).sum(1);

@@ -45,6 +45,9 @@ std::vector<double> learn_step_shares(const SamplerOptions& given, const NoiseRa
     }
     log_share = sum / static_cast<double>(moves - (moves + 1) / 2);
     shares.push_back(std::exp(log_share));
+    options.langevin.step_size = std::min(shares.back(), exact_share) * level.sigma * level.sigma / range.weight;
+    for (std::int64_t k = 0; k < moves / 2; ++k)
+      entry.make(options, seed)->transition(*energies.back(), chains, {k, moves});
     if (level.descent_steps > 0) Langevin(level.descent, seed).transition(*energies.back(), chains, {0, 1});
   }
   return shares;

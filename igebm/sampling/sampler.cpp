@@ -147,8 +147,11 @@ void sample_annealed(const SamplerOptions& given, const NoiseRange& range, const
   SamplerOptions mixing = held_steps(options);
   for (const NoiseLevel& level : noise_levels(options, range)) {
     const auto energies = energies_at(level.sigma);
-    mixing.langevin = level.mixing;
-    if (level.mixing_steps > 0) take(entry.make(mixing, seed), level.mixing_steps, energies);
+    for (const auto& [langevin, steps] :
+         {std::pair{level.mixing, level.mixing_steps}, {level.fine, level.fine_steps}}) {
+      mixing.langevin = langevin;
+      if (steps > 0) take(entry.make(mixing, seed), steps, energies);
+    }
     if (level.descent_steps > 0) take(std::make_unique<Langevin>(level.descent, seed), level.descent_steps, energies);
   }
 }

@@ -45,16 +45,22 @@ std::vector<NoiseLevel> noise_levels(const SamplerOptions& options, const NoiseR
     const double next = last ? 0 : sigma_of(level + 1);  // the last step denoised is the predictor's to a noise of 0
     const double up = a.ancestral * next * std::sqrt(std::max(0.0, 1 - next * next / (sigma * sigma)));
     const double down = std::sqrt(next * next - up * up);
+    const auto mixing = [&](double of_square) {
+      return LangevinOptions{.step_size = of_square * sigma * sigma / weight,
+                             .noise = -1,
+                             .temperature_start = temperature,
+                             .temperature_end = temperature};
+    };
+    const std::int64_t fine_steps = a.step_shares.empty() ? 0 : options.steps / 2;
     levels.push_back({.sigma = sigma,
-                      .mixing = {.step_size = share * sigma * sigma / weight,
-                                 .noise = -1,
-                                 .temperature_start = temperature,
-                                 .temperature_end = temperature},
+                      .mixing = mixing(share),
+                      .fine = mixing(std::min(share, exact_share)),
                       .descent = {.step_size = (sigma - down) * sigma / weight,
                                   .noise = up / std::sqrt(weight),
                                   .temperature_start = temperature,
                                   .temperature_end = temperature},
-                      .mixing_steps = options.steps,
+                      .mixing_steps = options.steps - fine_steps,
+                      .fine_steps = fine_steps,
                       .descent_steps = (last ? a.denoise : a.predictor) ? 1 : 0});
   }
   return levels;

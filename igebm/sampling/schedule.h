@@ -24,11 +24,13 @@ double noise_of(const LangevinOptions& options, Position position);
 /// step_size).
 double target_temperature(const LangevinOptions& options, Position position);
 
-/// What chains do at one noise level: Langevin steps, then a step down the slope or none.
+/// What chains do at one noise level: Langevin steps, then a step down the slope or none. Where step sizes were learned
+/// (AnnealingOptions::step_shares) half of the steps are no longer than exact_share: long ones cross what is flat, and
+/// where noise alone bends the energy, as at edges, they would be refused for ever.
 struct NoiseLevel {
   double sigma = 0;
-  LangevinOptions mixing, descent;
-  std::int64_t mixing_steps = 0, descent_steps = 0;
+  LangevinOptions mixing, fine, descent;
+  std::int64_t mixing_steps = 0, fine_steps = 0, descent_steps = 0;
 };
 
 /// All of them, from sigma_max to sigma_min (AnnealingOptions), with the steps of a composition of that weight.

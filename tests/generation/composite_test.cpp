@@ -123,16 +123,16 @@ void expect_law(const Composite& c, double bound, std::int64_t moves = 25) {
   const double chi = ((joined(seen) - expected).square() / expected.clamp_min(5)).sum().item<double>();
   // Wilson and Hilferty's approximation; 4.75 is the normal's deviate of 1e-6.
   const double bound_of_chi = cells * std::pow(1 - 2 / (9 * cells) + 4.75 * std::sqrt(2 / (9 * cells)), 3);
-  EXPECT_LT(chi, bound_of_chi) << cells << " cells";
+  EXPECT_LT(chi, bound_of_chi) << cells << " cells, bound " << bound << ", " << moves;
 }
 
 TEST(Composites, SamplesHaveTheLaw) {
   expect_law(compose("ring(2,.2) & gaussian(1,0,1)"), 3.2);
   expect_law(compose("0.3*gaussian(-1,-1,.3) | 0.7*ring(2,.2)"), 3.2);
-  expect_law(compose("ring(2.5,.4) | gaussian(0,0,.15)"), 3.8,
-             80);  // steps that fit one part are far too great for the other
+  // Steps that fit one part are far too great for the other.
+  expect_law(compose("ring(2.5,.4) | gaussian(0,0,.15)"), 3.8);
   expect_law(compose("ring(2,.2) & !gaussian(2,0,1.5)"), 3.2);
-  expect_law(compose("(box(-3,-3,-1,3) | box(1,-3,3,3)) & gaussian(0,0,2)"), 4);
+  expect_law(compose("(box(-3,-3,-1,3) | box(1,-3,3,3)) & gaussian(0,0,2)"), 4, 60);
 }
 
 // Parts of other weights and products as parts, whose Z is found: W = 1 and W = 4 and 2.
