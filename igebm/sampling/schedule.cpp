@@ -28,10 +28,10 @@ double target_temperature(const LangevinOptions& o, Position position) {
 }
 
 std::vector<NoiseLevel> noise_levels(const SamplerOptions& options, const NoiseRange& range) {
-  const auto [sigma_min, sigma_max, weight] = range;
+  const double sigma_min = range.sigma_min, sigma_max = range.sigma_max, weight = range.weight;
   const AnnealingOptions& a = options.annealing;
   const double temperature = options.langevin.temperature_end;
-  const auto sigma_of = [&, sigma_min = sigma_min, sigma_max = sigma_max](std::int64_t level) {
+  const auto sigma_of = [&](std::int64_t level) {
     const double t = way({level, a.levels});
     if (a.rho <= 0) return geometric(sigma_max, sigma_min, t);
     const double high = std::pow(sigma_max, 1 / a.rho), low = std::pow(sigma_min, 1 / a.rho);
