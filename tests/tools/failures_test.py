@@ -110,7 +110,7 @@ class Failures(Runs):
         self.refused("section.key=value", "train", self.recipe, "--set", "nonsense")
         self.refused("fashion-mnist", "train", self.recipe, "--set", "data.name=fashion")
         self.refused("ends in .png", "sample", run, "--out", self.folder / "x.jpg")
-        self.refused("points", "sample", run, "--out", self.folder / "x.png")
+        self.refused("points", "sample", run, "--out", self.folder / "x.gif")
         self.refused("no classes", "sample", run, "--label", 1, "--out", self.folder / "x.npz")
         self.refused("--count", "sample", run, "--count", 0)
         self.refused("not a run", "sample", self.folder)

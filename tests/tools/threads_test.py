@@ -3,6 +3,8 @@
 import json
 import unittest
 
+import numpy
+
 from running import Running
 
 RECIPE = """
@@ -49,6 +51,10 @@ class Threads(Running):
         given = {("train",): [recipe, "--dry-run"], ("sample",): [run, "--count", 2, "--out", self.folder / "x.npz"],
                  ("info",): [run], ("evaluate",): [run, "--count", 20], ("data", "show"): ["two-moons"],
                  ("bench", "langevin"): ["--network", "mlp", *few], ("bench", "train"): [recipe, "--steps", 2]}
+        pictures = self.folder / "pictures.npz"
+        numpy.savez(pictures, images=numpy.zeros((1, 1, 28, 28), numpy.float32))
+        given["compose",] = ["ring(1,.1)", "--count", 2, "--levels", 2, "--out", self.folder / "x.npz"]
+        given["inpaint",] = ["mnist", pictures, "--samples", 1, "--levels", 2, "--steps", 1, "--out", self.folder / "x.npz"]
         found = commands()
         self.assertEqual(set(found) - {("data", "list"), ("data", "fetch"), ("models",), ("export",)}, set(given), "what computes takes --threads")
         for command, arguments in given.items():
