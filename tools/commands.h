@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
@@ -43,6 +44,13 @@ void add_sampling_options(CLI::App& command, std::vector<std::string>& set);
 /// --threads, 0 to 1024 (0: one per core): set at once; or, of a recipe that sets its own, short for one of `set`,
 /// after whose option it must come.
 void add_threads_option(CLI::App& command, std::vector<std::string>* set = nullptr);
+
+/// Does what a command does; what is wrong begins with the command's name.
+void as_command(const char* name, const std::function<void()>& work);
+
+/// --out of pictures or arrays. Throws UserError where its ending is another, or records of `shape` have no picture.
+void check_out(const std::string& out);
+void check_out(const std::string& out, const std::vector<std::int64_t>& shape);
 
 /// Prints what is said beside the work, which goes on where that cannot be printed; flush_output tells at the end.
 void print_on(const std::string& text);

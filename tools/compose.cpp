@@ -35,16 +35,6 @@ bool has_disjunction(const generation::Expression& e) {
          std::ranges::any_of(e.parts, [](const auto& part) { return has_disjunction(part); });
 }
 
-/// What is said of expressions begins with a column; this says of what.
-template <class Work>
-auto in_expression(const Work& work) {
-  try {
-    return work();
-  } catch (const UserError& error) {
-    throw UserError(fmt::format("compose: {}", error.what()));
-  }
-}
-
 generation::Vocabulary vocabulary_of(const ComposeArguments& a, bool compares) {
   model::OpenOptions options{.weights = weights_of(a.weights)};
   if (compares) options.precision = engine::Precision::f32;  // energies are compared
@@ -87,7 +77,7 @@ sampling::SamplerOptions sampler_of(const ComposeArguments& a, const generation:
     if (a.levels > 0) throw UserError("--levels: these energies take no noise levels");
     if (a.moves > 0) sampler.steps = a.moves;
   }
-  if (!a.correct.empty()) sampler.kernel = a.correct == "mala" || a.correct == "hmc" ? a.correct : "langevin";
+  if (!a.correct.empty()) sampler.kernel = sampling::compares_energies(a.correct) ? a.correct : "langevin";
   return sampler;
 }
 
@@ -107,8 +97,7 @@ void write(const fs::path& out, const generation::Composite& composite, const mo
 
 void compose(const ComposeArguments& given) {
   const fs::path out(given.out);
-  if (out.extension() != ".png" && out.extension() != ".npz")
-    throw UserError(fmt::format("--out {}: expected a name that ends in .png or .npz", given.out));
+  check_out(given.out);
   const generation::Expression expression = generation::parse(given.expression);
   const auto composed = [&](bool compares) {
     generation::Vocabulary vocabulary = vocabulary_of(given, compares);
@@ -121,8 +110,7 @@ void compose(const ComposeArguments& given) {
   generation::Composite composite = composed(compares);
   const ComposeArguments a = with_defaults(given, composite);
   if (!compares && sampling::compares_energies(a.correct)) composite = composed(true);
-  if (!io::has_picture(composite.space().shape) && out.extension() != ".npz")
-    throw UserError(fmt::format("--out {}: these samples have no picture; use FILE.npz", a.out));
+  check_out(a.out, composite.space().shape);
   const sampling::SamplerOptions sampler = sampler_of(a, composite);
   io::check_writable(a.out);
   const auto console = a.json ? std::make_unique<Observer>() : make_console();
@@ -212,7 +200,6 @@ void add_compose(CLI::App& app) {
                    "what moves chains at each noise level, beside the steps from one to the next (default: mala in the "
                    "plane, ula of pictures): ula (Langevin), "
                    "mala, hmc or none")
-
       ->check(CLI::IsMember({"ula", "mala", "hmc", "none"}));
   command->add_option("--moves", a->moves, "of it at each level (default: 20 in the plane, 4 of pictures)")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{100000}));
@@ -226,7 +213,7 @@ void add_compose(CLI::App& app) {
   add_weights_option(*command, a->weights);
   add_threads_option(*command);
   command->add_flag("--json", a->json, "print one JSON object");
-  command->callback([a] { in_expression([&] { compose(*a); }); });
+  command->callback([a] { as_command("compose", [&] { compose(*a); }); });
 }
 
 }  // namespace igebm::tools

@@ -10,9 +10,11 @@
 #include <cstdio>
 #include <cstring>
 #include <ctime>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "igebm/base/error.h"
+#include "igebm/io/picture.h"
 #include "tools/commands.h"
 
 namespace igebm::tools {
@@ -138,6 +140,26 @@ void flush_output() {
   std::clearerr(stdout);
   throw UserError(fmt::format("standard output: cannot be written{}{}; what was to be printed is lost",
                               errno != 0 ? ": " : "", errno != 0 ? std::strerror(errno) : ""));
+}
+
+void as_command(const char* name, const std::function<void()>& work) {
+  try {
+    work();
+  } catch (const UserError& e) {
+    const std::string what = e.what(), begin = fmt::format("{}: ", name);
+    throw UserError(what.starts_with(begin) ? what : begin + what);
+  }
+}
+
+void check_out(const std::string& out) {
+  const std::filesystem::path ending = std::filesystem::path(out).extension();
+  if (ending != ".png" && ending != ".npz")
+    throw UserError(fmt::format("--out {}: expected a name that ends in .png or .npz", out));
+}
+
+void check_out(const std::string& out, const std::vector<std::int64_t>& shape) {
+  if (!io::has_picture(shape) && std::filesystem::path(out).extension() != ".npz")
+    throw UserError(fmt::format("--out {}: these samples have no picture; use FILE.npz", out));
 }
 
 }  // namespace igebm::tools

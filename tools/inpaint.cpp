@@ -69,7 +69,7 @@ evaluation::Records read_pictures(const std::vector<std::string>& what, const mo
       const data::Dataset set = data::load(options, split == "test" ? data::Split::test : data::Split::train, 0);
       const at::Tensor rows = at::tensor(rows_of(each.substr(colon + 1), set.size(), each), at::kLong);
       const auto records = evaluation::records_of(set, rows, {});
-      pictures.push_back(data::fit(records.x, 0, 0).to(at::kFloat).div(255));
+      pictures.push_back(records.x.to(at::kFloat).div(255));
       if (records.labels.defined()) labels.push_back(records.labels);
     } else if (fs::path(each).extension() == ".npz" || fs::path(each).extension() == ".npy") {
       const auto records = evaluation::read_records(each);
@@ -107,14 +107,12 @@ double psnr(const at::Tensor& x, const at::Tensor& truth, const at::Tensor& miss
 
 void inpaint(const InpaintArguments& a) {
   const fs::path out(a.out);
-  if (out.extension() != ".png" && out.extension() != ".npz")
-    throw UserError(fmt::format("--out {}: expected a name that ends in .png or .npz", a.out));
+  check_out(a.out);
   const model::Model model = model::Model::open(a.run, {.weights = weights_of(a.weights)});
   const model::SampleSpace& space = model.space();
   if (space.kind != model::SampleSpace::Kind::image)
     throw UserError(fmt::format("{}: its records are no pictures", a.run));
-  if (!io::has_picture(space.shape) && out.extension() != ".npz")
-    throw UserError(fmt::format("--out {}: its samples have no picture; use FILE.npz", a.out));
+  check_out(a.out, space.shape);
   const std::uint64_t seed = a.seed >= 0 ? static_cast<std::uint64_t>(a.seed) : 0;
   const at::Tensor known = generation::read_mask(a.mask, space.shape, seed), missing = known.logical_not();
   const evaluation::Records records = read_pictures(a.pictures, model);
@@ -212,14 +210,7 @@ void add_inpaint(CLI::App& app) {
   add_weights_option(*command, a->weights);
   add_threads_option(*command);
   command->add_flag("--json", a->json, "print one JSON object");
-  command->callback([a] {
-    try {
-      inpaint(*a);
-    } catch (const UserError& e) {
-      const std::string what = e.what();
-      throw UserError(what.starts_with("inpaint: ") ? what : "inpaint: " + what);
-    }
-  });
+  command->callback([a] { as_command("inpaint", [&] { inpaint(*a); }); });
 }
 
 }  // namespace igebm::tools

@@ -16,7 +16,6 @@
 #include "igebm/io/files.h"
 #include "igebm/io/picture.h"
 #include "igebm/sampling/budget.h"
-#include "igebm/sampling/registry.h"
 #include "igebm/sampling/schedule.h"
 
 namespace igebm::generation {
@@ -100,37 +99,23 @@ struct Source {
 void anneal(const Source& source, const sampling::SamplerOptions& options, const nn::Condition& condition,
             const at::Tensor& y, const at::Tensor& known, sampling::Chains& chains, std::uint64_t seed,
             const sampling::OnStep& on_step) {
-  const sampling::NoiseRange& range = *source.range;
-  if (options.annealing.moments) {
-    sampling::start_at_moments(*source.energy(condition, range.sigma_max), range, chains);
-  } else {
-    chains.x.mul_(source.deviation);
-  }
-  const std::int64_t total = sampling::step_count(options, true), first = chains.stream[0].item<std::int64_t>();
-  std::int64_t done = 0;
+  const auto first = chains.stream[0].item<std::int64_t>();
   std::uint32_t drawn = 0;
-  at::Tensor noise = normal_like(y, seed, first, drawn++);
-  const auto levels = sampling::noise_levels(options, range);
-  sampling::SamplerOptions mixing = sampling::held_steps(options);
-  for (std::size_t k = 0; k < levels.size(); ++k) {
-    const auto& level = levels[k];
-    const energy::EnergyPtr energy = source.energy(condition, level.sigma);
-    chains.x = at::where(known, y + level.sigma * noise, chains.x);
-    const auto take = [&](const sampling::Kernel& kernel, std::int64_t steps) {
-      sampling::run(kernel, *energy, chains, steps,
-                    [&](sampling::Position, const sampling::StepInfo& info, const sampling::Chains& moved) {
-                      if (on_step) on_step({done, total}, info, moved);
-                      ++done;
-                    });
-    };
-    mixing.langevin = level.mixing;
-    if (level.mixing_steps > 0) take(*sampling::find_kernel(options.kernel).make(mixing, seed), level.mixing_steps);
-    if (level.descent_steps > 0) take(sampling::Langevin(level.descent, seed), level.descent_steps);
-    if (k + 1 == levels.size()) break;
-    const double next = levels[k + 1].sigma, up = std::min(level.descent.noise, next),
-                 down = std::sqrt(next * next - up * up);
-    noise = (down * noise + up * normal_like(y, seed, first, drawn++)) / next;
-  }
+  at::Tensor noise;
+  double up = 0;  // of the noise of a level, how much the step to it draws anew
+  const auto give = [&](const sampling::NoiseLevel& level, sampling::Chains& now) {
+    at::Tensor anew = normal_like(y, seed, first, drawn++);
+    if (noise.defined()) {
+      up = std::min(up, level.sigma);
+      const double down = std::sqrt(level.sigma * level.sigma - up * up);
+      anew = (down * noise + up * anew) / level.sigma;
+    }
+    noise = anew, up = level.descent.noise;
+    now.x = at::where(known, y + level.sigma * noise, now.x);
+  };
+  sampling::sample_from_noise(
+      options, *source.range, source.deviation,
+      [&](double sigma) { return std::vector{source.energy(condition, sigma)}; }, chains, seed, on_step, give);
 }
 
 }  // namespace

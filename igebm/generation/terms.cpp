@@ -5,7 +5,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <filesystem>
 #include <numbers>
@@ -19,17 +18,10 @@
 namespace igebm::generation {
 namespace {
 
-std::optional<double> number_of(const std::string& text) {
-  double value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(value)) return std::nullopt;
-  return value;
-}
-
 std::vector<double> numbers_of(const std::vector<std::string>& arguments) {
   std::vector<double> numbers;
   for (const std::string& a : arguments) {
-    const auto value = number_of(a);
+    const auto value = model::number_of(a);
     if (!value) throw UserError(fmt::format("expected a number, got \"{}\"", a));
     numbers.push_back(*value);
   }
@@ -54,7 +46,7 @@ nn::Condition numbers_condition(const model::ConditionSpec& spec, const std::vec
     const double angle = numbers_of(arguments)[0] / 180 * std::numbers::pi;
     return one_row({std::cos(angle), std::sin(angle)});
   }
-  if (grouped && arguments.size() == 1 && !number_of(arguments[0])) {
+  if (grouped && arguments.size() == 1 && !model::number_of(arguments[0])) {
     std::vector<double> row;
     std::vector<std::string> parts;
     for (const std::string& n : names) {

@@ -21,12 +21,14 @@ at::Tensor in_turn(const at::Tensor& rows, std::int64_t count) {
   return rows.index_select(0, at::arange(count, at::kLong).remainder(rows.size(0)));
 }
 
-bool is_number(const std::string& text, double& value) {
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return error == std::errc() && end == text.data() + text.size() && std::isfinite(value);
-}
-
 }  // namespace
+
+std::optional<double> number_of(const std::string& text) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(value)) return std::nullopt;
+  return value;
+}
 
 std::string to_json(const Conditions& c) {
   nlohmann::json rows = nlohmann::json::array();
@@ -125,13 +127,12 @@ nn::Condition condition_with(const Conditions& conditions, const std::string& gi
   for (std::string part; std::getline(parts, part, ',');) {
     const auto equals = part.find('=');
     const std::string name = part.substr(0, equals), text = equals == std::string::npos ? "" : part.substr(equals + 1);
-    double value = 0;
-    const bool number = is_number(text, value);
+    const std::optional<double> number = number_of(text);
     bool known = false, told = false;
     for (std::size_t i = 0; i < conditions.names.size(); ++i) {
       const std::string& column = conditions.names[i];
       const bool in_group = !number && column.starts_with(name + ".");
-      if (column == name && number) labels.select(1, static_cast<std::int64_t>(i)).fill_(value);
+      if (column == name && number) labels.select(1, static_cast<std::int64_t>(i)).fill_(*number);
       if (in_group) labels.select(1, static_cast<std::int64_t>(i)).fill_(column == name + "." + text ? 1 : 0);
       known = known || column == name || column.starts_with(name + ".");
       told = told || (column == name && number) || (in_group && column == name + "." + text);

@@ -120,17 +120,18 @@ SamplerOptions held_steps(SamplerOptions options) {
 }
 
 void sample_from_noise(const SamplerOptions& options, const NoiseRange& range, double deviation,
-                       const EnergiesAt& energies_at, Chains& chains, std::uint64_t seed, const OnStep& on_step) {
+                       const EnergiesAt& energies_at, Chains& chains, std::uint64_t seed, const OnStep& on_step,
+                       const BeforeLevel& before_level) {
   if (within_budget(options, true).annealing.moments) {
     start_at_moments(*energies_at(range.sigma_max).back(), range, chains);
   } else {
     chains.x.mul_(deviation);
   }
-  sample_annealed(options, range, energies_at, chains, seed, on_step);
+  sample_annealed(options, range, energies_at, chains, seed, on_step, before_level);
 }
 
 void sample_annealed(const SamplerOptions& given, const NoiseRange& range, const EnergiesAt& energies_at,
-                     Chains& chains, std::uint64_t seed, const OnStep& on_step) {
+                     Chains& chains, std::uint64_t seed, const OnStep& on_step, const BeforeLevel& before_level) {
   const SamplerOptions options = within_budget(given, true);
   const AnnealingOptions& a = options.annealing;
   if (!(range.sigma_min > 0 && range.sigma_max >= range.sigma_min) || a.levels < 1)
@@ -147,6 +148,7 @@ void sample_annealed(const SamplerOptions& given, const NoiseRange& range, const
   SamplerOptions mixing = held_steps(options);
   for (const NoiseLevel& level : noise_levels(options, range)) {
     const auto energies = energies_at(level.sigma);
+    if (before_level) before_level(level, chains);
     for (const auto& [langevin, steps] :
          {std::pair{level.mixing, level.mixing_steps}, {level.fine, level.fine_steps}}) {
       mixing.langevin = langevin;

@@ -81,6 +81,10 @@ void sample(const SamplerOptions& options, const std::vector<energy::EnergyPtr>&
 /// The energies at a noise level, of an ensemble oldest first.
 using EnergiesAt = std::function<std::vector<energy::EnergyPtr>(double sigma)>;
 
+struct NoiseLevel;  // schedule.h
+/// Sees chains, and may change them, before the steps of each noise level.
+using BeforeLevel = std::function<void(const NoiseLevel&, Chains&)>;
+
 /// The noise levels of an energy E(x, sigma).
 struct NoiseRange {
   double sigma_min = 0, sigma_max = 0;
@@ -109,12 +113,14 @@ constexpr double exact_share = 0.7;
 /// Chains of standard normal numbers become samples: they start at the moments, where the options say so, or with the
 /// standard deviation `deviation` around 0; then sample_annealed.
 void sample_from_noise(const SamplerOptions& options, const NoiseRange& range, double deviation,
-                       const EnergiesAt& energies_at, Chains& chains, std::uint64_t seed, const OnStep& on_step = {});
+                       const EnergiesAt& energies_at, Chains& chains, std::uint64_t seed, const OnStep& on_step = {},
+                       const BeforeLevel& before_level = {});
 
 /// Moves chains by annealed Langevin dynamics from sigma_max down to sigma_min. They come as samples of the greatest
 /// noise: normal, of standard deviation sigma_max / sqrt(W). Guidance is in the energies. Another kernel takes the
 /// Langevin steps' place at each level, with the step size of theirs (held_steps).
 void sample_annealed(const SamplerOptions& options, const NoiseRange& range, const EnergiesAt& energies_at,
-                     Chains& chains, std::uint64_t seed, const OnStep& on_step = {});
+                     Chains& chains, std::uint64_t seed, const OnStep& on_step = {},
+                     const BeforeLevel& before_level = {});
 
 }  // namespace igebm::sampling
