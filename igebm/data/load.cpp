@@ -10,6 +10,7 @@
 #include "igebm/base/random.h"
 #include "igebm/data/data.h"
 #include "igebm/data/resize.h"
+#include "igebm/data/withheld.h"
 #include "igebm/io/ranges.h"
 
 namespace igebm::data {
@@ -142,6 +143,8 @@ void describe(io::Fields& f, Options& o) {
   f.field("saturation", o.saturation, share, "the same of distances to each pixel's grey");
   f.field("validation", o.validation, io::Range{0, 1, false, true}, "share of the training records held out");
   f.field("count", o.count, io::Range{0, 1e12}, "of training records; 0: all (2-D sets, dsprites-drawn: 20000)");
+  f.field("without", o.without,
+          "groups of training records that are left out, as \"heart & size < 0.65\": classes, and bounds of numbers");
   f.field("memory", o.memory, io::Range{0, infinity, false, true},
           "GiB of pictures kept; more are decoded as asked for");
   f.field("noise", o.noise, not_negative, "of 2-D sets, standard deviation");
@@ -166,11 +169,15 @@ Dataset load(const Options& options, Split split, std::uint64_t seed) {
   // Held out: a random choice of the records, the same for every run with this seed. No epoch has this number.
   constexpr std::uint32_t no_epoch = ~std::uint32_t{0};
   std::vector<std::int64_t> chosen;
+  const Withheld withheld(data, o.without);
   for (std::int64_t i = 0; i < used; ++i) {
+    if (split != Split::test && withheld(data, i)) continue;
     const double u = random_uniform({seed, Purpose::data_order, static_cast<std::uint64_t>(i), no_epoch});
     const bool held_out = u < options.validation;
     if (split == Split::test || held_out == (split == Split::validation)) chosen.push_back(i);
   }
+  if (!o.without.empty() && split == Split::train && chosen.empty())
+    throw UserError("data.without: it leaves no records to train on");
   if (static_cast<std::int64_t>(chosen.size()) != total) keep(data, std::move(chosen));
   to_shape(data, options);
   keep_in_memory(data, options);

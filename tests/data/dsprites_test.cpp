@@ -70,6 +70,38 @@ TEST_F(Dsprites, TestCombinationsAreApartAndTooManyAreDrawnLater) {
             (std::vector<std::int64_t>{1, 32, 32}));
 }
 
+TEST_F(Dsprites, WithheldGroupsAreLeftOutOfTrainingAlone) {
+  Options o{.name = "dsprites-drawn", .validation = 0.3, .count = 600};
+  const Dataset whole = load(o, Split::train, 5);
+  o.without = {"heart & size < 0.65", "square&position.x<0.5 & position.y < 0.5"};
+  const auto withheld = [](const Dataset& set) {
+    const at::Tensor& c = set.conditions;
+    return set.labels.eq(2)
+        .logical_and(c.select(1, 0) < 0.65)
+        .logical_or(set.labels.eq(0).logical_and(c.select(1, 4) < 0.5).logical_and(c.select(1, 5) < 0.5));
+  };
+  const Dataset rest = load(o, Split::train, 5);
+  const at::Tensor kept = withheld(whole).logical_not();
+  EXPECT_LT(kept.sum().item<int>(), kept.numel() - 50);
+  EXPECT_TRUE(at::equal(rest.labels, whole.labels.masked_select(kept)));
+  EXPECT_TRUE(at::equal(rest.x, whole.x.index({kept})));
+  EXPECT_FALSE(withheld(load(o, Split::validation, 5)).any().item<bool>());
+  EXPECT_TRUE(withheld(load(o, Split::test, 5)).any().item<bool>());
+  o.memory = 0;  // drawn later
+  EXPECT_TRUE(at::equal(load(o, Split::train, 5).take(at::arange(9)), rest.x.narrow(0, 0, 9)));
+
+  const auto refused = [&](std::vector<std::string> groups) {
+    o.without = std::move(groups);
+    return load(o, Split::train, 5);
+  };
+  EXPECT_SAYS(refused({"hart & size < 0.65"}), "no class \"hart\"; did you mean \"heart\"?");
+  EXPECT_SAYS(refused({"heart & siz < 0.65"}), "no number \"siz\"; did you mean \"size\"?");
+  EXPECT_SAYS(refused({"heart & size < small"}), "expected a number after <, got \"small\"");
+  EXPECT_SAYS(refused({"heart & "}), "expected class names and comparisons joined by &");
+  EXPECT_SAYS(refused({"square", "ellipse", "heart"}), "it leaves no records to train on");
+  EXPECT_SAYS(load({.name = "two-moons", .without = {"x < 1"}}, Split::train, 0), "the data have no number");
+}
+
 TEST_F(Dsprites, TheOfficialFileIsReadAsAStream) {
   if (!has_python()) GTEST_SKIP() << "numpy is not installed";
   ASSERT_EQ(python("import numpy as np\n"

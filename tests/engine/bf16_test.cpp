@@ -85,6 +85,27 @@ TEST(Bfloat16, RandomNetworksByTiles) {
   EXPECT_LT(sum / by_tiles, 0.03);
 }
 
+// A kernel of four pixels reads one more beyond an odd side than the border between rows has.
+TEST(Bfloat16, PicturesOfOddSidesAreHalvedByTiles) {
+  if (cpu::tile_kernels() == nullptr) GTEST_SKIP() << "this processor has no matrix tiles";
+  nn::StridedOptions options;
+  options.activation = nn::Activation::silu;
+  options.stem = 32;
+  options.channels = {32, 64, 64};
+  options.label_planes = false;
+  for (const auto& [height, width] : {std::pair{28, 28}, std::pair{10, 9}, std::pair{6, 25}}) {
+    const nn::Graph graph = nn::strided(options, {1, height, width}, {.classes = 3});
+    const nn::EffectiveWeights weights = random_weights(graph, at::kFloat);
+    const auto exact = prepare(graph, in_double(weights), {.engine = Kind::reference});
+    const auto fast = prepare(graph, weights, {.precision = Precision::bf16});
+    const at::Tensor x = inputs(graph, 7, at::kFloat), labels = random_labels(graph, 7);
+    const auto want = exact->given(labels)->energy_and_gradient(x.to(at::kDouble));
+    const auto got = fast->given(labels)->energy_and_gradient(x);
+    EXPECT_NE(fast->description().find("tiles"), std::string::npos) << fast->description();
+    EXPECT_LT(relative(got.gradient, want.gradient), 0.03) << height << " x " << width;
+  }
+}
+
 TEST(Bfloat16, AutoIsTheFasterByMeasuringAndKeepsIt) {
   if (cpu::tile_kernels() == nullptr) GTEST_SKIP() << "this processor has no matrix tiles";
   const Case c = cases()[4];

@@ -150,6 +150,7 @@ void Planner::add_borders() {
         const int bottom = c.step * (s.height - 1) + tap.dy, right = c.step * (s.width - 1) + tap.dx;
         if (tap.dy >= 0 && tap.dx >= 0 && bottom < in.height && right < in.width) continue;
         in.border = true;
+        if (in.tight) in.beyond = std::max({in.beyond, bottom - in.height, right - in.width});
         // What lies beyond the border is not there to be read: one pixel, and what fills the last tile.
         const int last_column = in.columns() - (in.tight ? 1 : 2);
         if (tap.dy < -1 || tap.dx < -1 || bottom > in.rows() - 2 || right > last_column)

@@ -26,10 +26,11 @@ struct Buffer {
   /// The border is one pixel wide, and the right one of a row is the left one of the next: little else than the
   /// picture lies between its first and last pixel. For matrix tiles.
   bool tight = false;
+  int beyond = 0;     ///< pixels that a tight border has more at the end of rows and of columns
   bool bf16 = false;  ///< elements are bfloat16 numbers, else float32
 
-  int rows() const { return !border ? height : tight ? height + 2 : (height + 3) / 4 * 4 + 2; }
-  int columns() const { return !border ? width : tight ? width + 1 : (width + 3) / 4 * 4 + 2; }
+  int rows() const { return !border ? height : tight ? height + 2 + beyond : (height + 3) / 4 * 4 + 2; }
+  int columns() const { return !border ? width : tight ? width + 1 + beyond : (width + 3) / 4 * 4 + 2; }
   bool single() const { return height * width == 1; }
   std::ptrdiff_t size() const {
     return (std::ptrdiff_t{1} * rows() * columns() + (border && tight ? 1 : 0)) * lanes;  // the last row's right border
@@ -38,7 +39,7 @@ struct Buffer {
   std::ptrdiff_t floats(int sample) const { return sample * size() / (bf16 ? 2 : 1); }
   bool same_shape(const Buffer& b) const {
     return height == b.height && width == b.width && lanes == b.lanes && border == b.border && tight == b.tight &&
-           bf16 == b.bf16;
+           beyond == b.beyond && bf16 == b.bf16;
   }
 };
 
