@@ -171,7 +171,7 @@ Dataset load(const Options& options, Split split, std::uint64_t seed) {
   std::vector<std::int64_t> chosen;
   const Withheld withheld(data, o.without);
   for (std::int64_t i = 0; i < used; ++i) {
-    if (split != Split::test && withheld(data, i)) continue;
+    if (split != Split::test && withheld(i)) continue;
     const double u = random_uniform({seed, Purpose::data_order, static_cast<std::uint64_t>(i), no_epoch});
     const bool held_out = u < options.validation;
     if (split == Split::test || held_out == (split == Split::validation)) chosen.push_back(i);

@@ -5,7 +5,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cmath>
 
 #include "igebm/base/error.h"
 #include "igebm/io/recipe.h"
@@ -23,15 +22,16 @@ std::int64_t place(const std::string& name, const std::vector<std::string>& name
   const auto at = std::find(names.begin(), names.end(), name);
   if (at != names.end()) return at - names.begin();
   if (names.empty()) throw UserError(fmt::format("data.without: \"{}\": the data have no {}", group, kind));
-  const std::string near = io::nearest(name, names);
-  throw UserError(fmt::format("data.without: \"{}\": no {} \"{}\"; {}", group, kind, name,
-                              near.empty() ? fmt::format("expected one of {}", fmt::join(names, ", "))
-                                           : fmt::format("did you mean \"{}\"?", near)));
+  const std::string near = io::did_you_mean(name, names);
+  throw UserError(fmt::format("data.without: \"{}\": no {} \"{}\"{}", group, kind, name,
+                              near.empty() ? fmt::format("; expected one of {}", fmt::join(names, ", ")) : near));
 }
 
 }  // namespace
 
 Withheld::Withheld(const Dataset& set, const std::vector<std::string>& groups) {
+  if (set.labels.defined()) labels_ = set.labels.contiguous();
+  if (set.conditions.defined()) conditions_ = set.conditions.contiguous();
   for (const auto& group : groups) {
     std::vector<Part> parts;
     for (std::size_t from = 0; from <= group.size();) {
@@ -51,15 +51,11 @@ Withheld::Withheld(const Dataset& set, const std::vector<std::string>& groups) {
         part.column = place(trimmed(text.substr(0, sign)), set.condition_names, "number", group);
         part.below = text[sign] == '<';
         const std::string number = trimmed(text.substr(sign + 1));
-        std::size_t read = 0;
-        try {
-          part.bound = std::stof(number, &read);
-        } catch (const std::exception&) {
-          read = 0;
-        }
-        if (read == 0 || read != number.size() || !std::isfinite(part.bound))
+        const auto bound = io::number_of(number);
+        if (!bound)
           throw UserError(
               fmt::format("data.without: \"{}\": expected a number after {}, got \"{}\"", group, text[sign], number));
+        part.bound = static_cast<float>(*bound);
       }
       parts.push_back(part);
     }
@@ -67,11 +63,11 @@ Withheld::Withheld(const Dataset& set, const std::vector<std::string>& groups) {
   }
 }
 
-bool Withheld::operator()(const Dataset& set, std::int64_t record) const {
+bool Withheld::operator()(std::int64_t record) const {
   return std::any_of(groups_.begin(), groups_.end(), [&](const std::vector<Part>& parts) {
     return std::all_of(parts.begin(), parts.end(), [&](const Part& part) {
-      if (part.column < 0) return set.labels.const_data_ptr<std::int64_t>()[record] == part.label;
-      const float value = set.conditions.const_data_ptr<float>()[record * set.conditions.size(1) + part.column];
+      if (part.column < 0) return labels_.const_data_ptr<std::int64_t>()[record] == part.label;
+      const float value = conditions_.const_data_ptr<float>()[record * conditions_.size(1) + part.column];
       return part.below ? value < part.bound : value > part.bound;
     });
   });

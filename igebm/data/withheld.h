@@ -15,7 +15,7 @@ class Withheld {
   /// Throws UserError that begins with "data.without": a group that can't be read, an unknown name (with the nearest).
   Withheld(const Dataset& set, const std::vector<std::string>& groups);
 
-  bool operator()(const Dataset& set, std::int64_t record) const;
+  bool operator()(std::int64_t record) const;
 
  private:
   struct Part {
@@ -24,6 +24,7 @@ class Withheld {
     bool below = false;
     float bound = 0;
   };
+  at::Tensor labels_, conditions_;  // as they lie in memory row by row; undefined where the set has none
   std::vector<std::vector<Part>> groups_;
 };
 

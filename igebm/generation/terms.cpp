@@ -21,7 +21,7 @@ namespace {
 std::vector<double> numbers_of(const std::vector<std::string>& arguments) {
   std::vector<double> numbers;
   for (const std::string& a : arguments) {
-    const auto value = model::number_of(a);
+    const auto value = io::number_of(a);
     if (!value) throw UserError(fmt::format("expected a number, got \"{}\"", a));
     numbers.push_back(*value);
   }
@@ -46,7 +46,7 @@ nn::Condition numbers_condition(const model::ConditionSpec& spec, const std::vec
     const double angle = numbers_of(arguments)[0] / 180 * std::numbers::pi;
     return one_row({std::cos(angle), std::sin(angle)});
   }
-  if (grouped && arguments.size() == 1 && !model::number_of(arguments[0])) {
+  if (grouped && arguments.size() == 1 && !io::number_of(arguments[0])) {
     std::vector<double> row;
     std::vector<std::string> parts;
     for (const std::string& n : names) {

@@ -5,6 +5,7 @@
 #include <toml++/toml.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <filesystem>
 #include <limits>
@@ -217,11 +218,10 @@ class Reader : public Fields {
     for (const auto& [key, node] : *table_) {
       const std::string name(key.str());
       if (std::find(known_.begin(), known_.end(), name) != known_.end()) continue;
-      const std::string near = nearest(name, known_);
+      const std::string near = did_you_mean(name, known_);
       fail(name, node.source(),
            fmt::format("unknown {}{}", node.is_table() ? "section" : "key",
-                       near.empty() ? fmt::format("; known here: {}", fmt::join(known_, ", "))
-                                    : fmt::format("; did you mean \"{}\"?", near)));
+                       near.empty() ? fmt::format("; known here: {}", fmt::join(known_, ", ")) : near));
     }
   }
 
@@ -398,6 +398,13 @@ void Recipe::apply(const std::function<void(Fields&)>& describe) const {
 void Recipe::apply_part(const std::function<void(Fields&)>& describe) const {
   Reader reader(parsed_->name, parsed_->assigned, &parsed_->table, "", {}, false);
   describe(reader);
+}
+
+std::optional<double> number_of(const std::string& text) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(value)) return std::nullopt;
+  return value;
 }
 
 std::string did_you_mean(const std::string& name, const std::vector<std::string>& candidates) {

@@ -97,6 +97,9 @@ std::string write_recipe(const std::function<void(Fields&)>& describe);
 /// A number in TOML that reads back as the same bits, with a point so that it stays a number with fraction.
 std::string number_text(double value);
 
+/// The finite number that all of `text` is, or none.
+std::optional<double> number_of(const std::string& text);
+
 /// The candidate nearest to `name` by edit distance, empty if none is near.
 std::string nearest(const std::string& name, const std::vector<std::string>& candidates);
 /// For the end of a message: "; did you mean \"that one\"?", empty if none is near.

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cctype>
 #include <charconv>
-#include <cmath>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -22,13 +21,6 @@ at::Tensor in_turn(const at::Tensor& rows, std::int64_t count) {
 }
 
 }  // namespace
-
-std::optional<double> number_of(const std::string& text) {
-  double value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(value)) return std::nullopt;
-  return value;
-}
 
 std::string to_json(const Conditions& c) {
   nlohmann::json rows = nlohmann::json::array();
@@ -127,7 +119,7 @@ nn::Condition condition_with(const Conditions& conditions, const std::string& gi
   for (std::string part; std::getline(parts, part, ',');) {
     const auto equals = part.find('=');
     const std::string name = part.substr(0, equals), text = equals == std::string::npos ? "" : part.substr(equals + 1);
-    const std::optional<double> number = number_of(text);
+    const std::optional<double> number = io::number_of(text);
     bool known = false, told = false;
     for (std::size_t i = 0; i < conditions.names.size(); ++i) {
       const std::string& column = conditions.names[i];

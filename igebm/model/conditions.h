@@ -50,9 +50,6 @@ nn::Condition usual_condition(const ConditionSpec& spec, std::int64_t count);
 /// One row of zeros, for figures that take any.
 nn::Condition zero_condition(const ConditionSpec& spec);
 
-/// The finite number that all of `text` is, or none.
-std::optional<double> number_of(const std::string& text);
-
 /// Rows of numbers in turn with some of them set by "NAME=VALUE,NAME=VALUE": a column's name and a number, or where
 /// columns are called GROUP.ONE, GROUP.OTHER, the group's name and which of them is 1 while the others are 0. Throws
 /// UserError.
