@@ -32,6 +32,9 @@ void add_export(CLI::App& app);
 void add_weights_option(CLI::App& command, std::string& weights);
 model::Weights weights_of(const std::string& name);
 
+/// --device cpu|cuda|cuda:N|auto; empty: as the model's recipe says.
+void add_device_option(CLI::App& command, std::string& device);
+
 /// --seed, from 0; `otherwise` says in the help what holds without it.
 void add_seed_option(CLI::App& command, std::int64_t& seed, const std::string& otherwise);
 

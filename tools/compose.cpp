@@ -23,9 +23,9 @@ namespace {
 namespace fs = std::filesystem;
 
 struct ComposeArguments {
-  std::string expression, out = "composed.png", given, correct, weights = "average";
+  std::string expression, out = "composed.png", given, correct, weights = "average", device;
   std::vector<std::string> models;
-  std::int64_t count = 100, seed = -1, moves = 0, levels = 0;
+  std::int64_t count = 100, seed = -1, moves = 0, levels = 0, particles = 1;
   double negation = 0.5;
   bool json = false;
 };
@@ -36,7 +36,7 @@ bool has_disjunction(const generation::Expression& e) {
 }
 
 generation::Vocabulary vocabulary_of(const ComposeArguments& a, bool compares) {
-  model::OpenOptions options{.weights = weights_of(a.weights)};
+  model::OpenOptions options{.weights = weights_of(a.weights), .device = a.device};
   if (compares) options.precision = engine::Precision::f32;  // energies are compared
   generation::Vocabulary vocabulary(options);
   for (const std::string& given : a.models) {
@@ -133,7 +133,8 @@ void compose(const ComposeArguments& given) {
 
   model::SampleRequest request{.count = a.count, .seed = seed, .sampler = sampler};
   const bool annealed = composite.range().has_value();
-  const std::int64_t total = sampling::step_count(sampler, annealed) * ((a.count + request.batch - 1) / request.batch);
+  const std::int64_t batch = std::max<std::int64_t>(1, request.batch / a.particles);
+  const std::int64_t total = sampling::step_count(sampler, annealed) * ((a.count + batch - 1) / batch);
   std::int64_t done = 0, non_finite = 0;
   double accepted = 0, counted = 0;
   request.on_step = [&](sampling::Position p, const sampling::StepInfo& info, const sampling::Chains&) {
@@ -141,7 +142,7 @@ void compose(const ComposeArguments& given) {
     if (info.proposes && 2 * p.step >= p.total) accepted += info.accepted_share, ++counted;
     watch.progress("composing", ++done, total);
   };
-  const model::Samples samples = composite.sample(request);
+  const model::Samples samples = composite.sample(request, a.particles);
   if (non_finite > 0)
     console->message(fmt::format(
         "warning: {} steps of chains met energies or gradients that are not finite and stood still", non_finite));
@@ -158,6 +159,7 @@ void compose(const ComposeArguments& given) {
                                 {"correct", a.correct.empty() ? sampler.kernel : a.correct},
                                 {"steps", sampling::step_count(sampler, annealed)},
                                 {"gradients", sampling::gradient_count(sampler, annealed)},
+                                {"particles", a.particles},
                                 {"seconds", now() - begun},
                                 {"non_finite", non_finite}};
     if (annealed) json["weight"] = composite.range()->weight;
@@ -193,7 +195,8 @@ void add_compose(CLI::App& app) {
       ->allow_extra_args(false);
   command->add_option(
       "--given", a->given,
-      "a term that all parts of an \"and\" share, such as mnist(none): E = E_given + sum of (E_i - E_given)");
+      "a term that all parts of an \"and\" share, such as mnist(none): E = E_given + sum of (E_i - E_given); or own: each "
+      "part's own model, asked for none in particular");
   command->add_option("--not", a->negation, "what ! multiplies its energy by")->capture_default_str();
   command
       ->add_option("--correct", a->correct,
@@ -203,6 +206,12 @@ void add_compose(CLI::App& app) {
       ->check(CLI::IsMember({"ula", "mala", "hmc", "none"}));
   command->add_option("--moves", a->moves, "of it at each level (default: 20 in the plane, 4 of pictures)")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{100000}));
+  command
+      ->add_option("--particles", a->particles,
+                   "chains for each sample, weighed by how well the parts of an \"and\" agree on them, of which one is kept; "
+                   "with --given")
+      ->capture_default_str()
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{4096}));
   command->add_option("--levels", a->levels, "noise levels (default: the first model's)")
       ->check(CLI::Range(std::int64_t{2}, std::int64_t{100000}));
   command->add_option("--count", a->count, "how many samples")
@@ -211,6 +220,7 @@ void add_compose(CLI::App& app) {
   add_seed_option(*command, a->seed, "0");
   command->add_option("--out", a->out, "FILE.png (a grid, or the plane) or FILE.npz (arrays)")->capture_default_str();
   add_weights_option(*command, a->weights);
+  add_device_option(*command, a->device);
   add_threads_option(*command);
   command->add_flag("--json", a->json, "print one JSON object");
   command->callback([a] { as_command("compose", [&] { compose(*a); }); });

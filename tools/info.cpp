@@ -54,9 +54,10 @@ void describe_model(const model::NetworkFile& model) {
       const at::Tensor values = c.rows.select(1, static_cast<std::int64_t>(i));
       fmt::print("  {} {:.4g} {:.4g}\n", c.names[i], values.min().item<double>(), values.max().item<double>());
     }
+    if (spec.optional_condition) fmt::print("  or none\n");
   }
   if (!spec.class_names.empty())
-    fmt::print("classes: {}{}\n", fmt::join(spec.class_names, ", "), spec.optional_class ? ", or none" : "");
+    fmt::print("classes: {}{}\n", fmt::join(spec.class_names, ", "), spec.optional_condition ? ", or none" : "");
   if (spec.noise) fmt::print("noise levels: {}\n", to_json(*spec.noise));
   describe_graph(model.graph);
 }

@@ -29,7 +29,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct InpaintArguments {
-  std::string run, mask = "bottom", label, out = "completed.png", weights = "average";
+  std::string run, mask = "bottom", label, out = "completed.png", weights = "average", device;
   std::vector<std::string> pictures;
   std::int64_t samples = 5, seed = -1, steps = 4, levels = 0;
   bool json = false;
@@ -93,8 +93,8 @@ evaluation::Records read_pictures(const std::vector<std::string>& what, const mo
 nn::Condition condition_of(const InpaintArguments& a, const model::ConditionSpec& spec,
                            const evaluation::Records& records) {
   if (!a.label.empty()) return model::condition_of_class(spec, a.label);
+  if (spec.optional_condition || (spec.classes == 0 && spec.values == 0)) return {};
   if (spec.values > 0) throw UserError("this model is conditional on numbers, which inpainting does not know");
-  if (spec.classes == 0 || spec.optional_class) return {};
   if (!records.labels.defined()) throw UserError("this model needs a class; say --label");
   return {.classes = records.labels};
 }
@@ -108,7 +108,7 @@ double psnr(const at::Tensor& x, const at::Tensor& truth, const at::Tensor& miss
 void inpaint(const InpaintArguments& a) {
   const fs::path out(a.out);
   check_out(a.out);
-  const model::Model model = model::Model::open(a.run, {.weights = weights_of(a.weights)});
+  const model::Model model = model::Model::open(a.run, {.weights = weights_of(a.weights), .device = a.device});
   const model::SampleSpace& space = model.space();
   if (space.kind != model::SampleSpace::Kind::image)
     throw UserError(fmt::format("{}: its records are no pictures", a.run));
@@ -208,6 +208,7 @@ void add_inpaint(CLI::App& app) {
   add_seed_option(*command, a->seed, "0");
   command->add_option("--out", a->out, "FILE.png (a grid) or FILE.npz (arrays)")->capture_default_str();
   add_weights_option(*command, a->weights);
+  add_device_option(*command, a->device);
   add_threads_option(*command);
   command->add_flag("--json", a->json, "print one JSON object");
   command->callback([a] { as_command("inpaint", [&] { inpaint(*a); }); });

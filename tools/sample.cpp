@@ -52,8 +52,8 @@ nn::Condition condition_of(const SampleArguments& a, const model::ConditionSpec&
     }
   }
   if (!a.condition.empty()) {
-    if (spec.numbers.names.empty()) throw UserError("sample: --condition: this model has no conditions");
-    condition = model::condition_with(spec.numbers, a.condition, a.count);
+    if (spec.values == 0 || spec.numbers.names.empty()) throw UserError("sample: --condition: this model has no conditions");
+    condition = model::condition_with(spec, a.condition, a.count);
   }
   return condition;
 }
@@ -135,6 +135,10 @@ void add_weights_option(CLI::App& command, std::string& weights) {
   command.add_option("--weights", weights, "average, of weights over training steps, or network, as they were trained")
       ->capture_default_str()
       ->check(CLI::IsMember(all_names<model::Weights>()));
+}
+
+void add_device_option(CLI::App& command, std::string& device) {
+  command.add_option("--device", device, "cpu, cuda, cuda:N or auto (default: as the model's recipe says)");
 }
 
 void add_seed_option(CLI::App& command, std::int64_t& seed, const std::string& otherwise) {

@@ -33,6 +33,7 @@ enum class Purpose : std::uint32_t {
   evaluation = 20,
   known_noise = 21,  // of what inpainting knows
   mask = 22,
+  resample = 23,  // of groups of chains
 };
 
 using PhiloxCounter = std::array<std::uint32_t, 4>;

@@ -13,7 +13,9 @@
 #include "igebm/base/error.h"
 #include "igebm/energy/compose.h"
 #include "igebm/generation/normaliser.h"
+#include "igebm/generation/particles.h"
 #include "igebm/sampling/pilot.h"
+#include "igebm/sampling/schedule.h"
 
 namespace igebm::generation {
 namespace {
@@ -92,14 +94,15 @@ class Builder {
 
   void build(const Expression& e) {
     read_terms(e);
-    if (!options_.given.empty()) {
+    if (!options_.given.empty() && !has_conjunction(e))
+      throw UserError("given: expected an \"and\" in the expression, whose parts share it");
+    if (!options_.given.empty() && !own_given()) {
       try {
         given_ = parse(options_.given);
         if (given_->kind != Expression::Kind::term || given_->negated || given_->weight != 1)
           throw UserError("expected one term alone");
         terms_[&*given_] = vocabulary_.term(*given_);
         if (!terms_[&*given_].script.empty()) throw UserError(given_->text() + " is a constraint, which is no density");
-        if (!has_conjunction(e)) throw UserError("expected an \"and\" in the expression, whose parts share it");
       } catch (const UserError& error) {
         throw UserError(fmt::format("given: {}", error.what()));
       }
@@ -117,6 +120,8 @@ class Builder {
     if (e.kind == Expression::Kind::term) terms_[&e] = vocabulary_.term(e);
     for (const Expression& part : e.parts) read_terms(part);
   }
+
+  bool own_given() const { return options_.given == "own"; }
 
   static bool has_conjunction(const Expression& e) {
     return e.kind == Expression::Kind::conjunction || std::ranges::any_of(e.parts, has_conjunction);
@@ -216,25 +221,62 @@ class Builder {
     return node;
   }
 
-  /// The model's energy of no class in particular.
-  static Term without_class(const Term& t) {
+  /// The model's energy of none in particular.
+  static Term untold(const Term& t) {
     Term none = t;
-    none.condition = nn::Condition::of_class(nn::no_class);
+    none.condition = nn::Condition::of_none(t.model->condition_spec().values);
     none.energy = [model = t.model, condition = none.condition, annealed = t.noise.has_value()](double sigma) {
       return annealed ? model->energy(condition, sigma) : model->energy(condition);
     };
     return none;
   }
 
-  /// A term of the one model of which all of `e` are classes, where it knows no class in particular; else null.
-  const Term* classes_of_one(const Expression& e) const {
+  static bool knows_none(const Term& t) { return t.model && t.model->condition_spec().optional_condition; }
+
+  /// Terms of none in particular, with weights that sum to 1.
+  using Bases = std::vector<std::pair<Term, double>>;
+  static void add(Bases& to, const Bases& from, double weight) {
+    for (const auto& [term, share] : from) {
+      const auto same = std::ranges::find_if(to, [&](const auto& b) { return b.first.model == term.model; });
+      if (same == to.end()) {
+        to.emplace_back(term, weight * share);
+      } else {
+        same->second += weight * share;
+      }
+    }
+  }
+
+  /// What `e` is once nothing is asked of its models. Empty: it is made of constraints.
+  Bases bases_of(const Expression& e) const {
+    if (e.kind == Expression::Kind::term) {
+      const Term& t = terms_.at(&e);
+      if (!t.script.empty()) return {};
+      if (!knows_none(t))
+        throw UserError(fmt::format(
+            "given: own: column {}: {} knows none in particular; expected models trained with label_dropout", e.column,
+            t.text));
+      return {{untold(t), 1}};
+    }
+    Bases all;
+    double sum = 0;
+    for (const Expression& part : e.parts) {
+      if (part.negated) continue;
+      const Bases own = bases_of(part);
+      if (own.empty()) continue;
+      add(all, own, part.weight);
+      sum += part.weight;
+    }
+    for (auto& base : all) base.second /= sum;
+    return all;
+  }
+
+  /// A term of the one model that all of `e` ask something of, where it knows none in particular; else null.
+  const Term* asked_of_one(const Expression& e) const {
     const Term* first = nullptr;
     bool all = true;
     in_order(e, [&](const Expression&, const Term& t) {
-      const bool of_class = t.model && t.model->condition_spec().optional_class && t.condition.classes.defined() &&
-                            t.condition.classes.ne(nn::no_class).all().template item<bool>();
       if (!first) first = &t;
-      all = all && of_class && t.model == first->model;
+      all = all && knows_none(t) && t.condition.told() && t.model == first->model;
     });
     return all ? first : nullptr;
   }
@@ -259,12 +301,24 @@ class Builder {
       weights.push_back(part.negated ? -options_.negation * part.weight : part.weight);
       if (parts.back()->greatest > 0) given -= weights.back();
       if (!part.negated || given_) continue;
-      // Of classes, what tells them from others: the rest, which makes a picture of x at all, must stay.
-      const Term* of_class = classes_of_one(part);
-      if (of_class == nullptr) continue;
+      // What tells what is asked from the rest: that, which makes a picture of x at all, must stay.
+      const Term* asked = asked_of_one(part);
+      if (asked == nullptr) continue;
       const double share = -weights.back() * parts.back()->greatest;
-      parts.push_back(leaf(without_class(*of_class), part));
+      parts.push_back(leaf(untold(*asked), part));
       weights.push_back(share);
+    }
+    if (own_given()) {
+      Bases all;
+      for (const Expression& part : e.parts) {
+        if (!part.negated) add(all, bases_of(part), -part.weight);
+      }
+      add(all, bases_of(e), 1);
+      for (const auto& [term, weight] : all) {
+        if (std::fabs(weight) <= 1e-9) continue;
+        parts.push_back(leaf(term, e));
+        weights.push_back(weight);
+      }
     }
     if (given_ && std::fabs(given) > 1e-9) {
       parts.push_back(leaf(*given_));
@@ -381,8 +435,20 @@ energy::EnergyPtr Composite::energy(double sigma) const {
   return root_->at(sigma);
 }
 
-model::Samples Composite::sample(const model::SampleRequest& request) const {
+void Composite::require_particles() const {
+  const auto refuse = [](const std::string& why) { throw UserError("particles: " + why); };
+  if (!range_) refuse("these energies take no noise levels");
+  if (root_->term() || root_->disjunction) refuse("expected an \"and\"");
+  for (const auto& part : root_->parts) {
+    if (part->greatest == 0) refuse("a constraint is no density; expected densities alone");
+  }
+  if (std::fabs(root_->least - 1) > 1e-6 || std::fabs(root_->greatest - 1) > 1e-6)
+    refuse("expected weights that add up to 1, as with --given");
+}
+
+model::Samples Composite::sample(const model::SampleRequest& request, std::int64_t particles) const {
   const at::NoGradGuard no_grad;
+  if (particles > 1) require_particles();
   if (request.count < 1 || request.batch < 1) throw UserError("sample: expected count and batch of at least 1");
   sampling::SamplerOptions sampler = request.sampler.value_or(sampler_);
   if (const std::string problem = model::kernel_problem(settings_, sampler); !problem.empty())
@@ -396,17 +462,29 @@ model::Samples Composite::sample(const model::SampleRequest& request) const {
         sampling::learn_step_shares(sampler, *range_, energies_at, space_.shape, pilot_chains, device_, seed);
   }
   std::vector<at::Tensor> parts, energies;
-  for (std::int64_t begin = 0; begin < request.count; begin += request.batch) {
-    const std::int64_t end = std::min(request.count, begin + request.batch);
+  const std::int64_t batch = std::max<std::int64_t>(1, request.batch / particles);
+  for (std::int64_t begin = 0; begin < request.count; begin += batch) {
+    const std::int64_t count = std::min(request.count - begin, batch);
     auto chains = sampling::start_chains(range_ ? sampling::StartOptions{sampling::Start::normal} : sampler.start,
-                                         space_.shape, end - begin, request.first_stream + begin, {}, seed)
+                                         space_.shape, count * particles, request.first_stream + begin * particles, {},
+                                         seed)
                       .to(device_);
+    Particles group(particles, seed);
+    sampling::BeforeLevel weigh;
+    if (particles > 1) {
+      weigh = [&](const sampling::NoiseLevel& level, sampling::Chains& now) {
+        std::vector<energy::EnergyPtr> of_parts;
+        for (const auto& part : root_->parts) of_parts.push_back(part->at(level.sigma));
+        group.at_level(level.sigma, of_parts, root_->weights, now);
+      };
+    }
     if (range_) {
       sampling::sample_from_noise(sampler, *range_, range_->sigma_max / std::sqrt(root_->least), energies_at, chains,
-                                  seed, request.on_step);
+                                  seed, request.on_step, weigh);
     } else {
       sampling::sample(sampler, *energy(0), chains, seed, request.on_step);
     }
+    if (particles > 1) chains = chains.select(group.chosen(chains).to(device_));
     if (space_.kind == model::SampleSpace::Kind::image) chains.x.clamp_(space_.low, space_.high);
     if (request.energies) energies.push_back(energy(range_ ? range_->sigma_min : 0)->energy(chains.x).cpu());
     parts.push_back(chains.x.cpu());

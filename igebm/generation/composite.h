@@ -17,7 +17,9 @@ struct CompositeOptions {
   /// particular it is what tells the class alone: E_a - alpha (E_b - E_none).
   double negation = 0.5;
   /// A term that all parts of an "and" share, such as "shape(none)": E = E_given + sum_i w_i (E_i - E_given), right for
-  /// parts that are independent of one another given x. Empty: sum_i w_i E_i.
+  /// parts that are independent of one another given x. "own": each part's own model is asked for none in particular,
+  /// E = B + sum_i w_i (E_i - E_i,none) with B the mean of the E_i,none weighted by w_i, so that what a model errs in
+  /// whatever it is asked falls out of the difference. Empty: sum_i w_i E_i.
   std::string given;
 };
 
@@ -49,11 +51,15 @@ class Composite {
 
   /// At noise level sigma, which those of clean inputs do not look at. REQUIRES: needs no normalisers.
   energy::EnergyPtr energy(double sigma) const;
-  /// request.condition is not looked at: the expression says it. Energies are those at the least noise level.
-  model::Samples sample(const model::SampleRequest& request) const;
+  /// request.condition is not looked at: the expression says it. Energies are those at the least noise level. Above 1,
+  /// `particles` chains are moved for each sample, weighed by how well the parts of the outermost "and" agree on them,
+  /// and one is chosen (particles.h). Throws UserError where that has no meaning: without noise levels, of anything but
+  /// an "and" of densities whose weights add up to 1.
+  model::Samples sample(const model::SampleRequest& request, std::int64_t particles = 1) const;
 
  private:
   struct Node;
+  void require_particles() const;
   friend class Builder;
   model::SampleSpace space_;
   std::optional<sampling::NoiseRange> range_;

@@ -53,7 +53,7 @@ Conditions conditions_from_json(const std::string& text) {
 
 ConditionSpec condition_spec(const nn::Graph& graph, const std::map<std::string, std::string>& metadata) {
   const nn::Conditioning on = nn::conditioning(graph);
-  ConditionSpec spec{.classes = on.classes, .optional_class = on.optional_class, .values = on.conditions};
+  ConditionSpec spec{.classes = on.classes, .optional_condition = on.optional_condition, .values = on.conditions};
   const auto with = [&](const char* key, const auto& read) {
     if (const auto found = metadata.find(key); found != metadata.end()) read(found->second);
   };
@@ -87,7 +87,7 @@ nn::Condition condition_of_class(const ConditionSpec& spec, const std::string& n
   for (const std::string& each : spec.class_names) names.push_back(lower(each));
   const auto found = std::ranges::find(names, lower(name));
   if (found != names.end()) return nn::Condition::of_class(found - names.begin());
-  if (spec.optional_class && lower(name) == "none") return nn::Condition::of_class(nn::no_class);
+  if (spec.optional_condition && lower(name) == "none") return nn::Condition::of_class(nn::no_class);
   std::int64_t label = -1;
   const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), label);
   if (error == std::errc() && end == name.data() + name.size() && label >= 0 && label < spec.classes)
@@ -95,7 +95,7 @@ nn::Condition condition_of_class(const ConditionSpec& spec, const std::string& n
   std::string expected = fmt::format("0 to {}", spec.classes - 1);
   if (!names.empty() && names.size() <= 20)
     expected += fmt::format(", or one of {}", fmt::join(spec.class_names, ", "));
-  if (spec.optional_class) expected += ", or none";
+  if (spec.optional_condition) expected += ", or none";
   throw UserError(fmt::format("\"{}\": expected {}{}", name, expected, io::did_you_mean(lower(name), names)));
 }
 
@@ -113,7 +113,9 @@ nn::Condition zero_condition(const ConditionSpec& spec) {
   return spec.values > 0 ? nn::Condition{.values = at::zeros({1, spec.values})} : nn::Condition();
 }
 
-nn::Condition condition_with(const Conditions& conditions, const std::string& given, std::int64_t count) {
+nn::Condition condition_with(const ConditionSpec& spec, const std::string& given, std::int64_t count) {
+  if (spec.optional_condition && given == "none") return nn::Condition::of_none(spec.values);
+  const Conditions& conditions = spec.numbers;
   at::Tensor labels = in_turn(conditions.rows, count);
   std::istringstream parts(given);
   for (std::string part; std::getline(parts, part, ',');) {

@@ -24,7 +24,7 @@ struct Conditions {
 struct ConditionSpec {
   std::int64_t classes = 0;                   ///< 0: on none
   std::vector<std::string> class_names = {};  ///< one each, where the model's file has them
-  bool optional_class = false;                ///< an empty condition means no class in particular
+  bool optional_condition = false;            ///< an empty condition means none in particular
   std::int64_t values = 0;                    ///< how many numbers; 0: on none
   Conditions numbers = {};                    ///< their names and some rows, where the model's file has them
   std::optional<NoiseScale> noise = {};
@@ -51,8 +51,8 @@ nn::Condition usual_condition(const ConditionSpec& spec, std::int64_t count);
 nn::Condition zero_condition(const ConditionSpec& spec);
 
 /// Rows of numbers in turn with some of them set by "NAME=VALUE,NAME=VALUE": a column's name and a number, or where
-/// columns are called GROUP.ONE, GROUP.OTHER, the group's name and which of them is 1 while the others are 0. Throws
-/// UserError.
-nn::Condition condition_with(const Conditions& conditions, const std::string& given, std::int64_t count);
+/// columns are called GROUP.ONE, GROUP.OTHER, the group's name and which of them is 1 while the others are 0; or "none",
+/// of a model that knows none in particular. Throws UserError.
+nn::Condition condition_with(const ConditionSpec& spec, const std::string& given, std::int64_t count);
 
 }  // namespace igebm::model

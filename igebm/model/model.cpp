@@ -145,7 +145,7 @@ energy::EnergyPtr Model::guided(engine::Prepared& network, const at::Tensor& lab
                                 double guidance) const {
   const energy::EnergyPtr of_class = bound(network, labels, count, sigma);
   if (guidance == 1) return of_class;
-  const energy::EnergyPtr of_none = bound(network, at::full_like(labels, nn::no_class), count, sigma);
+  const energy::EnergyPtr of_none = bound(network, nn::untold(labels), count, sigma);
   return std::make_shared<energy::Sum>(std::vector{of_class, of_none}, std::vector{guidance, 1 - guidance});
 }
 
@@ -183,7 +183,7 @@ Samples Model::sample(const SampleRequest& request) const {
   const sampling::SamplerOptions sampler = request.sampler.value_or(settings_.sampling);
   if (const std::string problem = kernel_problem(settings_, sampler); !problem.empty())
     throw UserError("sampling.kernel: " + problem);
-  if (annealed() && sampler.annealing.guidance != 1 && !spec_.optional_class)
+  if (annealed() && sampler.annealing.guidance != 1 && !spec_.optional_condition)
     throw UserError(
         "sampling.guidance: this model knows no class in particular; expected one trained with network.label_dropout");
   const std::uint64_t seed = request.seed.value_or(static_cast<std::uint64_t>(settings_.seed));

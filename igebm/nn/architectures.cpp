@@ -19,9 +19,10 @@ class Builder {
     graph.input_shape = input_shape;
     if (on.noise_features > 0) {
       graph.condition_classes = on.classes;
-      graph.optional_class = on.optional_class;
+      graph.optional_condition = on.optional_condition;
       graph.noise_features = on.noise_features;
-      graph.conditions = on.classes + on.conditions + on.noise_features;
+      const std::int64_t told = on.optional_condition && on.conditions > 0 ? 1 : 0;
+      graph.conditions = on.classes + on.conditions + told + on.noise_features;
     } else {
       graph.classes = on.classes;
       graph.conditions = on.conditions;

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <limits>
 
 #include "igebm/base/error.h"
 
@@ -22,9 +23,24 @@ Graph without_noise(const Conditioning& on) {
 
 Condition Condition::of_class(std::int64_t label) { return {.classes = at::full({1}, label, at::kLong)}; }
 
+Condition Condition::of_none(std::int64_t count) {
+  if (count == 0) return of_class(no_class);
+  return {.values = untold(at::empty({1, count}))};
+}
+
+at::Tensor untold(const at::Tensor& labels) {
+  if (labels.dim() == 1) return at::full_like(labels, no_class);
+  return at::full_like(labels, std::numeric_limits<double>::quiet_NaN());
+}
+
 Condition Condition::of_labels(const at::Tensor& labels) {
   if (!labels.defined()) return {};
   return labels.dim() == 1 ? Condition{.classes = labels} : Condition{.values = labels};
+}
+
+bool Condition::told() const {
+  if (classes.defined()) return classes.ne(no_class).all().item<bool>();
+  return values.defined() && values.isnan().logical_not_().all().item<bool>();
 }
 
 std::int64_t Condition::rows() const {
@@ -42,7 +58,7 @@ at::Tensor labels(const Graph& graph, const Condition& condition, std::int64_t c
     return {};
   }
   const char* expected = on.classes > 0 ? "classes" : "values";
-  if (condition.empty() && graph.optional_class) return at::full({count}, no_class, at::kLong);
+  if (condition.empty() && graph.optional_condition) return labels(graph, Condition::of_none(on.conditions), count);
   const at::Tensor& given = on.classes > 0 ? condition.classes : condition.values;
   if (!given.defined())
     throw UserError(fmt::format("condition: this model takes {} of {}, which must be given", expected,
@@ -52,18 +68,21 @@ at::Tensor labels(const Graph& graph, const Condition& condition, std::int64_t c
   if (one_for_all) sizes[0] = count;
   const at::Tensor rows = one_for_all ? given.expand(sizes).contiguous() : given;
   taken.check_labels(rows, count);
+  if (on.classes == 0 && !graph.optional_condition && rows.isnan().any().item<bool>())
+    throw UserError("condition: not a number; this model was not trained without being told");
   if (on.classes > 0 && rows.numel() > 0 &&
-      (rows.min().item<std::int64_t>() < (graph.optional_class ? no_class : 0) ||
+      (rows.min().item<std::int64_t>() < (graph.optional_condition ? no_class : 0) ||
        rows.max().item<std::int64_t>() >= on.classes))
     throw UserError(fmt::format("condition: expected classes from 0 to {}", on.classes - 1));
   return rows;
 }
 
 Conditioning conditioning(const Graph& graph) {
+  const bool told = graph.optional_condition && graph.condition_classes == 0;
   return {.classes = graph.classes + graph.condition_classes,
-          .conditions = graph.conditions - graph.condition_classes - graph.noise_features,
+          .conditions = graph.conditions - graph.condition_classes - (told ? 1 : 0) - graph.noise_features,
           .noise_features = graph.noise_features,
-          .optional_class = graph.optional_class};
+          .optional_condition = graph.optional_condition};
 }
 
 at::Tensor noise_features(const at::Tensor& sigma, std::int64_t count) {
@@ -85,9 +104,13 @@ at::Tensor condition_rows(const Graph& graph, const at::Tensor& labels, const at
   const Graph taken = without_noise(on);
   if (!taken.conditional()) return features;
   taken.check_labels(labels, sigma.size(0));
-  // no_class is the first of one class more, which is then left out.
-  const at::Tensor rows =
-      on.classes > 0 ? at::one_hot(labels - no_class, on.classes + 1).narrow(1, 1, on.classes) : labels;
+  at::Tensor rows = labels;
+  if (on.classes > 0) {  // no_class is the first of one class more, which is then left out
+    rows = at::one_hot(labels - no_class, on.classes + 1).narrow(1, 1, on.classes);
+  } else if (graph.optional_condition) {
+    const at::Tensor told = labels.isnan().logical_not_().all(1, /*keepdim=*/true);
+    rows = at::cat({at::where(told, labels, 0), told.to(labels.scalar_type())}, 1);
+  }
   return at::cat({rows.to(at::kFloat), features}, 1);
 }
 

@@ -69,7 +69,9 @@ struct Graph {
   std::int64_t outputs = 0;                                ///< of a classifier; 0: an energy
   std::int64_t conditions = 0;                             ///< 0: not conditional on numbers
   std::int64_t condition_classes = 0, noise_features = 0;  ///< of the conditions
-  bool optional_class = false;  ///< with condition_classes: trained without a class as well, a row of zeros
+  /// With noise_features: trained without being told the condition as well. Of a class that is a row of zeros; numbers
+  /// have one condition more behind them, which is 1 where they are told and 0, as they are, where they are not.
+  bool optional_condition = false;
 
   bool conditional() const { return classes > 0 || conditions > 0; }
   /// Labels of `count` inputs that only have the right shape: zeros; undefined if the network takes none.

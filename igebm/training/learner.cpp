@@ -193,12 +193,12 @@ std::shared_ptr<engine::Prepared> Learner::prepare(const nn::EffectiveWeights& w
 at::Tensor Learner::labels_of(const data::Batch& batch) const {
   const nn::Conditioning on = nn::conditioning(network.graph());
   if (recipe.network.label_dropout > 0) {
-    const at::Tensor labels = batch.labels.clone();
-    std::int64_t* label = labels.data_ptr<std::int64_t>();
+    const at::Tensor labels = on.classes > 0 ? batch.labels.clone() : batch.conditions.index_select(1, columns);
     for (std::int64_t i = 0; i < labels.size(0); ++i) {
       const auto stream = static_cast<std::uint64_t>(used.records + i);
-      if (random_uniform({attempt_seed(), Purpose::label_dropout, stream, 0}) < recipe.network.label_dropout)
-        label[i] = nn::no_class;
+      if (random_uniform({attempt_seed(), Purpose::label_dropout, stream, 0}) >= recipe.network.label_dropout) continue;
+      const at::Tensor one = labels.narrow(0, i, 1);
+      one.copy_(nn::untold(one));
     }
     return labels.to(device);
   }

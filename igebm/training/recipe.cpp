@@ -61,9 +61,9 @@ void describe(Fields& f, NetworkOptions& o) {
   f.field("noise_features", o.noise_features, Range{0, 1e4},
           "above 0: condition on a noise level, by so many features (an even number) of its logarithm");
   f.field("label_dropout", o.label_dropout, Range{0, 1, false, true},
-          "share of labels left out in training, so that samples of no class in particular, and guidance, work");
-  if (o.label_dropout > 0 && (!o.labels || o.noise_features == 0))
-    f.problem("label_dropout", "only with labels = true and noise_features above 0");
+          "share of training's labels, or conditions, left out, so that samples of none in particular, and guidance, work");
+  if (o.label_dropout > 0 && ((!o.labels && o.conditions.empty()) || o.noise_features == 0))
+    f.problem("label_dropout", "only with labels = true or conditions, and noise_features above 0");
   if (o.labels && !o.conditions.empty()) f.problem("conditions", "not together with labels = true");
   if (o.noise_features % 2 != 0) f.problem("noise_features", "expected an even number");
   if (o.kind == "residual") describe(f, o.residual);
@@ -195,7 +195,7 @@ nn::Graph build_graph(const NetworkOptions& o, const std::vector<std::int64_t>& 
   const nn::Conditioning on{.classes = o.labels ? classes : 0,
                             .conditions = conditions,
                             .noise_features = o.noise_features,
-                            .optional_class = o.label_dropout > 0};
+                            .optional_condition = o.label_dropout > 0};
   if (o.kind == "strided") return nn::strided(o.strided, input_shape, on);
   if (o.kind == "unet") return nn::unet(o.unet, input_shape, on);
   if (o.kind == "classifier") return nn::classifier(o.classifier, input_shape, classes);

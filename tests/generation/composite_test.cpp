@@ -156,6 +156,28 @@ TEST(Composites, SharesOfAnOrHold) {
   EXPECT_NEAR(left("0.8*(gaussian(-3,0,.6) & gaussian(-1,0,.6)) | 0.2*gaussian(2,0,.4)"), 0.8, 0.025 + 0.03);
 }
 
+// Carried by the gradient alone, without a kernel's moves, chains come to the modes in other shares than the product's.
+TEST(Composites, ParticlesCorrectWhatTheGradientAloneGetsWrong) {
+  const Composite c = compose("(gaussian(-2,0,.5) | gaussian(2,0,.5)) & (.7*gaussian(-2,0,1) | .3*gaussian(2,0,1))",
+                              {.given = "gaussian(0,0,2.5)"});
+  const at::Tensor axis = at::linspace(-6, 6, 601, at::kDouble);
+  const at::Tensor grid = at::stack({axis.repeat_interleave(601), axis.repeat({601})}, 1);
+  const at::Tensor p = at::exp(-c.energy(0.01)->energy(grid));
+  const double right = (p.masked_select(grid.select(1, 0).lt(0)).sum() / p.sum()).item<double>();
+  sampling::SamplerOptions sampler{.steps = 0};
+  sampler.annealing = {.levels = 120, .denoise = false};
+  const auto left = [&](std::int64_t particles) {
+    const model::SampleRequest request{.count = 2000, .seed = 3, .sampler = sampler, .batch = 4000, .energies = false};
+    return c.sample(request, particles).x.select(1, 0).lt(0).to(at::kDouble).mean().item<double>();
+  };
+  EXPECT_NEAR(left(32), right, 4 * std::sqrt(right * (1 - right) / 2000) + 0.01);
+  EXPECT_GT(std::fabs(left(1) - right), 0.06);
+  EXPECT_NE(error_of([&] { compose("ring(1,.2) & ring(2,.2)").sample({.count = 2}, 4); }).find("add up to 1"),
+            std::string::npos);
+  EXPECT_NE(error_of([&] { compose("ring(1,.2) | ring(2,.2)").sample({.count = 2}, 4); }).find("expected an \"and\""),
+            std::string::npos);
+}
+
 /// A folder of runs that are gone at the end.
 class Models : public testing::Test {
  protected:
@@ -168,7 +190,7 @@ class Models : public testing::Test {
     nn::MlpOptions options{.widths = {8}};
     const nn::Graph graph = nn::mlp(
         options, {1, 4, 4},
-        {.classes = classes, .conditions = numbers, .noise_features = noise ? 4 : 0, .optional_class = classes > 0});
+        {.classes = classes, .conditions = numbers, .noise_features = noise ? 4 : 0, .optional_condition = true});
     const nn::Network made(graph, 5);
     model::NetworkFile file{.graph = graph, .parameters = made.parameters(), .buffers = made.buffers()};
     file.metadata = {{"low", std::to_string(low)}, {"high", std::to_string(high)}};
@@ -221,6 +243,32 @@ TEST_F(Models, NotOfAClassKeepsWhatAllClassesShare) {
   EXPECT_NE(error_of([&] { Composite(parse("a(0) & !2*a"), v); }).find("add up to 0"), std::string::npos);
 }
 
+TEST_F(Models, GivenOwnIsWhatEachTellsBesideTheirMean) {
+  Vocabulary v;
+  v.define("a", network("a", -1, 1, 3, 0));
+  v.define("b", network("b", -1, 1, 0, 2));
+  const auto a = model::Model::open(folder_ / "a.safetensors"), b = model::Model::open(folder_ / "b.safetensors");
+  const at::Tensor x = at::rand({5, 1, 4, 4}) * 2 - 1;
+  const auto of_a = [&](std::int64_t label) { return a.energy(nn::Condition::of_class(label), 0.4)->energy(x); };
+  const at::Tensor b_told = b.energy({.values = at::tensor({0.3F, 0.4F}).view({1, 2})}, 0.4)->energy(x),
+                   b_none = b.energy(nn::Condition::of_none(2), 0.4)->energy(x), a_none = of_a(nn::no_class);
+  EXPECT_FALSE(at::allclose(b_told, b_none, 1e-3, 1e-3));
+  const auto expect = [&](const std::string& text, const at::Tensor& energy) {
+    const Composite c(parse(text), v, {.given = "own"});
+    EXPECT_TRUE(at::allclose(c.energy(0.4)->energy(x), energy, 1e-4, 1e-3)) << text;
+    EXPECT_NEAR(c.range()->weight, 1, 1e-6) << text;
+  };
+  const at::Tensor mean = (a_none + b_none) / 2;
+  expect("a(0) & b(.3,.4)", mean + (of_a(0) - a_none) + (b_told - b_none));
+  expect("a(0) & b", a_none / 2 + b_none / 2 + (of_a(0) - a_none));
+  expect("a(0) & a(1)", of_a(0) + of_a(1) - a_none);
+  expect("2*a(0) & b(.3,.4)", (2 * a_none + b_none) / 3 + 2 * (of_a(0) - a_none) + (b_told - b_none));
+  expect("a(0) & !a(1) & b(.3,.4)", mean + (of_a(0) - a_none) - 0.5 * (of_a(1) - a_none) + (b_told - b_none));
+  EXPECT_NE(error_of([&] { Composite(parse("ring(1,.2) & ring(2,.2)"), v, {.given = "own"}); })
+                .find("given: own: column 1: ring(1,.2) knows none in particular"),
+            std::string::npos);
+}
+
 TEST_F(Models, OrNeedsNormalisersAndFindsThem) {
   Vocabulary v;
   v.define("a", network("a", -1, 1, 3, 0));
@@ -266,7 +314,7 @@ TEST(Conditions, ArgumentsAreClassesNumbersOrAngles) {
   EXPECT_NE(error_of([&] { condition_of(place, {"1"}); }).find("expected 2 numbers, position.x, position.y, got 1"),
             std::string::npos);
   EXPECT_NE(error_of([&] { condition_of(none, {"1"}); }).find("expected no arguments"), std::string::npos);
-  const model::ConditionSpec classes{.classes = 2}, optional{.classes = 2, .optional_class = true};
+  const model::ConditionSpec classes{.classes = 2}, optional{.classes = 2, .optional_condition = true};
   EXPECT_EQ(condition_of(classes, {"1"}).classes.item<std::int64_t>(), 1);
   EXPECT_EQ(condition_of(optional, {}).classes.item<std::int64_t>(), nn::no_class);
   EXPECT_NE(error_of([&] { condition_of(classes, {}); }).find("expected one class"), std::string::npos);

@@ -93,7 +93,7 @@ class Network : public testing::TestWithParam<bool> {
  protected:
   Network() {
     const nn::Graph graph = nn::mlp({.widths = {8}}, {1, 4, 4},
-                                    {.classes = 3, .noise_features = GetParam() ? 4 : 0, .optional_class = GetParam()});
+                                    {.classes = 3, .noise_features = GetParam() ? 4 : 0, .optional_condition = GetParam()});
     const nn::Network made(graph, 5);
     model::write_network_file(path_, {.graph = graph, .parameters = made.parameters(), .buffers = made.buffers()},
                               made.parameters());

@@ -33,20 +33,24 @@ TEST(Conditions, AreTakenInTurnOrSet) {
   EXPECT_TRUE(at::equal(usual_condition({.classes = 3}, 5).classes, at::tensor({0, 1, 2, 0, 1}, at::kLong)));
   EXPECT_TRUE(usual_condition({.noise = NoiseScale()}, 5).empty());
 
-  EXPECT_TRUE(at::equal(condition_with(c, "size=0.75,shape=heart", 2).values,
+  ConditionSpec numbers{.values = 3, .numbers = c};
+  EXPECT_TRUE(at::equal(condition_with(numbers, "size=0.75,shape=heart", 2).values,
                         at::tensor({0.75F, 0.0F, 1.0F, 0.75F, 0.0F, 1.0F}).view({2, 3})));
-  EXPECT_TRUE(at::equal(condition_with(c, "shape.square=0.5", 2).values,
+  EXPECT_TRUE(at::equal(condition_with(numbers, "shape.square=0.5", 2).values,
                         at::tensor({0.5F, 0.5F, 0.0F, 0.8F, 0.5F, 1.0F}).view({2, 3})));
   for (const char* bad :
        {"size", "size=", "size=big", "size=nan", "shape=circle", "shape=1", "colour=1", "siz=1", "size=1e"})
-    EXPECT_THROW(condition_with(c, bad, 2), UserError) << bad;
+    EXPECT_THROW(condition_with(numbers, bad, 2), UserError) << bad;
+  EXPECT_THROW(condition_with(numbers, "none", 2), UserError);
+  numbers.optional_condition = true;
+  EXPECT_FALSE(condition_with(numbers, "none", 2).told());
 }
 
 TEST(ConditionSpec, GoesToMetadataAndBack) {
-  const nn::Graph graph = nn::mlp({{4}}, {2}, {.classes = 2, .noise_features = 4, .optional_class = true});
+  const nn::Graph graph = nn::mlp({{4}}, {2}, {.classes = 2, .noise_features = 4, .optional_condition = true});
   ConditionSpec spec = condition_spec(graph, {});
   EXPECT_EQ(spec.classes, 2);
-  EXPECT_TRUE(spec.optional_class);
+  EXPECT_TRUE(spec.optional_condition);
   spec.class_names = {"T-shirt", "a \"quoted\" one"};
   spec.noise = NoiseScale{.sigma_max = 7};
   const ConditionSpec back = condition_spec(graph, metadata_of(spec));
@@ -69,7 +73,7 @@ TEST(ConditionSpec, ClassesAreAskedForByNameOrNumber) {
   EXPECT_SAYS(of("none"), "0 to 2, or one of T-shirt, bag, 2");
   EXPECT_SAYS(of("bagg"), "did you mean \"bag\"?");
   for (const char* bad : {"", "3", "-1", "1x", "99999999999999999999"}) EXPECT_SAYS(of(bad), "expected 0 to 2");
-  spec.optional_class = true;
+  spec.optional_condition = true;
   EXPECT_EQ(of("none"), nn::no_class);
   EXPECT_SAYS(condition_of_class({.values = 2}, "1"), "no classes");
 }

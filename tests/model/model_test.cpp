@@ -230,7 +230,7 @@ TEST_F(OpenedModel, GuidanceGoesBeyondTheClass) {
   request.sampler->steps = 0;
   request.sampler->annealing = {.levels = 1, .moments = false, .guidance = 30};
   EXPECT_SAYS(Model::open(folder).sample(request), "label_dropout");
-  graph.optional_class = true;
+  graph.optional_condition = true;
   save(graph, 10, R"({"sigma_min": 0.1, "sigma_max": 0.4, "sigma_data": 0.7})");
   const Model model = Model::open(folder);
   const auto chains = sampling::start_chains({sampling::Start::normal}, {1, 8, 8}, 4, sample_streams, {}, 7);

@@ -63,17 +63,36 @@ TEST(ConditionRows, HoldOtherConditionsOrNoneBeforeTheNoise) {
 }
 
 TEST(ConditionRows, OfNoClassAreZerosWhereTheNetworkKnowsThem) {
-  const Graph graph = mlp({{8}}, {2}, {.classes = 3, .noise_features = 4, .optional_class = true});
+  const Graph graph = mlp({{8}}, {2}, {.classes = 3, .noise_features = 4, .optional_condition = true});
   const at::Tensor sigma = at::tensor({0.1, 3.0}), mixed = at::tensor({no_class, std::int64_t{1}}, at::kLong);
   EXPECT_TRUE(at::equal(condition_rows(graph, mixed, sigma).slice(1, 0, 3),
                         at::tensor({0.0F, 0.0F, 0.0F, 0.0F, 1.0F, 0.0F}).view({2, 3})));
   EXPECT_TRUE(at::equal(labels(graph, {}, 3), at::full({3}, no_class, at::kLong)));
   EXPECT_TRUE(at::equal(labels(graph, {.classes = mixed}, 2), mixed));
   EXPECT_THROW(labels(graph, Condition::of_class(-2), 1), UserError);
-  EXPECT_TRUE(graph_from_json(to_json(graph)).optional_class);
-  Graph bad = mlp({{8}}, {2}, {.conditions = 2, .noise_features = 4});
-  bad.optional_class = true;
+  EXPECT_TRUE(graph_from_json(to_json(graph)).optional_condition);
+  Graph bad = mlp({{8}}, {2}, {.classes = 2});
+  bad.optional_condition = true;
   EXPECT_THROW(shapes(bad), UserError);
+}
+
+TEST(ConditionRows, NumbersThatAreNotToldAreZerosThatSaySo) {
+  const Graph graph = mlp({{8}}, {2}, {.conditions = 2, .noise_features = 4, .optional_condition = true});
+  EXPECT_EQ(graph.conditions, 2 + 1 + 4);
+  EXPECT_EQ(conditioning(graph).conditions, 2);
+  const at::Tensor sigma = at::tensor({0.1, 3.0}), none = Condition::of_none(2).values;
+  const at::Tensor mixed = at::cat({none, at::tensor({0.0F, 0.5F}).view({1, 2})});
+  EXPECT_TRUE(at::equal(condition_rows(graph, mixed, sigma).slice(1, 0, 3),
+                        at::tensor({0.0F, 0.0F, 0.0F, 0.0F, 0.5F, 1.0F}).view({2, 3})));
+  EXPECT_TRUE(labels(graph, {}, 3).isnan().all().item<bool>());
+  EXPECT_TRUE(untold(mixed).isnan().all().item<bool>());
+  EXPECT_FALSE(Condition{.values = mixed}.told());
+  EXPECT_TRUE((Condition{.values = mixed.slice(0, 1)}.told()));
+  const Graph back = graph_from_json(to_json(graph)), always = mlp({{8}}, {2}, {.conditions = 2, .noise_features = 4});
+  EXPECT_TRUE(back.optional_condition);
+  EXPECT_FALSE(graph_from_json(to_json(always)).optional_condition);
+  EXPECT_THROW(labels(always, {.values = none}, 1), UserError);
+  EXPECT_THROW(labels(always, {}, 1), UserError);
 }
 
 TEST(ConditionRows, GraphsKeepTheirMeaningInJson) {
