@@ -23,6 +23,8 @@ void add_info(CLI::App& app);
 void add_compose(CLI::App& app);
 void add_evaluate(CLI::App& app);
 void add_inpaint(CLI::App& app);
+void add_denoise(CLI::App& app);
+void add_restore(CLI::App& app);
 void add_bench(CLI::App& app);
 void add_data(CLI::App& app);
 void add_models(CLI::App& app);

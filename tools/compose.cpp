@@ -30,6 +30,10 @@ struct ComposeArguments {
   bool json = false;
 };
 
+/// Of sigma^2, a Langevin step of pictures: longer ones than a single model's, which has no modes to find its way between
+/// (docs/results/dsprites.md).
+constexpr double picture_share = 0.3;
+
 bool has_disjunction(const generation::Expression& e) {
   return e.kind == generation::Expression::Kind::disjunction ||
          std::ranges::any_of(e.parts, [](const auto& part) { return has_disjunction(part); });
@@ -58,7 +62,7 @@ ComposeArguments with_defaults(ComposeArguments a, const generation::Composite& 
   if (!composite.range()) return a;
   const bool points = composite.space().kind == model::SampleSpace::Kind::points;
   if (a.correct.empty()) a.correct = points ? "mala" : "ula";
-  if (a.moves == 0) a.moves = points ? 20 : 4;
+  if (a.moves == 0) a.moves = points ? 20 : 12;
   return a;
 }
 
@@ -71,6 +75,7 @@ sampling::SamplerOptions sampler_of(const ComposeArguments& a, const generation:
     if (a.levels > 0) sampler.annealing.levels = a.levels;
     const bool points = composite.space().kind == model::SampleSpace::Kind::points;
     if (points && sampling::compares_energies(a.correct)) sampler.annealing.step_share = sampling::exact_share;
+    if (!points && a.correct == "ula") sampler.annealing.step_share = picture_share;
   } else {
     if (a.correct == "none")
       throw UserError("--correct none: these energies take no noise levels, so that nothing else moves chains");
@@ -204,7 +209,7 @@ void add_compose(CLI::App& app) {
                    "plane, ula of pictures): ula (Langevin), "
                    "mala, hmc or none")
       ->check(CLI::IsMember({"ula", "mala", "hmc", "none"}));
-  command->add_option("--moves", a->moves, "of it at each level (default: 20 in the plane, 4 of pictures)")
+  command->add_option("--moves", a->moves, "of it at each level (default: 20 in the plane, 12 of pictures)")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{100000}));
   command
       ->add_option("--particles", a->particles,

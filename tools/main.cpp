@@ -66,6 +66,8 @@ int main(int argc, char** argv) {
   igebm::tools::add_sample(app);
   igebm::tools::add_compose(app);
   igebm::tools::add_inpaint(app);
+  igebm::tools::add_denoise(app);
+  igebm::tools::add_restore(app);
   igebm::tools::add_info(app);
   igebm::tools::add_evaluate(app);
   igebm::tools::add_bench(app);

@@ -34,6 +34,7 @@ enum class Purpose : std::uint32_t {
   known_noise = 21,  // of what inpainting knows
   mask = 22,
   resample = 23,  // of groups of chains
+  damage = 24,    // done to pictures that are to be restored
 };
 
 using PhiloxCounter = std::array<std::uint32_t, 4>;

@@ -94,8 +94,6 @@ class Builder {
 
   void build(const Expression& e) {
     read_terms(e);
-    if (!options_.given.empty() && !has_conjunction(e))
-      throw UserError("given: expected an \"and\" in the expression, whose parts share it");
     if (!options_.given.empty() && !own_given()) {
       try {
         given_ = parse(options_.given);
@@ -107,6 +105,8 @@ class Builder {
         throw UserError(fmt::format("given: {}", error.what()));
       }
     }
+    if (!options_.given.empty() && !has_conjunction(e))
+      throw UserError("given: expected an \"and\" in the expression, whose parts share it");
     settle_space(e);
     to_.root_ = node(e);
     if (e.negated) fail(e.column, "\"not\" needs something beside it to be taken from, as in a & !b");

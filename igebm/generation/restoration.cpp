@@ -9,10 +9,12 @@
 #include <charconv>
 #include <cmath>
 #include <functional>
+#include <limits>
 #include <sstream>
 
 #include "igebm/base/error.h"
 #include "igebm/base/random.h"
+#include "igebm/energy/compose.h"
 #include "igebm/io/files.h"
 #include "igebm/io/picture.h"
 #include "igebm/sampling/budget.h"
@@ -21,7 +23,8 @@
 namespace igebm::generation {
 namespace {
 
-constexpr std::int64_t inpainting_streams = std::int64_t{1} << 44;  // far from those of samples
+constexpr float unseen = std::numeric_limits<float>::infinity();  // as a deviation
+constexpr std::int64_t restoration_streams = std::int64_t{1} << 44;  // far from those of samples
 
 /// "1,2,3" as `count` numbers.
 std::vector<double> list_of(const std::string& text, std::size_t count, const std::string& what) {
@@ -84,38 +87,129 @@ at::Tensor normal_like(const at::Tensor& x, std::uint64_t seed, std::int64_t fir
   return n.to(x.device());
 }
 
-/// What is completed by: a model or a composition.
+/// What pictures are restored by: a model or a composition.
 struct Source {
   const model::SampleSpace& space;
   c10::Device device;
   std::optional<sampling::NoiseRange> range;
-  double deviation = 0;  ///< of chains' start at the greatest noise
+  double start = 0;  ///< chains' standard deviation at the greatest noise
   sampling::SamplerOptions sampler;
   std::uint64_t seed = 0;
   std::function<energy::EnergyPtr(const nn::Condition&, double sigma)> energy;
 };
 
-/// Chains from the greatest noise to none, beside y where `known`.
+/// What is seen of a picture, or of its coordinates: y, of deviation 0 where it is known and infinite where it is not.
+struct Observation {
+  at::Tensor y, deviation;               // (N, shape...), and broadcast to it
+  const LinearOperator* change = nullptr;  // whose coordinates they are
+  double salt = 0;                         // probability, of pixels that are not known
+  Observation of(std::int64_t begin, std::int64_t end, c10::Device device) const {
+    const auto part = [&](const at::Tensor& t) {
+      return (t.size(0) > 1 ? t.slice(0, begin, end) : t).to(device);
+    };
+    return {part(y), part(deviation), change, salt};
+  }
+};
+
+/// An energy of coordinates, by that of pictures.
+class OfCoordinates : public energy::Energy {
+ public:
+  OfCoordinates(energy::EnergyPtr part, const LinearOperator& change) : part_(std::move(part)), change_(change) {}
+  at::Tensor energy(const at::Tensor& z) const override { return part_->energy(change_.from_coordinates(z)); }
+  energy::EnergyAndGradient energy_and_gradient(const at::Tensor& z) const override {
+    const energy::EnergyAndGradient of_x = part_->energy_and_gradient(change_.from_coordinates(z));
+    return {of_x.energy, change_.to_coordinates(of_x.gradient)};
+  }
+
+ private:
+  energy::EnergyPtr part_;
+  const LinearOperator& change_;
+};
+
+/// 1/2 sum of precision (x - y)^2.
+class Likelihood : public energy::Energy {
+ public:
+  Likelihood(at::Tensor y, at::Tensor precision) : y_(std::move(y)), precision_(std::move(precision)) {}
+  at::Tensor energy(const at::Tensor& x) const override {
+    return (precision_ * (x - y_).square()).flatten(1).sum(1) / 2;
+  }
+  energy::EnergyAndGradient energy_and_gradient(const at::Tensor& x) const override {
+    return {energy(x), precision_ * (x - y_)};
+  }
+
+ private:
+  at::Tensor y_, precision_;
+};
+
+/// -log((1 - p) exp(-(x - y)^2 / 2 v) + p / 2), summed over what is not known.
+class SaltLikelihood : public energy::Energy {
+ public:
+  SaltLikelihood(at::Tensor y, at::Tensor unknown, double probability, double variance)
+      : y_(std::move(y)), unknown_(std::move(unknown)), probability_(probability), variance_(variance) {}
+  at::Tensor energy(const at::Tensor& x) const override {
+    const at::Tensor kept = (1 - probability_) * at::exp((x - y_).square() / (-2 * variance_));
+    return -(at::log(kept + probability_ / 2) * unknown_).flatten(1).sum(1);
+  }
+  energy::EnergyAndGradient energy_and_gradient(const at::Tensor& x) const override {
+    const at::Tensor kept = (1 - probability_) * at::exp((x - y_).square() / (-2 * variance_));
+    return {energy(x), kept / (kept + probability_ / 2) * (x - y_) / variance_ * unknown_};
+  }
+
+ private:
+  at::Tensor y_, unknown_;
+  double probability_, variance_;
+};
+
+/// Chains from the greatest noise to none, beside what was seen.
 void anneal(const Source& source, const sampling::SamplerOptions& options, const nn::Condition& condition,
-            const at::Tensor& y, const at::Tensor& known, sampling::Chains& chains, std::uint64_t seed,
-            const sampling::OnStep& on_step) {
+            const Observation& seen, sampling::Chains& chains, std::uint64_t seed, const sampling::OnStep& on_step) {
   const auto first = chains.stream[0].item<std::int64_t>();
   std::uint32_t drawn = 0;
   at::Tensor noise;
   double up = 0;  // of the noise of a level, how much the step to it draws anew
+  const at::Tensor variance = seen.deviation.square();
+  const auto fixed_at = [&](double sigma) { return seen.deviation <= sigma; };
   const auto give = [&](const sampling::NoiseLevel& level, sampling::Chains& now) {
-    at::Tensor anew = normal_like(y, seed, first, drawn++);
+    const at::Tensor fixed = fixed_at(level.sigma);
+    now.fixed = fixed.any().item<bool>() ? fixed : at::Tensor();
+    if (!now.fixed.defined()) return;
+    at::Tensor anew = normal_like(seen.y, seed, first, drawn++).to(seen.y.device());
     if (noise.defined()) {
       up = std::min(up, level.sigma);
       const double down = std::sqrt(level.sigma * level.sigma - up * up);
       anew = (down * noise + up * anew) / level.sigma;
     }
     noise = anew, up = level.descent.noise;
-    now.x = at::where(known, y + level.sigma * noise, now.x);
+    now.x = at::where(fixed, seen.y + (level.sigma * level.sigma - variance).clamp_min(0).sqrt() * noise, now.x);
   };
-  sampling::sample_from_noise(
-      options, *source.range, source.deviation,
-      [&](double sigma) { return std::vector{source.energy(condition, sigma)}; }, chains, seed, on_step, give);
+  const auto energies_at = [&](double sigma) {
+    std::vector<energy::EnergyPtr> parts = {source.energy(condition, sigma)};
+    if (seen.change != nullptr) parts[0] = std::make_shared<OfCoordinates>(parts[0], *seen.change);
+    const at::Tensor fixed = fixed_at(sigma), free = seen.deviation.isfinite().logical_and(fixed.logical_not());
+    if (free.any().item<bool>()) {
+      // y is x under noise of sigma, and more noise. No steeper than sigma itself makes an energy, for which steps are
+      // made.
+      const at::Tensor left = (variance - sigma * sigma).clamp_min(sigma * sigma).reciprocal();
+      parts.push_back(std::make_shared<Likelihood>(seen.y, at::where(free, left, 0)));
+    }
+    if (seen.salt > 0) {
+      const double e = (source.space.high - source.space.low) / 255;
+      parts.push_back(std::make_shared<SaltLikelihood>(seen.y, fixed.logical_not().to(at::kFloat), seen.salt,
+                                                       sigma * sigma + e * e));
+    }
+    if (parts.size() == 1) return parts;
+    return std::vector<energy::EnergyPtr>{std::make_shared<energy::Sum>(std::move(parts))};
+  };
+  sampling::NoiseRange range = *source.range;
+  const double greatest = seen.deviation.max().item<double>();
+  if (greatest < range.sigma_max) {
+    // All is seen under less noise: chains begin as it is.
+    range.sigma_max = std::max(greatest, range.sigma_min);
+    sampling::sample_annealed(options, range, energies_at, chains, seed, on_step, give);
+    return;
+  }
+  sampling::sample_from_noise(options, range, source.start, energies_at, chains, seed,
+                              on_step, give);
 }
 
 }  // namespace
@@ -130,27 +224,34 @@ at::Tensor read_mask(const std::string& text, const std::vector<std::int64_t>& s
 
 namespace {
 
-at::Tensor complete(const Source& source, const InpaintRequest& request) {
+sampling::SamplerOptions checked(const Source& source, const RestorationOptions& options, const char* who) {
+  if (options.samples < 1 || options.batch < 1)
+    throw UserError(fmt::format("{}: expected samples and batch of at least 1", who));
+  sampling::SamplerOptions sampler =
+      sampling::within_budget(options.sampler.value_or(source.sampler), source.range.has_value());
+  sampler.ensemble = 1;
+  if (source.range && sampler.steps < 1)
+    throw UserError(fmt::format(
+        "{}: expected at least one step at each noise level, by which the rest takes to what is known", who));
+  return sampler;
+}
+
+void require_shape(const at::Tensor& given, const std::vector<std::int64_t>& shape, const char* who) {
+  if (given.dim() < 1 || given.sizes().slice(1).vec() != shape || given.size(0) < 1)
+    throw UserError(fmt::format("{}: expected records of shape ({}), at least one, got ({})", who,
+                                fmt::join(shape, ", "), fmt::join(given.sizes().slice(given.dim() > 0 ? 1 : 0), ", ")));
+}
+
+/// (N, samples, shape...) of an observation of N x samples.
+at::Tensor draw(const Source& source, const RestorationOptions& request, const sampling::SamplerOptions& options,
+                const Observation& seen) {
   const at::NoGradGuard no_grad;
   const std::vector<std::int64_t>& shape = source.space.shape;
-  if (request.x.dim() < 1 || request.x.sizes().slice(1).vec() != shape)
-    throw UserError(fmt::format("inpaint: expected records of shape ({}), got ({})", fmt::join(shape, ", "),
-                                fmt::join(request.x.sizes().slice(1), ", ")));
-  if (request.samples < 1 || request.batch < 1 || request.x.size(0) < 1)
-    throw UserError("inpaint: expected records, samples and batch of at least 1");
-  const std::int64_t count = request.x.size(0), total = count * request.samples;
-  const bool annealed = source.range.has_value();
-  sampling::SamplerOptions options = sampling::within_budget(request.sampler.value_or(source.sampler), annealed);
-  options.ensemble = 1;
-  if (annealed && options.steps < 1)
-    throw UserError(
-        "inpaint: expected at least one step at each noise level, by which the rest takes to what is known");
+  const std::int64_t total = seen.y.size(0);
   const std::uint64_t seed = request.seed.value_or(source.seed);
   const auto of_chains = [&](const at::Tensor& rows) {  // a row, or N, for N x samples
     return rows.defined() && rows.size(0) > 1 ? rows.repeat_interleave(request.samples, 0) : rows;
   };
-  const at::Tensor y = request.x.to(at::kFloat).repeat_interleave(request.samples, 0);
-  const at::Tensor known = request.known.expand(request.x.sizes()).repeat_interleave(request.samples, 0);
   const nn::Condition condition{of_chains(request.condition.classes), of_chains(request.condition.values)};
   std::vector<at::Tensor> parts;
   for (std::int64_t begin = 0; begin < total; begin += request.batch) {
@@ -158,30 +259,42 @@ at::Tensor complete(const Source& source, const InpaintRequest& request) {
     const auto part = [&](const at::Tensor& rows) {
       return rows.defined() && rows.size(0) > 1 ? rows.slice(0, begin, end).contiguous() : rows;
     };
-    auto chains = sampling::start_chains(annealed ? sampling::StartOptions{sampling::Start::normal} : options.start,
-                                         shape, end - begin, inpainting_streams + begin, {}, seed)
+    auto chains = sampling::start_chains(source.range ? sampling::StartOptions{sampling::Start::normal} : options.start,
+                                         shape, end - begin, restoration_streams + begin, {}, seed)
                       .to(source.device);
-    const at::Tensor of_part = part(y).to(source.device);
-    chains.fixed = part(known).to(source.device);
+    const Observation of_part = seen.of(begin, end, source.device);
     const nn::Condition asked{part(condition.classes), part(condition.values)};
-    if (annealed) {
-      anneal(source, options, asked, of_part, chains.fixed, chains, seed, request.on_step);
+    if (source.range) {
+      anneal(source, options, asked, of_part, chains, seed, request.on_step);
     } else {
-      chains.x = at::where(chains.fixed, of_part, chains.x);
+      chains.fixed = of_part.deviation <= 0;
+      chains.x = at::where(chains.fixed, of_part.y, chains.x);
       sampling::sample(options, *source.energy(asked, 0), chains, seed, request.on_step);
     }
-    const bool pictures = source.space.kind == model::SampleSpace::Kind::image;
-    const at::Tensor inside = pictures ? chains.x.clamp(source.space.low, source.space.high) : chains.x;
-    parts.push_back(at::where(chains.fixed, of_part, inside).cpu());
+    at::Tensor x = chains.fixed.defined() ? at::where(chains.fixed, of_part.y, chains.x) : chains.x;
+    if (seen.change != nullptr) x = seen.change->from_coordinates(x);
+    if (source.space.kind == model::SampleSpace::Kind::image) {
+      const at::Tensor inside = x.clamp(source.space.low, source.space.high);
+      x = seen.change == nullptr && chains.fixed.defined() ? at::where(chains.fixed, x, inside) : inside;
+    }
+    parts.push_back(x.cpu());
   }
   std::vector<std::int64_t> sizes = shape;
-  sizes.insert(sizes.begin(), {count, request.samples});
+  sizes.insert(sizes.begin(), {total / request.samples, request.samples});
   return at::cat(parts).reshape(sizes);
 }
 
-}  // namespace
+at::Tensor complete(const Source& source, const at::Tensor& x, const at::Tensor& known,
+                    const RestorationOptions& options) {
+  const sampling::SamplerOptions sampler = checked(source, options, "inpaint");
+  require_shape(x, source.space.shape, "inpaint");
+  const at::Tensor deviation = at::zeros(x.sizes()).masked_fill(known.logical_not(), unseen);
+  return draw(source, options, sampler,
+              {.y = x.to(at::kFloat).repeat_interleave(options.samples, 0),
+               .deviation = deviation.repeat_interleave(options.samples, 0)});
+}
 
-at::Tensor inpaint(const model::Model& model, const InpaintRequest& request) {
+Source source_of(const model::Model& model) {
   const auto& noise = model.condition_spec().noise;
   Source source{.space = model.space(),
                 .device = model.device(),
@@ -189,22 +302,76 @@ at::Tensor inpaint(const model::Model& model, const InpaintRequest& request) {
                 .seed = static_cast<std::uint64_t>(model.settings().seed)};
   if (noise) {
     source.range = sampling::NoiseRange{noise->sigma_min, noise->sigma_max};
-    source.deviation = model::start_deviation(*noise);
+    source.start = model::start_deviation(*noise);
   }
   source.energy = [&](const nn::Condition& condition, double sigma) {
     return noise ? model.energy(condition, sigma) : model.energy(condition);
   };
-  return complete(source, request);
+  return source;
 }
 
-at::Tensor inpaint(const Composite& composite, const InpaintRequest& request) {
+void require_noise_levels(const Source& source, const char* who) {
+  if (!source.range)
+    throw UserError(fmt::format(
+        "{}: this model takes no noise levels; expected one trained by denoising score matching", who));
+  if (source.space.kind != model::SampleSpace::Kind::image)
+    throw UserError(fmt::format("{}: this model's records are no pictures", who));
+}
+
+}  // namespace
+
+at::Tensor inpaint(const model::Model& model, const at::Tensor& x, const at::Tensor& known,
+                   const RestorationOptions& options) {
+  return complete(source_of(model), x, known, options);
+}
+
+at::Tensor inpaint(const Composite& composite, const at::Tensor& x, const at::Tensor& known,
+                   const RestorationOptions& options) {
   Source source{.space = composite.space(),
                 .device = composite.device(),
                 .range = composite.range(),
                 .sampler = composite.usual_sampler()};
-  if (source.range) source.deviation = source.range->sigma_max / std::sqrt(source.range->weight);
+  if (source.range) source.start = source.range->sigma_max / std::sqrt(source.range->weight);
   source.energy = [&](const nn::Condition&, double sigma) { return composite.energy(sigma); };
-  return complete(source, request);
+  return complete(source, x, known, options);
+}
+
+at::Tensor restore(const model::Model& model, const at::Tensor& y, double deviation, const LinearOperator* change,
+                   const RestorationOptions& options) {
+  const Source source = source_of(model);
+  require_noise_levels(source, "restore");
+  const sampling::SamplerOptions sampler = checked(source, options, "restore");
+  if (!(deviation > 0 && std::isfinite(deviation)))
+    throw UserError(fmt::format("restore: expected a noise above 0, got {}", deviation));
+  std::vector<std::int64_t> shape = source.space.shape;
+  if (change != nullptr) shape[1] = change->height(), shape[2] = change->width();
+  require_shape(y, shape, "restore");
+  Observation seen{.y = y.to(at::kFloat), .deviation = at::full({1, 1, 1}, deviation), .change = change};
+  if (change != nullptr) {
+    seen.deviation = deviation / change->singular();  // infinite where y says nothing
+    seen.y = change->observed(seen.y);
+  }
+  seen.deviation = seen.deviation.expand(source.space.shape).unsqueeze(0);
+  seen.y = seen.y.repeat_interleave(options.samples, 0);
+  return draw(source, options, sampler, seen);
+}
+
+at::Tensor remove_salt(const model::Model& model, const at::Tensor& y, double probability,
+                       const RestorationOptions& options) {
+  const Source source = source_of(model);
+  require_noise_levels(source, "salt");
+  const sampling::SamplerOptions sampler = checked(source, options, "salt");
+  if (!(probability > 0 && probability < 1))
+    throw UserError(fmt::format("salt: expected a probability between 0 and 1, got {}", probability));
+  require_shape(y, source.space.shape, "salt");
+  const at::Tensor unit = source.space.to_unit(y.to(at::kFloat));
+  constexpr double edge = 0.5 / 255;
+  const at::Tensor extreme = (unit <= edge).all(1, true).logical_or((unit >= 1 - edge).all(1, true)).expand(y.sizes());
+  const at::Tensor deviation = at::zeros(y.sizes()).masked_fill(extreme, unseen);
+  return draw(source, options, sampler,
+              {.y = y.to(at::kFloat).repeat_interleave(options.samples, 0),
+               .deviation = deviation.to(at::kFloat).repeat_interleave(options.samples, 0),
+               .salt = probability});
 }
 
 }  // namespace igebm::generation

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "igebm/base/error.h"
+#include "igebm/evaluation/fidelity.h"
 #include "igebm/io/files.h"
 #include "igebm/io/npz.h"
 
@@ -21,6 +22,19 @@ namespace fs = std::filesystem;
 /// Features that vary together, with means away from zero, as a network's do.
 at::Tensor correlated(std::int64_t n, std::int64_t d, double shift) {
   return at::matmul(at::randn({n, d}, at::kDouble), at::randn({d, d}, at::kDouble)) / std::sqrt(d) + shift;
+}
+
+// scikit-image 0.26: structural_similarity(a, b, data_range=1, gaussian_weights=True, sigma=1.5,
+// use_sample_covariance=False).
+TEST(Fidelity, AgreesWithScikitImage) {
+  const at::Tensor i = at::arange(16 * 14, at::kDouble).view({1, 1, 16, 14});
+  const at::Tensor a = (i * 37).remainder(101) / 100, b = (a + 0.3 * at::sin(i * 0.7)).clamp(0, 1);
+  EXPECT_NEAR(ssim(a, b), 0.7912936744217295, 1e-9);
+  EXPECT_NEAR(ssim(a, a), 1, 1e-12);
+  EXPECT_THROW(ssim(a.slice(2, 0, 10), b.slice(2, 0, 10)), UserError);
+  EXPECT_NEAR(psnr(a + 0.1, a), 20, 1e-9);
+  EXPECT_NEAR(psnr(a + 0.1 * (i < 50).to(at::kDouble), a, i < 50), 20, 1e-9);
+  EXPECT_EQ(psnr(a, a), 120);
 }
 
 /// The formulas of published figures, in numpy and scipy, on the same features: full rank, fewer pictures than features

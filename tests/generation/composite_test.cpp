@@ -156,22 +156,23 @@ TEST(Composites, SharesOfAnOrHold) {
   EXPECT_NEAR(left("0.8*(gaussian(-3,0,.6) & gaussian(-1,0,.6)) | 0.2*gaussian(2,0,.4)"), 0.8, 0.025 + 0.03);
 }
 
-// Carried by the gradient alone, without a kernel's moves, chains come to the modes in other shares than the product's.
+// Carried by the gradient alone, without a kernel's moves, chains come to the modes in other shares than the product's:
+// .49 to the left of it instead of .075.
 TEST(Composites, ParticlesCorrectWhatTheGradientAloneGetsWrong) {
-  const Composite c = compose("(gaussian(-2,0,.5) | gaussian(2,0,.5)) & (.7*gaussian(-2,0,1) | .3*gaussian(2,0,1))",
-                              {.given = "gaussian(0,0,2.5)"});
+  const Composite c = compose(
+      "0.5*(gaussian(-2,0,.2) | gaussian(2,0,1)) & 0.5*(gaussian(-2,1,.2) | gaussian(2,0,1))");
   const at::Tensor axis = at::linspace(-6, 6, 601, at::kDouble);
   const at::Tensor grid = at::stack({axis.repeat_interleave(601), axis.repeat({601})}, 1);
   const at::Tensor p = at::exp(-c.energy(0.01)->energy(grid));
   const double right = (p.masked_select(grid.select(1, 0).lt(0)).sum() / p.sum()).item<double>();
   sampling::SamplerOptions sampler{.steps = 0};
-  sampler.annealing = {.levels = 120, .denoise = false};
+  sampler.annealing = {.levels = 80, .denoise = false};
   const auto left = [&](std::int64_t particles) {
-    const model::SampleRequest request{.count = 2000, .seed = 3, .sampler = sampler, .batch = 4000, .energies = false};
+    const model::SampleRequest request{.count = 1000, .seed = 3, .sampler = sampler, .batch = 4000, .energies = false};
     return c.sample(request, particles).x.select(1, 0).lt(0).to(at::kDouble).mean().item<double>();
   };
-  EXPECT_NEAR(left(32), right, 4 * std::sqrt(right * (1 - right) / 2000) + 0.01);
-  EXPECT_GT(std::fabs(left(1) - right), 0.06);
+  EXPECT_NEAR(left(16), right, 4 * std::sqrt(right * (1 - right) / 1000) + 0.01);
+  EXPECT_GT(left(1), right + 0.2);
   EXPECT_NE(error_of([&] { compose("ring(1,.2) & ring(2,.2)").sample({.count = 2}, 4); }).find("add up to 1"),
             std::string::npos);
   EXPECT_NE(error_of([&] { compose("ring(1,.2) | ring(2,.2)").sample({.count = 2}, 4); }).find("expected an \"and\""),
@@ -193,6 +194,10 @@ class Models : public testing::Test {
         {.classes = classes, .conditions = numbers, .noise_features = noise ? 4 : 0, .optional_condition = true});
     const nn::Network made(graph, 5);
     model::NetworkFile file{.graph = graph, .parameters = made.parameters(), .buffers = made.buffers()};
+    at::manual_seed(5);
+    for (auto& [_, t] : file.parameters) {  // what conditions do begins with nothing
+      if (t.eq(0).all().item<bool>()) t = 0.3 * at::randn_like(t);
+    }
     file.metadata = {{"low", std::to_string(low)}, {"high", std::to_string(high)}};
     const fs::path path = folder_ / (name + ".safetensors");
     model::write_network_file(path, file, file.parameters);

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""igebm inpaint: what it completes, and what it refuses."""
+"""igebm inpaint, denoise and restore: what they make, and what they refuse."""
 import json
 import unittest
 
@@ -63,6 +63,56 @@ class Inpaint(Running):
 
     def test_help_has_an_example(self):
         self.assertIn("igebm inpaint mnist test:0-9 --mask bottom", igebm("inpaint", "--help").stdout)
+
+
+class Restore(Running):
+    def setUp(self):
+        super().setUp()
+        self.out = self.folder / "out.npz"
+        self.pictures = self.folder / "pictures.npz"
+        # Strokes: what the model knows.
+        self.images = numpy.zeros((2, 1, 28, 28), numpy.float32)
+        self.images[0, 0, 4:24, 13:16] = 1
+        self.images[1, 0, 6:9, 8:20] = self.images[1, 0, 6:24, 17:20] = 1
+        numpy.savez(self.pictures, images=self.images)
+
+    def test_noise_goes(self):
+        for noise in ("gaussian:.4", "salt:.15"):
+            told = json.loads(self.works("denoise", "mnist", self.pictures, "--damage", "--noise", noise, "--samples", 2, "--levels", 12,
+                                         "--steps", 2, "--out", self.out, "--json"))
+            made = numpy.load(self.out)
+            self.assertEqual(made["images"].shape, (2, 2, 1, 28, 28))
+            self.assertGreater(told["psnr"], told["psnr_as_given"] + 3, noise)
+            self.assertGreater(told["ssim"], told["ssim_as_given"], noise)
+            # The same, given as it was made: files are taken as they are.
+            numpy.savez(self.folder / "noisy.npz", images=made["given"].clip(0, 1))
+            told = self.works("denoise", "mnist", self.folder / "noisy.npz", "--noise", noise, "--samples", 1, *QUICK, "--out",
+                              self.folder / "grid.png")
+            self.assertNotIn("PSNR", told)
+
+    def test_small_and_blurred_pictures_come_back(self):
+        for change, shape in (("downsample:2", (2, 1, 14, 14)), ("blur:1.5", (2, 1, 28, 28))):
+            told = json.loads(self.works("restore", "mnist", self.pictures, "--damage", "--operator", change, "--samples", 2, "--levels",
+                                         12, "--steps", 2, "--out", self.out, "--json"))
+            made = numpy.load(self.out)
+            self.assertEqual(made["given"].shape, shape)
+            self.assertGreater(told["psnr"], told["psnr_as_given"], change)
+            if change == "downsample:2":  # it explains what was given
+                means = made["images"].reshape(2, 2, 14, 2, 14, 2).mean((3, 5))
+                self.assertLess(abs(means - made["given"].reshape(2, 1, 14, 14)).mean(), 0.03)
+
+    def test_what_is_wrong_is_said_in_a_line(self):
+        def refused(expected, command, *arguments):
+            self.refused(expected, command, "mnist", self.pictures, *arguments, "--out", self.out)
+            self.assertFalse(self.out.exists())
+
+        for noise in ("gaussian", "gaussian:-1", "salt:1", "salt:x", "pepper:.1"):
+            refused([f"--noise {noise}: expected gaussian:DEVIATION", "salt:PROBABILITY"], "denoise", "--noise", noise)
+        refused("expected blur:DEVIATION in pixels, or downsample:FACTOR", "restore", "--operator", "shift:2")
+        refused("a factor from 2 that divides 28 and 28", "restore", "--operator", "downsample:3")
+        refused("(1, 14, 14) is expected", "restore", "--operator", "downsample:2")
+        refused("--condition: this model takes no numbers", "denoise", "--noise", "salt:.1", "--condition", "size=1")
+        self.refused("no pictures", "denoise", "two-moons", self.pictures, "--noise", "salt:.1")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,420 @@
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <filesystem>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "igebm/base/clock.h"
+#include "igebm/base/error.h"
+#include "igebm/base/random.h"
+#include "igebm/data/data.h"
+#include "igebm/data/resize.h"
+#include "igebm/evaluation/fidelity.h"
+#include "igebm/evaluation/records.h"
+#include "igebm/generation/restoration.h"
+#include "igebm/io/files.h"
+#include "igebm/io/npz.h"
+#include "igebm/io/picture.h"
+#include "igebm/io/recipe.h"
+#include "igebm/model/model.h"
+#include "igebm/sampling/budget.h"
+#include "tools/commands.h"
+
+/// inpaint, denoise and restore: pictures that are not whole, by a model's energy.
+namespace igebm::tools {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct RestoreArguments {
+  std::string run, label, condition, out, weights = "average", device;
+  std::vector<std::string> pictures;
+  std::int64_t samples = 5, seed = -1, steps = 4, levels = 0;
+  bool json = false, damage = false;
+  std::string mask = "bottom", noise, change;
+  double deviation = 0.01;
+};
+
+/// "test:0-4,9": rows of the split.
+std::vector<std::int64_t> rows_of(const std::string& text, std::int64_t size, const std::string& what) {
+  std::vector<std::int64_t> rows;
+  std::istringstream parts(text);
+  for (std::string part; std::getline(parts, part, ',');) {
+    const auto number = [&](const std::string& digits) {
+      std::int64_t value = -1;
+      const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+      if (error != std::errc() || end != digits.data() + digits.size() || value < 0 || value >= size)
+        throw UserError(fmt::format("{}: expected numbers of records from 0 to {}, as in test:0-4,9", what, size - 1));
+      return value;
+    };
+    const auto dash = part.find('-');
+    const std::int64_t first = number(part.substr(0, dash)),
+                       last = dash == std::string::npos ? first : number(part.substr(dash + 1));
+    for (std::int64_t row = first; row <= last; ++row) rows.push_back(row);
+  }
+  if (rows.empty()) throw UserError(fmt::format("{}: names no records", what));
+  return rows;
+}
+
+/// "test:0-9" or "train:0-9", and not a file of that name.
+bool names_records(const std::string& what) {
+  return (what.starts_with("test:") || what.starts_with("train:")) && !fs::exists(what);
+}
+
+/// Pictures in [0, 1] of `shape`, as files, an npz, or records of the model's own data.
+evaluation::Records read_pictures(const std::vector<std::string>& what, const model::Model& model,
+                                  const std::vector<std::int64_t>& shape) {
+  std::vector<at::Tensor> pictures, labels;
+  for (const std::string& each : what) {
+    if (names_records(each)) {
+      const auto colon = each.find(':');
+      const bool test = each.starts_with("test");
+      data::Options options = model.settings().data;
+      if (test) options.count = 0;
+      const data::Dataset set = data::load(options, test ? data::Split::test : data::Split::train, 0);
+      const at::Tensor rows = at::tensor(rows_of(each.substr(colon + 1), set.size(), each), at::kLong);
+      const auto records = evaluation::records_of(set, rows, {});
+      pictures.push_back(records.x.to(at::kFloat).div(255));
+      if (records.labels.defined()) labels.push_back(records.labels);
+    } else if (fs::path(each).extension() == ".npz" || fs::path(each).extension() == ".npy") {
+      const auto records = evaluation::read_records(each);
+      pictures.push_back(records.x);
+      if (records.labels.defined()) labels.push_back(records.labels);
+    } else {
+      const at::Tensor decoded =
+          io::decode_picture(io::read_file(each), shape[0], each).permute({2, 0, 1}).unsqueeze(0).contiguous();
+      const bool fits = decoded.size(2) == shape[1] && decoded.size(3) == shape[2];
+      const bool square = shape[1] == shape[2];
+      pictures.push_back((fits || !square ? decoded : data::fit(decoded, shape[0], shape[1])).to(at::kFloat).div(255));
+    }
+    if (pictures.back().sizes().slice(1).vec() != shape)
+      throw UserError(fmt::format("{}: pictures of shape ({}), where ({}) is expected", each,
+                                  fmt::join(pictures.back().sizes().slice(1), ", "), fmt::join(shape, ", ")));
+  }
+  evaluation::Records all{.x = at::cat(pictures)};
+  if (labels.size() == pictures.size()) all.labels = at::cat(labels);
+  return all;
+}
+
+/// What pictures are restored as: what is asked for; none in particular; or the records' own class.
+nn::Condition condition_of(const RestoreArguments& a, const model::ConditionSpec& spec,
+                           const evaluation::Records& records) {
+  if (!a.label.empty()) return model::condition_of_class(spec, a.label);
+  if (!a.condition.empty()) {
+    if (spec.values == 0) throw UserError("--condition: this model takes no numbers");
+    return model::condition_with(spec, a.condition, 1);
+  }
+  if (spec.optional_condition || (spec.classes == 0 && spec.values == 0)) return {};
+  if (spec.values > 0) throw UserError("this model needs its numbers; say --condition");
+  if (!records.labels.defined()) throw UserError("this model needs a class; say --label");
+  return {.classes = records.labels};
+}
+
+/// A model opened for it, what it is asked, and how it is drawn with.
+struct Restoring {
+  const RestoreArguments& a;
+  model::Model model;
+  generation::RestorationOptions options;
+  std::unique_ptr<Observer> console;
+  std::uint64_t seed = 0;
+  std::int64_t gradients = 0, done = 0, total = 0;
+  double begun = now();
+
+  explicit Restoring(const RestoreArguments& given)
+      : a(given), model(model::Model::open(a.run, {.weights = weights_of(a.weights), .device = a.device})) {
+    if (space().kind != model::SampleSpace::Kind::image)
+      throw UserError(fmt::format("{}: its records are no pictures", a.run));
+    check_out(a.out, space().shape);
+    seed = a.seed >= 0 ? static_cast<std::uint64_t>(a.seed) : 0;
+  }
+  const model::SampleSpace& space() const { return model.space(); }
+
+  void prepare(const evaluation::Records& records, const char* doing) {
+    io::check_writable(a.out);
+    const bool annealed = model.condition_spec().noise.has_value();
+    sampling::SamplerOptions sampler = sampling::within_budget(model.settings().sampling, annealed);
+    if (annealed) {
+      sampler.steps = a.steps;
+      if (a.levels > 0) sampler.annealing.levels = a.levels;
+    }
+    options = {.samples = a.samples,
+               .condition = condition_of(a, model.condition_spec(), records),
+               .seed = seed,
+               .sampler = sampler};
+    gradients = sampling::gradient_count(sampler, annealed);
+    total = sampling::step_count(sampler, annealed) *
+            ((records.size() * a.samples + options.batch - 1) / options.batch);
+    console = a.json ? std::make_unique<Observer>() : make_console();
+    catch_interrupts();
+    options.on_step = [this, doing](sampling::Position, const sampling::StepInfo&, const sampling::Chains&) {
+      if (interrupted()) throw UserError("interrupted, nothing is written");
+      console->progress(doing, ++done, total);
+    };
+  }
+
+  /// restored (N, samples, ...), shown (N, ...) of the model's size, originals where there are such.
+  void write(const at::Tensor& originals, const at::Tensor& shown, const at::Tensor& restored, const char* key,
+             const at::Tensor& given) const {
+    const fs::path out(a.out);
+    if (out.has_parent_path()) io::make_folder(out.parent_path());
+    if (out.extension() == ".npz") {
+      std::map<std::string, at::Tensor> arrays{{"images", restored}, {key, given}};
+      if (originals.defined()) arrays["originals"] = originals;
+      io::write_npz(out, arrays);
+      return;
+    }
+    std::vector<at::Tensor> columns;
+    if (originals.defined()) columns.push_back(originals.unsqueeze(1));
+    columns.push_back(shown.unsqueeze(1)), columns.push_back(restored);
+    const at::Tensor rows = at::cat(columns, 1);
+    io::write_png(out, io::grid(rows.flatten(0, 1), rows.size(1)));
+  }
+
+  /// One JSON object, or `message`.
+  void report(nlohmann::ordered_json json, const std::string& message) const {
+    json["gradients"] = gradients, json["seconds"] = now() - begun, json["seed"] = seed;
+    if (a.json) {
+      fmt::print("{}\n", json_text(json));
+    } else {
+      console->message(message);
+    }
+  }
+};
+
+void inpaint(const RestoreArguments& a) {
+  check_out(a.out);
+  Restoring r(a);
+  const model::SampleSpace& space = r.space();
+  const at::Tensor known = generation::read_mask(a.mask, space.shape, r.seed), missing = known.logical_not();
+  const evaluation::Records records = read_pictures(a.pictures, r.model, space.shape);
+  r.prepare(records, "completing");
+  // Known pixels are the input's as it was, not as it comes back from the model's range.
+  const at::Tensor given = records.x.unsqueeze(1),
+                   completions =
+                       at::where(known, given, space.to_unit(generation::inpaint(r.model, space.from_unit(records.x),
+                                                                                 known, r.options)));
+  // What a constant makes of it: the mean of what is known of each picture.
+  const at::Tensor shares = known.to(at::kFloat), fill = (records.x * shares).sum({1, 2, 3}, true) / shares.sum();
+  const double single = evaluation::psnr(completions, given, missing),
+               of_mean = evaluation::psnr(completions.mean(1), records.x, missing),
+               of_fill = evaluation::psnr(fill, records.x, missing);
+  r.write(records.x, at::where(known, records.x, at::full({}, 0.5F)), completions, "known", known);
+  r.report({{"completions", a.out},
+            {"pictures", records.size()},
+            {"samples", a.samples},
+            {"mask", a.mask},
+            {"psnr", single},
+            {"psnr_of_mean", of_mean},
+            {"psnr_of_mean_fill", of_fill}},
+           fmt::format("{} of each of {} pictures: {}\nPSNR where they were not known: {:.2f} dB, of their mean {:.2f}; "
+                       "of a constant {:.2f}",
+                       a.samples, records.size(), a.out, single, of_mean, of_fill));
+}
+
+/// "gaussian:.2" as its name and number.
+std::pair<std::string, double> named_number(const std::string& text, const char* option, const char* expected) {
+  const auto colon = text.find(':');
+  const auto number = io::number_of(colon == std::string::npos ? "" : text.substr(colon + 1));
+  if (!number) throw UserError(fmt::format("{} {}: expected {}", option, text, expected));
+  return {text.substr(0, colon), *number};
+}
+
+at::Tensor numbers_of(const at::Tensor& like, std::uint64_t seed, bool normal) {
+  at::Tensor out = at::empty(like.sizes(), at::kFloat);
+  const std::int64_t elements = out.numel() / std::max<std::int64_t>(1, out.size(0));
+  for (std::int64_t i = 0; i < out.size(0); ++i) {
+    const std::span<float> row{out.data_ptr<float>() + i * elements, static_cast<std::size_t>(elements)};
+    const RandomPlace place{seed, Purpose::damage, static_cast<std::uint64_t>(i), normal ? 0U : 1U};
+    normal ? random_normal(place, row) : random_uniform(place, row);
+  }
+  return out;
+}
+
+/// How pictures were, or are to be, made worse, in [0, 1], and how they are restored.
+struct Damage {
+  std::vector<std::int64_t> shape;  // of what is given
+  std::function<at::Tensor(const at::Tensor&)> apply;
+  std::function<at::Tensor(const at::Tensor& y, const generation::RestorationOptions&)> restore;
+};
+
+Damage noise_of(const Restoring& r) {
+  const auto [kind, amount] = named_number(r.a.noise, "--noise", "gaussian:DEVIATION or salt:PROBABILITY");
+  const model::SampleSpace& space = r.space();
+  const std::uint64_t seed = r.seed;
+  if (kind == "gaussian" && amount > 0 && amount <= 10) {
+    return {space.shape, [=](const at::Tensor& x) { return x + amount * numbers_of(x, seed, true); },
+            [&, amount](const at::Tensor& y, const generation::RestorationOptions& options) {
+              return generation::restore(r.model, y, amount * (space.high - space.low), nullptr, options);
+            }};
+  }
+  if (kind == "salt" && amount > 0 && amount < 1) {
+    return {space.shape,
+            [=](const at::Tensor& x) {
+              const at::Tensor u = numbers_of(x.select(1, 0).unsqueeze(1), seed, false);
+              return at::where(u < amount / 2, at::zeros({}), at::where(u < amount, at::ones({}), x));
+            },
+            [&, amount](const at::Tensor& y, const generation::RestorationOptions& options) {
+              return generation::remove_salt(r.model, y, amount, options);
+            }};
+  }
+  throw UserError(fmt::format(
+      "--noise {}: expected gaussian:DEVIATION, above 0 and up to 10 (pixels are in [0, 1]), or salt:PROBABILITY, between "
+      "0 and 1",
+      r.a.noise));
+}
+
+Damage change_of(const Restoring& r) {
+  const auto [kind, amount] = named_number(r.a.change, "--operator", "blur:DEVIATION or downsample:FACTOR");
+  const model::SampleSpace& space = r.space();
+  const auto made = [&, k = kind, n = amount]() -> generation::LinearOperator {
+    if (k == "blur") return generation::LinearOperator::blur(n, space.shape[1], space.shape[2]);
+    if (k == "downsample" && n == std::floor(n) && n <= 1e6)
+      return generation::LinearOperator::downsample(static_cast<std::int64_t>(n), space.shape[1], space.shape[2]);
+    throw UserError(
+        fmt::format("--operator {}: expected blur:DEVIATION in pixels, or downsample:FACTOR, a whole number", r.a.change));
+  };
+  const auto change = std::make_shared<generation::LinearOperator>(made());
+  const double deviation = r.a.deviation;
+  return {{space.shape[0], change->height(), change->width()},
+          [=, seed = r.seed](const at::Tensor& x) {
+            const at::Tensor y = change->apply(x);
+            return y + deviation * numbers_of(y, seed, true);
+          },
+          [&, change, deviation](const at::Tensor& y, const generation::RestorationOptions& options) {
+            return generation::restore(r.model, y, deviation * (space.high - space.low), change.get(), options);
+          }};
+}
+
+void restore(const RestoreArguments& a, const std::function<Damage(const Restoring&)>& damage_of) {
+  check_out(a.out);
+  Restoring r(a);
+  const model::SampleSpace& space = r.space();
+  const Damage damage = damage_of(r);
+  const bool whole = a.damage || std::ranges::all_of(a.pictures, names_records);
+  if (!whole && std::ranges::any_of(a.pictures, names_records))
+    throw UserError("records of the data are whole and files are not; expected one or the other, or --damage");
+  const evaluation::Records records = read_pictures(a.pictures, r.model, whole ? space.shape : damage.shape);
+  r.prepare(records, "restoring");
+  const at::Tensor y = whole ? damage.apply(records.x) : records.x;
+  // What noise takes out of [0, 1] stays: it is what was seen.
+  const at::Tensor seen = y * (space.high - space.low) + space.low;
+  const at::Tensor restored = space.to_unit(damage.restore(seen, r.options));
+  at::Tensor shown = y.clamp(0, 1);
+  const std::int64_t factor = space.shape[1] / y.size(2);
+  if (factor > 1) shown = shown.repeat_interleave(factor, 2).repeat_interleave(factor, 3);
+  r.write(whole ? records.x : at::Tensor(), shown, restored, "given", y);
+  nlohmann::ordered_json json{{"restored", a.out}, {"pictures", records.size()}, {"samples", a.samples}};
+  std::string message = fmt::format("{} of each of {} pictures: {}", a.samples, records.size(), a.out);
+  if (whole) {
+    const at::Tensor truth = records.x, mean = restored.mean(1), each = restored.flatten(0, 1),
+                     of_each = truth.repeat_interleave(a.samples, 0);
+    const auto say = [&](const std::string& key, const char* words, const at::Tensor& x, const at::Tensor& of) {
+      json["psnr" + key] = evaluation::psnr(x, of);
+      message += fmt::format("{} PSNR {:.2f} dB", words, json["psnr" + key].get<double>());
+      if (std::min(space.shape[1], space.shape[2]) < evaluation::ssim_window) return;
+      json["ssim" + key] = evaluation::ssim(x, of);
+      message += fmt::format(", SSIM {:.3f}", json["ssim" + key].get<double>());
+    };
+    say("", "\nSingle answers:", each, of_each);
+    say("_of_mean", "\ntheir mean:    ", mean, truth);
+    say("_as_given", "\nas it was given:", shown, truth);
+  }
+  r.report(json, message);
+}
+
+CLI::App* add_command(CLI::App& app, const std::shared_ptr<RestoreArguments>& a, const char* name, const char* what,
+                      const char* out) {
+  auto* command = app.add_subcommand(name, what);
+  a->out = out;
+  command->add_option("RUN", a->run, "a run's folder, one of its checkpoints, or a model's name (igebm models)")
+      ->required();
+  command->add_option("PICTURES", a->pictures, "picture files, FILE.npz, or test:0-9 of the model's own data")
+      ->required();
+  return command;
+}
+
+void add_shared_options(CLI::App& command, const std::shared_ptr<RestoreArguments>& a) {
+  command.add_option("--samples", a->samples, "answers to each")
+      ->capture_default_str()
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{100000}));
+  command.add_option("--label", a->label, "the class they are of (default: none in particular, or the pictures' own)");
+  command.add_option("--condition", a->condition, "NAME=VALUE,… of a model of numbers");
+  command.add_option("--steps", a->steps, "Langevin steps at each noise level")
+      ->capture_default_str()
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{100000}));
+  command.add_option("--levels", a->levels, "noise levels (default: the model's)")
+      ->check(CLI::Range(std::int64_t{2}, std::int64_t{100000}));
+  add_seed_option(command, a->seed, "0");
+  command.add_option("--out", a->out, "FILE.png (a grid) or FILE.npz (arrays)")->capture_default_str();
+  add_weights_option(command, a->weights);
+  add_device_option(command, a->device);
+  add_threads_option(command);
+  command.add_flag("--json", a->json, "print one JSON object");
+}
+
+void add_damage_option(CLI::App& command, const std::shared_ptr<RestoreArguments>& a) {
+  command.add_flag("--damage", a->damage, "files are whole, too: damage them first, and say how near the answers come");
+}
+
+}  // namespace
+
+void add_inpaint(CLI::App& app) {
+  auto a = std::make_shared<RestoreArguments>();
+  auto* command = add_command(app, a, "inpaint", "complete pictures of which a part is missing", "completed.png");
+  command->footer(
+      "Examples:\n"
+      "  igebm inpaint mnist test:0-9 --mask bottom\n"
+      "  igebm inpaint fashion-mnist mine.png --mask box:8,8,12,12 --samples 8\n"
+      "A row of the picture holds an original, what was known of it, and its completions.");
+  command
+      ->add_option("--mask", a->mask,
+                   "what is missing: bottom, top, left, right, box:X,Y,WIDTH,HEIGHT, random:SHARE or a picture, white")
+      ->capture_default_str();
+  add_shared_options(*command, a);
+  command->callback([a] { as_command("inpaint", [&] { inpaint(*a); }); });
+}
+
+void add_denoise(CLI::App& app) {
+  auto a = std::make_shared<RestoreArguments>();
+  auto* command = add_command(app, a, "denoise", "take noise out of pictures", "denoised.png");
+  command->footer(
+      "Examples:\n"
+      "  igebm denoise mnist test:0-9 --noise gaussian:.3\n"
+      "  igebm denoise fashion-mnist noisy.png --noise salt:.1\n"
+      "Records of the data are made noisy first; files are, but for --damage, as they are. A row of the picture holds an\n"
+      "original where there is one, what was given, and the answers.");
+  command
+      ->add_option("--noise", a->noise,
+                   "gaussian:DEVIATION of pixels in [0, 1], or salt:PROBABILITY that a pixel was made black or white")
+      ->required();
+  add_damage_option(*command, a);
+  add_shared_options(*command, a);
+  command->callback([a] { as_command("denoise", [&] { restore(*a, noise_of); }); });
+}
+
+void add_restore(CLI::App& app) {
+  auto a = std::make_shared<RestoreArguments>();
+  auto* command = add_command(app, a, "restore", "sharpen blurred pictures, enlarge small ones", "restored.png");
+  command->footer(
+      "Examples:\n"
+      "  igebm restore mnist test:0-9 --operator downsample:4\n"
+      "  igebm restore fashion-mnist blurred.png --operator blur:2 --noise .02\n"
+      "Records of the data are changed first; files are, but for --damage, as they are. A row of the picture holds an\n"
+      "original where there is one, what was given, and the answers.");
+  command->add_option("--operator", a->change, "blur:DEVIATION in pixels, or downsample:FACTOR")->required();
+  command->add_option("--noise", a->deviation, "standard deviation of what noise is in it, of pixels in [0, 1]")
+      ->capture_default_str()
+      ->check(CLI::Range(1e-4, 10.0));
+  add_damage_option(*command, a);
+  add_shared_options(*command, a);
+  command->callback([a] { as_command("restore", [&] { restore(*a, change_of); }); });
+}
+
+}  // namespace igebm::tools
