@@ -98,6 +98,12 @@ TEST_F(MetricValues, DiversityIsWithinClasses) {
   EXPECT_NEAR(diversity(), expected, 1e-9);
   samples.x = samples.x.slice(0, 0, 3).repeat({10, 1, 1, 1});  // one picture of each class
   EXPECT_NEAR(diversity(), 0, 1e-9);
+  // Of many records, every third here.
+  samples.labels = at::Tensor();
+  const at::Tensor many = at::rand({3000, 1, 2, 2});
+  reference.records.x = many, samples.x = many.slice(0, 0, 3000, 3);
+  EXPECT_NEAR(diversity(), 1, 1e-9);
+  reference.records.x = many.slice(0, 0, 20), samples.x = many.slice(0, 0, 30);
   samples.labels = at::arange(30).add(3);
   EXPECT_SAYS(diversity(), "diversity: expected at least 2 samples");
 }

@@ -16,7 +16,7 @@ constexpr std::int64_t most = 1000;
 /// Evenly among those of the class; all are one class where labels are undefined.
 at::Tensor of_class(const Records& records, std::int64_t label, bool labels) {
   at::Tensor x = labels ? records.x.index_select(0, records.labels.eq(label).nonzero().squeeze(1)) : records.x;
-  return x.size(0) > most ? x.index_select(0, at::arange(most) * x.size(0) / most) : x;
+  return x.size(0) > most ? x.index_select(0, at::arange(most).mul(x.size(0)).floor_divide(most)) : x;
 }
 
 Figure compute_diversity(const Compared& c) {
