@@ -9,6 +9,7 @@
 
 #include "igebm/base/observer.h"
 #include "igebm/model/files.h"
+#include "igebm/model/model.h"
 
 namespace CLI {
 class App;
@@ -22,6 +23,8 @@ void add_sample(CLI::App& app);
 void add_info(CLI::App& app);
 void add_compose(CLI::App& app);
 void add_evaluate(CLI::App& app);
+void add_neighbours(CLI::App& app);
+void add_curve(CLI::App& app);
 void add_inpaint(CLI::App& app);
 void add_denoise(CLI::App& app);
 void add_restore(CLI::App& app);
@@ -33,6 +36,11 @@ void add_export(CLI::App& app);
 /// --weights average|network, of a run's checkpoint.
 void add_weights_option(CLI::App& command, std::string& weights);
 model::Weights weights_of(const std::string& name);
+
+/// A run, checkpoint or shipped model with its recipe, as `set` changes it.
+model::Model open_model(const std::string& run, const model::OpenOptions& options, const std::vector<std::string>& set);
+/// "mnist (step 24000; 100 levels …, seed 0)": what drew samples.
+std::string describe_samples(const std::string& run, const model::Model& model, std::uint64_t seed);
 
 /// --device cpu|cuda|cuda:N|auto; empty: as the model's recipe says.
 void add_device_option(CLI::App& command, std::string& device);
@@ -62,6 +70,9 @@ void print_on(const std::string& text);
 
 /// Progress with rate and time left: one line rewritten on a terminal, a plain line now and then otherwise.
 std::unique_ptr<Observer> make_console();
+
+/// Progress of `command` on the console, or where `quiet` nowhere, until an interrupt ends the work by a UserError.
+std::unique_ptr<Observer> make_progress(const char* command, bool quiet);
 
 /// "41 s", "3:05 min", "2:10 h", "3 d 4 h".
 std::string duration(double seconds);

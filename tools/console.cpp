@@ -96,6 +96,19 @@ class Console : public Observer {
   std::string stage_, figures_;
 };
 
+class Progress : public Observer {
+ public:
+  Progress(const char* command, bool quiet) : command_(command), console_(quiet ? nullptr : make_console()) {}
+  void progress(std::string_view stage, std::int64_t done, std::int64_t total) override {
+    if (interrupted()) throw UserError(fmt::format("{}: interrupted", command_));
+    if (console_) console_->progress(stage, done, total);
+  }
+
+ private:
+  const char* command_;
+  std::unique_ptr<Observer> console_;
+};
+
 }  // namespace
 
 std::string duration(double seconds) {
@@ -116,6 +129,10 @@ void print_on(const std::string& text) {
 }
 
 std::unique_ptr<Observer> make_console() { return std::make_unique<Console>(); }
+
+std::unique_ptr<Observer> make_progress(const char* command, bool quiet) {
+  return std::make_unique<Progress>(command, quiet);
+}
 
 void catch_interrupts() {
   for (const int signal : {SIGINT, SIGTERM, SIGUSR1}) std::signal(signal, on_signal);

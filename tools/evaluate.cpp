@@ -29,19 +29,6 @@ struct EvaluateArguments {
   bool best = false, json = false;
 };
 
-/// Hands progress on to the console, if there is one, until an interrupt ends the work.
-class Progress : public Observer {
- public:
-  explicit Progress(std::unique_ptr<Observer> console) : console_(std::move(console)) {}
-  void progress(std::string_view stage, std::int64_t done, std::int64_t total) override {
-    if (interrupted()) throw UserError("evaluate: interrupted");
-    if (console_) console_->progress(stage, done, total);
-  }
-
- private:
-  std::unique_ptr<Observer> console_;
-};
-
 bool is_file(const std::string& what) {
   const std::string ending = fs::path(what).extension();
   return ending == ".npz" || ending == ".npy";
@@ -189,10 +176,10 @@ std::optional<Told> evaluate_run(const EvaluateArguments& a, Observer& observer)
 }
 
 std::optional<Told> told_of(const EvaluateArguments& a) {
-  Progress progress(a.json ? nullptr : make_console());
+  const auto progress = make_progress("evaluate", a.json);
   catch_interrupts();
   try {
-    return is_file(a.what) ? evaluate_file(a, progress) : evaluate_run(a, progress);
+    return is_file(a.what) ? evaluate_file(a, *progress) : evaluate_run(a, *progress);
   } catch (const evaluation::NoFeatures& e) {
     throw UserError(fmt::format("--features: {}", e.what()));
   }

@@ -70,6 +70,8 @@ int main(int argc, char** argv) {
   igebm::tools::add_restore(app);
   igebm::tools::add_info(app);
   igebm::tools::add_evaluate(app);
+  igebm::tools::add_curve(app);
+  igebm::tools::add_neighbours(app);
   igebm::tools::add_bench(app);
   igebm::tools::add_data(app);
   igebm::tools::add_models(app);

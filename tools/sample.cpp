@@ -33,14 +33,6 @@ struct SampleArguments {
   std::vector<std::string> set;
 };
 
-model::Model open_model(const SampleArguments& a) {
-  const std::filesystem::path run = model::find_model(a.run);
-  const auto recipe = training::read_recipe((model::run_of(run) / "recipe.toml").string(), a.set);
-  return model::Model::open(
-      run, {.weights = weights_of(a.weights), .best = a.best, .ensemble = std::max<std::int64_t>(a.ensemble, 0)},
-      recipe);
-}
-
 /// What is asked for; empty where nothing is.
 nn::Condition condition_of(const SampleArguments& a, const model::ConditionSpec& spec) {
   nn::Condition condition;
@@ -52,7 +44,8 @@ nn::Condition condition_of(const SampleArguments& a, const model::ConditionSpec&
     }
   }
   if (!a.condition.empty()) {
-    if (spec.values == 0 || spec.numbers.names.empty()) throw UserError("sample: --condition: this model has no conditions");
+    if (spec.values == 0 || spec.numbers.names.empty())
+      throw UserError("sample: --condition: this model has no conditions");
     condition = model::condition_with(spec, a.condition, a.count);
   }
   return condition;
@@ -64,7 +57,9 @@ void sample(const SampleArguments& a) {
   if (ending != ".png" && ending != ".npz" && ending != ".gif")
     throw UserError(fmt::format("sample: --out {}: expected a name that ends in .png, .npz or .gif", a.out));
   io::check_writable(a.out);
-  const model::Model model = open_model(a);
+  const model::Model model = open_model(
+      a.run, {.weights = weights_of(a.weights), .best = a.best, .ensemble = std::max<std::int64_t>(a.ensemble, 0)},
+      a.set);
   const model::ConditionSpec& spec = model.condition_spec();
   const model::SampleSpace& space = model.space();
   model::SampleRequest request{.count = a.count, .condition = condition_of(a, spec)};
@@ -128,6 +123,18 @@ void sample(const SampleArguments& a) {
 }
 
 }  // namespace
+
+model::Model open_model(const std::string& what, const model::OpenOptions& options,
+                        const std::vector<std::string>& set) {
+  const std::filesystem::path run = model::find_model(what);
+  return model::Model::open(run, options, training::read_recipe((model::run_of(run) / "recipe.toml").string(), set));
+}
+
+std::string describe_samples(const std::string& run, const model::Model& model, std::uint64_t seed) {
+  return fmt::format("{} (step {}; {}, seed {})", run, model.step().empty() ? "?" : model.step(),
+                     sampling::describe_steps(model.settings().sampling, model.condition_spec().noise.has_value()),
+                     seed);
+}
 
 model::Weights weights_of(const std::string& name) { return value_of<model::Weights>(name).value(); }
 

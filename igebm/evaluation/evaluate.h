@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -15,6 +16,10 @@ namespace igebm::evaluation {
 
 /// Samples of the model as records, with what they were asked for.
 Records records_of(const model::Model& model, const model::Samples& samples);
+
+/// Samples that the model draws, as records; their energies are not computed. `observer` is told of each step as
+/// progress of "sampling"; it may throw to end the work.
+Records draw(const model::Model& model, const model::SampleRequest& request, Observer& observer);
 
 struct EvaluationOptions {
   std::vector<std::string> metrics = {"frechet"};  ///< of the table; others of it are told where they can be
@@ -36,6 +41,26 @@ struct Evaluation {
   bool pictures = false;                         ///< or points
   std::vector<std::string> class_names, condition_names;
   std::uint64_t seed = 0;
+};
+
+/// All that samples are compared with, read once for any number of them.
+class Comparison {
+ public:
+  /// For `count` samples of the model. Throws UserError, and NoFeatures, for whatever is missing.
+  Comparison(const model::Model& model, std::int64_t count, const EvaluationOptions& options);
+  /// For such samples, of those data.
+  Comparison(const Records& samples, const data::Options& data, const EvaluationOptions& options);
+  Comparison(Comparison&&) noexcept;
+  ~Comparison();
+
+  /// Of as many samples. The first takes the features of real records, too.
+  Evaluation of(const Records& samples, Observer& observer);
+  std::uint64_t seed() const;    ///< of the options, or the recipe's
+  std::int64_t classes() const;  ///< of the data
+
+ private:
+  struct Means;
+  std::unique_ptr<Means> means_;
 };
 
 /// Of `count` samples that the model draws by its settings, compared with its data. What is missing is said before they

@@ -7,6 +7,8 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <utility>
+#include <vector>
 
 #include "igebm/base/error.h"
 #include "igebm/base/random.h"
@@ -145,6 +147,40 @@ at::Tensor nearest_rows(const at::Tensor& x, const at::Tensor& among) {
     }
   }
   return where;
+}
+
+double mean_distance(const at::Tensor& x) {
+  const at::Tensor flat = x.flatten(1).to(at::kDouble);
+  const double unit = x.scalar_type() == at::kByte ? 255 : 1;
+  return at::pdist(flat).mean().item<double>() / unit;
+}
+
+RankTest rank_test(const at::Tensor& less, const at::Tensor& greater) {
+  std::vector<std::pair<double, bool>> all;  // numbers, and whether they are of `less`
+  for (const bool first : {true, false}) {
+    const at::Tensor x = (first ? less : greater).flatten().to(at::kDouble).contiguous();
+    if (x.numel() == 0 || !x.isfinite().all().item<bool>())
+      throw UserError("rank test: expected finite numbers, at least one on either side");
+    for (const double* v = x.const_data_ptr<double>(); v != x.const_data_ptr<double>() + x.size(0); ++v)
+      all.emplace_back(*v, first);
+  }
+  std::ranges::sort(all);
+  // U = pairs in which the one of `less` is less, ties half: each of `less` beats the greater ones that come after it.
+  double u = 0, ties = 0, after = static_cast<double>(greater.numel());
+  for (auto at = all.begin(); at != all.end();) {
+    const auto end = std::find_if(at, all.end(), [&](const auto& other) { return other.first != at->first; });
+    const auto equal = static_cast<double>(end - at),
+               ours = static_cast<double>(std::count_if(at, end, [](const auto&one) { return one.second; }));
+    u += ours * (after - (equal - ours) / 2);
+    after -= equal - ours;
+    ties += equal * equal * equal - equal;
+    at = end;
+  }
+  const auto n = static_cast<double>(less.numel()), m = static_cast<double>(greater.numel()), total = n + m;
+  const double variance = n * m / 12 * (total + 1 - ties / (total * (total - 1)));
+  // All equal: the quotient is minus infinity, and p is 1.
+  const double z = (u - n * m / 2 - 0.5) / std::sqrt(std::max(variance, 0.0));
+  return {u / (n * m), std::erfc(z / std::sqrt(2.0)) / 2};
 }
 
 at::Tensor choose(std::int64_t total, std::int64_t count, std::uint64_t seed, std::uint64_t stream) {

@@ -52,6 +52,22 @@ double label_accuracy(const at::Tensor& probabilities, const at::Tensor& labels)
 /// type, finite; bytes are divided by 255. Throws UserError where rows differ in size.
 at::Tensor nearest_rows(const at::Tensor& x, const at::Tensor& among);
 
+/// The mean distance between different rows of x (N, ...), N at least 2, by Euclidean distance. Of any type; bytes are
+/// divided by 255.
+double mean_distance(const at::Tensor& x);
+
+struct RankTest {
+  double share =
+      0.5;       ///< of pairs of one number of `less` and one of `greater` in which the former is less; ties: half
+  double p = 1;  ///< the probability of a share as great or greater where both are of one distribution
+};
+
+/// One-sided rank test (Mann & Whitney 1947) of whether numbers `less` (N) tend to be less than `greater` (M): normal
+/// approximation with continuity correction, ties counted by midranks and taken off the variance (as scipy's
+/// mannwhitneyu(..., "less", method="asymptotic")). Throws UserError where one is empty or holds numbers that are not
+/// finite.
+RankTest rank_test(const at::Tensor& less, const at::Tensor& greater);
+
 /// `count` different numbers of 0 ... total - 1 in random order: (count) int64, a function of (seed, stream).
 at::Tensor choose(std::int64_t total, std::int64_t count, std::uint64_t seed, std::uint64_t stream);
 

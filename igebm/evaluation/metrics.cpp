@@ -12,13 +12,13 @@
 namespace igebm::evaluation {
 
 // Each in the file of its name in metrics/.
-Metric frechet(), kid(), inception(), class_shares(), labels_right(), condition_errors();
+Metric frechet(), kid(), inception(), diversity(), class_shares(), labels_right(), condition_errors();
 
 namespace {
 
 std::deque<Metric>& table() {
   static std::deque<Metric> all = {
-      frechet(), kid(), inception(), class_shares(), labels_right(), condition_errors(),
+      frechet(), kid(), inception(), diversity(), class_shares(), labels_right(), condition_errors(),
   };
   return all;
 }

@@ -13,6 +13,7 @@
 #include "igebm/evaluation/fidelity.h"
 #include "igebm/io/files.h"
 #include "igebm/io/npz.h"
+#include "tests/refusals.h"
 
 namespace igebm::evaluation {
 namespace {
@@ -205,6 +206,39 @@ TEST(Metrics, BadInputIsRefused) {
   EXPECT_THROW(kernel_distance(x, at::zeros({5, 4})), UserError);
   EXPECT_THROW(kernel_distance(x, x, {.subset_size = 6}), UserError);
   EXPECT_THROW(inception_score(x, 6), UserError);
+}
+
+/// scipy 1.17: mannwhitneyu(a, b, alternative="less", method="asymptotic"), and 1 - statistic / (N M). By hand, without
+/// ties: all 12 pairs, U = 12, mean 6, variance 3 * 4 * 8 / 12 = 8, z = 5.5 / sqrt(8) = 1.9445.
+TEST(RankTest, AgreesWithScipy) {
+  const auto test = [](std::vector<double> a, std::vector<double> b) {
+    return rank_test(at::tensor(a), at::tensor(b));
+  };
+  EXPECT_EQ(test({3, 1, 2}, {7, 4, 6, 5}).share, 1);
+  EXPECT_NEAR(test({3, 1, 2}, {7, 4, 6, 5}).p, 0.02591496360895484, 1e-12);
+  EXPECT_EQ(test({4, 5, 6, 7}, {1, 2, 3}).share, 0);
+  EXPECT_NEAR(test({4, 5, 6, 7}, {1, 2, 3}).p, 0.9892218666199918, 1e-12);
+  EXPECT_NEAR(test({1, 2, 2, 3, 5}, {2, 3, 3, 4, 6, 7}).share, 23.0 / 30, 1e-12);
+  EXPECT_NEAR(test({1, 2, 2, 3, 5}, {2, 3, 3, 4, 6, 7}).p, 0.08152252792711867, 1e-12);
+  EXPECT_NEAR(test({.5, .5, .5, 1, 1, 1, 1}, {1, 1, 1, 1, 1, 2, 2}).p, 0.017842221070106325, 1e-12);
+  EXPECT_EQ(test({1, 1, 1}, {1, 1}).p, 1);
+  EXPECT_EQ(test({1, 1, 1}, {1, 1}).share, 0.5);
+  EXPECT_SAYS(test({}, {1}), "at least one on either side");
+  EXPECT_SAYS(test({1}, {1, NAN}), "finite");
+}
+
+/// p of numbers of one distribution is uniform: of 400 tests 20 are below 1/20, give or take 4 standard errors.
+TEST(RankTest, IsRightAboutChance) {
+  at::manual_seed(11);
+  int below = 0;
+  for (int i = 0; i < 400; ++i) below += rank_test(at::randint(30, {60}), at::randint(30, {50})).p < 0.05 ? 1 : 0;
+  EXPECT_NEAR(below, 20, 4 * std::sqrt(400 * 0.05 * 0.95));
+}
+
+TEST(MeanDistance, IsOverPairs) {
+  const at::Tensor x = at::tensor({0.0F, 0.0F, 3.0F, 4.0F, 0.0F, 8.0F}).view({3, 2});
+  EXPECT_NEAR(mean_distance(x), (5 + 8 + 5) / 3.0, 1e-6);
+  EXPECT_NEAR(mean_distance((51 * x.narrow(0, 0, 2)).to(at::kByte)), 1, 1e-6);
 }
 
 }  // namespace

@@ -87,6 +87,27 @@ TEST_F(MetricValues, AreTheFormulas) {
   EXPECT_EQ(q.find("labels_right"), nullptr);
 }
 
+TEST_F(MetricValues, DiversityIsWithinClasses) {
+  const auto diversity = [&] { return measured({"diversity"}).find("diversity")->mean(); };
+  EXPECT_NEAR(diversity(), mean_distance(samples.x) / mean_distance(reference.records.x), 1e-9);
+  samples.labels = at::arange(30).remainder(3);
+  reference.records.labels = at::arange(20).remainder(3);
+  double expected = 0;
+  for (int c = 0; c < 3; ++c)
+    expected += mean_distance(samples.x.slice(0, c, 30, 3)) / mean_distance(reference.records.x.slice(0, c, 20, 3)) / 3;
+  EXPECT_NEAR(diversity(), expected, 1e-9);
+  samples.x = samples.x.slice(0, 0, 3).repeat({10, 1, 1, 1});  // one picture of each class
+  EXPECT_NEAR(diversity(), 0, 1e-9);
+  // Of many records, every third here.
+  samples.labels = at::Tensor();
+  const at::Tensor many = at::rand({3000, 1, 2, 2});
+  reference.records.x = many, samples.x = many.slice(0, 0, 3000, 3);
+  EXPECT_NEAR(diversity(), 1, 1e-9);
+  reference.records.x = many.slice(0, 0, 20), samples.x = many.slice(0, 0, 30);
+  samples.labels = at::arange(30).add(3);
+  EXPECT_SAYS(diversity(), "diversity: expected at least 2 samples");
+}
+
 TEST_F(MetricValues, OfWhatSamplesWereAskedForAreToldWhereItIsKnown) {
   samples.labels = at::arange(30).remainder(3);  // but the first they look like these
   samples.conditions = reference.records.conditions.index_select(0, nearest_rows(samples.x, reference.records.x));
