@@ -30,9 +30,11 @@ struct ComposeArguments {
   bool json = false;
 };
 
-/// Of sigma^2, a Langevin step of pictures: longer ones than a single model's, which has no modes to find its way between
-/// (docs/results/dsprites.md).
+/// Of sigma^2, a Langevin step of pictures: longer ones than a single model's, which has no modes to find its way
+/// between (docs/results/dsprites.md).
 constexpr double picture_share = 0.3;
+/// At most: moves make more of them unnecessary.
+constexpr std::int64_t picture_levels = 40;
 
 bool has_disjunction(const generation::Expression& e) {
   return e.kind == generation::Expression::Kind::disjunction ||
@@ -72,8 +74,9 @@ sampling::SamplerOptions sampler_of(const ComposeArguments& a, const generation:
   if (composite.range()) {
     sampler.annealing.guidance = 1;
     sampler.steps = a.correct == "none" ? 0 : a.moves;
-    if (a.levels > 0) sampler.annealing.levels = a.levels;
     const bool points = composite.space().kind == model::SampleSpace::Kind::points;
+    if (!points) sampler.annealing.levels = std::min(sampler.annealing.levels, picture_levels);
+    if (a.levels > 0) sampler.annealing.levels = a.levels;
     if (points && sampling::compares_energies(a.correct)) sampler.annealing.step_share = sampling::exact_share;
     if (!points && a.correct == "ula") sampler.annealing.step_share = picture_share;
   } else {
@@ -198,10 +201,10 @@ void add_compose(CLI::App& app) {
                    "module that gives each input an energy; may be given often")
       ->take_all()
       ->allow_extra_args(false);
-  command->add_option(
-      "--given", a->given,
-      "a term that all parts of an \"and\" share, such as mnist(none): E = E_given + sum of (E_i - E_given); or own: each "
-      "part's own model, asked for none in particular");
+  command->add_option("--given", a->given,
+                      "a term that all parts of an \"and\" share, such as mnist(none): E = E_given + sum of (E_i - "
+                      "E_given); or own: each "
+                      "part's own model, asked for none in particular");
   command->add_option("--not", a->negation, "what ! multiplies its energy by")->capture_default_str();
   command
       ->add_option("--correct", a->correct,
@@ -212,12 +215,13 @@ void add_compose(CLI::App& app) {
   command->add_option("--moves", a->moves, "of it at each level (default: 20 in the plane, 12 of pictures)")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{100000}));
   command
-      ->add_option("--particles", a->particles,
-                   "chains for each sample, weighed by how well the parts of an \"and\" agree on them, of which one is kept; "
-                   "with --given")
+      ->add_option(
+          "--particles", a->particles,
+          "chains for each sample, weighed by how well the parts of an \"and\" agree on them, of which one is kept; "
+          "with --given")
       ->capture_default_str()
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{4096}));
-  command->add_option("--levels", a->levels, "noise levels (default: the first model's)")
+  command->add_option("--levels", a->levels, "noise levels (default: the first model's, of pictures at most 40)")
       ->check(CLI::Range(std::int64_t{2}, std::int64_t{100000}));
   command->add_option("--count", a->count, "how many samples")
       ->capture_default_str()

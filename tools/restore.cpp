@@ -149,8 +149,8 @@ struct Restoring {
                .seed = seed,
                .sampler = sampler};
     gradients = sampling::gradient_count(sampler, annealed);
-    total = sampling::step_count(sampler, annealed) *
-            ((records.size() * a.samples + options.batch - 1) / options.batch);
+    total =
+        sampling::step_count(sampler, annealed) * ((records.size() * a.samples + options.batch - 1) / options.batch);
     console = a.json ? std::make_unique<Observer>() : make_console();
     catch_interrupts();
     options.on_step = [this, doing](sampling::Position, const sampling::StepInfo&, const sampling::Chains&) {
@@ -197,25 +197,26 @@ void inpaint(const RestoreArguments& a) {
   r.prepare(records, "completing");
   // Known pixels are the input's as it was, not as it comes back from the model's range.
   const at::Tensor given = records.x.unsqueeze(1),
-                   completions =
-                       at::where(known, given, space.to_unit(generation::inpaint(r.model, space.from_unit(records.x),
-                                                                                 known, r.options)));
+                   completions = at::where(
+                       known, given,
+                       space.to_unit(generation::inpaint(r.model, space.from_unit(records.x), known, r.options)));
   // What a constant makes of it: the mean of what is known of each picture.
   const at::Tensor shares = known.to(at::kFloat), fill = (records.x * shares).sum({1, 2, 3}, true) / shares.sum();
   const double single = evaluation::psnr(completions, given, missing),
                of_mean = evaluation::psnr(completions.mean(1), records.x, missing),
                of_fill = evaluation::psnr(fill, records.x, missing);
   r.write(records.x, at::where(known, records.x, at::full({}, 0.5F)), completions, "known", known);
-  r.report({{"completions", a.out},
-            {"pictures", records.size()},
-            {"samples", a.samples},
-            {"mask", a.mask},
-            {"psnr", single},
-            {"psnr_of_mean", of_mean},
-            {"psnr_of_mean_fill", of_fill}},
-           fmt::format("{} of each of {} pictures: {}\nPSNR where they were not known: {:.2f} dB, of their mean {:.2f}; "
-                       "of a constant {:.2f}",
-                       a.samples, records.size(), a.out, single, of_mean, of_fill));
+  r.report(
+      {{"completions", a.out},
+       {"pictures", records.size()},
+       {"samples", a.samples},
+       {"mask", a.mask},
+       {"psnr", single},
+       {"psnr_of_mean", of_mean},
+       {"psnr_of_mean_fill", of_fill}},
+      fmt::format("{} of each of {} pictures: {}\nPSNR where they were not known: {:.2f} dB, of their mean {:.2f}; "
+                  "of a constant {:.2f}",
+                  a.samples, records.size(), a.out, single, of_mean, of_fill));
 }
 
 /// "gaussian:.2" as its name and number.
@@ -264,10 +265,11 @@ Damage noise_of(const Restoring& r) {
               return generation::remove_salt(r.model, y, amount, options);
             }};
   }
-  throw UserError(fmt::format(
-      "--noise {}: expected gaussian:DEVIATION, above 0 and up to 10 (pixels are in [0, 1]), or salt:PROBABILITY, between "
-      "0 and 1",
-      r.a.noise));
+  throw UserError(
+      fmt::format("--noise {}: expected gaussian:DEVIATION, above 0 and up to 10 (pixels are in [0, 1]), or "
+                  "salt:PROBABILITY, between "
+                  "0 and 1",
+                  r.a.noise));
 }
 
 Damage change_of(const Restoring& r) {
@@ -277,8 +279,8 @@ Damage change_of(const Restoring& r) {
     if (k == "blur") return generation::LinearOperator::blur(n, space.shape[1], space.shape[2]);
     if (k == "downsample" && n == std::floor(n) && n <= 1e6)
       return generation::LinearOperator::downsample(static_cast<std::int64_t>(n), space.shape[1], space.shape[2]);
-    throw UserError(
-        fmt::format("--operator {}: expected blur:DEVIATION in pixels, or downsample:FACTOR, a whole number", r.a.change));
+    throw UserError(fmt::format(
+        "--operator {}: expected blur:DEVIATION in pixels, or downsample:FACTOR, a whole number", r.a.change));
   };
   const auto change = std::make_shared<generation::LinearOperator>(made());
   const double deviation = r.a.deviation;
@@ -388,7 +390,8 @@ void add_denoise(CLI::App& app) {
       "Examples:\n"
       "  igebm denoise mnist test:0-9 --noise gaussian:.3\n"
       "  igebm denoise fashion-mnist noisy.png --noise salt:.1\n"
-      "Records of the data are made noisy first; files are, but for --damage, as they are. A row of the picture holds an\n"
+      "Records of the data are made noisy first; files are, but for --damage, as they are. A row of the picture holds "
+      "an\n"
       "original where there is one, what was given, and the answers.");
   command
       ->add_option("--noise", a->noise,

@@ -32,8 +32,8 @@ double ssim(const at::Tensor& x, const at::Tensor& truth) {
   const at::Tensor var_a = windows(a * a) - mean_a * mean_a, var_b = windows(b * b) - mean_b * mean_b,
                    cov = windows(a * b) - mean_a * mean_b;
   constexpr double c1 = 0.01 * 0.01, c2 = 0.03 * 0.03;
-  const at::Tensor all = (2 * mean_a * mean_b + c1) * (2 * cov + c2) /
-                         ((mean_a.square() + mean_b.square() + c1) * (var_a + var_b + c2));
+  const at::Tensor all =
+      (2 * mean_a * mean_b + c1) * (2 * cov + c2) / ((mean_a.square() + mean_b.square() + c1) * (var_a + var_b + c2));
   return all.mean().item<double>();
 }
 

@@ -236,12 +236,12 @@ class Builder {
   /// Terms of none in particular, with weights that sum to 1.
   using Bases = std::vector<std::pair<Term, double>>;
   static void add(Bases& to, const Bases& from, double weight) {
-    for (const auto& [term, share] : from) {
-      const auto same = std::ranges::find_if(to, [&](const auto& b) { return b.first.model == term.model; });
+    for (const auto& base : from) {
+      const auto same = std::ranges::find_if(to, [&](const auto& b) { return b.first.model == base.first.model; });
       if (same == to.end()) {
-        to.emplace_back(term, weight * share);
+        to.emplace_back(base.first, weight * base.second);
       } else {
-        same->second += weight * share;
+        same->second += weight * base.second;
       }
     }
   }
@@ -465,10 +465,10 @@ model::Samples Composite::sample(const model::SampleRequest& request, std::int64
   const std::int64_t batch = std::max<std::int64_t>(1, request.batch / particles);
   for (std::int64_t begin = 0; begin < request.count; begin += batch) {
     const std::int64_t count = std::min(request.count - begin, batch);
-    auto chains = sampling::start_chains(range_ ? sampling::StartOptions{sampling::Start::normal} : sampler.start,
-                                         space_.shape, count * particles, request.first_stream + begin * particles, {},
-                                         seed)
-                      .to(device_);
+    auto chains =
+        sampling::start_chains(range_ ? sampling::StartOptions{sampling::Start::normal} : sampler.start, space_.shape,
+                               count * particles, request.first_stream + begin * particles, {}, seed)
+            .to(device_);
     Particles group(particles, seed);
     sampling::BeforeLevel weigh;
     if (particles > 1) {

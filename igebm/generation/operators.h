@@ -6,9 +6,9 @@
 
 namespace igebm::generation {
 
-/// A linear operator A on pictures, each channel alike, that acts on rows and columns apart: A X = L X R^T. Its singular
-/// value decomposition is that of two small matrices, at any size of picture: in the coordinates z = V_L^T X V_R, an
-/// orthogonal change of X, A multiplies each by a number of its own.
+/// A linear operator A on pictures, each channel alike, that acts on rows and columns apart: A X = L X R^T. Its
+/// singular value decomposition is that of two small matrices, at any size of picture: in the coordinates z = V_L^T X
+/// V_R, an orthogonal change of X, A multiplies each by a number of its own.
 class LinearOperator {
  public:
   /// rows: L (h, H), columns: R (w, W), of double. Throws UserError where they are no matrices.

@@ -23,7 +23,7 @@
 namespace igebm::generation {
 namespace {
 
-constexpr float unseen = std::numeric_limits<float>::infinity();  // as a deviation
+constexpr float unseen = std::numeric_limits<float>::infinity();     // as a deviation
 constexpr std::int64_t restoration_streams = std::int64_t{1} << 44;  // far from those of samples
 
 /// "1,2,3" as `count` numbers.
@@ -100,13 +100,11 @@ struct Source {
 
 /// What is seen of a picture, or of its coordinates: y, of deviation 0 where it is known and infinite where it is not.
 struct Observation {
-  at::Tensor y, deviation;               // (N, shape...), and broadcast to it
+  at::Tensor y, deviation;                 // (N, shape...), and broadcast to it
   const LinearOperator* change = nullptr;  // whose coordinates they are
   double salt = 0;                         // probability, of pixels that are not known
   Observation of(std::int64_t begin, std::int64_t end, c10::Device device) const {
-    const auto part = [&](const at::Tensor& t) {
-      return (t.size(0) > 1 ? t.slice(0, begin, end) : t).to(device);
-    };
+    const auto part = [&](const at::Tensor& t) { return (t.size(0) > 1 ? t.slice(0, begin, end) : t).to(device); };
     return {part(y), part(deviation), change, salt};
   }
 };
@@ -208,8 +206,7 @@ void anneal(const Source& source, const sampling::SamplerOptions& options, const
     sampling::sample_annealed(options, range, energies_at, chains, seed, on_step, give);
     return;
   }
-  sampling::sample_from_noise(options, range, source.start, energies_at, chains, seed,
-                              on_step, give);
+  sampling::sample_from_noise(options, range, source.start, energies_at, chains, seed, on_step, give);
 }
 
 }  // namespace
@@ -312,8 +309,8 @@ Source source_of(const model::Model& model) {
 
 void require_noise_levels(const Source& source, const char* who) {
   if (!source.range)
-    throw UserError(fmt::format(
-        "{}: this model takes no noise levels; expected one trained by denoising score matching", who));
+    throw UserError(
+        fmt::format("{}: this model takes no noise levels; expected one trained by denoising score matching", who));
   if (source.space.kind != model::SampleSpace::Kind::image)
     throw UserError(fmt::format("{}: this model's records are no pictures", who));
 }

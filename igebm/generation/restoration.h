@@ -21,8 +21,8 @@ at::Tensor read_mask(const std::string& text, const std::vector<std::int64_t>& s
 
 /// What completions and restorations are drawn with.
 struct RestorationOptions {
-  std::int64_t samples = 5;      ///< of each picture
-  nn::Condition condition = {};  ///< one row, or N; empty: none in particular
+  std::int64_t samples = 5;                              ///< of each picture
+  nn::Condition condition = {};                          ///< one row, or N; empty: none in particular
   std::optional<std::uint64_t> seed = {};                ///< the recipe's
   std::optional<sampling::SamplerOptions> sampler = {};  ///< the recipe's
   std::int64_t batch = 250;
@@ -41,20 +41,20 @@ at::Tensor inpaint(const model::Model& model, const at::Tensor& x, const at::Ten
 at::Tensor inpaint(const Composite& composite, const at::Tensor& x, const at::Tensor& known,
                    const RestorationOptions& options = {});
 
-/// Pictures x (N, samples, C, H, W) of the model, drawn given y = A x + noise (N, C, h, w), in the model's range, on the
-/// CPU. The noise is normal, of that standard deviation. A is `change`, which keeps what is constant, as means of pixels
-/// do; null: 1. In the coordinates in which A is a factor s for each (operators.h) y says z + d n of coordinate z, d =
-/// deviation / s. While the chain's own noise sigma is greater, its coordinate is as y has it, under noise of sigma in
-/// all, as of inpainting (in spectral form: Kawar et al. 2022, DDRM). Once it is less the coordinate moves, with y's
-/// likelihood: y is the chain's z under more noise, of variance d^2 - sigma^2. Of A = 1 chains begin at sigma =
-/// deviation, with y itself. Throws UserError, also of a model without noise levels.
+/// Pictures x (N, samples, C, H, W) of the model, drawn given y = A x + noise (N, C, h, w), in the model's range, on
+/// the CPU. The noise is normal, of that standard deviation. A is `change`, which keeps what is constant, as means of
+/// pixels do; null: 1. In the coordinates in which A is a factor s for each (operators.h) y says z + d n of coordinate
+/// z, d = deviation / s. While the chain's own noise sigma is greater, its coordinate is as y has it, under noise of
+/// sigma in all, as of inpainting (in spectral form: Kawar et al. 2022, DDRM). Once it is less the coordinate moves,
+/// with y's likelihood: y is the chain's z under more noise, of variance d^2 - sigma^2. Of A = 1 chains begin at sigma
+/// = deviation, with y itself. Throws UserError, also of a model without noise levels.
 at::Tensor restore(const model::Model& model, const at::Tensor& y, double deviation, const LinearOperator* change,
                    const RestorationOptions& options = {});
 
 /// Pictures x drawn given y, in which each pixel was made 0 or 1 (of [0, 1]) with that probability, all channels
 /// together: salt and pepper. Pixels strictly between are known; of the others, -log((1 - p) exp(-(x - y)^2 / 2
-/// (sigma^2 + e^2)) + p / 2), e one 255th, which lets go of a pixel that all the rest speaks against. y: (N, C, H, W) in
-/// the model's range. Throws UserError.
+/// (sigma^2 + e^2)) + p / 2), e one 255th, which lets go of a pixel that all the rest speaks against. y: (N, C, H, W)
+/// in the model's range. Throws UserError.
 at::Tensor remove_salt(const model::Model& model, const at::Tensor& y, double probability,
                        const RestorationOptions& options = {});
 

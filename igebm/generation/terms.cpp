@@ -69,8 +69,7 @@ nn::Condition numbers_condition(const model::ConditionSpec& spec, const std::vec
 
 nn::Condition condition_of(const model::ConditionSpec& spec, const std::vector<std::string>& arguments) {
   const bool says_none = arguments.size() == 1 && arguments[0] == "none" && spec.classes == 0;
-  if (spec.optional_condition && (arguments.empty() || says_none))
-    return nn::Condition::of_none(spec.values);
+  if (spec.optional_condition && (arguments.empty() || says_none)) return nn::Condition::of_none(spec.values);
   if (spec.classes > 0) {
     if (arguments.size() == 1) return model::condition_of_class(spec, arguments[0]);
     throw UserError(fmt::format("expected one class, as in (0), got {} arguments", arguments.size()));

@@ -51,8 +51,8 @@ nn::Condition usual_condition(const ConditionSpec& spec, std::int64_t count);
 nn::Condition zero_condition(const ConditionSpec& spec);
 
 /// Rows of numbers in turn with some of them set by "NAME=VALUE,NAME=VALUE": a column's name and a number, or where
-/// columns are called GROUP.ONE, GROUP.OTHER, the group's name and which of them is 1 while the others are 0; or "none",
-/// of a model that knows none in particular. Throws UserError.
+/// columns are called GROUP.ONE, GROUP.OTHER, the group's name and which of them is 1 while the others are 0; or
+/// "none", of a model that knows none in particular. Throws UserError.
 nn::Condition condition_with(const ConditionSpec& spec, const std::string& given, std::int64_t count);
 
 }  // namespace igebm::model

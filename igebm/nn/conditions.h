@@ -47,9 +47,9 @@ at::Tensor noise_features(const at::Tensor& sigma, std::int64_t count);
 
 /// Labels as a network takes them that is conditional on a noise level (graph.noise_features > 0), float
 /// (N, graph.conditions): the class as a one-hot row of graph.condition_classes, of zeros for no_class, or the row of
-/// other conditions (and whether they are told, Graph::optional_condition), then the features of sigma (N). labels: classes (N) int64, or rows (N, other conditions) float, or
-/// undefined where the network is conditional on noise alone. Labels of other networks are returned as they are. Throws
-/// UserError.
+/// other conditions (and whether they are told, Graph::optional_condition), then the features of sigma (N). labels:
+/// classes (N) int64, or rows (N, other conditions) float, or undefined where the network is conditional on noise
+/// alone. Labels of other networks are returned as they are. Throws UserError.
 at::Tensor condition_rows(const Graph& graph, const at::Tensor& labels, const at::Tensor& sigma);
 
 }  // namespace igebm::nn

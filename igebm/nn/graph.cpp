@@ -120,8 +120,7 @@ Graph graph_from_json(const std::string& text) {
     graph.conditions = json.value("conditions", std::int64_t{0});
     graph.condition_classes = json.value("condition_classes", std::int64_t{0});
     graph.noise_features = json.value("noise_features", std::int64_t{0});
-    graph.optional_condition =
-        json.value(graph.condition_classes > 0 ? "optional_class" : "optional_numbers", false);
+    graph.optional_condition = json.value(graph.condition_classes > 0 ? "optional_class" : "optional_numbers", false);
     for (auto j : json.at("nodes")) {
       Node n;
       n.op = op_from_name(j.at("op").get<std::string>());
@@ -157,9 +156,9 @@ std::vector<Shape> shapes(const Graph& graph) {
                                 graph.condition_classes, graph.noise_features, graph.conditions));
   }
   if (graph.optional_condition &&
-      (graph.noise_features == 0 ||
-       (graph.condition_classes == 0 && graph.conditions < graph.noise_features + 2)))
-    throw UserError("network: optional_class or optional_numbers: expected a class or numbers, and noise_features, beside it");
+      (graph.noise_features == 0 || (graph.condition_classes == 0 && graph.conditions < graph.noise_features + 2)))
+    throw UserError(
+        "network: optional_class or optional_numbers: expected a class or numbers, and noise_features, beside it");
   std::vector<Shape> all;
   for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
     const Node& n = graph.nodes[i];

@@ -60,8 +60,9 @@ void describe(Fields& f, NetworkOptions& o) {
   f.field("conditions", o.conditions, "condition on these of the data's numbers; igebm data show tells their names");
   f.field("noise_features", o.noise_features, Range{0, 1e4},
           "above 0: condition on a noise level, by so many features (an even number) of its logarithm");
-  f.field("label_dropout", o.label_dropout, Range{0, 1, false, true},
-          "share of training's labels, or conditions, left out, so that samples of none in particular, and guidance, work");
+  f.field(
+      "label_dropout", o.label_dropout, Range{0, 1, false, true},
+      "share of training's labels, or conditions, left out, so that samples of none in particular, and guidance, work");
   if (o.label_dropout > 0 && ((!o.labels && o.conditions.empty()) || o.noise_features == 0))
     f.problem("label_dropout", "only with labels = true or conditions, and noise_features above 0");
   if (o.labels && !o.conditions.empty()) f.problem("conditions", "not together with labels = true");

@@ -159,8 +159,7 @@ TEST(Composites, SharesOfAnOrHold) {
 // Carried by the gradient alone, without a kernel's moves, chains come to the modes in other shares than the product's:
 // .49 to the left of it instead of .075.
 TEST(Composites, ParticlesCorrectWhatTheGradientAloneGetsWrong) {
-  const Composite c = compose(
-      "0.5*(gaussian(-2,0,.2) | gaussian(2,0,1)) & 0.5*(gaussian(-2,1,.2) | gaussian(2,0,1))");
+  const Composite c = compose("0.5*(gaussian(-2,0,.2) | gaussian(2,0,1)) & 0.5*(gaussian(-2,1,.2) | gaussian(2,0,1))");
   const at::Tensor axis = at::linspace(-6, 6, 601, at::kDouble);
   const at::Tensor grid = at::stack({axis.repeat_interleave(601), axis.repeat({601})}, 1);
   const at::Tensor p = at::exp(-c.energy(0.01)->energy(grid));
@@ -269,8 +268,9 @@ TEST_F(Models, GivenOwnIsWhatEachTellsBesideTheirMean) {
   expect("a(0) & a(1)", of_a(0) + of_a(1) - a_none);
   expect("2*a(0) & b(.3,.4)", (2 * a_none + b_none) / 3 + 2 * (of_a(0) - a_none) + (b_told - b_none));
   expect("a(0) & !a(1) & b(.3,.4)", mean + (of_a(0) - a_none) - 0.5 * (of_a(1) - a_none) + (b_told - b_none));
-  EXPECT_NE(error_of([&] { Composite(parse("ring(1,.2) & ring(2,.2)"), v, {.given = "own"}); })
-                .find("given: own: column 1: ring(1,.2) knows none in particular"),
+  EXPECT_NE(error_of([&] {
+              Composite(parse("ring(1,.2) & ring(2,.2)"), v, {.given = "own"});
+            }).find("given: own: column 1: ring(1,.2) knows none in particular"),
             std::string::npos);
 }
 

@@ -73,18 +73,16 @@ TEST(Inpainting, CompletesByTheConditionalLaw) {
   sampler.annealing.levels = 40, sampler.annealing.step_share = 0.7;
   const at::Tensor x = at::tensor({0.6F, 9.0F}).unsqueeze(0), known = at::tensor({1, 0}).to(at::kBool);
   const at::Tensor on_ring =
-      inpaint(composite_of("ring(1,.05)"),
-              x, known, {.samples = count, .seed = 1, .sampler = sampler, .batch = count});
+      inpaint(composite_of("ring(1,.05)"), x, known, {.samples = count, .seed = 1, .sampler = sampler, .batch = count});
   EXPECT_EQ(on_ring.sizes().vec(), (std::vector<std::int64_t>{1, count, 2}));
   EXPECT_TRUE(on_ring.select(2, 0).eq(0.6F).all().item<bool>());
   const at::Tensor y = on_ring.select(2, 1).flatten().to(at::kDouble);
   EXPECT_NEAR(y.gt(0).to(at::kDouble).mean().item<double>(), 0.5, 4 * std::sqrt(0.25 / count));
   EXPECT_NEAR(y.abs().mean().item<double>(), 0.8, 0.01);
   EXPECT_NEAR(y.abs().std().item<double>(), 0.05 / 0.8, 0.006);
-  const at::Tensor of_gaussian =
-      inpaint(composite_of("gaussian(2,-1,.5)"),
-              x, known, {.samples = count, .seed = 1, .sampler = sampler, .batch = count})
-          .select(2, 1);
+  const at::Tensor of_gaussian = inpaint(composite_of("gaussian(2,-1,.5)"), x, known,
+                                         {.samples = count, .seed = 1, .sampler = sampler, .batch = count})
+                                     .select(2, 1);
   EXPECT_NEAR(of_gaussian.mean().item<double>(), -1, 4 * 0.5 / std::sqrt(count));
   EXPECT_NEAR(of_gaussian.std().item<double>(), 0.5, 4 * 0.5 / std::sqrt(2 * count));
 }
@@ -93,8 +91,9 @@ TEST(Inpainting, CompletesByTheConditionalLaw) {
 class Network : public testing::TestWithParam<bool> {
  protected:
   Network() {
-    const nn::Graph graph = nn::mlp({.widths = {8}}, {1, 4, 4},
-                                    {.classes = 3, .noise_features = GetParam() ? 4 : 0, .optional_condition = GetParam()});
+    const nn::Graph graph =
+        nn::mlp({.widths = {8}}, {1, 4, 4},
+                {.classes = 3, .noise_features = GetParam() ? 4 : 0, .optional_condition = GetParam()});
     const nn::Network made(graph, 5);
     model::write_network_file(path_, {.graph = graph, .parameters = made.parameters(), .buffers = made.buffers()},
                               made.parameters());
@@ -150,12 +149,12 @@ class Gaussian : public testing::Test {
     const nn::Network made(graph, 5);
     model::NetworkFile file{.graph = graph, .parameters = made.parameters(), .buffers = made.buffers()};
     for (auto& [_, t] : file.parameters) t = at::zeros_like(t);
-    file.metadata = {{"low", low},
-                     {"high", high},
-                     {"noise", model::to_json(model::NoiseScale{.sigma_min = 0.02,
-                                                                .sigma_max = 20,
-                                                                .sigma_data = 0.5,
-                                                                .form = model::EnergyForm::preconditioned})}};
+    file.metadata = {
+        {"low", low},
+        {"high", high},
+        {"noise",
+         model::to_json(model::NoiseScale{
+             .sigma_min = 0.02, .sigma_max = 20, .sigma_data = 0.5, .form = model::EnergyForm::preconditioned})}};
     model::write_network_file(path_, file, file.parameters);
     return model::Model::open(path_);
   }

@@ -128,7 +128,8 @@ TEST_F(ConditionalRun, SamplesFollowTheirConditions) {
   EXPECT_EQ(numbers.names, (std::vector<std::string>{"2", "0"}));
   const auto by_table = model.sample({.count = 300});
   EXPECT_LT((by_table.x - by_table.condition.values).abs().mean().item<double>(), 0.25);  // chance: 1.3
-  const auto given = model.sample({.count = 300, .condition = model::condition_with(model.condition_spec(), "2=1.5,0=-1", 300)});
+  const auto given =
+      model.sample({.count = 300, .condition = model::condition_with(model.condition_spec(), "2=1.5,0=-1", 300)});
   EXPECT_NEAR(given.x.select(1, 0).mean().item<double>(), 1.5, 0.2);
   EXPECT_NEAR(given.x.select(1, 1).mean().item<double>(), -1, 0.2);
 }
