@@ -246,7 +246,9 @@ struct Damage {
 };
 
 Damage noise_of(const Restoring& r) {
-  const auto [kind, amount] = named_number(r.a.noise, "--noise", "gaussian:DEVIATION or salt:PROBABILITY");
+  const auto named = named_number(r.a.noise, "--noise", "gaussian:DEVIATION or salt:PROBABILITY");
+  const std::string kind = named.first;
+  const double amount = named.second;
   const model::SampleSpace& space = r.space();
   const std::uint64_t seed = r.seed;
   if (kind == "gaussian" && amount > 0 && amount <= 10) {
@@ -273,12 +275,14 @@ Damage noise_of(const Restoring& r) {
 }
 
 Damage change_of(const Restoring& r) {
-  const auto [kind, amount] = named_number(r.a.change, "--operator", "blur:DEVIATION or downsample:FACTOR");
+  const auto named = named_number(r.a.change, "--operator", "blur:DEVIATION or downsample:FACTOR");
+  const std::string kind = named.first;
+  const double amount = named.second;
   const model::SampleSpace& space = r.space();
-  const auto made = [&, k = kind, n = amount]() -> generation::LinearOperator {
-    if (k == "blur") return generation::LinearOperator::blur(n, space.shape[1], space.shape[2]);
-    if (k == "downsample" && n == std::floor(n) && n <= 1e6)
-      return generation::LinearOperator::downsample(static_cast<std::int64_t>(n), space.shape[1], space.shape[2]);
+  const auto made = [&]() -> generation::LinearOperator {
+    if (kind == "blur") return generation::LinearOperator::blur(amount, space.shape[1], space.shape[2]);
+    if (kind == "downsample" && amount == std::floor(amount) && amount <= 1e6)
+      return generation::LinearOperator::downsample(static_cast<std::int64_t>(amount), space.shape[1], space.shape[2]);
     throw UserError(fmt::format(
         "--operator {}: expected blur:DEVIATION in pixels, or downsample:FACTOR, a whole number", r.a.change));
   };
