@@ -55,6 +55,8 @@ class Threads(Running):
         numpy.savez(pictures, images=numpy.zeros((1, 1, 28, 28), numpy.float32))
         given["compose",] = ["ring(1,.1)", "--count", 2, "--levels", 2, "--out", self.folder / "x.npz"]
         given["inpaint",] = ["mnist", pictures, "--samples", 1, "--levels", 2, "--steps", 1, "--out", self.folder / "x.npz"]
+        given["denoise",] = [*given["inpaint",], "--noise", "salt:.1"]
+        given["restore",] = [*given["inpaint",], "--operator", "blur:1"]
         given["curve",] = [run, "--budgets", 5, "--count", 20, "--out", self.folder / "x.json"]
         given["neighbours",] = ["mnist", "--budget", 2, "--out", self.folder / "x.png", "--set", "data.name=dsprites-drawn",
                                 "--set", "data.size=28", "--set", "data.count=60"]
