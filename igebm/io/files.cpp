@@ -127,8 +127,12 @@ class TrialFolder {
 }  // namespace
 
 void make_folder(const fs::path& folder) {
+  // Another process may take a folder on the way back that it had made to see whether it can (check_writable).
   std::error_code error;
-  fs::create_directories(folder, error);
+  for (int tries = 0; tries < 100; ++tries) {
+    fs::create_directories(folder, error);
+    if (error != std::errc::no_such_file_or_directory) break;
+  }
   if (!error && !fs::is_directory(folder, error)) error = std::make_error_code(std::errc::not_a_directory);
   if (error) throw UserError(fmt::format("{}: cannot be made: {}", folder.string(), error.message()));
 }

@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
@@ -52,6 +53,26 @@ TEST_F(Writing, WhetherItCanBeDoneIsKnownBeforeAndLeavesNothing) {
     EXPECT_THROW(check_folder(path), UserError) << path;
   EXPECT_EQ(names(), "file ");
   EXPECT_EQ(read_file(folder / "file"), "old");
+}
+
+// Two trainings that begin at the same moment: one looks whether it can write while the other makes its folder.
+TEST_F(Writing, AFolderIsMadeWhileAnotherLooksWhetherItCanBe) {
+  std::atomic<bool> over = false;
+  std::thread looking([&] {
+    while (!over) {
+      try {
+        check_writable(folder / "runs" / "other" / "new");
+      } catch (const UserError&) {  // whose folder went meanwhile
+      }
+    }
+  });
+  for (int i = 0; i < 300; ++i) {
+    EXPECT_NO_THROW(make_folder(folder / "runs" / "one"));
+    std::error_code gone;
+    fs::remove(folder / "runs" / "one", gone), fs::remove(folder / "runs", gone);
+  }
+  over = true;
+  looking.join();
 }
 
 TEST_F(Writing, TheLongestNameThereIsCanBeWritten) {
