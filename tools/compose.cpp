@@ -26,15 +26,9 @@ struct ComposeArguments {
   std::string expression, out = "composed.png", given, correct, weights = "average", device;
   std::vector<std::string> models;
   std::int64_t count = 100, seed = -1, moves = 0, levels = 0, particles = 1;
-  double negation = 0.5;
+  double negation = 0.5, step_share = 0;
   bool json = false;
 };
-
-/// Of sigma^2, a Langevin step of pictures: longer ones than a single model's, which has no modes to find its way
-/// between (docs/results/dsprites.md).
-constexpr double picture_share = 0.3;
-/// At most: moves make more of them unnecessary.
-constexpr std::int64_t picture_levels = 40;
 
 bool has_disjunction(const generation::Expression& e) {
   return e.kind == generation::Expression::Kind::disjunction ||
@@ -64,7 +58,7 @@ ComposeArguments with_defaults(ComposeArguments a, const generation::Composite& 
   if (!composite.range()) return a;
   const bool points = composite.space().kind == model::SampleSpace::Kind::points;
   if (a.correct.empty()) a.correct = points ? "mala" : "ula";
-  if (a.moves == 0) a.moves = points ? 20 : 12;
+  if (a.moves == 0) a.moves = points ? 20 : 4;
   return a;
 }
 
@@ -75,10 +69,9 @@ sampling::SamplerOptions sampler_of(const ComposeArguments& a, const generation:
     sampler.annealing.guidance = 1;
     sampler.steps = a.correct == "none" ? 0 : a.moves;
     const bool points = composite.space().kind == model::SampleSpace::Kind::points;
-    if (!points) sampler.annealing.levels = std::min(sampler.annealing.levels, picture_levels);
     if (a.levels > 0) sampler.annealing.levels = a.levels;
     if (points && sampling::compares_energies(a.correct)) sampler.annealing.step_share = sampling::exact_share;
-    if (!points && a.correct == "ula") sampler.annealing.step_share = picture_share;
+    if (a.step_share > 0) sampler.annealing.step_share = a.step_share;
   } else {
     if (a.correct == "none")
       throw UserError("--correct none: these energies take no noise levels, so that nothing else moves chains");
@@ -212,7 +205,7 @@ void add_compose(CLI::App& app) {
                    "plane, ula of pictures): ula (Langevin), "
                    "mala, hmc or none")
       ->check(CLI::IsMember({"ula", "mala", "hmc", "none"}));
-  command->add_option("--moves", a->moves, "of it at each level (default: 20 in the plane, 12 of pictures)")
+  command->add_option("--moves", a->moves, "of it at each level (default: 20 in the plane, 4 of pictures)")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{100000}));
   command
       ->add_option(
@@ -221,7 +214,11 @@ void add_compose(CLI::App& app) {
           "with --given")
       ->capture_default_str()
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{4096}));
-  command->add_option("--levels", a->levels, "noise levels (default: the first model's, of pictures at most 40)")
+  command
+      ->add_option("--step-share", a->step_share,
+                   "of sigma^2 that a step's size is at a noise level (default: the first model's)")
+      ->check(CLI::Range(1e-6, 10.0));
+  command->add_option("--levels", a->levels, "noise levels (default: the first model's)")
       ->check(CLI::Range(std::int64_t{2}, std::int64_t{100000}));
   command->add_option("--count", a->count, "how many samples")
       ->capture_default_str()
