@@ -37,6 +37,11 @@ void add_export(CLI::App& app);
 void add_weights_option(CLI::App& command, std::string& weights);
 model::Weights weights_of(const std::string& name);
 
+/// RUN, which must be given.
+void add_run_argument(CLI::App& command, std::string& run);
+/// --best, of a run.
+void add_best_option(CLI::App& command, bool& best);
+
 /// A run, checkpoint or shipped model with its recipe, as `set` changes it.
 model::Model open_model(const std::string& run, const model::OpenOptions& options, const std::vector<std::string>& set);
 /// "mnist (step 24000; 100 levels …, seed 0)": what drew samples.
@@ -71,8 +76,9 @@ void print_on(const std::string& text);
 /// Progress with rate and time left: one line rewritten on a terminal, a plain line now and then otherwise.
 std::unique_ptr<Observer> make_console();
 
-/// Progress of `command` on the console, or where `quiet` nowhere, until an interrupt ends the work by a UserError.
-std::unique_ptr<Observer> make_progress(const char* command, bool quiet);
+/// Messages and progress on the console, or where `quiet` nowhere, until an interrupt ends the work by a UserError that
+/// says `on_interrupt`.
+std::unique_ptr<Observer> make_progress(std::string on_interrupt, bool quiet);
 
 /// "41 s", "3:05 min", "2:10 h", "3 d 4 h".
 std::string duration(double seconds);

@@ -114,34 +114,22 @@ void compose(const ComposeArguments& given) {
   check_out(a.out, composite.space().shape);
   const sampling::SamplerOptions sampler = sampler_of(a, composite);
   io::check_writable(a.out);
-  const auto console = a.json ? std::make_unique<Observer>() : make_console();
+  const auto console = make_progress("interrupted, nothing is written", a.json);
   const double begun = now();
   catch_interrupts();
   const std::uint64_t seed = a.seed >= 0 ? static_cast<std::uint64_t>(a.seed) : 0;
-  class Interruptible : public Observer {
-   public:
-    explicit Interruptible(Observer& to) : to_(to) {}
-    void message(std::string_view text) override { to_.message(text); }
-    void progress(std::string_view stage, std::int64_t done, std::int64_t total) override {
-      if (interrupted()) throw UserError("interrupted, nothing is written");
-      to_.progress(stage, done, total);
-    }
-
-   private:
-    Observer& to_;
-  } watch(*console);
-  composite.normalise(seed, watch);
+  composite.normalise(seed, *console);
 
   model::SampleRequest request{.count = a.count, .seed = seed, .sampler = sampler};
   const bool annealed = composite.range().has_value();
-  const std::int64_t batch = std::max<std::int64_t>(1, request.batch / a.particles);
+  const std::int64_t batch = generation::Composite::batch_of(request, a.particles);
   const std::int64_t total = sampling::step_count(sampler, annealed) * ((a.count + batch - 1) / batch);
   std::int64_t done = 0, non_finite = 0;
   double accepted = 0, counted = 0;
   request.on_step = [&](sampling::Position p, const sampling::StepInfo& info, const sampling::Chains&) {
     non_finite += info.non_finite;
     if (info.proposes && 2 * p.step >= p.total) accepted += info.accepted_share, ++counted;
-    watch.progress("composing", ++done, total);
+    console->progress("composing", ++done, total);
   };
   const model::Samples samples = composite.sample(request, a.particles);
   if (non_finite > 0)

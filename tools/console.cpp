@@ -98,14 +98,16 @@ class Console : public Observer {
 
 class Progress : public Observer {
  public:
-  Progress(const char* command, bool quiet) : command_(command), console_(quiet ? nullptr : make_console()) {}
+  Progress(std::string on_interrupt, bool quiet)
+      : on_interrupt_(std::move(on_interrupt)), console_(quiet ? std::make_unique<Observer>() : make_console()) {}
+  void message(std::string_view text) override { console_->message(text); }
   void progress(std::string_view stage, std::int64_t done, std::int64_t total) override {
-    if (interrupted()) throw UserError(fmt::format("{}: interrupted", command_));
-    if (console_) console_->progress(stage, done, total);
+    if (interrupted()) throw UserError(on_interrupt_);
+    console_->progress(stage, done, total);
   }
 
  private:
-  const char* command_;
+  std::string on_interrupt_;
   std::unique_ptr<Observer> console_;
 };
 
@@ -130,8 +132,8 @@ void print_on(const std::string& text) {
 
 std::unique_ptr<Observer> make_console() { return std::make_unique<Console>(); }
 
-std::unique_ptr<Observer> make_progress(const char* command, bool quiet) {
-  return std::make_unique<Progress>(command, quiet);
+std::unique_ptr<Observer> make_progress(std::string on_interrupt, bool quiet) {
+  return std::make_unique<Progress>(std::move(on_interrupt), quiet);
 }
 
 void catch_interrupts() {

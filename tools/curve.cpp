@@ -85,7 +85,7 @@ void curve(const CurveArguments& a) {
     throw UserError(fmt::format("--out {}: these samples have no picture; use FILE.json", a.out));
   evaluation::CurveOptions options{.budgets = a.budgets, .count = a.count, .features = a.features};
   if (a.seed >= 0) options.seed = static_cast<std::uint64_t>(a.seed);
-  const auto progress = make_progress("curve", a.json);
+  const auto progress = make_progress("curve: interrupted", a.json);
   catch_interrupts();
   std::vector<CurvePoint> points;
   try {
@@ -119,8 +119,7 @@ void add_curve(CLI::App& app) {
       "  igebm curve fashion-mnist --features runs/classifier-fashion-mnist\n"
       "  igebm curve mnist --budgets 10,20,50 --count 1000 --out curve.json\n"
       "A row of the picture holds the same chains, begun and asked alike, at one budget.");
-  command->add_option("RUN", a->run, "a run's folder, one of its checkpoints, or a model's name (igebm models)")
-      ->required();
+  add_run_argument(*command, a->run);
   command->add_option("--budgets", a->budgets, "gradients that a sample may cost")
       ->capture_default_str()
       ->delimiter(',')
@@ -133,7 +132,7 @@ void add_curve(CLI::App& app) {
   add_seed_option(*command, a->seed, "the recipe's");
   command->add_option("--out", a->out, "FILE.png (samples, a row for each budget) or FILE.json (the figures)")
       ->capture_default_str();
-  command->add_flag("--best", a->best, "the checkpoint that the recipe's [evaluate] found best, instead of the newest");
+  add_best_option(*command, a->best);
   add_weights_option(*command, a->weights);
   add_recipe_options(*command, a->set);
   add_threads_option(*command);

@@ -176,7 +176,7 @@ std::optional<Told> evaluate_run(const EvaluateArguments& a, Observer& observer)
 }
 
 std::optional<Told> told_of(const EvaluateArguments& a) {
-  const auto progress = make_progress("evaluate", a.json);
+  const auto progress = make_progress("evaluate: interrupted", a.json);
   catch_interrupts();
   try {
     return is_file(a.what) ? evaluate_file(a, *progress) : evaluate_run(a, *progress);
@@ -227,7 +227,7 @@ void add_evaluate(CLI::App& app) {
       ->check(CLI::IsMember({"test", "train"}));
   command->add_option("--data", a->data, "the data set that SAMPLES.npz imitate");
   command->add_option("--data-path", a->data_path, "its folder, where it is not in the usual one");
-  command->add_flag("--best", a->best, "the checkpoint that the recipe's [evaluate] found best, instead of the newest");
+  add_best_option(*command, a->best);
   add_weights_option(*command, a->weights);
   add_recipe_options(*command, a->set);
   add_sampling_options(*command, a->set);

@@ -59,7 +59,7 @@ void add_export(CLI::App& app) {
   command->add_option("RUN", a->run, "a run's folder, or one of its checkpoints")->required();
   command->add_option("FOLDER", a->folder, "where to; a folder in models/ or $IGEBM_MODELS gives the model a name")
       ->required();
-  command->add_flag("--best", a->best, "the checkpoint that the recipe's [evaluate] found best, instead of the newest");
+  add_best_option(*command, a->best);
   add_weights_option(*command, a->weights);
   command->add_flag("--half", a->half, "weights in 16 bits, half the size: rounded to about 0.05 %");
   command->add_flag("--replace", a->replace, "write over weights that are there; a recipe that is there stays");

@@ -93,7 +93,7 @@ void neighbours(const NeighboursArguments& a) {
                                        .features = a.features,
                                        .held_out = value_of<data::Split>(a.held_out).value()};
   if (a.seed >= 0) options.seed = static_cast<std::uint64_t>(a.seed);
-  const auto progress = make_progress("neighbours", a.json);
+  const auto progress = make_progress("neighbours: interrupted", a.json);
   catch_interrupts();
   const Neighbours found = evaluation::neighbours(model, options, *progress);
   if (out.has_parent_path()) io::make_folder(out.parent_path());
@@ -112,8 +112,7 @@ void add_neighbours(CLI::App& app) {
       "  igebm neighbours mnist\n"
       "  igebm neighbours fashion-mnist --features runs/classifier-fashion-mnist --samples 1000\n"
       "A row of the picture holds a sample, and its nearest training pictures: in pixels, then in features.");
-  command->add_option("RUN", a->run, "a run's folder, one of its checkpoints, or a model's name (igebm models)")
-      ->required();
+  add_run_argument(*command, a->run);
   command->add_option("--count", a->count, "samples in the picture")
       ->capture_default_str()
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{10000}));
@@ -131,7 +130,7 @@ void add_neighbours(CLI::App& app) {
       ->check(CLI::IsMember({"test", "validation"}));
   add_seed_option(*command, a->seed, "the recipe's");
   command->add_option("--out", a->out, "FILE.png")->capture_default_str();
-  command->add_flag("--best", a->best, "the checkpoint that the recipe's [evaluate] found best, instead of the newest");
+  add_best_option(*command, a->best);
   add_weights_option(*command, a->weights);
   add_recipe_options(*command, a->set);
   add_sampling_options(*command, a->set);

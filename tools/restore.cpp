@@ -90,9 +90,9 @@ evaluation::Records read_pictures(const std::vector<std::string>& what, const mo
     } else {
       const at::Tensor decoded =
           io::decode_picture(io::read_file(each), shape[0], each).permute({2, 0, 1}).unsqueeze(0).contiguous();
-      const bool fits = decoded.size(2) == shape[1] && decoded.size(3) == shape[2];
-      const bool square = shape[1] == shape[2];
-      pictures.push_back((fits || !square ? decoded : data::fit(decoded, shape[0], shape[1])).to(at::kFloat).div(255));
+      // What is to be square is fitted; else it must have its size.
+      pictures.push_back(
+          (shape[1] == shape[2] ? data::fit(decoded, shape[0], shape[1]) : decoded).to(at::kFloat).div(255));
     }
     if (pictures.back().sizes().slice(1).vec() != shape)
       throw UserError(fmt::format("{}: pictures of shape ({}), where ({}) is expected", each,
@@ -151,10 +151,9 @@ struct Restoring {
     gradients = sampling::gradient_count(sampler, annealed);
     total =
         sampling::step_count(sampler, annealed) * ((records.size() * a.samples + options.batch - 1) / options.batch);
-    console = a.json ? std::make_unique<Observer>() : make_console();
+    console = make_progress("interrupted, nothing is written", a.json);
     catch_interrupts();
     options.on_step = [this, doing](sampling::Position, const sampling::StepInfo&, const sampling::Chains&) {
-      if (interrupted()) throw UserError("interrupted, nothing is written");
       console->progress(doing, ++done, total);
     };
   }
@@ -298,7 +297,7 @@ Damage change_of(const Restoring& r) {
           }};
 }
 
-void restore(const RestoreArguments& a, const std::function<Damage(const Restoring&)>& damage_of) {
+void restore(const RestoreArguments& a, Damage (*damage_of)(const Restoring&)) {
   check_out(a.out);
   Restoring r(a);
   const model::SampleSpace& space = r.space();
@@ -339,8 +338,7 @@ CLI::App* add_command(CLI::App& app, const std::shared_ptr<RestoreArguments>& a,
                       const char* out) {
   auto* command = app.add_subcommand(name, what);
   a->out = out;
-  command->add_option("RUN", a->run, "a run's folder, one of its checkpoints, or a model's name (igebm models)")
-      ->required();
+  add_run_argument(*command, a->run);
   command->add_option("PICTURES", a->pictures, "picture files, FILE.npz, or test:0-9 of the model's own data")
       ->required();
   return command;
@@ -365,8 +363,19 @@ void add_shared_options(CLI::App& command, const std::shared_ptr<RestoreArgument
   command.add_flag("--json", a->json, "print one JSON object");
 }
 
-void add_damage_option(CLI::App& command, const std::shared_ptr<RestoreArguments>& a) {
-  command.add_flag("--damage", a->damage, "files are whole, too: damage them first, and say how near the answers come");
+/// Of those that undo what was done to pictures. `examples` end a line.
+CLI::App* add_undoing(CLI::App& app, const std::shared_ptr<RestoreArguments>& a, const char* name, const char* what,
+                      const char* out, const std::string& examples, Damage (*damage_of)(const Restoring&)) {
+  auto* command = add_command(app, a, name, what, out);
+  command->footer(
+      "Examples:\n" + examples +
+      "Records of the data are damaged first; files are, but for --damage, as they are. A row of the picture "
+      "holds an\noriginal where there is one, what was given, and the answers.");
+  command->add_flag("--damage", a->damage,
+                    "files are whole, too: damage them first, and say how near the answers come");
+  add_shared_options(*command, a);
+  command->callback([=] { as_command(name, [&] { restore(*a, damage_of); }); });
+  return command;
 }
 
 }  // namespace
@@ -389,39 +398,25 @@ void add_inpaint(CLI::App& app) {
 
 void add_denoise(CLI::App& app) {
   auto a = std::make_shared<RestoreArguments>();
-  auto* command = add_command(app, a, "denoise", "take noise out of pictures", "denoised.png");
-  command->footer(
-      "Examples:\n"
-      "  igebm denoise mnist test:0-9 --noise gaussian:.3\n"
-      "  igebm denoise fashion-mnist noisy.png --noise salt:.1\n"
-      "Records of the data are made noisy first; files are, but for --damage, as they are. A row of the picture holds "
-      "an\n"
-      "original where there is one, what was given, and the answers.");
-  command
+  add_undoing(app, a, "denoise", "take noise out of pictures", "denoised.png",
+              "  igebm denoise mnist test:0-9 --noise gaussian:.3\n"
+              "  igebm denoise fashion-mnist noisy.png --noise salt:.1\n",
+              noise_of)
       ->add_option("--noise", a->noise,
                    "gaussian:DEVIATION of pixels in [0, 1], or salt:PROBABILITY that a pixel was made black or white")
       ->required();
-  add_damage_option(*command, a);
-  add_shared_options(*command, a);
-  command->callback([a] { as_command("denoise", [&] { restore(*a, noise_of); }); });
 }
 
 void add_restore(CLI::App& app) {
   auto a = std::make_shared<RestoreArguments>();
-  auto* command = add_command(app, a, "restore", "sharpen blurred pictures, enlarge small ones", "restored.png");
-  command->footer(
-      "Examples:\n"
-      "  igebm restore mnist test:0-9 --operator downsample:4\n"
-      "  igebm restore fashion-mnist blurred.png --operator blur:2 --noise .02\n"
-      "Records of the data are changed first; files are, but for --damage, as they are. A row of the picture holds an\n"
-      "original where there is one, what was given, and the answers.");
+  auto* command = add_undoing(app, a, "restore", "sharpen blurred pictures, enlarge small ones", "restored.png",
+                              "  igebm restore mnist test:0-9 --operator downsample:4\n"
+                              "  igebm restore fashion-mnist blurred.png --operator blur:2 --noise .02\n",
+                              change_of);
   command->add_option("--operator", a->change, "blur:DEVIATION in pixels, or downsample:FACTOR")->required();
   command->add_option("--noise", a->deviation, "standard deviation of what noise is in it, of pixels in [0, 1]")
       ->capture_default_str()
       ->check(CLI::Range(1e-4, 10.0));
-  add_damage_option(*command, a);
-  add_shared_options(*command, a);
-  command->callback([a] { as_command("restore", [&] { restore(*a, change_of); }); });
 }
 
 }  // namespace igebm::tools

@@ -138,6 +138,15 @@ std::string describe_samples(const std::string& run, const model::Model& model, 
 
 model::Weights weights_of(const std::string& name) { return value_of<model::Weights>(name).value(); }
 
+void add_run_argument(CLI::App& command, std::string& run) {
+  command.add_option("RUN", run, "a run's folder, one of its checkpoints, or a model's name (igebm models)")
+      ->required();
+}
+
+void add_best_option(CLI::App& command, bool& best) {
+  command.add_flag("--best", best, "the checkpoint that the recipe's [evaluate] found best, instead of the newest");
+}
+
 void add_weights_option(CLI::App& command, std::string& weights) {
   command.add_option("--weights", weights, "average, of weights over training steps, or network, as they were trained")
       ->capture_default_str()
@@ -200,8 +209,7 @@ void add_sampling_options(CLI::App& command, std::vector<std::string>& set) {
 void add_sample(CLI::App& app) {
   auto* command = app.add_subcommand("sample", "draw samples from a trained model");
   auto a = std::make_shared<SampleArguments>();
-  command->add_option("RUN", a->run, "a run's folder, one of its checkpoints, or a model's name (igebm models)")
-      ->required();
+  add_run_argument(*command, a->run);
   command->add_option("--count", a->count, "how many")
       ->capture_default_str()
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{10000000}));
@@ -217,7 +225,7 @@ void add_sample(CLI::App& app) {
           "--out", a->out,
           "FILE.png (a grid; of points density and samples), FILE.npz (arrays) or FILE.gif (the sampling as it goes)")
       ->capture_default_str();
-  command->add_flag("--best", a->best, "the checkpoint that the recipe's [evaluate] found best, instead of the newest");
+  add_best_option(*command, a->best);
   add_weights_option(*command, a->weights);
   command
       ->add_option("--ensemble", a->ensemble,

@@ -122,7 +122,6 @@ Comparison::Comparison(Comparison&&) noexcept = default;
 Comparison::~Comparison() = default;
 
 std::uint64_t Comparison::seed() const { return means_->seed; }
-std::int64_t Comparison::classes() const { return means_->reference.classes; }
 
 Evaluation Comparison::of(const Records& samples, Observer& observer) {
   const at::NoGradGuard no_grad;

@@ -55,8 +55,7 @@ class Comparison {
 
   /// Of as many samples. The first takes the features of real records, too.
   Evaluation of(const Records& samples, Observer& observer);
-  std::uint64_t seed() const;    ///< of the options, or the recipe's
-  std::int64_t classes() const;  ///< of the data
+  std::uint64_t seed() const;  ///< of the options, or the recipe's
 
  private:
   struct Means;

@@ -462,7 +462,7 @@ model::Samples Composite::sample(const model::SampleRequest& request, std::int64
         sampling::learn_step_shares(sampler, *range_, energies_at, space_.shape, pilot_chains, device_, seed);
   }
   std::vector<at::Tensor> parts, energies;
-  const std::int64_t batch = std::max<std::int64_t>(1, request.batch / particles);
+  const std::int64_t batch = batch_of(request, particles);
   for (std::int64_t begin = 0; begin < request.count; begin += batch) {
     const std::int64_t count = std::min(request.count - begin, batch);
     auto chains =

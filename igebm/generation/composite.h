@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -56,6 +57,10 @@ class Composite {
   /// and one is chosen (particles.h). Throws UserError where that has no meaning: without noise levels, of anything but
   /// an "and" of densities whose weights add up to 1.
   model::Samples sample(const model::SampleRequest& request, std::int64_t particles = 1) const;
+  /// Samples that are drawn at once.
+  static std::int64_t batch_of(const model::SampleRequest& request, std::int64_t particles) {
+    return std::max<std::int64_t>(1, request.batch / particles);
+  }
 
  private:
   struct Node;

@@ -98,14 +98,18 @@ struct Source {
   std::function<energy::EnergyPtr(const nn::Condition&, double sigma)> energy;
 };
 
+/// Rows [begin, end) of a tensor with a row for each chain; one row is everybody's.
+at::Tensor rows_of(const at::Tensor& t, std::int64_t begin, std::int64_t end) {
+  return t.defined() && t.size(0) > 1 ? t.slice(0, begin, end).contiguous() : t;
+}
+
 /// What is seen of a picture, or of its coordinates: y, of deviation 0 where it is known and infinite where it is not.
 struct Observation {
   at::Tensor y, deviation;                 // (N, shape...), and broadcast to it
   const LinearOperator* change = nullptr;  // whose coordinates they are
   double salt = 0;                         // probability, of pixels that are not known
   Observation of(std::int64_t begin, std::int64_t end, c10::Device device) const {
-    const auto part = [&](const at::Tensor& t) { return (t.size(0) > 1 ? t.slice(0, begin, end) : t).to(device); };
-    return {part(y), part(deviation), change, salt};
+    return {rows_of(y, begin, end).to(device), rows_of(deviation, begin, end).to(device), change, salt};
   }
 };
 
@@ -171,7 +175,7 @@ void anneal(const Source& source, const sampling::SamplerOptions& options, const
     const at::Tensor fixed = fixed_at(level.sigma);
     now.fixed = fixed.any().item<bool>() ? fixed : at::Tensor();
     if (!now.fixed.defined()) return;
-    at::Tensor anew = normal_like(seen.y, seed, first, drawn++).to(seen.y.device());
+    at::Tensor anew = normal_like(seen.y, seed, first, drawn++);
     if (noise.defined()) {
       up = std::min(up, level.sigma);
       const double down = std::sqrt(level.sigma * level.sigma - up * up);
@@ -253,14 +257,11 @@ at::Tensor draw(const Source& source, const RestorationOptions& request, const s
   std::vector<at::Tensor> parts;
   for (std::int64_t begin = 0; begin < total; begin += request.batch) {
     const std::int64_t end = std::min(total, begin + request.batch);
-    const auto part = [&](const at::Tensor& rows) {
-      return rows.defined() && rows.size(0) > 1 ? rows.slice(0, begin, end).contiguous() : rows;
-    };
     auto chains = sampling::start_chains(source.range ? sampling::StartOptions{sampling::Start::normal} : options.start,
                                          shape, end - begin, restoration_streams + begin, {}, seed)
                       .to(source.device);
     const Observation of_part = seen.of(begin, end, source.device);
-    const nn::Condition asked{part(condition.classes), part(condition.values)};
+    const nn::Condition asked{rows_of(condition.classes, begin, end), rows_of(condition.values, begin, end)};
     if (source.range) {
       anneal(source, options, asked, of_part, chains, seed, request.on_step);
     } else {
@@ -301,8 +302,8 @@ Source source_of(const model::Model& model) {
     source.range = sampling::NoiseRange{noise->sigma_min, noise->sigma_max};
     source.start = model::start_deviation(*noise);
   }
-  source.energy = [&](const nn::Condition& condition, double sigma) {
-    return noise ? model.energy(condition, sigma) : model.energy(condition);
+  source.energy = [&model, annealed = noise.has_value()](const nn::Condition& condition, double sigma) {
+    return annealed ? model.energy(condition, sigma) : model.energy(condition);
   };
   return source;
 }
@@ -367,7 +368,7 @@ at::Tensor remove_salt(const model::Model& model, const at::Tensor& y, double pr
   const at::Tensor deviation = at::zeros(y.sizes()).masked_fill(extreme, unseen);
   return draw(source, options, sampler,
               {.y = y.to(at::kFloat).repeat_interleave(options.samples, 0),
-               .deviation = deviation.to(at::kFloat).repeat_interleave(options.samples, 0),
+               .deviation = deviation.repeat_interleave(options.samples, 0),
                .salt = probability});
 }
 
