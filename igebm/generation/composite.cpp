@@ -470,9 +470,9 @@ model::Samples Composite::sample(const model::SampleRequest& request, std::int64
                                count * particles, request.first_stream + begin * particles, {}, seed)
             .to(device_);
     Particles group(particles, seed);
-    sampling::BeforeLevel weigh;
+    sampling::LevelHooks hooks;
     if (particles > 1) {
-      weigh = [&](const sampling::NoiseLevel& level, sampling::Chains& now) {
+      hooks.before = [&](const sampling::NoiseLevel& level, sampling::Chains& now) {
         std::vector<energy::EnergyPtr> of_parts;
         for (const auto& part : root_->parts) of_parts.push_back(part->at(level.sigma));
         group.at_level(level.sigma, of_parts, root_->weights, now);
@@ -480,7 +480,7 @@ model::Samples Composite::sample(const model::SampleRequest& request, std::int64
     }
     if (range_) {
       sampling::sample_from_noise(sampler, *range_, range_->sigma_max / std::sqrt(root_->least), energies_at, chains,
-                                  seed, request.on_step, weigh);
+                                  seed, request.on_step, hooks);
     } else {
       sampling::sample(sampler, *energy(0), chains, seed, request.on_step);
     }

@@ -184,11 +184,11 @@ void anneal(const Source& source, const sampling::SamplerOptions& options, const
     noise = anew, up = level.descent.noise;
     now.x = at::where(fixed, seen.y + (level.sigma * level.sigma - variance).clamp_min(0).sqrt() * noise, now.x);
   };
-  const auto energies_at = [&](double sigma) {
+  const auto energies = [&](double sigma, bool moves) {
     std::vector<energy::EnergyPtr> parts = {source.energy(condition, sigma)};
     if (seen.change != nullptr) parts[0] = std::make_shared<OfCoordinates>(parts[0], *seen.change);
     const at::Tensor fixed = fixed_at(sigma), free = seen.deviation.isfinite().logical_and(fixed.logical_not());
-    if (free.any().item<bool>()) {
+    if (moves && free.any().item<bool>()) {
       // y is x under noise of sigma, and more noise. No steeper than sigma itself makes an energy, for which steps are
       // made.
       const at::Tensor left = (variance - sigma * sigma).clamp_min(sigma * sigma).reciprocal();
@@ -202,15 +202,19 @@ void anneal(const Source& source, const sampling::SamplerOptions& options, const
     if (parts.size() == 1) return parts;
     return std::vector<energy::EnergyPtr>{std::make_shared<energy::Sum>(std::move(parts))};
   };
+  const auto energies_at = [&](double sigma) { return energies(sigma, true); };
+  // Of the chain at this level, y, which is it under more noise, tells nothing more of the next: the way there is the
+  // model's own.
+  const sampling::LevelHooks hooks{.before = give, .descent = [&](double sigma) { return energies(sigma, false); }};
   sampling::NoiseRange range = *source.range;
   const double greatest = seen.deviation.max().item<double>();
   if (greatest < range.sigma_max) {
     // All is seen under less noise: chains begin as it is.
     range.sigma_max = std::max(greatest, range.sigma_min);
-    sampling::sample_annealed(options, range, energies_at, chains, seed, on_step, give);
+    sampling::sample_annealed(options, range, energies_at, chains, seed, on_step, hooks);
     return;
   }
-  sampling::sample_from_noise(options, range, source.start, energies_at, chains, seed, on_step, give);
+  sampling::sample_from_noise(options, range, source.start, energies_at, chains, seed, on_step, hooks);
 }
 
 }  // namespace
@@ -338,7 +342,8 @@ at::Tensor restore(const model::Model& model, const at::Tensor& y, double deviat
                    const RestorationOptions& options) {
   const Source source = source_of(model);
   require_noise_levels(source, "restore");
-  const sampling::SamplerOptions sampler = checked(source, options, "restore");
+  sampling::SamplerOptions sampler = checked(source, options, "restore");
+  sampler.annealing.ancestral = 1;  // the next level's law given this one's, which is not a point, is the model's own
   if (!(deviation > 0 && std::isfinite(deviation)))
     throw UserError(fmt::format("restore: expected a noise above 0, got {}", deviation));
   std::vector<std::int64_t> shape = source.space.shape;

@@ -121,17 +121,17 @@ SamplerOptions held_steps(SamplerOptions options) {
 
 void sample_from_noise(const SamplerOptions& options, const NoiseRange& range, double deviation,
                        const EnergiesAt& energies_at, Chains& chains, std::uint64_t seed, const OnStep& on_step,
-                       const BeforeLevel& before_level) {
+                       const LevelHooks& hooks) {
   if (within_budget(options, true).annealing.moments) {
     start_at_moments(*energies_at(range.sigma_max).back(), range, chains);
   } else {
     chains.x.mul_(deviation);
   }
-  sample_annealed(options, range, energies_at, chains, seed, on_step, before_level);
+  sample_annealed(options, range, energies_at, chains, seed, on_step, hooks);
 }
 
 void sample_annealed(const SamplerOptions& given, const NoiseRange& range, const EnergiesAt& energies_at,
-                     Chains& chains, std::uint64_t seed, const OnStep& on_step, const BeforeLevel& before_level) {
+                     Chains& chains, std::uint64_t seed, const OnStep& on_step, const LevelHooks& hooks) {
   const SamplerOptions options = within_budget(given, true);
   const AnnealingOptions& a = options.annealing;
   if (!(range.sigma_min > 0 && range.sigma_max >= range.sigma_min) || a.levels < 1)
@@ -148,13 +148,15 @@ void sample_annealed(const SamplerOptions& given, const NoiseRange& range, const
   SamplerOptions mixing = held_steps(options);
   for (const NoiseLevel& level : noise_levels(options, range)) {
     const auto energies = energies_at(level.sigma);
-    if (before_level) before_level(level, chains);
+    if (hooks.before) hooks.before(level, chains);
     for (const auto& [langevin, steps] :
          {std::pair{level.mixing, level.mixing_steps}, {level.fine, level.fine_steps}}) {
       mixing.langevin = langevin;
       if (steps > 0) take(entry.make(mixing, seed), steps, energies);
     }
-    if (level.descent_steps > 0) take(std::make_unique<Langevin>(level.descent, seed), level.descent_steps, energies);
+    if (level.descent_steps > 0)
+      take(std::make_unique<Langevin>(level.descent, seed), level.descent_steps,
+           hooks.descent ? hooks.descent(level.sigma) : energies);
   }
 }
 

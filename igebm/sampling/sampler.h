@@ -82,8 +82,13 @@ void sample(const SamplerOptions& options, const std::vector<energy::EnergyPtr>&
 using EnergiesAt = std::function<std::vector<energy::EnergyPtr>(double sigma)>;
 
 struct NoiseLevel;  // schedule.h
-/// Sees chains, and may change them, before the steps of each noise level.
-using BeforeLevel = std::function<void(const NoiseLevel&, Chains&)>;
+/// What may be told beside the energies at noise levels.
+struct LevelHooks {
+  /// Sees chains, and may change them, before the steps of each noise level.
+  std::function<void(const NoiseLevel&, Chains&)> before = {};
+  /// The energies whose slope leads from a level to the next, and to none; null: those of the level.
+  EnergiesAt descent = {};
+};
 
 /// The noise levels of an energy E(x, sigma).
 struct NoiseRange {
@@ -114,13 +119,13 @@ constexpr double exact_share = 0.7;
 /// standard deviation `deviation` around 0; then sample_annealed.
 void sample_from_noise(const SamplerOptions& options, const NoiseRange& range, double deviation,
                        const EnergiesAt& energies_at, Chains& chains, std::uint64_t seed, const OnStep& on_step = {},
-                       const BeforeLevel& before_level = {});
+                       const LevelHooks& hooks = {});
 
 /// Moves chains by annealed Langevin dynamics from sigma_max down to sigma_min. They come as samples of the greatest
 /// noise: normal, of standard deviation sigma_max / sqrt(W). Guidance is in the energies. Another kernel takes the
 /// Langevin steps' place at each level, with the step size of theirs (held_steps).
 void sample_annealed(const SamplerOptions& options, const NoiseRange& range, const EnergiesAt& energies_at,
                      Chains& chains, std::uint64_t seed, const OnStep& on_step = {},
-                     const BeforeLevel& before_level = {});
+                     const LevelHooks& hooks = {});
 
 }  // namespace igebm::sampling

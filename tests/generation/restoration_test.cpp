@@ -160,11 +160,11 @@ class Gaussian : public testing::Test {
   }
   ~Gaussian() override { fs::remove(path_); }
   /// Mean and variance of answers to one y, of each coordinate, against those of N(0, s^2) given y of deviation d. The
-  /// steps between levels take y's likelihood for more than it is: variances come out some 20 % too small where d is.
+  /// error of a variance is 2.6 %. It comes out 20 % too small where steps between levels, too, have y's likelihood.
   static void expect_law(const at::Tensor& answers, const at::Tensor& y, const at::Tensor& d) {
     const at::Tensor share = 0.25 / (0.25 + d.square()), variance = 0.25 - 0.25 * share;
     EXPECT_LT((answers.mean(0) - share * y).abs().max().item<double>(), 0.04) << answers.mean(0) << share * y;
-    EXPECT_LT((answers.var(0) / variance - 1).abs().max().item<double>(), 0.3) << answers.var(0) << variance;
+    EXPECT_LT((answers.var(0) / variance - 1).abs().max().item<double>(), 0.1) << answers.var(0) << variance;
   }
   const fs::path path_ = fs::temp_directory_path() / ("igebm-restore-" + std::to_string(getpid()) + ".safetensors");
   static constexpr std::int64_t count = 3000;
