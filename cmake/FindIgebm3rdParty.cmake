@@ -1,5 +1,5 @@
 # The third-party parts beside LibTorch, all from the system's packages or from any prefix in CMAKE_PREFIX_PATH:
-# CLI11, toml++, nlohmann-json, stb, fmt (headers alone; fmt's code is in igebm/base/format.cpp), zlib; optional: giflib,
+# CLI11, toml++, nlohmann-json, stb, fmt (headers alone; fmt's code is in igebm/base/format.cpp), zlib; optional: dygraphs, giflib,
 # libjpeg-turbo's TurboJPEG, libwebp, libtiff from 4.5, and libcurl with OpenSSL and libarchive (downloads).
 find_path(CLI11_INCLUDE_DIR CLI/CLI.hpp REQUIRED)
 find_path(TOMLPP_INCLUDE_DIR toml++/toml.h REQUIRED)
@@ -21,6 +21,15 @@ foreach(part CLI11 TOMLPP NLOHMANN_JSON STB FMT TURBOJPEG WEBP)
   if(${part}_INCLUDE_DIR AND NOT TARGET Igebm3rdParty::${part})
     add_library(Igebm3rdParty::${part} INTERFACE IMPORTED)
     target_include_directories(Igebm3rdParty::${part} SYSTEM INTERFACE ${${part}_INCLUDE_DIR})
+  endif()
+endforeach()
+
+# Plots of reports: two files that go into the program. Empty where they are not found.
+find_file(DYGRAPHS_SCRIPT javascript/dygraphs/dygraph.min.js PATHS /usr/share /usr/local/share)
+find_file(DYGRAPHS_STYLE javascript/dygraphs/dygraph.min.css PATHS /usr/share /usr/local/share)
+foreach(part SCRIPT STYLE)
+  if(NOT DYGRAPHS_${part})
+    set(DYGRAPHS_${part} "")
   endif()
 endforeach()
 

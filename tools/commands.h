@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
@@ -21,6 +22,7 @@ namespace igebm::tools {
 void add_train(CLI::App& app);
 void add_sample(CLI::App& app);
 void add_info(CLI::App& app);
+void add_report(CLI::App& app);
 void add_compose(CLI::App& app);
 void add_evaluate(CLI::App& app);
 void add_neighbours(CLI::App& app);
@@ -41,6 +43,11 @@ model::Weights weights_of(const std::string& name);
 void add_run_argument(CLI::App& command, std::string& run);
 /// --best, of a run.
 void add_best_option(CLI::App& command, bool& best);
+
+/// A page about runs (report/page.h), which a browser asks for again every so many seconds while one is in training, if
+/// that is above 0. Whether one is.
+bool write_report(const std::vector<std::filesystem::path>& runs, const std::filesystem::path& out,
+                  std::int64_t reload_seconds = 0);
 
 /// A run, checkpoint or shipped model with its recipe, as `set` changes it.
 model::Model open_model(const std::string& run, const model::OpenOptions& options, const std::vector<std::string>& set);

@@ -69,6 +69,7 @@ int main(int argc, char** argv) {
   igebm::tools::add_denoise(app);
   igebm::tools::add_restore(app);
   igebm::tools::add_info(app);
+  igebm::tools::add_report(app);
   igebm::tools::add_evaluate(app);
   igebm::tools::add_curve(app);
   igebm::tools::add_neighbours(app);

@@ -5,6 +5,7 @@
 #include <csignal>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "igebm/base/error.h"
 #include "igebm/io/files.h"
@@ -138,28 +139,35 @@ void train(const TrainArguments& a) {
   if (a.dry_run) return dry_run(a);
   const auto console = make_console();
   catch_interrupts();
-  auto trainer = [&] {
+  std::optional<training::Trainer> trainer = [&] {
     if (!a.resume.empty()) return training::Trainer::resume(a.resume, a.set, *console);
     const auto recipe = training::read_recipe(a.recipe, a.set);
     const std::filesystem::path out =
         a.out.empty() ? "runs" / std::filesystem::path(a.recipe).stem() : std::filesystem::path(a.out);
     return training::Trainer::begin(recipe, out, *console);
   }();
-  const bool finished = trainer.train(interrupted, interrupted);
-  const std::string run = io::in_shell(trainer.run());
-  if (finished && !std::filesystem::exists(trainer.run() / "samples.png")) {
-    const bool classifies = model::load_network(trainer.run()).graph.outputs > 0;
+  const bool finished = trainer->train(interrupted, interrupted);
+  const std::filesystem::path folder = trainer->run();
+  const std::int64_t step = trainer->step();
+  trainer.reset();  // the folder is free
+  const std::string run = io::in_shell(folder);
+  try {
+    write_report({folder}, folder / "report.html");
+  } catch (const UserError& e) {
+    console->message(fmt::format("no report: {}", e.what()));
+  }
+  if (finished && !std::filesystem::exists(folder / "samples.png")) {
+    const bool classifies = model::load_network(folder).graph.outputs > 0;
     console->message(fmt::format(
-        "finished at step {}: {} {}", trainer.step(),
+        "finished at step {}: {} {}", step,
         classifies ? "a classifier\nits features measure samples with: igebm evaluate RUN --features"
                    : "of such data there are no pictures\nsamples: igebm sample --count 100 --out samples.npz",
         run));
   } else if (finished) {
     console->message(fmt::format("finished at step {}: {}\nmore samples: igebm sample {} --count 100 --out samples.png",
-                                 trainer.step(), (trainer.run() / "samples.png").string(), run));
+                                 step, (folder / "samples.png").string(), run));
   } else {
-    console->message(
-        fmt::format("interrupted: saved at step {}; go on with: igebm train --resume {}", trainer.step(), run));
+    console->message(fmt::format("interrupted: saved at step {}; go on with: igebm train --resume {}", step, run));
   }
 }
 

@@ -61,6 +61,14 @@ Lock::Lock(const fs::path& folder) : path_(folder / name) {
 
 Lock::Lock(Lock&& other) noexcept : path_(std::move(other.path_)), file_(std::exchange(other.file_, -1)) {}
 
+bool Lock::is_held(const std::filesystem::path& folder) {
+  const int file = ::open((folder / name).c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) return false;
+  const bool held = ::flock(file, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+  ::close(file);
+  return held;
+}
+
 Lock::~Lock() {
   if (file_ < 0) return;
   if (is_at(file_, path_)) ::unlink(path_.c_str());

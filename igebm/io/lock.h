@@ -15,6 +15,9 @@ class Lock {
   Lock& operator=(Lock&&) = delete;
   ~Lock();
 
+  /// Whether somebody has the folder now; false, too, where that cannot be told.
+  static bool is_held(const std::filesystem::path& folder);
+
   /// Of the file in the folder that is locked, which is gone when nobody has the folder.
   static constexpr const char* name = ".lock";
 

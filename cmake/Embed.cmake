@@ -1,0 +1,42 @@
+# Files that a program carries within it.
+#
+# igebm_embed(TARGET NAMESPACE NAME=FILE...): adds to the target a source with `const char NAME[]` and `const unsigned long
+# NAME_size` in that namespace for each. Where the path is empty so is the text. Run with -P it writes the source.
+if(CMAKE_SCRIPT_MODE_FILE)
+  set(text "// Made by cmake/Embed.cmake.\nnamespace ${SPACE} {\n")
+  string(REPLACE "|" ";" pairs "${PAIRS}")
+  foreach(pair ${pairs})
+    string(REGEX MATCH "^([^=]+)=(.*)$" _ "${pair}")
+    set(name ${CMAKE_MATCH_1})
+    set(path ${CMAKE_MATCH_2})
+    set(bytes "")
+    if(path)
+      file(READ ${path} bytes HEX)
+      string(REPEAT "." 80 line)
+      string(REGEX REPLACE "(${line})" "\\1\n" bytes "${bytes}")
+      string(REGEX REPLACE "([0-9a-f][0-9a-f])" "\\\\x\\1" bytes "${bytes}")
+      string(REGEX REPLACE "([^\n]+)" "\"\\1\"" bytes "${bytes}")
+    endif()
+    string(APPEND text "extern const char ${name}[];\nextern const unsigned long ${name}_size;\n"
+      "const char ${name}[] = \"\"\n${bytes};\nconst unsigned long ${name}_size = sizeof(${name}) - 1;\n")
+  endforeach()
+  file(WRITE ${OUT} "${text}}\n")
+  return()
+endif()
+
+set(IGEBM_EMBED_SCRIPT ${CMAKE_CURRENT_LIST_FILE})
+function(igebm_embed target space)
+  set(out ${PROJECT_BINARY_DIR}/${target}_embedded.cpp)
+  set(files "")
+  foreach(pair ${ARGN})
+    string(REGEX REPLACE "^[^=]+=" "" path "${pair}")
+    if(path)
+      list(APPEND files ${path})
+    endif()
+  endforeach()
+  string(REPLACE ";" "|" pairs "${ARGN}")
+  add_custom_command(OUTPUT ${out} DEPENDS ${files} ${IGEBM_EMBED_SCRIPT}
+    COMMAND ${CMAKE_COMMAND} -DSPACE=${space} "-DPAIRS=${pairs}" -DOUT=${out} -P ${IGEBM_EMBED_SCRIPT} VERBATIM)
+  set_source_files_properties(${out} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON SKIP_PRECOMPILE_HEADERS ON)
+  target_sources(${target} PRIVATE ${out})
+endfunction()
