@@ -1,5 +1,5 @@
 # The third-party parts beside LibTorch, all from the system's packages or from any prefix in CMAKE_PREFIX_PATH:
-# CLI11, toml++, nlohmann-json, stb, fmt (headers alone; fmt's code is in igebm/base/format.cpp), zlib; optional: dygraphs, giflib,
+# CLI11, toml++, nlohmann-json, stb, fmt (headers alone; fmt's code is in igebm/base/format.cpp), zlib; optional: dygraphs, cpp-httplib, giflib,
 # libjpeg-turbo's TurboJPEG, libwebp, libtiff from 4.5, and libcurl with OpenSSL and libarchive (downloads).
 find_path(CLI11_INCLUDE_DIR CLI/CLI.hpp REQUIRED)
 find_path(TOMLPP_INCLUDE_DIR toml++/toml.h REQUIRED)
@@ -16,8 +16,11 @@ find_package(TIFF 4.5 QUIET)
 find_package(CURL QUIET)
 find_package(OpenSSL QUIET COMPONENTS Crypto)
 find_package(LibArchive QUIET)
+find_path(HTTPLIB_INCLUDE_DIR httplib.h)
+find_library(HTTPLIB_LIBRARY cpp-httplib)  # Debian's is a library; the header alone leaves out the code
+find_package(Threads QUIET)
 
-foreach(part CLI11 TOMLPP NLOHMANN_JSON STB FMT TURBOJPEG WEBP)
+foreach(part CLI11 TOMLPP NLOHMANN_JSON STB FMT TURBOJPEG WEBP HTTPLIB)
   if(${part}_INCLUDE_DIR AND NOT TARGET Igebm3rdParty::${part})
     add_library(Igebm3rdParty::${part} INTERFACE IMPORTED)
     target_include_directories(Igebm3rdParty::${part} SYSTEM INTERFACE ${${part}_INCLUDE_DIR})
@@ -38,6 +41,8 @@ set(IGEBM_IO_LIBRARIES $<BUILD_INTERFACE:Igebm3rdParty::TOMLPP> $<BUILD_INTERFAC
 set(IGEBM_DATA_LIBRARIES ZLIB::ZLIB)
 set(IGEBM_IO_WITHOUT "")
 set(IGEBM_DATA_WITHOUT "")
+set(IGEBM_SERVE_WITHOUT "")
+set(IGEBM_SERVE_LIBRARIES "")
 # A room's optional part: with its libraries the sources in `folder`, without them those in no_`folder`. THERE: what
 # must be found.
 macro(igebm_optional room folder)
@@ -57,6 +62,8 @@ macro(igebm_optional room folder)
 endmacro()
 igebm_optional(DATA fetch THERE CURL_FOUND OPENSSL_FOUND LibArchive_FOUND
   LINKS CURL::libcurl OpenSSL::Crypto LibArchive::LibArchive)
+igebm_optional(SERVE http THERE HTTPLIB_INCLUDE_DIR HTTPLIB_LIBRARY Threads_FOUND
+  LINKS $<BUILD_INTERFACE:Igebm3rdParty::HTTPLIB> ${HTTPLIB_LIBRARY} Threads::Threads)
 igebm_optional(IO gif THERE GIF_FOUND LINKS GIF::GIF)
 igebm_optional(IO turbojpeg THERE TURBOJPEG_INCLUDE_DIR TURBOJPEG_LIBRARY
   LINKS $<BUILD_INTERFACE:Igebm3rdParty::TURBOJPEG> ${TURBOJPEG_LIBRARY})

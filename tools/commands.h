@@ -23,6 +23,7 @@ void add_train(CLI::App& app);
 void add_sample(CLI::App& app);
 void add_info(CLI::App& app);
 void add_report(CLI::App& app);
+void add_serve(CLI::App& app);
 void add_compose(CLI::App& app);
 void add_evaluate(CLI::App& app);
 void add_neighbours(CLI::App& app);

@@ -70,6 +70,7 @@ int main(int argc, char** argv) {
   igebm::tools::add_restore(app);
   igebm::tools::add_info(app);
   igebm::tools::add_report(app);
+  igebm::tools::add_serve(app);
   igebm::tools::add_evaluate(app);
   igebm::tools::add_curve(app);
   igebm::tools::add_neighbours(app);

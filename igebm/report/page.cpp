@@ -5,13 +5,11 @@
 #include <nlohmann/json.hpp>
 #include <string_view>
 
+#include "igebm/io/base64.h"
 #include "igebm/io/files.h"
+#include "igebm/report/assets.h"
 
 namespace igebm::report {
-
-// Of web/ and dygraphs (cmake/Embed.cmake).
-extern const char style[], script[], dygraphs_style[], dygraphs_script[];
-extern const unsigned long style_size, script_size, dygraphs_style_size, dygraphs_script_size;
 
 namespace {
 
@@ -34,20 +32,6 @@ std::string escaped(std::string_view text) {
   }
   return out;
 }
-
-std::string base64(std::string_view bytes) {
-  constexpr std::string_view digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  for (std::size_t i = 0; i < bytes.size(); i += 3) {
-    unsigned group = 0;
-    for (std::size_t k = 0; k < 3; ++k)
-      group = group << 8U | (i + k < bytes.size() ? static_cast<unsigned char>(bytes[i + k]) : 0U);
-    for (std::size_t k = 0; k < 4; ++k) out += i + k > bytes.size() ? '=' : digits[group >> (18 - 6 * k) & 63U];
-  }
-  return out;
-}
-
-std::string picture(std::string_view png) { return "data:image/png;base64," + base64(png); }
 
 /// Within a script element nothing may look like its end.
 std::string in_script(const Json& json) {
@@ -89,12 +73,12 @@ std::string samples(const RunFacts& run, std::size_t index) {
         "src=\"{2}\"><figcaption><label>step <output id=\"step{0}\">{3}</output> <input type=\"range\" min=\"0\" "
         "max=\"{4}\" value=\"{4}\" data-run=\"{0}\" class=\"pick\" aria-label=\"training step of the samples\"></label>"
         "</figcaption></figure>",
-        index, escaped(run.name), picture(run.pictures[last].second), run.pictures[last].first, last);
+        index, escaped(run.name), io::png_url(run.pictures[last].second), run.pictures[last].first, last);
   }
   if (!run.last_picture.empty())
     out += fmt::format(
         "<figure><h3>Samples at the end</h3><img class=\"samples\" alt=\"last samples of {}\" src=\"{}\"></figure>",
-        escaped(run.name), picture(run.last_picture));
+        escaped(run.name), io::png_url(run.last_picture));
   return out + "</div>" + (run.caption.empty() ? "" : fmt::format("<p class=\"hint\">{}</p>", escaped(run.caption)));
 }
 
@@ -129,7 +113,7 @@ Json data_of(const std::vector<RunFacts>& runs) {
     }
     for (const Event& p : run.phases) one["phases"].push_back({p.step, p.what});
     for (const Event& e : run.events) one["events"].push_back({e.step, e.what});
-    for (const auto& [step, png] : run.pictures) one["pictures"].push_back({step, picture(png)});
+    for (const auto& [step, png] : run.pictures) one["pictures"].push_back({step, io::png_url(png)});
     all.push_back(std::move(one));
   }
   return all;

@@ -61,7 +61,7 @@ class Threads(Running):
         given["neighbours",] = ["mnist", "--budget", 2, "--out", self.folder / "x.png", "--set", "data.name=dsprites-drawn",
                                 "--set", "data.size=28", "--set", "data.count=60"]
         found = commands()
-        self.assertEqual(set(found) - {("data", "list"), ("data", "fetch"), ("models",), ("export",), ("report",)}, set(given), "what computes takes --threads")
+        self.assertEqual(set(found) - {("data", "list"), ("data", "fetch"), ("models",), ("export",), ("report",), ("serve",)}, set(given), "what computes takes --threads")
         for command, arguments in given.items():
             self.assertIn("--threads INT:INT in [0 - 1024]", found[command])
             for bad in ("-1", "1025", "two"):

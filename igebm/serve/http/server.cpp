@@ -1,0 +1,183 @@
+#include "igebm/serve/server.h"
+
+#include <fmt/format.h>
+#include <httplib.h>
+
+#include <chrono>
+#include <thread>
+
+#include "igebm/base/error.h"
+#include "igebm/report/assets.h"
+#include "igebm/serve/turns.h"
+
+namespace igebm::serve {
+
+// Of web/ (cmake/Embed.cmake).
+extern const char page[], style[], script[];
+extern const unsigned long page_size, style_size, script_size;
+
+namespace {
+
+constexpr std::size_t most_bytes = 64 * 1024;  // of a request's body
+constexpr std::size_t connections = 64;        // that are answered at a time
+constexpr const char* policy =
+    "default-src 'none'; connect-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; script-src "
+    "'self'";
+
+void answer(httplib::Response& response, int status, const Json& json) {
+  response.status = status;
+  response.set_content(json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n", "application/json");
+}
+
+void refuse(httplib::Response& response, int status, const std::string& why) {
+  answer(response, status, {{"error", why}});
+}
+
+/// Without its port.
+std::string host_of(const std::string& header) {
+  if (header.starts_with("[")) return header.substr(1, header.find(']') - 1);
+  return header.substr(0, header.rfind(':'));
+}
+
+std::string event(const std::string& name, const Json& data) {
+  return fmt::format("event: {}\ndata: {}\n\n", name, data.dump(-1, ' ', false, Json::error_handler_t::replace));
+}
+
+}  // namespace
+
+struct Server::Parts {
+  Parts(std::vector<Offer> offers, const ServerOptions& given)
+      : options(given), api(std::move(offers)), turns(given.queue) {}
+
+  ServerOptions options;
+  Api api;
+  Turns turns;
+  httplib::Server http;
+  std::int64_t port = 0;
+
+  /// Whether a request may be answered; if not, the response says why not.
+  bool allows(const httplib::Request& request, httplib::Response& response) const {
+    const std::string host = request.get_header_value("Host");
+    if (is_loopback(options.host)) {
+      if (!is_loopback(host_of(host))) return refuse(response, 403, "asked for under another host's name"), false;
+    } else if (request.get_param_value("token") != options.token &&
+               request.get_header_value("X-Token") != options.token) {
+      return refuse(response, 403, "expected the token that igebm serve printed, as ?token=…"), false;
+    }
+    if (request.method != "POST") return true;
+    if (request.has_header("Origin") && request.get_header_value("Origin") != "http://" + host)
+      return refuse(response, 403, "asked for by another site's page"), false;
+    if (!request.get_header_value("Content-Type").starts_with("application/json"))
+      return refuse(response, 415, "expected Content-Type: application/json"), false;
+    return true;
+  }
+
+  void file(const char* path, std::string text, const char* type) {
+    http.Get(path, [text = std::move(text), type](const httplib::Request&, httplib::Response& response) {
+      response.set_header("Content-Security-Policy", policy);
+      response.set_content(text, type);
+    });
+  }
+
+  void sample(const httplib::Request& request, httplib::Response& response) {
+    const Json asked = Json::parse(request.body, nullptr, /*allow_exceptions=*/false);
+    if (asked.is_discarded()) return refuse(response, 400, "the body is no JSON");
+    std::shared_ptr<Job> job;
+    try {
+      job = api.prepare(asked);
+    } catch (const UserError& e) {
+      return refuse(response, 400, e.what());
+    }
+    if (turns.full()) return refuse(response, 503, "too many are waiting; try again later");
+    if (request.get_header_value("Accept") == "image/png") {
+      const bool drawn =
+          turns.take([](std::size_t) { return true; }, [&] { response.set_content(job->png(), "image/png"); });
+      if (!drawn) refuse(response, 503, "too many are waiting; try again later");
+      return;
+    }
+    response.set_header("Cache-Control", "no-store");
+    response.set_chunked_content_provider("text/event-stream", [this, job](std::size_t, httplib::DataSink& sink) {
+      const auto tell = [&](const std::string& name, const Json& data) {
+        const std::string text = event(name, data);
+        return sink.is_writable() && sink.write(text.data(), text.size());
+      };
+      try {
+        if (!turns.take(
+                [&](std::size_t before) {
+                  return tell("waiting", {{"before", before}});
+                },
+                [&] { job->run(tell); }))
+          tell("error", {{"error", "too many are waiting; try again later"}});
+      } catch (const std::exception& e) {
+        tell("error", {{"error", e.what()}});
+      }
+      sink.done();
+      return true;
+    });
+  }
+
+  void set_up() {
+    http.new_task_queue = [] { return new httplib::ThreadPool(connections); };
+    http.set_payload_max_length(most_bytes);
+    http.set_socket_options([](socket_t socket) {  // a port that another program listens at is refused
+      const int yes = 1;
+      setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+    });
+    http.set_pre_routing_handler([this](const httplib::Request& request, httplib::Response& response) {
+      response.set_header("X-Content-Type-Options", "nosniff");
+      return allows(request, response) ? httplib::Server::HandlerResponse::Unhandled
+                                       : httplib::Server::HandlerResponse::Handled;
+    });
+    http.set_exception_handler(
+        [](const httplib::Request&, httplib::Response& response, const std::exception_ptr& thrown) {
+          try {
+            std::rethrow_exception(thrown);
+          } catch (const UserError& e) {
+            refuse(response, 400, e.what());
+          } catch (const std::exception& e) {
+            refuse(response, 500, e.what());
+          }
+        });
+    http.set_error_handler([](const httplib::Request& request, httplib::Response& response) {
+      if (!response.body.empty()) return;
+      refuse(response, response.status,
+             response.status == 413   ? fmt::format("the body has more than {} bytes", most_bytes)
+             : response.status == 404 ? fmt::format("there is no {}", request.path)
+                                      : "not understood");
+    });
+    file("/", std::string(page, page_size), "text/html; charset=utf-8");
+    file("/viewer.css",
+         std::string(report::dygraphs_style, report::dygraphs_style_size) + std::string(style, style_size), "text/css");
+    file("/viewer.js", std::string(script, script_size), "text/javascript");
+    file("/dygraphs.js", std::string(report::dygraphs_script, report::dygraphs_script_size), "text/javascript");
+    http.Get("/api/models",
+             [this](const httplib::Request&, httplib::Response& response) { answer(response, 200, api.models()); });
+    http.Post("/api/sample",
+              [this](const httplib::Request& request, httplib::Response& response) { sample(request, response); });
+  }
+};
+
+Server::Server(std::vector<Offer> offers, const ServerOptions& options)
+    : parts_(std::make_unique<Parts>(std::move(offers), options)) {
+  if (!is_loopback(options.host) && options.token.empty())
+    throw UserError(fmt::format("serve: {} is not this machine alone: expected a token", options.host));
+  parts_->set_up();
+  const bool listens = options.port == 0 ? (parts_->port = parts_->http.bind_to_any_port(options.host)) > 0
+                                         : parts_->http.bind_to_port(options.host, static_cast<int>(options.port));
+  if (!listens)
+    throw UserError(fmt::format("serve: port {} of {}: cannot be listened to; another program may have it",
+                                options.port, options.host));
+  if (options.port > 0) parts_->port = options.port;
+}
+
+Server::~Server() = default;
+
+std::int64_t Server::port() const { return parts_->port; }
+
+void Server::run(const std::function<bool()>& stops) {
+  std::jthread listener([this] { parts_->http.listen_after_bind(); });
+  while (!stops()) std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  parts_->http.stop();
+}
+
+}  // namespace igebm::serve

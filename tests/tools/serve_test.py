@@ -1,0 +1,225 @@
+#!/usr/bin/env python3
+"""igebm serve: what the API answers, refuses and survives, and its page in a browser where there is one."""
+import base64
+import concurrent.futures
+import http.client
+import json
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import unittest
+
+from running import PROGRAM, igebm
+
+
+class Server:
+    """One that runs, at a port that was free."""
+
+    def __init__(self, *arguments):
+        self.process = subprocess.Popen([PROGRAM, "serve", "--port", "0", "--threads", "1", *map(str, arguments)], stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE, text=True)
+        self.url = self.process.stdout.readline().strip()
+        found = re.fullmatch(r"http://([^:/]+):(\d+)/(\?token=(\w+))?", self.url)
+        assert found, (self.url, self.process.stderr.read())
+        self.port, self.token = int(found[2]), found[4]
+
+    def ask(self, method, path, body=None, **headers):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        if isinstance(body, dict):
+            body = json.dumps(body)
+            headers.setdefault("Content-Type", "application/json")
+        connection.request(method, path, body, {k.replace("_", "-"): v for k, v in headers.items()})
+        response = connection.getresponse()
+        body = response.read()
+        connection.close()
+        return response.status, body, response
+
+    def events(self, **request):
+        status, body, _ = self.ask("POST", "/api/sample", request)
+        assert status == 200, body
+        return [(name, json.loads(data)) for name, data in re.findall(r"event: (.*)\ndata: (.*)\n\n", body.decode())]
+
+    def end(self):
+        self.process.send_signal(signal.SIGINT)
+        status = self.process.wait(timeout=20)
+        self.process.stdout.close()
+        self.process.stderr.close()
+        return status
+
+
+def png(url):
+    assert url.startswith("data:image/png;base64,")
+    return base64.b64decode(url.split(",")[1])
+
+
+class Serve(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        help_text = igebm("serve", "--port", "0", "nowhere")
+        if "built without cpp-httplib" in help_text.stderr:
+            raise unittest.SkipTest("built without cpp-httplib")
+        cls.server = Server()
+
+    @classmethod
+    def tearDownClass(cls):
+        assert cls.server.end() == 0
+
+    def refused(self, status, said, *arguments, **headers):
+        got, body, response = self.server.ask(*arguments, **headers)
+        self.assertEqual(got, status, body)
+        self.assertIn(said, json.loads(body)["error"])
+        return response
+
+    def test_models_are_told(self):
+        status, body, _ = self.server.ask("GET", "/api/models")
+        self.assertEqual(status, 200)
+        models = {m["name"]: m for m in json.loads(body)["models"]}
+        self.assertEqual(models["fashion-mnist"]["classes"][8], "bag")
+        self.assertEqual(models["two-moons"]["kind"], "points")
+        self.assertEqual([n["name"] for n in models["dsprites-position"]["numbers"]], ["position.x", "position.y"])
+
+    def test_samples_are_those_of_the_program(self):
+        events = self.server.events(model="mnist", label="3", count=4, budget=12, seed=5)
+        self.assertEqual([e[0] for e in events].count("done"), 1)
+        steps = [e[1]["step"] for e in events if e[0] == "frame"]
+        self.assertEqual((steps[0], steps[-1]), (1, events[-2][1]["total"]))
+        self.assertEqual(steps, sorted(set(steps)))
+        done = events[-1][1]
+        with tempfile.TemporaryDirectory() as place:
+            words = done["command"].split()[1:]
+            words[words.index("--out") + 1] = str(pathlib.Path(place) / "x.png")
+            drawn = igebm(*words, "--threads", 1)
+            self.assertEqual(drawn.returncode, 0, drawn.stderr)
+            self.assertEqual((pathlib.Path(place) / "x.png").read_bytes(), png(done["image"]))
+        self.assertEqual(len(done["energies"]), 4)
+        status, body, response = self.server.ask("POST", "/api/sample", {"model": "mnist", "label": "3", "count": 4, "budget": 12, "seed": 5},
+                                                 Accept="image/png")
+        self.assertEqual((status, body), (200, png(done["image"])))
+        self.assertNotEqual(self.server.events(model="mnist", label="4", count=4, budget=12, seed=5)[-1][1]["image"], done["image"])
+        of_points = self.server.events(model="two-moons", count=300, seed=1)
+        self.assertEqual(of_points[-1][0], "done")
+        of_numbers = self.server.events(model="dsprites-position", count=1, budget=5, condition="position.x=0.2,position.y=0.8")
+        self.assertIn("--condition position.x=0.2,position.y=0.8", of_numbers[-1][1]["command"])
+
+    def test_what_is_wrong_is_told(self):
+        for said, body in (("expected a JSON object", []), ("expected a whole number from 1 to 400, of pictures", {"model": "mnist", "count": 401}),
+                           ('there is no "mnits"; did you mean "mnist"', {"model": "mnits"}), ('there is no "/etc"', {"model": "/etc"}),
+                           ('there is no "../models/mnist"', {"model": "../models/mnist"}), ("budget: expected", {"budget": 0}),
+                           ("budget: expected", {"budget": 10.5}), ("seed: expected", {"seed": -1}), ("seed: expected", {"seed": 1e300}),
+                           ("label: expected a text", {"label": 3}), ("guidance: expected", {"guidance": "much"}),
+                           ('unknown key "cuont"; did you mean "count"', {"cuont": 3}), ("this model takes no numbers", {"model": "mnist", "condition": "x=1"}),
+                           ("position.z", {"model": "dsprites-position", "condition": "position.z=1"}), ("eleven", {"model": "mnist", "label": "eleven"})):
+            self.refused(400, said, "POST", "/api/sample", json.dumps(body), Content_Type="application/json")
+        for text in ("", "{", "\x00", '{"model":"mnist"', "[" * 5000, '{"count":1e999}', "\xff\xfe"):
+            self.refused(400, "", "POST", "/api/sample", text.encode("latin-1"), Content_Type="application/json")
+        self.refused(415, "application/json", "POST", "/api/sample", "model=mnist", Content_Type="text/plain")
+        self.refused(413, "65536 bytes", "POST", "/api/sample", b" " * 70000, Content_Type="application/json")
+        for path in ("/nothing", "/../recipe.toml", "/%2e%2e/%2e%2e/etc/passwd", "/viewer.css/x"):
+            self.refused(404, "there is no", "GET", path)
+
+    def test_other_sites_are_refused(self):
+        for host in ("evil.example", f"evil.example:{self.server.port}", "127.0.0.1.evil.example", ""):
+            self.refused(403, "another host's name", "GET", "/api/models", Host=host)
+        self.refused(403, "another site's page", "POST", "/api/sample", {"model": "mnist"}, Origin="http://evil.example")
+        self.refused(403, "another site's page", "POST", "/api/sample", {"model": "mnist"}, Origin=f"http://127.0.0.1:{self.server.port + 1}")
+        status, _, response = self.server.ask("GET", "/", Host=f"localhost:{self.server.port}")
+        self.assertEqual(status, 200)
+        self.assertIn("default-src 'none'", response.getheader("Content-Security-Policy"))
+
+    def test_who_leaves_frees_the_engine(self):
+        body = json.dumps({"model": "mnist", "count": 200, "budget": 2000}).encode()  # minutes
+        leaving = socket.create_connection(("127.0.0.1", self.server.port))
+        leaving.sendall(b"POST /api/sample HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        while b"event: frame" not in leaving.recv(4096):
+            pass
+        with concurrent.futures.ThreadPoolExecutor() as threads:
+            waiting = threads.submit(self.server.events, model="mnist", count=1, budget=5)
+            time.sleep(0.5)
+            self.assertFalse(waiting.done())
+            leaving.close()
+            events = waiting.result(timeout=60)
+        self.assertEqual(events[0], ("waiting", {"before": 1}))
+        self.assertEqual(events[-1][0], "done")
+
+    def test_many_at_once_and_slow_ones(self):
+        slow = [socket.create_connection(("127.0.0.1", self.server.port)) for _ in range(20)]
+        for s in slow:
+            s.sendall(b"POST /api/sample HT")
+
+        def ask(seed):
+            status, body, _ = self.server.ask("POST", "/api/sample", {"model": "mnist", "count": 1, "budget": 2, "seed": seed})
+            return "refused" if status == 503 or b"too many" in body else "done" if b"event: done" in body else body
+        with concurrent.futures.ThreadPoolExecutor(100) as threads:
+            answers = list(threads.map(ask, range(200)))
+        self.assertEqual(set(answers) - {"refused", "done"}, set())
+        self.assertGreaterEqual(answers.count("done"), 32)
+        for s in slow:
+            s.close()
+
+    def test_elsewhere_needs_the_token(self):
+        server = Server("--host", "0.0.0.0")
+        try:
+            self.assertRegex(server.token, r"[0-9a-f]{32}")
+            for path, headers, wanted in (("/", {}, 403), ("/?token=wrong", {}, 403), (f"/?token={server.token}", {}, 200),
+                                          ("/api/models", {"X_Token": server.token}, 200), ("/api/models", {}, 403)):
+                self.assertEqual(server.ask("GET", path, **headers)[0], wanted, path)
+        finally:
+            self.assertEqual(server.end(), 0)
+
+    def test_a_run_is_offered_and_a_port_taken_is_told(self):
+        with tempfile.TemporaryDirectory() as place:
+            run = pathlib.Path(place) / "mine"
+            shutil.copytree(pathlib.Path(PROGRAM).parents[2] / "models" / "two-moons", run)
+            server = Server(run)
+            try:
+                told = json.loads(server.ask("GET", "/api/models")[1])["models"]
+                self.assertEqual((told[0]["name"], told[0]["about"]), ("mine", "your run"))
+                self.assertEqual(server.events(model="mine", count=10)[-1][0], "done")
+                taken = igebm("serve", "--port", str(server.port))
+                self.assertEqual(taken.returncode, 2)
+                self.assertIn(f"port {server.port} of 127.0.0.1: cannot be listened to", taken.stderr)
+            finally:
+                server.end()
+
+    def test_the_page_draws_in_a_browser(self):
+        chromium = shutil.which("chromium")
+        try:
+            from playwright.sync_api import sync_playwright
+        except ImportError:
+            chromium = None
+        if chromium is None:
+            self.skipTest("no chromium, or no playwright to drive it")
+        heard = []
+        with sync_playwright() as tool:
+            browser = tool.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"])
+            page = browser.new_page(viewport={"width": 420, "height": 900})
+            page.on("console", lambda m: heard.append(m.text))
+            page.on("pageerror", lambda e: heard.append(str(e)))
+            page.on("request", lambda r: r.url.startswith((self.server.url, "data:", "blob:")) or heard.append(r.url))
+            page.goto(f"{self.server.url}#model=mnist&label=3&count=4&budget=12&seed=5")
+            page.wait_for_selector("#save:visible", timeout=60000)
+            self.assertIn("4 samples, 12 gradients each", page.inner_text("#state"))
+            self.assertEqual(page.inner_text("#command"), "igebm sample mnist --count 4 --budget 12 --label 3 --seed 5 --out samples.png")
+            shown = [page.get_attribute("#picture", "src")]
+            for seed in (6, 5):  # another, and back
+                page.fill("#seed", str(seed))
+                page.click("#go")
+                page.wait_for_selector("#save:visible", timeout=60000)
+                shown.append(page.get_attribute("#picture", "src"))
+            page.select_option("#model", "two-moons")  # draws at once
+            page.wait_for_selector("#save:visible", timeout=60000)
+            self.assertIn("2000 samples", page.inner_text("#state"))
+            self.assertIn("model=two-moons", page.url)
+            browser.close()
+        told = [png(self.server.events(model="mnist", label="3", count=4, budget=12, seed=seed)[-1][1]["image"]) for seed in (5, 6, 5)]
+        self.assertEqual([png(s) for s in shown], told)
+        self.assertEqual(heard, [])
+
+
+if __name__ == "__main__":
+    unittest.main()
