@@ -21,8 +21,11 @@ namespace igebm::tools {
 void add_train(CLI::App& app);
 void add_sample(CLI::App& app);
 void add_info(CLI::App& app);
+void add_score(CLI::App& app);
 void add_compose(CLI::App& app);
 void add_evaluate(CLI::App& app);
+void add_evaluate_samples(CLI::App& evaluate);
+void add_evaluate_ood(CLI::App& evaluate);
 void add_neighbours(CLI::App& app);
 void add_curve(CLI::App& app);
 void add_inpaint(CLI::App& app);
