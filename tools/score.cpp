@@ -35,6 +35,7 @@ struct ScoreArguments {
 };
 
 constexpr std::size_t part = 64, most_in_map = 64;
+constexpr std::int64_t pixel_count = 5000;  // that the Gaussian is fitted on, as evaluate ood has it
 
 /// What is scored: a name, and where it is; an array's are many.
 struct Input {
@@ -67,6 +68,8 @@ at::Tensor read_picture(const fs::path& path, const std::vector<std::int64_t>& s
   return data::fit(x, shape[0], shape[1])[0];
 }
 
+bool is_array(const fs::path& path) { return path.extension() == ".npz" || path.extension() == ".npy"; }
+
 void read_array(const fs::path& path, const model::SampleSpace& space, const Take& take) {
   const evaluation::Records records = evaluation::read_records(path);
   if (records.shape() != space.shape)
@@ -92,7 +95,7 @@ std::vector<fs::path> pictures_in(const fs::path& folder) {
 void read_input(const std::string& what, const model::SampleSpace& space, const Take& take) {
   const fs::path path(what);
   const bool pictures = space.kind == model::SampleSpace::Kind::image;
-  if (path.extension() == ".npz" || path.extension() == ".npy") return read_array(path, space, take);
+  if (is_array(path)) return read_array(path, space, take);
   if (!pictures) {
     const auto point = point_of(what, space.shape[0]);
     if (!point)
@@ -103,12 +106,16 @@ void read_input(const std::string& what, const model::SampleSpace& space, const 
   for (const fs::path& file : pictures_in(path)) take({file.string(), read_picture(file, space.shape)});
 }
 
-/// What is wrong with names is said before the work; files are read as their turn comes.
+/// What is wrong with files that were named is said before the work; those in folders are read as their turn comes.
 void check_inputs(const ScoreArguments& a, const model::SampleSpace& space) {
   for (const std::string& what : a.inputs) {
     if (space.kind == model::SampleSpace::Kind::points && point_of(what, space.shape[0])) continue;
     if (!fs::exists(what)) throw UserError(fmt::format("{}: no such file or folder", what));
-    if (fs::is_directory(what)) pictures_in(what);
+    if (fs::is_directory(what)) {
+      pictures_in(what);
+    } else if (!is_array(what) && space.kind == model::SampleSpace::Kind::image) {
+      read_picture(what, space.shape);  // again when its turn comes: it takes far less than its score
+    }
   }
 }
 
@@ -117,7 +124,7 @@ class Beside : public Observer {
  public:
   void message(std::string_view text) override { fmt::print(stderr, "{}\n", text); }
   void progress(std::string_view stage, std::int64_t done, std::int64_t total) override {
-    if (interrupted()) throw UserError("score: interrupted");
+    if (interrupted()) throw UserError("interrupted");
     const std::int64_t tenth = 10 * done / std::max<std::int64_t>(1, total);
     if (stage != stage_ || tenth != tenth_) fmt::print(stderr, "{}: {} of {}\n", stage, done, total);
     stage_ = stage, tenth_ = tenth;
@@ -173,17 +180,18 @@ struct Table {
   }
 };
 
-/// Where inputs are odd: each beside the size of sigma dE/dx at its pixels, the brighter the greater; 0 is black and
-/// the greatest of all of them yellow.
-at::Tensor map_of(const std::vector<at::Tensor>& pictures, const std::vector<at::Tensor>& gradients) {
+/// Where inputs are odd: each beside the size of sigma dE/dx at its pixels. Yellow is `full` and more, black 0.
+at::Tensor map_of(const std::vector<at::Tensor>& pictures, const std::vector<at::Tensor>& gradients, double full) {
   const at::Tensor shown = at::stack(pictures).to(at::kFloat).div(255),
-                   size = at::stack(gradients).square().sum(1).sqrt();
-  const double greatest = std::max(1e-12, size.max().item<double>());
+                   size = (at::stack(gradients).square().sum(1).sqrt() / full).clamp(1e-6, 1);
+  const std::int64_t rows = size.size(1), width = size.size(2);
+  // All as one picture with a row of the greatest, by which its colours go.
+  const at::Tensor tall = at::cat({size.reshape({-1, width}), at::ones({1, width})});
+  const at::Tensor heat = io::density(-tall.log(), at::zeros({0, 2}), 1).permute({2, 0, 1}).to(at::kFloat).div(255);
   std::vector<at::Tensor> columns;
   for (std::int64_t i = 0; i < shown.size(0); ++i) {
-    const at::Tensor heat = io::density(-(size[i] / greatest).clamp_min(1e-6).log(), at::zeros({0, 2}), 1);
-    columns.push_back(shown[i].expand({3, shown.size(2), shown.size(3)}));
-    columns.push_back(heat.permute({2, 0, 1}).to(at::kFloat).div(255));
+    columns.push_back(shown[i].expand({3, rows, width}));
+    columns.push_back(heat.slice(1, i * rows, (i + 1) * rows));
   }
   return io::grid(at::stack(columns), 8, 4);
 }
@@ -195,42 +203,52 @@ nn::Condition condition_of(const ScoreArguments& a, const model::ConditionSpec& 
   return model::condition_with(spec, a.condition, 1);
 }
 
-void score(const ScoreArguments& a) {
-  const at::NoGradGuard no_grad;
-  model::OpenOptions open{
-      .weights = weights_of(a.weights), .best = a.best, .device = a.device, .precision = engine::Precision::f32};
-  const model::Model model = open_model(a.run, open, a.set);
-  const model::SampleSpace& space = model.space();
-  const bool pictures = space.kind == model::SampleSpace::Kind::image;
-  check_inputs(a, space);
-  if (!a.map.empty() && (!pictures || !io::has_picture(space.shape)))
-    throw UserError("--map: these inputs are no pictures");
-  if (!a.map.empty()) io::check_writable(a.map);
+/// Fitted, or as an earlier call has fitted it.
+evaluation::Scorer scorer_of(const ScoreArguments& a, const model::Model& model) {
   const evaluation::ScorerOptions options{.condition = condition_of(a, model.condition_spec()), .levels = a.levels};
   evaluation::Scorer scorer(model, options);
-  catch_interrupts();
-  Beside beside;
-  const fs::path kept = evaluation::usual_file(a.run, open.weights, a.best, model.settings(), options, a.usual);
+  const auto levels = static_cast<std::int64_t>(scorer.sigmas().size());
+  if (a.level >= levels) throw UserError(fmt::format("--level {}: expected a level from 0 to {}", a.level, levels - 1));
+  const fs::path kept =
+      evaluation::usual_file(a.run, weights_of(a.weights), a.best, model.settings(), options, a.usual);
   if (auto usual = evaluation::read_usual(kept)) {
     scorer.take(std::move(*usual));
-  } else {
-    const auto own = evaluation::load_own(model, evaluation::Own::held_out, a.usual, 0);
-    scorer.fit(own.x,
-               [&](std::int64_t done, std::int64_t total) { beside.progress("inputs " + own.name, done, total); });
-    evaluation::write_usual(kept, scorer.usual());
+    return scorer;
   }
+  const auto own = evaluation::load_own(model, evaluation::Own::held_out, a.usual, 0);
+  const auto pixels = evaluation::load_own(model, evaluation::Own::training, pixel_count, 0);
+  Beside beside;
+  beside.message(fmt::format("fitting on {} inputs {}{}", own.x.size(0), own.name,
+                             kept.empty() ? "" : ", once: kept in " + kept.string()));
+  scorer.fit(own.x, pixels.x, [&](std::int64_t done, std::int64_t total) { beside.progress("fitting", done, total); });
+  evaluation::write_usual(kept, scorer.usual());
+  return scorer;
+}
+
+void score(const ScoreArguments& a) {
+  const at::NoGradGuard no_grad;
+  const model::Model model = open_model(
+      a.run,
+      {.weights = weights_of(a.weights), .best = a.best, .device = a.device, .precision = engine::Precision::f32},
+      a.set);
+  const model::SampleSpace& space = model.space();
+  check_inputs(a, space);
+  if (!a.map.empty() && !io::has_picture(space.shape)) throw UserError("--map: these inputs are no pictures");
+  if (!a.map.empty()) io::check_writable(a.map);
+  catch_interrupts();
+  const evaluation::Scorer scorer = scorer_of(a, model);
+  const std::int64_t level = a.map.empty()  ? -1
+                             : a.level >= 0 ? a.level
+                                            : static_cast<std::int64_t>(scorer.sigmas().size()) / 2;
   std::vector<Input> inputs;
   std::vector<at::Tensor> shown, gradients;
   Table table{.a = a, .log_z = scorer.usual().log_z};
   table.begin({{"model", a.run}, {"sigma", scorer.sigmas().front()}, {"usual", scorer.usual().anomaly.size(0)}});
   const auto flush = [&] {
     if (inputs.empty()) return;
-    if (interrupted()) throw UserError("score: interrupted; the rows before are whole");
+    if (interrupted()) throw UserError("interrupted; the rows before are whole");
     std::vector<at::Tensor> x;
     for (const Input& input : inputs) x.push_back(input.x);
-    const std::int64_t level = a.map.empty()  ? -1
-                               : a.level >= 0 ? a.level
-                                              : static_cast<std::int64_t>(scorer.sigmas().size()) / 2;
     const evaluation::Scores scores = scorer.of(at::stack(x), level);
     table.add(inputs, scores);
     for (std::size_t i = 0; i < x.size() && !a.map.empty() && shown.size() < most_in_map; ++i)
@@ -245,7 +263,7 @@ void score(const ScoreArguments& a) {
   }
   flush();
   table.end();
-  if (!a.map.empty()) io::write_png(a.map, map_of(shown, gradients));
+  if (!a.map.empty()) io::write_png(a.map, map_of(shown, gradients, 3 * scorer.usual_gradient(level)));
 }
 
 }  // namespace

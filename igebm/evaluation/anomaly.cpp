@@ -32,6 +32,29 @@ at::Tensor Mahalanobis::of(const at::Tensor& figures) const {
   return at::where(d.isnan(), at::full({}, std::numeric_limits<double>::infinity(), at::kDouble), d);
 }
 
+namespace {
+
+at::Tensor log_distance(const Mahalanobis& distance, const at::Tensor& figures) {
+  return distance.of(figures).clamp_min(1e-12).log();
+}
+
+}  // namespace
+
+Anomaly::Anomaly(const at::Tensor& figures, const at::Tensor& excess)
+    : distance_(figures), numbers_(at::full({4}, std::numeric_limits<double>::quiet_NaN(), at::kDouble)) {
+  const auto keep = [&](std::int64_t at, const at::Tensor& of) {
+    numbers_[at] = of.mean(), numbers_[at + 1] = of.std().clamp_min(1e-12);
+  };
+  keep(0, log_distance(distance_, figures));
+  if (excess.defined()) keep(2, excess.to(at::kDouble));
+}
+
+at::Tensor Anomaly::of(const at::Tensor& figures, const at::Tensor& excess) const {
+  const at::Tensor unlike = (log_distance(distance_, figures) - numbers_[0]) / numbers_[1];
+  if (!excess.defined()) return unlike;
+  return at::fmax(unlike, (excess.to(at::kDouble) - numbers_[2]) / numbers_[3]);
+}
+
 at::Tensor p_values(const at::Tensor& scores, const at::Tensor& usual) {
   const at::Tensor sorted = std::get<0>(usual.to(at::kDouble).sort());
   const at::Tensor below = at::searchsorted(sorted, scores.to(at::kDouble).contiguous());  // strictly less

@@ -10,6 +10,23 @@
 #include "igebm/energy/compose.h"
 
 namespace igebm::evaluation {
+namespace {
+
+/// A level's part of Profile::layout, of gradients (N, C, H, W).
+at::Tensor layout_of(const at::Tensor& gradient) {
+  const at::Tensor g = gradient.to(at::kDouble), p = g.square().mean(1),
+                   r = p.mean(at::IntArrayRef{1, 2}).clamp_min(1e-24);
+  const auto neighbours = [&](std::int64_t along) {
+    const std::int64_t last = g.size(along) - 1;
+    return (g.narrow(along, 1, last) * g.narrow(along, 0, last)).mean(at::IntArrayRef{1, 2, 3}) / r;
+  };
+  std::vector<at::Tensor> columns = {(p.square().mean(at::IntArrayRef{1, 2}) / r.square()).clamp_min(1e-24).log(),
+                                     neighbours(3), neighbours(2)};
+  if (g.size(1) > 1) columns.push_back(g.mean(1).square().mean(at::IntArrayRef{1, 2}) / r);
+  return at::stack(columns, 1).cpu();
+}
+
+}  // namespace
 
 std::vector<double> profile_levels(const model::Model& model, std::int64_t count) {
   const auto& noise = model.condition_spec().noise;
@@ -50,9 +67,11 @@ Profile NoiseProfile::of(const at::Tensor& x, std::int64_t gradient_level, const
   Profile profile{.energy = at::empty({count, levels}, at::kDouble),
                   .log_norm = at::empty({count, levels}, at::kDouble)};
   if (gradient_level >= 0) profile.gradient = at::empty(x.sizes(), at::kFloat);
+  std::vector<at::Tensor> layouts;
   for (std::int64_t begin = 0; begin < count; begin += batch) {
     const std::int64_t end = std::min(count, begin + batch);
     const at::Tensor part = x.slice(0, begin, end).to(at::kFloat).contiguous().to(device_);
+    std::vector<at::Tensor> layout;
     for (std::int64_t level = 0; level < levels; ++level) {
       const auto place = static_cast<std::size_t>(level);
       const auto [energy, gradient] = energies_[place]->energy_and_gradient(part);
@@ -60,10 +79,13 @@ Profile NoiseProfile::of(const at::Tensor& x, std::int64_t gradient_level, const
       profile.energy.slice(0, begin, end).select(1, level).copy_(energy);
       // Where the gradient is 0 to the last bit, its logarithm is to stay finite.
       profile.log_norm.slice(0, begin, end).select(1, level).copy_(norm.clamp_min(1e-12).log());
+      if (gradient.dim() == 4) layout.push_back(layout_of(gradient));
       if (level == gradient_level) profile.gradient.slice(0, begin, end).copy_(gradient * sigmas_[place]);
     }
+    if (!layout.empty()) layouts.push_back(at::cat(layout, 1));
     if (progress) progress(end, count);
   }
+  if (!layouts.empty()) profile.layout = at::cat(layouts);
   return profile;
 }
 

@@ -13,6 +13,10 @@ namespace igebm::evaluation {
 struct Profile {
   at::Tensor energy;    ///< (N, L) double: E(x, sigma)
   at::Tensor log_norm;  ///< (N, L) double: log of sigma |dE/dx(x, sigma)|; of a model without levels, of |dE/dx|
+  /// Of pictures, (N, S) double: how the gradient lies in the picture, at each level. With g = dE/dx, p the mean of g^2
+  /// over channels and r that of p over pixels: log mean p^2 / r^2 (few pixels, or all alike); mean g g' / r of
+  /// neighbours to the right, and below; and the mean of (mean of g over channels)^2 / r of colour pictures.
+  at::Tensor layout;
   at::Tensor gradient;  ///< (N, ...) float, if asked for: sigma dE/dx at one level
 };
 

@@ -29,18 +29,17 @@ struct Judge {
   const OodOptions& options;
   Scorer scorer;
   std::optional<Scorer> background;
-  PixelGaussian gaussian;
   std::optional<Mahalanobis> pixel_distance;
   double png = 0, variation = 0, pixel_energy = 0;
 
   Judge(const model::Model& model, const OodOptions& o, const at::Tensor& usual, const at::Tensor& pixels,
         Observer& observer)
-      : options(o), scorer(model, o.scorer), gaussian(pixels) {
-    scorer.fit(usual,
+      : options(o), scorer(model, o.scorer) {
+    scorer.fit(usual, pixels,
                [&](std::int64_t done, std::int64_t total) { observer.progress("training pictures", done, total); });
     if (o.background != nullptr) background.emplace(*o.background, ScorerOptions{.levels = 1});
     png = median_of(png_lengths(usual)), variation = median_of(total_variations(usual));
-    const Profile profile = gaussian.profile(usual, pixel_levels());
+    const Profile profile = scorer.usual().pixels->profile(usual, pixel_levels());
     pixel_distance.emplace(profile.log_norm);
     pixel_energy = median_of(profile.energy.select(1, -1));
   }
@@ -49,7 +48,7 @@ struct Judge {
   std::vector<at::Tensor> of(const at::Tensor& x, const std::string& name, Observer& observer) const {
     const Progress progress = [&](std::int64_t done, std::int64_t total) { observer.progress(name, done, total); };
     const Scores scores = scorer.of(x, -1, progress);
-    const Profile pixels = gaussian.profile(x, pixel_levels());
+    const Profile pixels = scorer.usual().pixels->profile(x, pixel_levels());
     const at::Tensor pixel = pixels.energy.select(1, -1), beside = background ? background->energies(x) : pixel;
     return {scores.anomaly,
             scores.energy,
@@ -89,7 +88,7 @@ std::vector<PictureSet> load_sets(const model::Model& model, const OodOptions& o
 
 const std::vector<OodScore>& ood_scores() {
   static const std::vector<OodScore> all = {
-      {"anomaly", "Mahalanobis distance of log sigma |dE/dx| and E at the noise levels, the default"},
+      {"anomaly", "the default: Scorer"},
       {"energy", "E at the least noise level"},
       {"refined", "how far E falls by steps against its gradient"},
       {"gradient", "log |dE/dx| at the least noise level"},

@@ -23,12 +23,18 @@ class PixelGaussian {
  public:
   /// pictures: uint8 (N, C, H, W), N at least 2.
   explicit PixelGaussian(const at::Tensor& pictures);
+  /// Of what another's were.
+  PixelGaussian(at::Tensor mean, at::Tensor vectors, at::Tensor values)
+      : mean_(std::move(mean)), vectors_(std::move(vectors)), values_(std::move(values)) {}
   /// Of such pictures.
   Profile profile(const at::Tensor& pictures, const std::vector<double>& sigmas) const;
 
+  const at::Tensor& mean() const { return mean_; }        ///< (d) float
+  const at::Tensor& vectors() const { return vectors_; }  ///< (d, d) float: of the covariance, in columns
+  const at::Tensor& values() const { return values_; }    ///< (d) double
+
  private:
-  at::Tensor mean_, vectors_;  // (d), (d, d) float
-  at::Tensor values_;          // (d) double
+  at::Tensor mean_, vectors_, values_;
 };
 
 }  // namespace igebm::evaluation

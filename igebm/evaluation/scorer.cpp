@@ -16,7 +16,13 @@ Scorer::Scorer(const model::Model& model, const ScorerOptions& options)
     : space_(model.space()),
       dequantize_(model.settings().data.dequantize),
       device_(model.device()),
-      profile_(model, options.condition, options.levels) {}
+      profile_(model, options.condition, options.levels) {
+  if (!model.condition_spec().noise) return;
+  const double deviation = model.condition_spec().noise->sigma_data;
+  for (std::size_t i = 0; i < sigmas().size(); ++i) {
+    if (sigmas()[i] > deviation / 3 && sigmas()[i] < deviation * 1.5) middle_.push_back(static_cast<std::int64_t>(i));
+  }
+}
 
 at::Tensor Scorer::into_model(const at::Tensor& inputs) const {
   if (inputs.sizes().slice(1).vec() != space_.shape)
@@ -27,20 +33,34 @@ at::Tensor Scorer::into_model(const at::Tensor& inputs) const {
   return space_.from_unit(dequantize_ ? (bytes + 0.5) / 256 : bytes / 255);
 }
 
-at::Tensor Scorer::figures(const at::Tensor& /*inputs*/, const Profile& profile) const {
-  return at::cat({profile.log_norm, profile.energy}, 1);
+Scorer::Seen Scorer::seen(const at::Tensor& inputs, const Profile& profile,
+                          const std::optional<PixelGaussian>& pixels) const {
+  if (!pixels) return {.figures = at::cat({profile.log_norm, profile.energy}, 1)};
+  std::vector<double> levels;
+  for (const double sigma : sigmas()) levels.push_back(sigma / (space_.high - space_.low));
+  const Profile gaussian = pixels->profile(inputs, levels);
+  Seen seen{.figures =
+                at::cat({profile.log_norm, profile.energy, profile.layout, gaussian.log_norm, gaussian.energy}, 1)};
+  if (!middle_.empty())
+    seen.excess = (profile.log_norm - gaussian.log_norm).index_select(1, at::tensor(middle_, at::kLong)).mean(1);
+  return seen;
 }
 
-void Scorer::fit(const at::Tensor& usual, const Progress& progress) {
+void Scorer::fit(const at::Tensor& usual, const at::Tensor& pixels, const Progress& progress) {
+  std::optional<PixelGaussian> gaussian;
+  if (space_.kind == model::SampleSpace::Kind::image) gaussian.emplace(pixels);
   const Profile profile = profile_.of(into_model(usual), -1, progress);
-  const at::Tensor z = figures(usual, profile);
-  const std::int64_t count = z.size(0);
-  Mahalanobis distance(z.slice(0, 0, count, 2));
-  const at::Tensor anomaly = distance.of(z.slice(0, 1, count, 2));
-  usual_ = Usual{.distance = std::move(distance),
+  const Seen all = seen(usual, profile, gaussian);
+  const at::Tensor last = at::arange(usual.size(0)).remainder(3).eq(2);
+  const auto part = [](const at::Tensor& of, const at::Tensor& which) { return of.defined() ? of.index({which}) : of; };
+  const at::Tensor first = last.logical_not();
+  Anomaly score(part(all.figures, first), part(all.excess, first));
+  const at::Tensor anomaly = score.of(part(all.figures, last), part(all.excess, last));
+  usual_ = Usual{.score = std::move(score),
                  .anomaly = anomaly,
                  .energy = profile.energy.select(1, 0).median().item<double>(),
-                 .fitted = (count + 1) / 2};
+                 .fitted = first.sum().item<std::int64_t>(),
+                 .pixels = std::move(gaussian)};
   if (space_.shape == std::vector<std::int64_t>{2}) usual_->log_z = log_normaliser(usual.abs().max().item<double>());
 }
 
@@ -56,9 +76,16 @@ Scores Scorer::of(const at::Tensor& inputs, std::int64_t gradient_level, const P
   Scores scores{.profile = profile_.of(into_model(inputs), gradient_level, progress)};
   scores.energy = scores.profile.energy.select(1, 0);
   scores.gradient_norm = scores.profile.log_norm.select(1, 0).exp() / sigmas().front();
-  scores.anomaly = usual_->distance.of(figures(inputs, scores.profile));
+  const Seen these = seen(inputs, scores.profile, usual_->pixels);
+  scores.anomaly = usual_->score.of(these.figures, these.excess);
   scores.p = p_values(scores.anomaly, usual_->anomaly);
   return scores;
+}
+
+double Scorer::usual_gradient(std::int64_t level) const {
+  double elements = 1;
+  for (const std::int64_t size : space_.shape) elements *= static_cast<double>(size);
+  return std::exp(usual_->score.distance().mean()[level].item<double>()) / std::sqrt(elements);
 }
 
 at::Tensor Scorer::energies(const at::Tensor& inputs) const {

@@ -6,6 +6,7 @@
 #include <zlib.h>
 
 #include <cstdlib>
+#include <map>
 
 #include "igebm/base/error.h"
 #include "igebm/io/files.h"
@@ -17,7 +18,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int figures_version = 1;  // one more where what is fitted changes
+constexpr int figures_version = 3;  // one more where what is fitted changes
 
 fs::path cache_folder() {
   for (const auto& [variable, below] : {std::pair("XDG_CACHE_HOME", "igebm"), std::pair("HOME", ".cache/igebm")}) {
@@ -71,11 +72,14 @@ std::optional<Usual> read_usual(const fs::path& file) {
   if (file.empty() || !fs::exists(file)) return {};
   try {
     auto arrays = io::read_npz(file);
-    return Usual{.distance = Mahalanobis(arrays.at("mean"), arrays.at("factor")),
-                 .anomaly = arrays.at("anomaly"),
-                 .energy = arrays.at("energy").item<double>(),
-                 .fitted = arrays.at("fitted").item<std::int64_t>(),
-                 .log_z = arrays.at("log_z").item<double>()};
+    Usual usual{.score = Anomaly(Mahalanobis(arrays.at("mean"), arrays.at("factor")), arrays.at("numbers")),
+                .anomaly = arrays.at("anomaly"),
+                .energy = arrays.at("energy").item<double>(),
+                .fitted = arrays.at("fitted").item<std::int64_t>(),
+                .log_z = arrays.at("log_z").item<double>()};
+    if (arrays.count("pixels.mean") > 0)
+      usual.pixels.emplace(arrays.at("pixels.mean"), arrays.at("pixels.vectors"), arrays.at("pixels.values"));
+    return usual;
   } catch (const std::exception&) {
     return {};
   }
@@ -85,12 +89,18 @@ void write_usual(const fs::path& file, const Usual& usual) {
   if (file.empty()) return;
   try {
     io::make_folder(file.parent_path());
-    io::write_npz(file, {{"mean", usual.distance.mean()},
-                         {"factor", usual.distance.factor()},
-                         {"anomaly", usual.anomaly},
-                         {"energy", at::full({1}, usual.energy, at::kDouble)},
-                         {"fitted", at::full({1}, usual.fitted, at::kLong)},
-                         {"log_z", at::full({1}, usual.log_z, at::kDouble)}});
+    std::map<std::string, at::Tensor> arrays{{"mean", usual.score.distance().mean()},
+                                             {"factor", usual.score.distance().factor()},
+                                             {"numbers", usual.score.numbers()},
+                                             {"anomaly", usual.anomaly},
+                                             {"energy", at::full({1}, usual.energy, at::kDouble)},
+                                             {"fitted", at::full({1}, usual.fitted, at::kLong)},
+                                             {"log_z", at::full({1}, usual.log_z, at::kDouble)}};
+    if (usual.pixels)
+      arrays.insert({{"pixels.mean", usual.pixels->mean()},
+                     {"pixels.vectors", usual.pixels->vectors()},
+                     {"pixels.values", usual.pixels->values()}});
+    io::write_npz(file, arrays);
   } catch (const UserError&) {
     return;
   }
