@@ -172,7 +172,7 @@ void add_evaluate_ood(CLI::App& app) {
   add_device_option(*command, a->device);
   add_threads_option(*command);
   command->add_flag("--json", a->json, "print one JSON object");
-  command->callback([a] { as_command("ood", [&] { evaluate_ood(*a); }); });
+  command->callback([a] { as_command("evaluate ood", [&] { evaluate_ood(*a); }); });
 }
 
 }  // namespace igebm::tools

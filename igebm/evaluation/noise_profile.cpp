@@ -47,7 +47,7 @@ energy::EnergyPtr energy_under(const model::Model& model, const nn::Condition& c
     return spec.noise ? model.energy(given, sigma) : model.energy(given);
   };
   if (!condition.empty() || spec.optional_condition || (spec.classes == 0 && spec.values == 0)) return at(condition);
-  if (spec.values > 0) throw UserError("this model needs its numbers; say --condition");
+  if (spec.values > 0) throw UserError("this model's energies need numbers (a condition), and none are given");
   std::vector<energy::EnergyPtr> of_class;
   for (std::int64_t y = 0; y < spec.classes; ++y) of_class.push_back(at({.classes = at::full({1}, y, at::kLong)}));
   return std::make_shared<energy::Mixture>(

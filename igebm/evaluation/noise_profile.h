@@ -34,6 +34,10 @@ class NoiseProfile {
  public:
   /// `condition` has one row or none. The model's engine is to compute in f32.
   NoiseProfile(const model::Model& model, const nn::Condition& condition, std::int64_t levels);
+  /// Of any energies, one for each sigma, that take their input on `device`.
+  NoiseProfile(std::vector<double> sigmas, std::vector<energy::EnergyPtr> energies,
+               c10::Device device = c10::Device(c10::DeviceType::CPU))
+      : device_(device), sigmas_(std::move(sigmas)), energies_(std::move(energies)) {}
 
   const std::vector<double>& sigmas() const { return sigmas_; }
   /// Of x (N, ...) in the model's range, a part at a time. gradient_level: whose gradient is kept; below 0, none.

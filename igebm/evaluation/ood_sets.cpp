@@ -118,8 +118,7 @@ data::Dataset read(data::Options options, const std::vector<std::int64_t>& shape
 PictureSet read_records_of(const std::string& name, const fs::path& path, const std::vector<std::int64_t>& shape,
                            std::int64_t count, std::uint64_t seed) {
   const data::Options options = options_of(path);
-  if (options.name == "npz" && options.path.ends_with("z")) {
-    // Samples as igebm draws them are floats, which a data set would round otherwise.
+  if (options.name == "npz") {
     const Records records = read_records(path);
     const at::Tensor rows = choose(records.size(), std::min(count, records.size()), seed, choice_stream);
     return fitted(name, records.x.index_select(0, rows).mul(255).round().to(at::kByte), shape);
@@ -137,14 +136,10 @@ const std::vector<std::string>& made_sets() {
 }
 
 std::vector<std::string> usual_sets(const model::Model& model) {
-  std::vector<std::string> names =
-      model.space().shape[0] == 1
-          ? std::vector<std::string>{"mnist", "fashion-mnist", "emnist", "dsprites"}
-          : std::vector<std::string>{"svhn", "cifar10", "cifar100", "textures", "mnist-m", "tiny-imagenet"};
+  std::vector<std::string> names = {"mnist", "fashion-mnist", "emnist", "dsprites"};
+  if (model.space().shape[0] == 3) names = {"svhn", "cifar100", "textures", "mnist-m", "tiny-imagenet"};
   const std::string own = model.settings().data.name;
-  std::erase_if(
-      names, [&](const std::string& name) { return own == name || (name == "dsprites" && own == "dsprites-drawn"); });
-  if (model.space().shape[0] == 3) std::erase(names, "cifar10");
+  std::erase(names, own == "dsprites-drawn" ? "dsprites" : own);
   names.insert(names.end(), made_sets().begin(), made_sets().end());
   return names;
 }
@@ -159,31 +154,23 @@ PictureSet load_set(const std::string& what, const model::Model& model, const at
   const auto equals = what.find('=');
   const std::string name = what.substr(0, equals);
   const std::vector<std::int64_t>& shape = model.space().shape;
-  if (equals != std::string::npos) {
-    const fs::path path = what.substr(equals + 1);
-    if (!fs::exists(path)) throw UserError(fmt::format("--ood {}: {}: no such file or folder", what, path.string()));
-    if (!is_set(name)) return read_records_of(name, path, shape, count, seed);
-    data::Options options;
-    options.name = name, options.path = path.string();
-    return fitted(name, some_of(read(options, shape), count, seed), shape);
-  }
-  if (std::ranges::find(made_sets(), name) != made_sets().end())
+  const bool given = equals != std::string::npos;
+  if (!given && std::ranges::find(made_sets(), name) != made_sets().end())
     return {.name = name, .x = make(name, usual, count, seed)};
-  if (!is_set(name)) {
-    const fs::path path = folder_of(name);
-    if (path.empty()) throw NoSet(fmt::format("{}: not in $IGEBM_DATA; say --ood {}=PATH", name, name));
-    return read_records_of(name, path, shape, count, seed);
-  }
+  const fs::path path = given ? fs::path(what.substr(equals + 1)) : is_set(name) ? fs::path() : folder_of(name);
+  if (given && !fs::exists(path)) throw UserError(fmt::format("--ood {}: no such file or folder", what));
+  if (!given && !is_set(name) && path.empty())
+    throw NoSet(fmt::format("{}: not in $IGEBM_DATA; say --ood {}=PATH", name, name));
+  if (!is_set(name)) return read_records_of(name, path, shape, count, seed);
   const data::Set& set = data::find_set(name);
   data::Options options;
-  options.name = name;
-  // dSprites' own file is large and seldom there; what igebm draws stands in for it, and says so.
-  const bool drawn = name == "dsprites" && data::find_folder(set, "").empty();
-  if (drawn) options.name = "dsprites-drawn";
-  if (!set.files.empty() && !drawn && data::find_folder(set, "").empty())
+  options.name = name, options.path = path.string();
+  const bool there = set.files.empty() || !data::find_folder(set, options.path).empty();
+  // dSprites' own file is seldom there; what igebm draws of the same factors stands in for it, and says so.
+  if (!there && name == "dsprites") options.name = "dsprites-drawn", options.path.clear();
+  if (!there && name != "dsprites")
     throw NoSet(fmt::format("{}: not found; {}, or say --ood {}=PATH", name, set.hint, name));
-  PictureSet found = fitted(drawn ? "dsprites-drawn" : name, some_of(read(options, shape), count, seed), shape);
-  return found;
+  return fitted(options.name, some_of(read(options, shape), count, seed), shape);
 }
 
 PictureSet load_own(const model::Model& model, Own which, std::int64_t count, std::uint64_t seed) {

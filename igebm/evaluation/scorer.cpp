@@ -49,6 +49,11 @@ Scorer::Seen Scorer::seen(const at::Tensor& inputs, const Profile& profile,
 void Scorer::fit(const at::Tensor& usual, const at::Tensor& pixels, const Progress& progress) {
   std::optional<PixelGaussian> gaussian;
   if (space_.kind == model::SampleSpace::Kind::image) gaussian.emplace(pixels);
+  const at::Tensor one = usual.slice(0, 0, 1);
+  const std::int64_t least = 3 * seen(one, profile_.of(into_model(one)), gaussian).figures.size(1);
+  if (usual.size(0) < least)
+    throw UserError(
+        fmt::format("the anomaly score is fitted on at least {} usual inputs, got {}", least, usual.size(0)));
   const Profile profile = profile_.of(into_model(usual), -1, progress);
   const Seen all = seen(usual, profile, gaussian);
   const at::Tensor last = at::arange(usual.size(0)).remainder(3).eq(2);

@@ -78,6 +78,20 @@ TEST(Mahalanobis, IsTheDistance) {
   EXPECT_SAYS(Mahalanobis(z.slice(0, 0, 3)), "at least 4 usual inputs, got 3");
 }
 
+TEST(Anomaly, IsTheOdderOfTwo) {
+  at::manual_seed(4);
+  const at::Tensor figures = at::randn({300, 3}, at::kDouble), excess = at::randn({300}, at::kDouble) * 2 + 1;
+  const Anomaly both(figures, excess), one(figures, {});
+  EXPECT_TRUE(one.of(figures, {}).equal(both.of(figures, at::full({300}, -1e9, at::kDouble))));
+  EXPECT_NEAR(one.of(figures, {}).mean().item<double>(), 0, 1e-9);
+  EXPECT_NEAR(one.of(figures, {}).std().item<double>(), 1, 1e-9);
+  // 10 deviations of the excess; little of it is no oddity.
+  const at::Tensor usual = figures.slice(0, 0, 1), mean = excess.mean(), deviation = excess.std();
+  EXPECT_NEAR(both.of(usual, (mean + 10 * deviation).view({1})).item<double>(), 10, 1e-9);
+  EXPECT_EQ(both.of(usual, (mean - 10 * deviation).view({1})).item<double>(), one.of(usual, {}).item<double>());
+  EXPECT_GT(both.of(figures.slice(0, 0, 1) + 50, excess.slice(0, 0, 1)).item<double>(), 3);
+}
+
 TEST(PValues, AreRanks) {
   const at::Tensor p = p_values(numbers({0, 2, 2.5, 9}), numbers({3, 1, 2}));
   EXPECT_TRUE(p.allclose(numbers({1, 0.75, 0.5, 0.25})));
@@ -116,7 +130,7 @@ class OodTest : public testing::Test {
              fmt::format("igebm-ood-{}-{}", getpid(), testing::UnitTest::GetInstance()->current_test_info()->name());
     fs::create_directories(folder);
     at::manual_seed(7);
-    train = at::randint(100, {500, 1, 8, 8}).to(at::kByte);
+    train = at::randint(100, {700, 1, 8, 8}).to(at::kByte);
     test = at::randint(100, {60, 1, 8, 8}).to(at::kByte);
     other = at::randint(50, {40, 1, 8, 8}).to(at::kByte);
   }
@@ -138,7 +152,7 @@ class OodTest : public testing::Test {
   }
   OodOptions options() const {
     return {.sets = {"other=" + (folder / "other.npz").string(), "uniform", "interpolation"},
-            .usual = 150,
+            .usual = 220,
             .pixels = 100,
             .refine = 2,
             .draws = 20};
@@ -182,6 +196,26 @@ TEST_F(OodTest, SetsThatAreNotThereAreNamed) {
   EXPECT_SAYS(out_of_distribution(model(), asked, observer), "no set to compare with");
   asked.sets = {"uniform", "uniform"};
   EXPECT_SAYS(out_of_distribution(model(), asked, observer), "given twice");
+}
+
+/// What a gradient's layout says, of gradients whose layout is known.
+TEST(Layout, OfFlatAndLonePixels) {
+  /// E = sum of x times a fixed picture: the gradient is that picture, wherever x is.
+  class Plain : public energy::Energy {
+   public:
+    explicit Plain(at::Tensor g) : g_(std::move(g)) {}
+    at::Tensor energy(const at::Tensor& x) const override { return (x * g_).sum(at::IntArrayRef{1, 2, 3}); }
+
+   private:
+    at::Tensor g_;
+  };
+  const at::Tensor flat = at::ones({3, 4, 4}), lone = at::zeros({3, 4, 4});
+  lone[1][2][1].fill_(5);
+  const auto layout = [](const at::Tensor& g) {
+    return NoiseProfile({0.5}, {std::make_shared<Plain>(g)}).of(at::zeros({1, 3, 4, 4})).layout[0];
+  };
+  EXPECT_TRUE(layout(flat).allclose(numbers({0, 1, 1, 1}), 1e-6, 1e-9));
+  EXPECT_TRUE(layout(lone).allclose(numbers({std::log(16.0), 0, 0, 1 / 3.0}), 1e-6, 1e-9));
 }
 
 /// log sigma |dE/dx| of a profile against differences of its energies.

@@ -23,7 +23,7 @@ class Score(Runs):
         return run
 
     def sprites(self):
-        return self.trained(SPRITES, "--set", "data.count=400", "--set", "data.validation=0.5")
+        return self.trained(SPRITES, "--set", "data.count=600", "--set", "data.validation=0.5")
 
     def table(self, *arguments):
         done = self.done(*arguments)
@@ -38,7 +38,7 @@ class Score(Runs):
         array = numpy.zeros((70, 1, 16, 16), numpy.float32)
         array[69] = 1
         numpy.savez(self.folder / "x.npz", images=array)
-        arguments = ["score", run, folder, self.folder / "x.npz", "--usual", 150]
+        arguments = ["score", run, folder, self.folder / "x.npz", "--usual", 230]
         rows, said = self.table(*arguments)
         self.assertIn("held out from training", said)
         self.assertEqual(len(rows), 72)
@@ -76,17 +76,18 @@ class Score(Runs):
         run = self.sprites()
         (self.folder / "empty").mkdir()
         (self.folder / "x.png").write_bytes(png(16, 16, 0)[:40])
+        (self.folder / "good.png").write_bytes(png(16, 16, 0))
         for said, *arguments in (("no such file", self.folder / "absent.png"), ("holds no pictures", self.folder / "empty"),
-                                 ("x.png", self.folder / "x.png"), ("--level 10: expected a level from 0 to 9", self.folder / "x.png", "--level", 10)):
-            self.refused(["score: ", said], "score", run, *arguments, "--usual", 150)
-        self.refused("at least", "score", run, "--usual", 100, self.folder / "x.png", "--levels", 40)
+                                 ("x.png", self.folder / "x.png"), ("--level 10: expected a level from 0 to 9", self.folder / "good.png", "--level", 10)):
+            self.refused(["score: ", said], "score", run, *arguments, "--usual", 230)
+        self.refused("on at least 210 usual inputs, got 200", "score", run, "--usual", 200, self.folder / "good.png")
 
     def test_out_of_distribution(self):
         run = self.sprites()
         numpy.savez(self.folder / "x.npz", images=numpy.random.default_rng(1).random((30, 16, 16)).astype(numpy.float32))
         (self.folder / "records.bin").write_bytes(bytes(3073 * 12))
         arguments = ["evaluate", "ood", run, "--ood", f"mine={self.folder / 'x.npz'}", "--ood", f"black={self.folder / 'records.bin'}", "--ood",
-                     "interpolation", "--ood", "svhn", "--count", 40, "--usual", 150, "--pixels", 150, "--refine", 2, "--draws", 50]
+                     "interpolation", "--ood", "svhn", "--count", 40, "--usual", 230, "--pixels", 150, "--refine", 2, "--draws", 50]
         out = self.folder / "out"
         told = json.loads(self.works(*arguments, "--json", "--out", out))
         self.assertEqual([(s["name"], s["count"], s["near"], s["made"]) for s in told["sets"]],
@@ -94,7 +95,7 @@ class Score(Runs):
         self.assertEqual(len(told["missing"]), 1)
         self.assertIn("svhn", told["missing"][0])
         self.assertEqual(len(told["entries"]), 3 * 11)
-        self.assertEqual(told["fitted_on"], {"pictures": "held out from training", "count": 150})
+        self.assertEqual(told["fitted_on"], {"pictures": "held out from training", "count": 230})
         default = {e["set"]: e["auroc"]["value"] for e in told["entries"] if e["score"] == "anomaly"}
         self.assertAlmostEqual(told["mean_auroc"]["far"], (default["mine"] + default["black"]) / 2)
         self.assertAlmostEqual(told["mean_auroc"]["near"], default["interpolation"])
