@@ -218,9 +218,8 @@ evaluation::Scorer scorer_of(const ScoreArguments& a, const model::Model& model)
   const auto own = evaluation::load_own(model, evaluation::Own::held_out, a.usual, 0);
   const auto pixels = evaluation::load_own(model, evaluation::Own::training, pixel_count, 0);
   Beside beside;
-  beside.message(fmt::format("fitting on {} inputs {}{}", own.x.size(0), own.name,
-                             kept.empty() ? "" : ", once: kept in " + kept.string()));
-  scorer.fit(own.x, pixels.x, [&](std::int64_t done, std::int64_t total) { beside.progress("fitting", done, total); });
+  const std::string what = fmt::format("fitting on inputs {}{}", own.name, kept.empty() ? "" : ", once");
+  scorer.fit(own.x, pixels.x, [&](std::int64_t done, std::int64_t total) { beside.progress(what, done, total); });
   evaluation::write_usual(kept, scorer.usual());
   return scorer;
 }

@@ -131,7 +131,7 @@ class OodTest : public testing::Test {
     fs::create_directories(folder);
     at::manual_seed(7);
     train = at::randint(100, {700, 1, 8, 8}).to(at::kByte);
-    test = at::randint(100, {60, 1, 8, 8}).to(at::kByte);
+    test = at::randint(100, {230, 1, 8, 8}).to(at::kByte);
     other = at::randint(50, {40, 1, 8, 8}).to(at::kByte);
   }
   void TearDown() override { fs::remove_all(folder); }
@@ -166,7 +166,7 @@ class OodTest : public testing::Test {
 TEST_F(OodTest, NothingIsFittedOnTheTestSplit) {
   Observer observer;
   const Ood before = out_of_distribution(model(), options(), observer);
-  test = at::randint(256, {60, 1, 8, 8}).to(at::kByte);
+  test = at::randint(256, {230, 1, 8, 8}).to(at::kByte);
   const Ood other_test = out_of_distribution(model(), options(), observer);
   ASSERT_EQ(before.sets.size(), 3U);
   EXPECT_EQ(before.usual, "held out from training");
