@@ -201,9 +201,8 @@ std::string help_of_metrics() {
 
 }  // namespace
 
-void add_evaluate(CLI::App& app) {
-  auto* command =
-      app.add_subcommand("evaluate", "measure the quality of samples, beside that of as many real pictures");
+void add_evaluate_samples(CLI::App& app) {
+  auto* command = app.add_subcommand("samples", "measure the quality of samples, beside that of as many real pictures");
   auto a = std::make_shared<EvaluateArguments>();
   command
       ->add_option(
@@ -241,6 +240,14 @@ void add_evaluate(CLI::App& app) {
     }
     evaluate(*a);
   });
+}
+
+void add_evaluate(CLI::App& app) {
+  auto* command = app.add_subcommand("evaluate", "measure a model: the quality of its samples, what its energy tells");
+  command->require_subcommand(1);
+  command->footer("igebm evaluate RUN is short for igebm evaluate samples RUN.");
+  add_evaluate_samples(*command);
+  add_evaluate_ood(*command);
 }
 
 }  // namespace igebm::tools

@@ -11,6 +11,7 @@
 #include <set>
 #include <stdexcept>
 #include <system_error>
+#include <vector>
 
 #include "igebm/base/error.h"
 #include "igebm/io/recipe.h"
@@ -42,6 +43,18 @@ std::string mendable(const std::exception& e) {
   return memory_asked_for(e.what());
 }
 
+/// "evaluate RUN …", as it was called when samples were all that was evaluated, is "evaluate samples RUN …".
+std::vector<char*> in_full(const CLI::App& app, int argc, char** argv) {
+  static char samples[] = "samples";
+  std::vector<char*> all(argv, argv + argc);
+  if (argc < 3 || std::string(argv[1]) != "evaluate") return all;
+  const std::string next = argv[2];
+  bool known = next == "-h" || next == "--help";
+  for (const auto* command : app.get_subcommand("evaluate")->get_subcommands({})) known |= command->get_name() == next;
+  if (!known) all.insert(all.begin() + 2, samples);
+  return all;
+}
+
 /// What --help and --version ask for.
 int print_help(const CLI::App& app, const CLI::ParseError& e) {
   app.exit(e);
@@ -68,6 +81,7 @@ int main(int argc, char** argv) {
   igebm::tools::add_inpaint(app);
   igebm::tools::add_denoise(app);
   igebm::tools::add_restore(app);
+  igebm::tools::add_score(app);
   igebm::tools::add_info(app);
   igebm::tools::add_report(app);
   igebm::tools::add_serve(app);
@@ -85,7 +99,8 @@ int main(int argc, char** argv) {
       throw igebm::UserError(fmt::format("\"{}\" is no subcommand{} (see igebm --help)", argv[1],
                                          igebm::io::did_you_mean(argv[1], {known.begin(), known.end()})));
     }
-    app.parse(argc, argv);
+    std::vector<char*> arguments = in_full(app, argc, argv);
+    app.parse(static_cast<int>(arguments.size()), arguments.data());
     igebm::tools::flush_output();
     return 0;
   } catch (const CLI::ParseError& e) {

@@ -58,7 +58,7 @@ class Evaluate(Runs):
         rows = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| `")][1:]
         names = [row[0] for row in rows]
         self.assertGreater(len(names), 5)
-        self.assertIn("{%s}" % ",".join(names), self.works("evaluate", "--help"))
+        self.assertIn("{%s}" % ",".join(names), self.works("evaluate", "samples", "--help"))
         ranking = ", ".join(f'`"{row[0]}"`' for row in rows if row[-1] != "neither")
         self.assertIn(f"| `metric` | text | `\"frechet\"` | {ranking} |", self.works("train", "--keys"))
         # Of those that are told always, no other need be asked for.

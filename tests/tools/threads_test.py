@@ -49,7 +49,7 @@ class Threads(Running):
         self.assertIn("threads: 2\n", self.works("info", run / "checkpoints" / "000002"))
         few = ["--batch", 2, "--steps", 1, "--repeats", 1]
         given = {("train",): [recipe, "--dry-run"], ("sample",): [run, "--count", 2, "--out", self.folder / "x.npz"],
-                 ("info",): [run], ("evaluate",): [run, "--count", 20], ("data", "show"): ["two-moons"],
+                 ("info",): [run], ("evaluate", "samples"): [run, "--count", 20], ("data", "show"): ["two-moons"],
                  ("bench", "langevin"): ["--network", "mlp", *few], ("bench", "train"): [recipe, "--steps", 2]}
         pictures = self.folder / "pictures.npz"
         numpy.savez(pictures, images=numpy.zeros((1, 1, 28, 28), numpy.float32))
@@ -60,6 +60,10 @@ class Threads(Running):
         given["curve",] = [run, "--budgets", 5, "--count", 20, "--out", self.folder / "x.json"]
         given["neighbours",] = ["mnist", "--budget", 2, "--out", self.folder / "x.png", "--set", "data.name=dsprites-drawn",
                                 "--set", "data.size=28", "--set", "data.count=60"]
+        given["score",] = [run, "0,0", "--usual", 100]
+        given["evaluate", "ood"] = ["mnist", "--ood", "constant", "--count", 4, "--usual", 100, "--pixels", 10, "--levels", 2, "--refine", 1,
+                                    "--set", "data.name=dsprites-drawn", "--set", "data.size=28", "--set", "data.count=400",
+                                    "--set", "data.validation=0.5"]
         found = commands()
         self.assertEqual(set(found) - {("data", "list"), ("data", "fetch"), ("models",), ("export",), ("report",), ("serve",)}, set(given), "what computes takes --threads")
         for command, arguments in given.items():

@@ -1,0 +1,133 @@
+#!/usr/bin/env python3
+"""igebm score and igebm evaluate ood: what they tell, write and refuse."""
+import csv
+import io
+import json
+import math
+import unittest
+
+import numpy
+
+from runs import SCORES, SPRITES, Runs, png
+
+
+class Score(Runs):
+    def setUp(self):
+        super().setUp()
+        self.options = {"env": {"PATH": "/usr/bin:/bin", "XDG_CACHE_HOME": str(self.folder / "cache"), "OMP_NUM_THREADS": "1"}}
+
+    def trained(self, text, *more):
+        recipe, run = self.folder / "recipe.toml", self.folder / "run"
+        recipe.write_text(text)
+        self.works("train", recipe, "--out", run, *more)
+        return run
+
+    def sprites(self):
+        return self.trained(SPRITES, "--set", "data.count=600", "--set", "data.validation=0.5")
+
+    def table(self, *arguments):
+        done = self.done(*arguments)
+        return list(csv.DictReader(io.StringIO(done.stdout))), done.stderr
+
+    def test_pictures_folders_and_arrays(self):
+        run = self.sprites()
+        folder = self.folder / "a, b"
+        (folder / "within").mkdir(parents=True)
+        (folder / "one.png").write_bytes(png(16, 16, 0))
+        (folder / "within" / "two.png").write_bytes(png(20, 16, 255))
+        array = numpy.zeros((70, 1, 16, 16), numpy.float32)
+        array[69] = 1
+        numpy.savez(self.folder / "x.npz", images=array)
+        arguments = ["score", run, folder, self.folder / "x.npz", "--usual", 230]
+        rows, said = self.table(*arguments)
+        self.assertIn("held out from training", said)
+        self.assertEqual(len(rows), 72)
+        self.assertEqual(list(rows[0]), ["input", "energy", "gradient", "anomaly", "p"])
+        self.assertEqual([r["input"] for r in rows[:3]], [str(folder / "one.png"), str(folder / "within" / "two.png"), f"{self.folder / 'x.npz'}:0"])
+        for key in ("energy", "anomaly", "p"):
+            # The same picture, wherever it comes from and in whatever batch; black ones, and white ones.
+            for a, b in ((0, 2), (0, 70), (1, 71)):
+                self.assertTrue(math.isclose(float(rows[a][key]), float(rows[b][key]), rel_tol=1e-3, abs_tol=1e-3), (key, a, b))
+        self.assertNotEqual(rows[0]["energy"], rows[1]["energy"])
+        self.assertTrue(all(0 < float(r["p"]) <= 1 for r in rows))
+        # What was fitted is kept, and found again; other weights are another's.
+        again, said = self.table(*arguments)
+        self.assertEqual((again, said), (rows, ""))
+        self.works("train", "--resume", run, "--set", "phase.train.steps=9")
+        self.assertIn("fitting on", self.table(*arguments)[1])
+        told = json.loads(self.works(*arguments, "--json", "--map", self.folder / "map.png"))
+        self.assertEqual(len(told["scores"]), 72)
+        self.assertEqual((self.folder / "map.png").read_bytes()[1:4], b"PNG")
+        labelled = self.table(*arguments, "--label", "heart")[0]
+        self.assertNotEqual(labelled[0]["energy"], rows[0]["energy"])
+
+    def test_points_have_a_density(self):
+        run = self.trained(SCORES, "--set", "data.validation=0.5", "--set", "phase.train.steps=300")
+        side = numpy.linspace(-6, 6, 121)
+        numpy.savez(self.folder / "x.npz", points=numpy.stack(numpy.meshgrid(side, side), -1).reshape(-1, 2).astype(numpy.float32))
+        rows, _ = self.table("score", run, self.folder / "x.npz", "--usual", 200)
+        total = sum(math.exp(float(r["log_p"])) for r in rows) * .1 ** 2
+        self.assertAlmostEqual(total, 1, delta=.02)
+        far, near = self.table("score", run, "5,5", "0,0", "--usual", 200)[0]
+        self.assertLess(float(far["log_p"]), float(near["log_p"]))
+        self.assertEqual(float(far["p"]), min(float(r["p"]) for r in rows))
+
+    def test_what_is_wrong_is_said_before_the_work(self):
+        run = self.sprites()
+        (self.folder / "empty").mkdir()
+        (self.folder / "x.png").write_bytes(png(16, 16, 0)[:40])
+        (self.folder / "good.png").write_bytes(png(16, 16, 0))
+        for said, *arguments in (("no such file", self.folder / "absent.png"), ("holds no pictures", self.folder / "empty"),
+                                 ("x.png", self.folder / "x.png"), ("--level 10: expected a level from 0 to 9", self.folder / "good.png", "--level", 10)):
+            self.refused(["score: ", said], "score", run, *arguments, "--usual", 230)
+        self.refused("on at least 210 usual inputs, got 200", "score", run, "--usual", 200, self.folder / "good.png")
+
+    def test_out_of_distribution(self):
+        run = self.sprites()
+        numpy.savez(self.folder / "x.npz", images=numpy.random.default_rng(1).random((30, 16, 16)).astype(numpy.float32))
+        (self.folder / "records.bin").write_bytes(bytes(3073 * 12))
+        arguments = ["evaluate", "ood", run, "--ood", f"mine={self.folder / 'x.npz'}", "--ood", f"black={self.folder / 'records.bin'}", "--ood",
+                     "interpolation", "--ood", "svhn", "--count", 40, "--usual", 230, "--pixels", 150, "--refine", 2, "--draws", 50]
+        out = self.folder / "out"
+        told = json.loads(self.works(*arguments, "--json", "--out", out))
+        self.assertEqual([(s["name"], s["count"], s["near"], s["made"]) for s in told["sets"]],
+                         [("mine", 30, False, ""), ("black", 12, False, "32x32 made 16x16, colour made grey"), ("interpolation", 20, True, "")])
+        self.assertEqual(len(told["missing"]), 1)
+        self.assertIn("svhn", told["missing"][0])
+        self.assertEqual(len(told["entries"]), 3 * 11)
+        self.assertEqual(told["fitted_on"], {"pictures": "held out from training", "count": 230})
+        default = {e["set"]: e["auroc"]["value"] for e in told["entries"] if e["score"] == "anomaly"}
+        self.assertAlmostEqual(told["mean_auroc"]["far"], (default["mine"] + default["black"]) / 2)
+        self.assertAlmostEqual(told["mean_auroc"]["near"], default["interpolation"])
+        self.assertEqual((out / "anomaly.png").read_bytes()[1:4], b"PNG")
+        self.agrees_with_scikit_learn(told, numpy.load(out / "scores.npz"))
+        again = json.loads(self.works(*arguments, "--json"))
+        self.assertEqual(again["entries"], told["entries"])
+        text = self.works(*arguments)
+        for words in ("mine, far, 30 pictures:", "* gaussian-levels", "mean AUROC of the default score over near sets"):
+            self.assertIn(words, text)
+        self.refused("no such file", "evaluate", "ood", run, "--ood", "a=absent")
+        self.refused("given twice", "evaluate", "ood", run, "--ood", "uniform", "--ood", "uniform")
+        moons = self.folder / "moons"
+        self.works("train", self.recipe, "--out", moons, "--set", "phase.train.steps=5")
+        self.refused("no pictures", "evaluate", "ood", moons)
+
+    def agrees_with_scikit_learn(self, told, scores):
+        try:
+            from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
+        except ImportError:
+            self.skipTest("scikit-learn is not installed")
+        for entry in told["entries"]:
+            usual, odd = scores["test." + entry["score"]], scores[f"{entry['set']}.{entry['score']}"]
+            which, all_scores = numpy.r_[numpy.zeros(len(usual)), numpy.ones(len(odd))], numpy.r_[usual, odd]
+            false, true, _ = roc_curve(which, all_scores, drop_intermediate=False)
+            expected = {"auroc": roc_auc_score(which, all_scores), "aupr": average_precision_score(which, all_scores),
+                        "fpr95": false[numpy.argmax(true >= .95)]}
+            for name, value in expected.items():
+                self.assertAlmostEqual(entry[name]["value"], value, places=12, msg=(entry["set"], entry["score"], name))
+                low, high = entry[name]["interval"]
+                self.assertLessEqual(low, high)
+
+
+if __name__ == "__main__":
+    unittest.main()

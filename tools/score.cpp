@@ -1,0 +1,302 @@
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "igebm/base/error.h"
+#include "igebm/data/resize.h"
+#include "igebm/evaluation/ood_sets.h"
+#include "igebm/evaluation/records.h"
+#include "igebm/evaluation/scorer.h"
+#include "igebm/evaluation/usual_cache.h"
+#include "igebm/io/files.h"
+#include "igebm/io/picture.h"
+#include "igebm/io/recipe.h"
+#include "tools/commands.h"
+
+namespace igebm::tools {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct ScoreArguments {
+  std::string run, label, condition, map, weights = "average", device;
+  std::vector<std::string> inputs, set;
+  std::int64_t usual = 2000, levels = 10, level = -1;
+  bool best = false, json = false;
+};
+
+constexpr std::size_t part = 64, most_in_map = 64;
+constexpr std::int64_t pixel_count = 5000;  // that the Gaussian is fitted on, as evaluate ood has it
+
+/// What is scored: a name, and where it is; an array's are many.
+struct Input {
+  std::string name;
+  at::Tensor x;
+};
+
+using Take = std::function<void(Input)>;
+
+/// Numbers such as ".5,-1", of a point.
+std::optional<at::Tensor> point_of(const std::string& text, std::int64_t size) {
+  std::vector<float> numbers;
+  for (std::size_t begin = 0; begin <= text.size();) {
+    const std::size_t end = std::min(text.find(',', begin), text.size());
+    const auto number = io::number_of(text.substr(begin, end - begin));
+    if (!number) return {};
+    numbers.push_back(static_cast<float>(*number)), begin = end + 1;
+  }
+  if (static_cast<std::int64_t>(numbers.size()) != size) return {};
+  return at::tensor(numbers);
+}
+
+at::Tensor read_picture(const fs::path& path, const std::vector<std::int64_t>& shape) {
+  const at::Tensor x =
+      io::decode_picture(io::read_file(path), shape[0], path.string()).permute({2, 0, 1}).unsqueeze(0).contiguous();
+  if (x.sizes().slice(1).vec() == shape) return x[0];
+  if (shape[1] != shape[2])
+    throw UserError(fmt::format("{}: {} x {} pixels, where {} x {} are expected", path.string(), x.size(3), x.size(2),
+                                shape[2], shape[1]));
+  return data::fit(x, shape[0], shape[1])[0];
+}
+
+bool is_array(const fs::path& path) { return path.extension() == ".npz" || path.extension() == ".npy"; }
+
+void read_array(const fs::path& path, const model::SampleSpace& space, const Take& take) {
+  const evaluation::Records records = evaluation::read_records(path);
+  if (records.shape() != space.shape)
+    throw UserError(fmt::format("{}: inputs of shape ({}), where ({}) is expected", path.string(),
+                                fmt::join(records.shape(), ", "), fmt::join(space.shape, ", ")));
+  const bool pictures = space.kind == model::SampleSpace::Kind::image;
+  for (std::int64_t i = 0; i < records.size(); ++i)
+    take({fmt::format("{}:{}", path.string(), i),
+          pictures ? records.x[i].mul(255).round().to(at::kByte) : records.x[i]});
+}
+
+/// Picture files below a folder, in alphabetical order.
+std::vector<fs::path> pictures_in(const fs::path& folder) {
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    if (entry.is_regular_file() && io::has_picture_name(entry.path())) files.push_back(entry.path());
+  }
+  if (files.empty()) throw UserError(fmt::format("{}: holds no pictures ({})", folder.string(), io::picture_kinds));
+  std::ranges::sort(files);
+  return files;
+}
+
+void read_input(const std::string& what, const model::SampleSpace& space, const Take& take) {
+  const fs::path path(what);
+  const bool pictures = space.kind == model::SampleSpace::Kind::image;
+  if (is_array(path)) return read_array(path, space, take);
+  if (!pictures) {
+    const auto point = point_of(what, space.shape[0]);
+    if (!point)
+      throw UserError(fmt::format("{}: expected {} numbers, as in .5,1, or an .npz of points", what, space.shape[0]));
+    return take({what, *point});
+  }
+  if (!fs::is_directory(path)) return take({what, read_picture(path, space.shape)});
+  for (const fs::path& file : pictures_in(path)) take({file.string(), read_picture(file, space.shape)});
+}
+
+/// What is wrong with files that were named is said before the work; those in folders are read as their turn comes.
+void check_inputs(const ScoreArguments& a, const model::SampleSpace& space) {
+  for (const std::string& what : a.inputs) {
+    if (space.kind == model::SampleSpace::Kind::points && point_of(what, space.shape[0])) continue;
+    if (!fs::exists(what)) throw UserError(fmt::format("{}: no such file or folder", what));
+    if (fs::is_directory(what)) {
+      pictures_in(what);
+    } else if (!is_array(what) && space.kind == model::SampleSpace::Kind::image) {
+      read_picture(what, space.shape);  // again when its turn comes: it takes far less than its score
+    }
+  }
+}
+
+/// Messages and progress beside a table on standard output.
+class Beside : public Observer {
+ public:
+  void message(std::string_view text) override { fmt::print(stderr, "{}\n", text); }
+  void progress(std::string_view stage, std::int64_t done, std::int64_t total) override {
+    if (interrupted()) throw UserError("interrupted");
+    const std::int64_t tenth = 10 * done / std::max<std::int64_t>(1, total);
+    if (stage != stage_ || tenth != tenth_) fmt::print(stderr, "{}: {} of {}\n", stage, done, total);
+    stage_ = stage, tenth_ = tenth;
+  }
+
+ private:
+  std::string stage_;
+  std::int64_t tenth_ = -1;
+};
+
+std::string quoted(const std::string& text) {
+  if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
+  std::string out = "\"";
+  for (const char c : text) out += c == '"' ? std::string("\"\"") : std::string(1, c);
+  return out + '"';
+}
+
+/// Writes scores as they come.
+struct Table {
+  const ScoreArguments& a;
+  double log_z;  // NaN: none
+  std::int64_t rows = 0;
+
+  void begin(const nlohmann::ordered_json& about) const {
+    if (a.json) {
+      const std::string text = json_text(about);
+      fmt::print("{},\"scores\":[", text.substr(0, text.size() - 1));
+    } else {
+      fmt::print("input,energy{},gradient,anomaly,p\n", std::isnan(log_z) ? "" : ",log_p");
+    }
+  }
+  void add(const std::vector<Input>& inputs, const evaluation::Scores& s) {
+    for (std::size_t i = 0; i < inputs.size(); ++i, ++rows) {
+      const auto at = [&](const at::Tensor& of) { return of[static_cast<std::int64_t>(i)].item<double>(); };
+      nlohmann::ordered_json row{{"input", inputs[i].name}, {"energy", at(s.energy)}};
+      if (!std::isnan(log_z)) row["log_p"] = -at(s.energy) - log_z;
+      row["gradient"] = at(s.gradient_norm);
+      row["anomaly"] = at(s.anomaly), row["p"] = at(s.p);
+      if (a.json) {
+        fmt::print("{}{}", rows > 0 ? "," : "", json_text(row));
+        continue;
+      }
+      std::string line = quoted(inputs[i].name);
+      for (const auto& [key, value] : row.items()) {
+        if (key != "input") line += fmt::format(",{:.7g}", value.get<double>());
+      }
+      fmt::print("{}\n", line);
+    }
+    std::fflush(stdout);
+  }
+  void end() const {
+    if (a.json) fmt::print("]}}\n");
+  }
+};
+
+/// Where inputs are odd: each beside the size of sigma dE/dx at its pixels. Yellow is `full` and more, black 0.
+at::Tensor map_of(const std::vector<at::Tensor>& pictures, const std::vector<at::Tensor>& gradients, double full) {
+  const at::Tensor shown = at::stack(pictures).to(at::kFloat).div(255),
+                   size = (at::stack(gradients).square().sum(1).sqrt() / full).clamp(1e-6, 1);
+  const std::int64_t rows = size.size(1), width = size.size(2);
+  // All as one picture with a row of the greatest, by which its colours go.
+  const at::Tensor tall = at::cat({size.reshape({-1, width}), at::ones({1, width})});
+  const at::Tensor heat = io::density(-tall.log(), at::zeros({0, 2}), 1).permute({2, 0, 1}).to(at::kFloat).div(255);
+  std::vector<at::Tensor> columns;
+  for (std::int64_t i = 0; i < shown.size(0); ++i) {
+    columns.push_back(shown[i].expand({3, rows, width}));
+    columns.push_back(heat.slice(1, i * rows, (i + 1) * rows));
+  }
+  return io::grid(at::stack(columns), 8, 4);
+}
+
+nn::Condition condition_of(const ScoreArguments& a, const model::ConditionSpec& spec) {
+  if (!a.label.empty()) return model::condition_of_class(spec, a.label);
+  if (a.condition.empty()) return {};
+  if (spec.values == 0) throw UserError("--condition: this model takes no numbers");
+  return model::condition_with(spec, a.condition, 1);
+}
+
+/// Fitted, or as an earlier call has fitted it.
+evaluation::Scorer scorer_of(const ScoreArguments& a, const model::Model& model) {
+  const evaluation::ScorerOptions options{.condition = condition_of(a, model.condition_spec()), .levels = a.levels};
+  evaluation::Scorer scorer(model, options);
+  const auto levels = static_cast<std::int64_t>(scorer.sigmas().size());
+  if (a.level >= levels) throw UserError(fmt::format("--level {}: expected a level from 0 to {}", a.level, levels - 1));
+  const fs::path kept =
+      evaluation::usual_file(a.run, weights_of(a.weights), a.best, model.settings(), options, a.usual);
+  if (auto usual = evaluation::read_usual(kept)) {
+    scorer.take(std::move(*usual));
+    return scorer;
+  }
+  const auto own = evaluation::load_own(model, evaluation::Own::held_out, a.usual, 0);
+  const auto pixels = evaluation::load_own(model, evaluation::Own::training, pixel_count, 0);
+  Beside beside;
+  const std::string what = fmt::format("fitting on inputs {}{}", own.name, kept.empty() ? "" : ", once");
+  scorer.fit(own.x, pixels.x, [&](std::int64_t done, std::int64_t total) { beside.progress(what, done, total); });
+  evaluation::write_usual(kept, scorer.usual());
+  return scorer;
+}
+
+void score(const ScoreArguments& a) {
+  const at::NoGradGuard no_grad;
+  const model::Model model = open_model(
+      a.run,
+      {.weights = weights_of(a.weights), .best = a.best, .device = a.device, .precision = engine::Precision::f32},
+      a.set);
+  const model::SampleSpace& space = model.space();
+  check_inputs(a, space);
+  if (!a.map.empty() && !io::has_picture(space.shape)) throw UserError("--map: these inputs are no pictures");
+  if (!a.map.empty()) io::check_writable(a.map);
+  catch_interrupts();
+  const evaluation::Scorer scorer = scorer_of(a, model);
+  const std::int64_t level = a.map.empty()  ? -1
+                             : a.level >= 0 ? a.level
+                                            : static_cast<std::int64_t>(scorer.sigmas().size()) / 2;
+  std::vector<Input> inputs;
+  std::vector<at::Tensor> shown, gradients;
+  Table table{.a = a, .log_z = scorer.usual().log_z};
+  table.begin({{"model", a.run}, {"sigma", scorer.sigmas().front()}, {"usual", scorer.usual().anomaly.size(0)}});
+  const auto flush = [&] {
+    if (inputs.empty()) return;
+    if (interrupted()) throw UserError("interrupted; the rows before are whole");
+    std::vector<at::Tensor> x;
+    for (const Input& input : inputs) x.push_back(input.x);
+    const evaluation::Scores scores = scorer.of(at::stack(x), level);
+    table.add(inputs, scores);
+    for (std::size_t i = 0; i < x.size() && !a.map.empty() && shown.size() < most_in_map; ++i)
+      shown.push_back(x[i]), gradients.push_back(scores.profile.gradient[static_cast<std::int64_t>(i)]);
+    inputs.clear();
+  };
+  for (const std::string& what : a.inputs) {
+    read_input(what, space, [&](Input input) {
+      inputs.push_back(std::move(input));
+      if (inputs.size() == part) flush();
+    });
+  }
+  flush();
+  table.end();
+  if (!a.map.empty()) io::write_png(a.map, map_of(shown, gradients, 3 * scorer.usual_gradient(level)));
+}
+
+}  // namespace
+
+void add_score(CLI::App& app) {
+  auto* command =
+      app.add_subcommand("score", "how odd inputs are to a model: energies, and p-values among training data");
+  auto a = std::make_shared<ScoreArguments>();
+  command->footer(
+      "Examples:\n"
+      "  igebm score fashion-mnist shoe.png bag.png\n"
+      "  igebm score cifar10 photographs/ --json --map odd.png\n"
+      "  igebm score two-moons .5,.2 samples.npz");
+  add_run_argument(*command, a->run);
+  command->add_option("INPUTS", a->inputs, "picture files, folders of them, FILE.npz; points: X,Y or FILE.npz")
+      ->required();
+  command->add_option("--label", a->label, "energies of this class (default: of none in particular)");
+  command->add_option("--condition", a->condition, "NAME=VALUE,… of a model of numbers");
+  command->add_option("--usual", a->usual, "training inputs, held out if there are such, that scores are fitted on")
+      ->capture_default_str()
+      ->check(CLI::Range(std::int64_t{100}, std::int64_t{10000000}));
+  command->add_option("--levels", a->levels, "noise levels of the anomaly score")
+      ->capture_default_str()
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1000}));
+  command->add_option("--map", a->map,
+                      "FILE.png: the first 64 pictures, each beside the size of its gradient, where it is odd");
+  command->add_option("--level", a->level, "which noise level the map shows, from 0, the least (default: the middle)");
+  add_best_option(*command, a->best);
+  add_weights_option(*command, a->weights);
+  add_recipe_options(*command, a->set);
+  add_device_option(*command, a->device);
+  add_threads_option(*command);
+  command->add_flag("--json", a->json, "print one JSON object, an entry for each input");
+  command->callback([a] { as_command("score", [&] { score(*a); }); });
+}
+
+}  // namespace igebm::tools
