@@ -96,14 +96,16 @@ void sample(const SampleArguments& a) {
         "warning: {} steps of chains met energies or gradients that are not finite and stood still", non_finite));
   const fs::path out(a.out);
   if (out.has_parent_path()) io::make_folder(out.parent_path());
-  if (ending == ".png") model::write_picture(out, model, samples.x, samples.x.abs().max().item<double>());
+  const std::uint64_t seed = request.seed.value_or(static_cast<std::uint64_t>(model.settings().seed));
+  const io::Texts texts = provenance({a.run, model.step(), seed});
+  if (ending == ".png") model::write_picture(out, model, samples.x, samples.x.abs().max().item<double>(), {}, texts);
   if (ending == ".gif") io::write_gif(out, frames, 12);
   if (ending == ".npz") {
     std::map<std::string, at::Tensor> arrays = {{"energies", samples.energies},
                                                 {pictures ? "images" : "points", space.to_unit(samples.x)}};
     if (spec.classes > 0) arrays["labels"] = samples.condition.classes;
     if (spec.values > 0) arrays["conditions"] = samples.condition.values;
-    io::write_npz(out, arrays);
+    io::write_npz(out, arrays, texts);
   }
   const std::string share =
       compares && counted > 0 ? fmt::format(", {:.0f} % accepted", 100 * accepted / counted) : std::string();
@@ -114,7 +116,7 @@ void sample(const SampleArguments& a) {
                                   {"steps", total},
                                   {"gradients", sampling::gradient_count(sampler, spec.noise.has_value())},
                                   {"seconds", now() - begun},
-                                  {"seed", request.seed.value_or(static_cast<std::uint64_t>(model.settings().seed))},
+                                  {"seed", seed},
                                   {"non_finite", non_finite}}));
     return;
   }
