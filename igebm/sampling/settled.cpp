@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <vector>
 
@@ -18,10 +19,11 @@ namespace {
 /// What is known of a chain beside its place.
 struct Progress {
   std::int64_t number = 0, evaluations = 0;
-  double sigma = 0, step = 0;         // noise level; the step in log sigma that led there, 0: none
-  std::vector<double> energies = {};  // of this window and the one before
-  double path = 0;                    // sum of squares of this window's steps
-  bool judged = false;                // settled, with a window to go
+  double sigma = 0, step = 0;                   // noise level; the step in log sigma that led there, 0: none
+  std::array<double, 2> left = {1e300, 1e300};  // squares of what was to move yet, by the two steps before
+  std::vector<double> energies = {};            // of this window and the one before
+  double path = 0;                              // sum of squares of this window's steps
+  bool judged = false;                          // settled, with a window to go
 };
 
 /// A batch whose places are taken by the next chain as one ends.
@@ -42,11 +44,16 @@ class Places {
   Chains chains;
   std::vector<Progress> progress;
 
-  bool busy() const { return !progress.empty(); }
+  bool busy() const { return !progress.empty(); }  ///< false as well where Stop was thrown
   std::int64_t elements() const { return chains.x.numel() / chains.size(); }
 
-  void report(const StepInfo& info, const at::Tensor& sigma) const {
-    if (batch_.on_round) batch_.on_round({finished_, batch_.count, info, chains, sigma});
+  void report(const StepInfo& info, const at::Tensor& sigma) {
+    if (!batch_.on_round) return;
+    try {
+      batch_.on_round({finished_, batch_.count, info, chains, sigma});
+    } catch (const Stop&) {
+      progress.clear();
+    }
   }
 
   /// The chain in that place has ended, as x (...).
@@ -57,6 +64,7 @@ class Places {
     done_.steps[p.number] = chains.steps[static_cast<std::int64_t>(place)].item<std::int64_t>();
     done_.sigma[p.number] = p.sigma;
     done_.settled[p.number] = settled;
+    over_[static_cast<std::size_t>(p.number)] = true;
     ended_.push_back(place);
     ++finished_;
   }
@@ -93,7 +101,12 @@ class Places {
     return at::tensor(rows, at::kLong).to(chains.x.device());
   }
 
-  Settled result() { return std::move(done_); }
+  Settled result() {
+    const std::int64_t count = std::find(over_.begin(), over_.end(), false) - over_.begin();
+    for (at::Tensor* t : {&done_.x, &done_.evaluations, &done_.steps, &done_.sigma, &done_.settled})
+      *t = t->slice(0, 0, count);
+    return std::move(done_);
+  }
 
  private:
   Progress fresh(std::int64_t number) const { return {.number = number, .evaluations = batch_.begin_cost}; }
@@ -104,7 +117,8 @@ class Places {
 
   const Batch& batch_;
   Settled done_;
-  std::vector<std::size_t> ended_;
+  std::vector<std::size_t> ended_;  // places, since the last refill
+  std::vector<bool> over_ = std::vector<bool>(static_cast<std::size_t>(batch_.count));
   std::int64_t next_ = 0, finished_ = 0;
 };
 
@@ -150,38 +164,29 @@ StepInfo info_of(const energy::EnergyAndGradient& result, std::int64_t elements)
   return summarise(std::move(chains), elements);
 }
 
-at::Tensor standard_normal(const Chains& chains, std::uint64_t seed) {
-  const at::Tensor stream = chains.stream.cpu(), steps = chains.steps.cpu();
-  const auto rows = static_cast<std::size_t>(chains.size());
-  at::Tensor noise = at::empty(chains.x.sizes());
-  random_normal_rows(seed, Purpose::langevin_noise, {stream.const_data_ptr<std::int64_t>(), rows},
-                     {steps.const_data_ptr<std::int64_t>(), rows}, noise.numel() / chains.size(),
-                     noise.data_ptr<float>());
-  return noise.to(chains.x.device());
-}
-
 /// How chains go from one noise level to the next.
 struct Pace {
   const SettledOptions& o;
   double ancestral, sigma_min, most;
 
   /// The next noise level, with the change of D over the step before, root mean square; 0: the chain has settled.
-  double next(const Progress& p, double change) const {
+  double next(Progress& p, double change) const {
     if (p.sigma <= sigma_min) return 0;
     const double way = std::log(p.sigma / sigma_min);
-    double h = std::min(way, first_step);
+    double h = std::min(way, o.longest);
     if (p.step > 0) {
+      const double left = p.sigma * change / std::sqrt(2 * p.step);
+      const bool settled = std::max({left, p.left[0], p.left[1]}) < o.rest * o.rest;
+      p.left = {p.left[1], left};
+      if (settled) return 0;
       const double speed = std::max(change / p.step, 1e-12);
-      if (speed < o.rest) return 0;
-      h = std::min({std::sqrt(2 * o.tolerance * std::hypot(p.sigma, o.detail) / speed), o.longest, 2 * p.step});
+      h = std::min(h, std::sqrt(2 * o.tolerance * std::hypot(p.sigma, o.detail) / speed));
     }
-    const double left = most - static_cast<double>(p.evaluations);
-    if (left < 1) return 0;
-    h = std::max(h, way / left);  // it must come to the end
+    const double allowed = most - static_cast<double>(p.evaluations);
+    if (allowed < 1) return 0;
+    h = std::max(h, way / allowed);  // it must come to the end
     return h > way * 0.999 ? sigma_min : p.sigma * std::exp(-h);
   }
-
-  static constexpr double first_step = 0.5;
 };
 
 }  // namespace
@@ -224,12 +229,11 @@ Settled settle_through_levels(const SettledOptions& options, double ancestral, c
       }
     }
     const at::Tensor& x = chains.x;
-    chains.x = column(keep, x) * x + column(by, x) * denoised + column(more, x) * (denoised - before) +
-               column(noise, x) * standard_normal(chains, batch.seed);
-    chains.steps.add_(1);
+    chains.x = column(keep, x) * x + column(by, x) * denoised + column(more, x) * (denoised - before);
+    add_noise(chains, column(noise, x), batch.seed);
     before = denoised.nan_to_num(0, 0, 0);  // of no account to a new chain
     places.report(info, sigma);
-    places.refill(before);
+    if (places.busy()) places.refill(before);
   }
   return places.result();
 }
@@ -293,6 +297,7 @@ Settled settle(const SettledOptions& options, const SamplerOptions& sampler, con
       p.path = 0;
     }
     places.report(info, {});
+    if (!places.busy()) break;
     if (places.ended()) energy = nullptr;
     places.refill(start);
     std::vector<std::int64_t> anew;  // places where a window begins

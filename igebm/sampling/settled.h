@@ -15,11 +15,11 @@ namespace igebm::sampling {
 struct SettledOptions {
   std::int64_t most = 0;  ///< gradients that a chain may take; it is then made to end. 0: as many as without
 
-  // Of energies that take a noise level: a step's length in log sigma.
-  double tolerance = 0.1;  ///< of a step's error, relative to sigma and `detail`
-  double detail = 0.1;     ///< errors below it do not matter at any level, root mean square over elements
-  double rest = 0.01;      ///< a chain has settled where what it still moves in all is less
-  double longest = 1.5;    ///< step
+  // Of energies that take a noise level, in root mean squares over elements.
+  double longest = 0.43;   ///< a step, in log sigma
+  double tolerance = 0.1;  ///< a step's error, relative to sigma or `detail`
+  double detail = 0.1;     ///< error that does not matter at any level
+  double rest = 0.05;      ///< what a chain that has settled would still move, in all
 
   // Of other energies: what must hold of a window of steps, twice.
   std::int64_t window = 25;  ///< steps
@@ -27,7 +27,8 @@ struct SettledOptions {
   double movement = 2;       ///< square of the distance moved, in sums of the steps' squares
 };
 
-/// What became of N chains, in the order in which they were begun.
+/// What became of chains, in the order in which they were begun: all N of them, or where Stop was thrown the first ones
+/// up to one that is not finished.
 struct Settled {
   at::Tensor x;            ///< (N, ...)
   at::Tensor evaluations;  ///< (N) int64: gradients that each took, guidance not counted
@@ -64,9 +65,14 @@ using EnergyAtLevels = std::function<energy::EnergyPtr(const at::Tensor& labels,
 /// the noise hides, and h the step in -log sigma, a step is AnnealingOptions' predictor with `ancestral`, corrected by
 /// how D changed over the step before, h' (the second order of Lu et al. 2022, DPM-Solver++):
 ///   x <- sigma_down / sigma x + (1 - sigma_down / sigma) (D + h / 2h' (D - D')) + sigma_up n.
-/// That correction is also what a step of the first order would be wrong by, and h is what keeps it at
-/// tolerance * sqrt(sigma^2 + detail^2): chains whose picture is decided early take few steps. A chain has settled
-/// where D changes by less than `rest` for each unit of log sigma, or at sigma_min, and ends as D there.
+/// That correction is about what a step of the first order would be wrong by, h^2 |D - D'| / 2h', and h is the
+/// greatest, up to `longest`, that keeps it below tolerance * sqrt(sigma^2 + detail^2).
+///
+/// A chain's energy changes by sigma^-2 (x - D) dx: it has settled with D. With ancestral = 1 D is a martingale, which
+/// has yet to move by the deviation c of the data given x, and moves by |D - D'|^2 = 2 c^4 / sigma^2 h' in a step (of
+/// each element, if all are alike; else c is less). So it has settled where
+///   c^2 = sigma |D - D'| / sqrt(2 h') < rest^2  for three steps in a row,
+/// or at sigma_min, and ends as D there.
 Settled settle_through_levels(const SettledOptions& options, double ancestral, const NoiseRange& range,
                               const EnergyAtLevels& energy_at, const Batch& batch);
 
