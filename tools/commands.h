@@ -5,10 +5,12 @@
 #include <functional>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "igebm/base/observer.h"
+#include "igebm/io/files.h"
 #include "igebm/model/files.h"
 #include "igebm/model/model.h"
 
@@ -57,6 +59,20 @@ bool write_report(const std::vector<std::filesystem::path>& runs, const std::fil
 model::Model open_model(const std::string& run, const model::OpenOptions& options, const std::vector<std::string>& set);
 /// "mnist (step 24000; 100 levels …, seed 0)": what drew samples.
 std::string describe_samples(const std::string& run, const model::Model& model, std::uint64_t seed);
+
+/// Where a file's content comes from, beside the program and the command.
+struct Origin {
+  std::string model;                       ///< as the user calls it, or an expression; empty: none
+  std::string step;                        ///< training steps; empty: not known, or several models
+  std::optional<std::uint64_t> seed = {};  ///< of random numbers
+};
+/// What every picture and npz file says of itself (io::write_png, io::write_npz): one JSON object of program, commit,
+/// command, model, step and seed, under the name "provenance". The same command makes the same text.
+io::Texts provenance(const Origin& origin);
+/// The same of a file. Throws UserError where it has none.
+nlohmann::ordered_json read_provenance(const std::filesystem::path& path);
+/// main's, to be told by provenance.
+void remember_command(int count, char** words);
 
 /// --device cpu|cuda|cuda:N|auto; empty: as the model's recipe says.
 void add_device_option(CLI::App& command, std::string& device);

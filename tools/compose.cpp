@@ -82,17 +82,19 @@ sampling::SamplerOptions sampler_of(const ComposeArguments& a, const generation:
   return sampler;
 }
 
-void write(const fs::path& out, const generation::Composite& composite, const model::Samples& samples) {
+void write(const fs::path& out, const generation::Composite& composite, const model::Samples& samples,
+           const io::Texts& texts) {
   if (out.has_parent_path()) io::make_folder(out.parent_path());
   const model::SampleSpace& space = composite.space();
   const bool pictures = space.kind == model::SampleSpace::Kind::image;
   if (out.extension() == ".npz") {
-    io::write_npz(out, {{"energies", samples.energies}, {pictures ? "images" : "points", space.to_unit(samples.x)}});
+    io::write_npz(out, {{"energies", samples.energies}, {pictures ? "images" : "points", space.to_unit(samples.x)}},
+                  texts);
   } else if (pictures) {
-    io::write_png(out, io::grid(space.to_unit(samples.x)));
+    io::write_png(out, io::grid(space.to_unit(samples.x)), texts);
   } else {
     const auto energy = composite.energy(composite.range() ? composite.range()->sigma_min : 0);
-    model::write_plane(out, *energy, composite.device(), samples.x, samples.x.abs().max().item<double>());
+    model::write_plane(out, *energy, composite.device(), samples.x, samples.x.abs().max().item<double>(), {}, texts);
   }
 }
 
@@ -139,7 +141,7 @@ void compose(const ComposeArguments& given) {
     throw UserError(
         "samples ran away to numbers that are not finite: an energy is, or what is taken away is stronger than the "
         "rest");
-  write(out, composite, samples);
+  write(out, composite, samples, provenance({a.expression, "", seed}));
   if (a.json) {
     nlohmann::ordered_json json{{"samples", a.out},
                                 {"expression", a.expression},

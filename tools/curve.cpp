@@ -97,7 +97,8 @@ void curve(const CurveArguments& a) {
   const nlohmann::ordered_json json = to_json(a, points);
   if (picture) {
     const std::int64_t classes = model.condition_spec().classes, most = 10;
-    io::write_png(out, evaluation::picture_of(points, classes > 1 && classes < most ? classes : most));
+    io::write_png(out, evaluation::picture_of(points, classes > 1 && classes < most ? classes : most),
+                  provenance({a.run, model.step(), points[0].evaluation.seed}));
   } else {
     io::write_atomically(out, json_text(json, 2) + "\n");
   }

@@ -181,7 +181,7 @@ void show(const ShowArguments& a) {
     picture = picture_of_points(set.x, batches.extent());
   }
   if (fs::path(a.out).has_parent_path()) io::make_folder(fs::path(a.out).parent_path());
-  io::write_png(a.out, picture);
+  io::write_png(a.out, picture, provenance({"", "", seed}));
   fmt::print("picture: {}\n", a.out);
 }
 

@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 
 #include "igebm/base/error.h"
 #include "igebm/io/files.h"
@@ -73,6 +74,12 @@ void info(const std::string& what) {
     describe_graph(training::build_graph(recipe.network, data.shape(), data.classes, conditions));
     return;
   }
+  if (path.extension() == ".png" || path.extension() == ".npz") {
+    const nlohmann::ordered_json said = read_provenance(path);
+    for (const auto& [name, value] : said.items())
+      fmt::print("{}: {}\n", name, value.is_string() ? value.get<std::string>() : value.dump());
+    return;
+  }
   if (fs::is_regular_file(path)) {
     describe_model(model::read_network_file(path));
     return;
@@ -116,9 +123,13 @@ void info(const std::string& what) {
 }  // namespace
 
 void add_info(CLI::App& app) {
-  auto* command = app.add_subcommand("info", "say what a run, a checkpoint or a recipe holds");
+  auto* command =
+      app.add_subcommand("info", "say what a run, a checkpoint or a recipe holds, and where a picture comes from");
   auto what = std::make_shared<std::string>();
-  command->add_option("WHAT", *what, "a run's or checkpoint's folder, a model's name, a .safetensors file, or a recipe")
+  command
+      ->add_option("WHAT", *what,
+                   "a run's or checkpoint's folder, a model's name, a .safetensors file, a recipe, or FILE.png or "
+                   "FILE.npz of igebm")
       ->required();
   add_threads_option(*command);
   command->callback([what] { info(*what); });

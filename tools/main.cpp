@@ -68,6 +68,7 @@ int print_help(const CLI::App& app, const CLI::ParseError& e) {
 
 int main(int argc, char** argv) {
   igebm::tools::guard_standard_streams();
+  igebm::tools::remember_command(argc, argv);
   CLI::App app(
       "igebm trains, samples and examines energy-based models (Du & Mordatch 2019).\n"
       "Begin with: igebm train recipes/two-moons.toml, then igebm sample runs/two-moons --out points.npz");

@@ -97,7 +97,7 @@ void neighbours(const NeighboursArguments& a) {
   catch_interrupts();
   const Neighbours found = evaluation::neighbours(model, options, *progress);
   if (out.has_parent_path()) io::make_folder(out.parent_path());
-  io::write_png(out, evaluation::picture_of(found, a.count));
+  io::write_png(out, evaluation::picture_of(found, a.count), provenance({a.run, model.step(), found.seed}));
   a.json ? print_json(a, found) : print_text(a, model, found);
 }
 

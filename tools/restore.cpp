@@ -162,18 +162,19 @@ struct Restoring {
   void write(const at::Tensor& originals, const at::Tensor& shown, const at::Tensor& restored, const char* key,
              const at::Tensor& given) const {
     const fs::path out(a.out);
+    const io::Texts texts = provenance({a.run, model.step(), seed});
     if (out.has_parent_path()) io::make_folder(out.parent_path());
     if (out.extension() == ".npz") {
       std::map<std::string, at::Tensor> arrays{{"images", restored}, {key, given}};
       if (originals.defined()) arrays["originals"] = originals;
-      io::write_npz(out, arrays);
+      io::write_npz(out, arrays, texts);
       return;
     }
     std::vector<at::Tensor> columns;
     if (originals.defined()) columns.push_back(originals.unsqueeze(1));
     columns.push_back(shown.unsqueeze(1)), columns.push_back(restored);
     const at::Tensor rows = at::cat(columns, 1);
-    io::write_png(out, io::grid(rows.flatten(0, 1), rows.size(1)));
+    io::write_png(out, io::grid(rows.flatten(0, 1), rows.size(1)), texts);
   }
 
   /// One JSON object, or `message`.

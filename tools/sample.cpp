@@ -11,6 +11,7 @@
 
 #include "igebm/base/clock.h"
 #include "igebm/base/error.h"
+#include "igebm/generation/trace.h"
 #include "igebm/io/files.h"
 #include "igebm/io/npz.h"
 #include "igebm/io/picture.h"
@@ -19,17 +20,22 @@
 #include "igebm/model/shipped.h"
 #include "igebm/sampling/budget.h"
 #include "igebm/sampling/registry.h"
+#include "igebm/sampling/schedule.h"
 #include "igebm/training/recipe.h"
 #include "tools/commands.h"
 
 namespace igebm::tools {
 namespace {
 
+namespace fs = std::filesystem;
+
 struct SampleArguments {
   std::string run, out = "samples.png";
-  std::string weights = "average", label, condition;
-  std::int64_t count = 100, seed = -1, ensemble = -1;
+  std::string weights = "average", label, condition, until, from, trace;
+  std::int64_t count = 100, seed = -1, ensemble = -1, most = 0;
+  double back_to = 0;
   bool best = false, json = false;
+  std::vector<std::int64_t> trace_at;
   std::vector<std::string> set;
 };
 
@@ -51,75 +57,217 @@ nn::Condition condition_of(const SampleArguments& a, const model::ConditionSpec&
   return condition;
 }
 
+/// A call of `igebm sample`.
+struct Sampling {
+  SampleArguments a;
+  model::Model model;
+  model::SampleRequest request;
+  sampling::SamplerOptions sampler;
+  model::Continued before;  // with --continue
+  at::Tensor gradients;     // that its samples have taken
+  std::unique_ptr<generation::Trace> trace;
+  std::unique_ptr<Observer> console;
+  std::vector<at::Tensor> frames;
+  std::int64_t done = 0, non_finite = 0;
+  double begun = now(), accepted = 0, counted = 0;  // of proposals, over the second half of the steps
+
+  explicit Sampling(const SampleArguments& given)
+      : a(given),
+        model(open_model(
+            a.run,
+            {.weights = weights_of(a.weights), .best = a.best, .ensemble = std::max<std::int64_t>(a.ensemble, 0)},
+            a.set)),
+        sampler(model.settings().sampling),
+        console(a.json ? std::make_unique<Observer>() : make_console()) {
+    request.count = a.count;
+    if (a.from.empty()) request.condition = condition_of(a, model.condition_spec());
+    if (a.seed >= 0) request.seed = static_cast<std::uint64_t>(a.seed);
+    if (!a.from.empty()) go_on();
+    check_outputs();
+    if (a.until.empty()) {
+      request.on_step = [this](sampling::Position p, const sampling::StepInfo& info, const sampling::Chains& chains) {
+        step(p, info, chains);
+      };
+    } else {
+      request.until = sampling::SettledOptions{.most = a.most};
+      request.on_round = [this](const sampling::Round& r) { round(r); };
+    }
+    request.sampler = sampler;
+    if (!a.trace.empty()) follow();
+  }
+
+  bool annealed() const { return model.condition_spec().noise.has_value(); }
+  bool pictures() const { return model.space().kind == model::SampleSpace::Kind::image; }
+  std::string ending() const { return fs::path(a.out).extension(); }
+  std::uint64_t seed() const { return request.seed.value_or(static_cast<std::uint64_t>(model.settings().seed)); }
+  const char* key() const { return pictures() ? "images" : "points"; }
+
+  void check_outputs() {
+    const model::SampleSpace& space = model.space();
+    if (!pictures() && ending() == ".gif")
+      throw UserError(fmt::format("sample: {}: these samples are points; use --out FILE.png or FILE.npz", a.out));
+    if (!io::has_picture(space.shape) && ending() != ".npz")
+      throw UserError(fmt::format("sample: {}: samples of shape ({}) have no picture; use --out FILE.npz", a.out,
+                                  fmt::join(space.shape, ", ")));
+    if (ending() == ".gif") request.batch = request.count;
+  }
+
+  /// The samples of --continue FILE.npz become the request's, with as many gradients more unless others are asked for.
+  void go_on() {
+    try {
+      auto arrays = io::read_npz(a.from);
+      for (const char* name : {key(), "streams", "steps", "gradients"}) {
+        if (!arrays.contains(name))
+          throw UserError(
+              fmt::format("{}: has no \"{}\"; expected what igebm sample --out FILE.npz wrote", a.from, name));
+      }
+      gradients = arrays["gradients"].to(at::kLong);
+      before = {model.space().from_unit(arrays[key()].to(at::kFloat)), arrays["streams"], arrays["steps"]};
+      request.count = before.x.size(0);
+      if (request.count < 1 || gradients.sizes() != before.stream.sizes())
+        throw UserError(fmt::format("{}: expected gradients of each of at least one sample", a.from));
+      if (arrays.contains("labels")) request.condition.classes = arrays["labels"];
+      if (arrays.contains("conditions")) request.condition.values = arrays["conditions"];
+      if (a.seed < 0) {
+        const nlohmann::ordered_json said = read_provenance(a.from);
+        if (said.contains("seed")) request.seed = said["seed"].get<std::uint64_t>();
+      }
+    } catch (const UserError& e) {
+      throw UserError(fmt::format("sample: --continue {}", e.what()));
+    }
+    if (annealed()) before.sigma = a.back_to > 0 ? a.back_to : std::min(1.0, model.condition_spec().noise->sigma_max);
+    if (a.back_to > 0 && !annealed()) throw UserError("sample: --back-to: this model takes no noise levels");
+    request.from = &before;
+    const bool asked = std::ranges::any_of(a.set, [](const std::string& set) {
+      return set.starts_with("sampling.budget") || set.starts_with("sampling.steps");
+    });
+    if (!annealed()) sampler = sampling::more_steps(sampler);
+    if (!asked && a.until.empty())
+      sampler.budget = std::max<std::int64_t>(1, gradients.to(at::kDouble).mean().round().item<std::int64_t>());
+  }
+
+  void follow() {
+    std::vector<double> sigmas;
+    if (annealed() && a.until.empty()) {
+      const model::NoiseScale& noise = *model.condition_spec().noise;
+      sampling::SamplerOptions spent = sampling::within_budget(sampler, true);
+      for (const auto& level :
+           sampling::noise_levels(spent, {noise.sigma_min, request.from != nullptr ? before.sigma : noise.sigma_max}))
+        sigmas.insert(sigmas.end(),
+                      static_cast<std::size_t>(level.mixing_steps + level.fine_steps + level.descent_steps),
+                      level.sigma);
+    }
+    trace = std::make_unique<generation::Trace>(request.count, a.trace_at, std::move(sigmas));
+  }
+
+  void step(sampling::Position p, const sampling::StepInfo& info, const sampling::Chains& chains) {
+    if (interrupted()) throw sampling::Stop();
+    non_finite += info.non_finite;
+    if (info.proposes && 2 * p.step >= p.total) accepted += info.accepted_share, ++counted;
+    console->progress("sampling", ++done, p.total * ((request.count + request.batch - 1) / request.batch));
+    const std::int64_t every = std::max<std::int64_t>(1, p.total / 100);
+    if (ending() == ".gif" && (p.step % every == 0 || p.step + 1 == p.total))
+      frames.push_back(io::grid(model.space().to_unit(chains.x.cpu())));
+    if (trace) trace->record(info, chains);
+  }
+
+  void round(const sampling::Round& r) {
+    if (interrupted()) throw sampling::Stop();
+    non_finite += r.info.non_finite;
+    console->progress("chains that have settled", r.finished, r.count);
+    if (trace) trace->record(r.info, r.chains, r.sigma);
+  }
+
+  void write(const model::Samples& samples, const io::Texts& texts) const {
+    const model::ConditionSpec& spec = model.condition_spec();
+    const fs::path out(a.out);
+    if (out.has_parent_path()) io::make_folder(out.parent_path());
+    if (ending() == ".png")
+      model::write_picture(out, model, samples.x, samples.x.abs().max().item<double>(), {}, texts);
+    if (ending() == ".gif") io::write_gif(out, frames, 12);
+    if (ending() == ".npz") {
+      std::map<std::string, at::Tensor> arrays = {{"energies", samples.energies},
+                                                  {key(), model.space().to_unit(samples.x)},
+                                                  {"streams", samples.stream},
+                                                  {"steps", samples.steps},
+                                                  {"gradients", samples.evaluations}};
+      if (gradients.defined()) arrays["gradients"] = samples.evaluations + gradients.slice(0, 0, samples.x.size(0));
+      if (spec.classes > 0) arrays["labels"] = samples.condition.classes;
+      if (spec.values > 0) arrays["conditions"] = samples.condition.values;
+      if (samples.settled.defined()) arrays["settled"] = samples.settled, arrays["settled_at"] = samples.sigma;
+      io::write_npz(out, arrays, texts);
+    }
+    if (!trace) return;
+    const fs::path to(a.trace);
+    if (to.has_parent_path()) io::make_folder(to.parent_path());
+    if (to.extension() == ".npz") {
+      io::write_npz(to, trace->arrays(), texts);
+    } else {
+      io::write_png(to, trace->picture(model.space()), texts);
+    }
+  }
+
+  std::string words(const model::Samples& samples) const {
+    const std::int64_t count = samples.x.size(0);
+    const char* more = request.from != nullptr ? " more" : "";
+    if (samples.settled.defined()) {
+      const at::Tensor each = samples.evaluations;
+      return fmt::format("{} samples after {:.1f} gradients{} on average, {} to {}; {:.0f} % settled: {}", count,
+                         each.to(at::kDouble).mean().item<double>(), more, each.min().item<std::int64_t>(),
+                         each.max().item<std::int64_t>(), 100 * samples.settled.to(at::kDouble).mean().item<double>(),
+                         a.out);
+    }
+    const std::string share = sampling::find_kernel(sampler.kernel).compares && counted > 0
+                                  ? fmt::format(", {:.0f} % accepted", 100 * accepted / counted)
+                                  : std::string();
+    return fmt::format("{} samples after {}{}{}: {}", count, sampling::describe_steps(sampler, annealed()), more, share,
+                       a.out);
+  }
+
+  void report(const model::Samples& samples) const {
+    const bool part = samples.x.size(0) < request.count;
+    if (part && !a.json)
+      console->message(fmt::format("interrupted: the first {} of {} samples, which are finished, are written",
+                                   samples.x.size(0), request.count));
+    if (!a.json) {
+      console->message(words(samples));
+      return;
+    }
+    nlohmann::ordered_json json = {{"samples", a.out}, {"count", samples.x.size(0)}, {"step", model.step()}};
+    if (samples.settled.defined()) {
+      json["gradients"] = samples.evaluations.to(at::kDouble).mean().item<double>();
+      json["least_gradients"] = samples.evaluations.min().item<std::int64_t>();
+      json["most_gradients"] = samples.evaluations.max().item<std::int64_t>();
+      json["settled"] = samples.settled.to(at::kDouble).mean().item<double>();
+    } else {
+      json["steps"] = sampling::step_count(sampler, annealed());
+      json["gradients"] = samples.evaluations[0].item<std::int64_t>();
+    }
+    json["seconds"] = now() - begun, json["seed"] = seed(), json["non_finite"] = non_finite;
+    if (part) json["interrupted"] = true;
+    fmt::print("{}\n", json_text(json));
+  }
+};
+
 void sample(const SampleArguments& a) {
-  namespace fs = std::filesystem;
   const std::string ending = fs::path(a.out).extension();
   if (ending != ".png" && ending != ".npz" && ending != ".gif")
     throw UserError(fmt::format("sample: --out {}: expected a name that ends in .png, .npz or .gif", a.out));
+  if (const std::string to = fs::path(a.trace).extension(); !a.trace.empty() && to != ".png" && to != ".npz")
+    throw UserError(fmt::format("sample: --trace {}: expected a name that ends in .png or .npz", a.trace));
+  if (!a.until.empty() && ending == ".gif")
+    throw UserError(fmt::format("sample: --out {}: with --until each chain goes at its own pace; use --trace", a.out));
   io::check_writable(a.out);
-  const model::Model model = open_model(
-      a.run, {.weights = weights_of(a.weights), .best = a.best, .ensemble = std::max<std::int64_t>(a.ensemble, 0)},
-      a.set);
-  const model::ConditionSpec& spec = model.condition_spec();
-  const model::SampleSpace& space = model.space();
-  model::SampleRequest request{.count = a.count, .condition = condition_of(a, spec)};
-  const bool pictures = space.kind == model::SampleSpace::Kind::image;
-  if (!pictures && ending == ".gif")
-    throw UserError(fmt::format("sample: {}: these samples are points; use --out FILE.png or FILE.npz", a.out));
-  if (!io::has_picture(space.shape) && ending != ".npz")
-    throw UserError(fmt::format("sample: {}: samples of shape ({}) have no picture; use --out FILE.npz", a.out,
-                                fmt::join(space.shape, ", ")));
-  const auto console = a.json ? std::make_unique<Observer>() : make_console();
-  const double begun = now();
+  if (!a.trace.empty()) io::check_writable(a.trace);
+  Sampling s(a);
   catch_interrupts();
-  std::vector<at::Tensor> frames;
-  if (ending == ".gif") request.batch = a.count;
-  const sampling::SamplerOptions& sampler = model.settings().sampling;
-  const std::int64_t total = sampling::step_count(sampler, spec.noise.has_value());
-  const std::int64_t batches = (a.count + request.batch - 1) / request.batch;
-  std::int64_t done = 0, non_finite = 0;
-  const bool compares = sampling::find_kernel(sampler.kernel).compares;
-  double accepted = 0, counted = 0;  // over the second half of the steps
-  request.on_step = [&](sampling::Position p, const sampling::StepInfo& info, const sampling::Chains& chains) {
-    if (interrupted()) throw UserError("sample: interrupted, nothing is written");
-    non_finite += info.non_finite;
-    if (info.proposes && 2 * p.step >= p.total) accepted += info.accepted_share, ++counted;
-    console->progress("sampling", ++done, batches * total);
-    const std::int64_t every = std::max<std::int64_t>(1, total / 100);
-    if (ending == ".gif" && (p.step % every == 0 || p.step + 1 == p.total))
-      frames.push_back(io::grid(space.to_unit(chains.x.cpu())));
-  };
-  if (a.seed >= 0) request.seed = static_cast<std::uint64_t>(a.seed);
-  const model::Samples samples = model.sample(request);
-  if (non_finite > 0)
-    console->message(fmt::format(
-        "warning: {} steps of chains met energies or gradients that are not finite and stood still", non_finite));
-  const fs::path out(a.out);
-  if (out.has_parent_path()) io::make_folder(out.parent_path());
-  if (ending == ".png") model::write_picture(out, model, samples.x, samples.x.abs().max().item<double>());
-  if (ending == ".gif") io::write_gif(out, frames, 12);
-  if (ending == ".npz") {
-    std::map<std::string, at::Tensor> arrays = {{"energies", samples.energies},
-                                                {pictures ? "images" : "points", space.to_unit(samples.x)}};
-    if (spec.classes > 0) arrays["labels"] = samples.condition.classes;
-    if (spec.values > 0) arrays["conditions"] = samples.condition.values;
-    io::write_npz(out, arrays);
-  }
-  const std::string share =
-      compares && counted > 0 ? fmt::format(", {:.0f} % accepted", 100 * accepted / counted) : std::string();
-  if (a.json) {
-    fmt::print("{}\n", json_text({{"samples", a.out},
-                                  {"count", a.count},
-                                  {"step", model.step()},
-                                  {"steps", total},
-                                  {"gradients", sampling::gradient_count(sampler, spec.noise.has_value())},
-                                  {"seconds", now() - begun},
-                                  {"seed", request.seed.value_or(static_cast<std::uint64_t>(model.settings().seed))},
-                                  {"non_finite", non_finite}}));
-    return;
-  }
-  console->message(fmt::format("{} samples after {}{}: {}", a.count,
-                               sampling::describe_steps(sampler, spec.noise.has_value()), share, a.out));
+  const model::Samples samples = s.model.sample(s.request);
+  if (samples.x.size(0) == 0) throw UserError("sample: interrupted, nothing is written: no sample was finished");
+  if (s.non_finite > 0)
+    s.console->message(fmt::format(
+        "warning: {} steps of chains met energies or gradients that are not finite and stood still", s.non_finite));
+  s.write(samples, provenance({a.run, s.model.step(), s.seed()}));
+  s.report(samples);
 }
 
 }  // namespace
@@ -209,16 +357,52 @@ void add_sampling_options(CLI::App& command, std::vector<std::string>& set) {
 void add_sample(CLI::App& app) {
   auto* command = app.add_subcommand("sample", "draw samples from a trained model");
   auto a = std::make_shared<SampleArguments>();
+  command->footer(
+      "Examples:\n"
+      "  igebm sample fashion-mnist --count 36 --out clothing.png\n"
+      "  igebm sample fashion-mnist --until settled --out clothing.npz\n"
+      "  igebm sample mnist --budget 10 --out draft.npz; igebm sample mnist --continue draft.npz --out better.npz\n"
+      "  igebm sample mnist --count 8 --trace trace.png --trace-at 5,10,20,40");
   add_run_argument(*command, a->run);
-  command->add_option("--count", a->count, "how many")
-      ->capture_default_str()
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{10000000}));
-  command->add_option(
+  auto* count = command->add_option("--count", a->count, "how many")
+                    ->capture_default_str()
+                    ->check(CLI::Range(std::int64_t{1}, std::int64_t{10000000}));
+  auto* label = command->add_option(
       "--label", a->label,
       "of this class alone, a name or number, or none of a model with label_dropout (default: all classes "
       "in turn)");
-  command->add_option("--condition", a->condition,
-                      "NAME=VALUE,…, of a model of [network] conditions (default: those of training data in turn)");
+  auto* condition =
+      command->add_option("--condition", a->condition,
+                          "NAME=VALUE,…, of a model of [network] conditions (default: those of training data in turn)");
+  auto* until = command
+                    ->add_option("--until", a->until,
+                                 "settled: each chain until its energy and movement have settled, and another in its "
+                                 "place; all are finished")
+                    ->check(CLI::IsMember({"settled"}));
+  command
+      ->add_option("--max-evaluations", a->most, "gradients that a chain may take until then (default: the sampler's)")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1000000000}))
+      ->needs(until);
+  auto* from = command
+                   ->add_option("--continue", a->from,
+                                "FILE.npz: more steps for the samples that igebm sample wrote there (default: as many "
+                                "gradients as they have taken)")
+                   ->excludes(count)
+                   ->excludes(label)
+                   ->excludes(condition);
+  command
+      ->add_option("--back-to", a->back_to,
+                   "with --continue, of a model of noise levels: the noise level that chains are taken back to, and go "
+                   "down from (default: 1)")
+      ->check(CLI::PositiveNumber)
+      ->needs(from);
+  auto* trace = command->add_option("--trace", a->trace,
+                                    "FILE.npz or FILE.png: energy, gradient norm and distance moved of each chain at "
+                                    "each step, and pictures on the way");
+  command->add_option("--trace-at", a->trace_at, "steps after which there are pictures in it")
+      ->delimiter(',')
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1000000000}))
+      ->needs(trace);
   add_seed_option(*command, a->seed, "the recipe's");
   command
       ->add_option(

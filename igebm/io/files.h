@@ -1,10 +1,14 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <string>
 #include <string_view>
 
 namespace igebm::io {
+
+/// What a file says beside its content, by names: of printable ASCII both, names up to 79 characters.
+using Texts = std::map<std::string, std::string>;
 
 /// A whole file. Throws UserError if it cannot be read.
 std::string read_file(const std::filesystem::path& path);

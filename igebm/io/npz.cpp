@@ -40,6 +40,23 @@ std::uint32_t crc(const std::string& bytes) {
   return static_cast<std::uint32_t>(crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()));
 }
 
+std::string encode(const std::string& type, const std::string& shape, const void* data, std::size_t size) {
+  std::string header = fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}), }}", type, shape);
+  header.append(63 - (magic.size() + 4 + header.size()) % 64, ' ');
+  header += '\n';
+  std::string bytes = magic + std::string("\x01\x00", 2);
+  put(bytes, static_cast<std::uint16_t>(header.size()));
+  bytes += header;
+  bytes.append(static_cast<const char*>(data), size);
+  return bytes;
+}
+
+/// Of ASCII, as UCS-4.
+std::string encode(const std::string& text) {
+  const std::u32string wide(text.begin(), text.end());
+  return encode(fmt::format("<U{}", wide.size()), "", wide.data(), wide.size() * sizeof(char32_t));
+}
+
 std::string encode(const at::Tensor& tensor, const std::string& name) {
   const at::Tensor t = tensor.detach().cpu().contiguous();
   const auto type = std::find_if(npz_types.begin(), npz_types.end(),
@@ -48,14 +65,7 @@ std::string encode(const at::Tensor& tensor, const std::string& name) {
     throw UserError(fmt::format("array \"{}\" has a type that npz files of igebm lack", name));
   std::string shape;
   for (const auto d : t.sizes()) shape += fmt::format("{}, ", d);
-  std::string header = fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}), }}", type->first, shape);
-  header.append(63 - (magic.size() + 4 + header.size()) % 64, ' ');
-  header += '\n';
-  std::string bytes = magic + std::string("\x01\x00", 2);
-  put(bytes, static_cast<std::uint16_t>(header.size()));
-  bytes += header;
-  bytes.append(static_cast<const char*>(t.const_data_ptr()), t.nbytes());
-  return bytes;
+  return encode(type->first, shape, t.const_data_ptr(), t.nbytes());
 }
 
 /// What stands before an array's data.
@@ -65,7 +75,8 @@ struct Header {
   bool fortran;
 };
 
-Header read_header(ZipMember& member) {
+/// A dictionary in Python's words, its literals in single quotes. Throws UserError.
+std::string header_text(ZipMember& member) {
   const auto part = [&](std::uint64_t size) {
     if (size > member.left()) throw UserError("not an .npy array, or truncated in its header");
     std::string bytes(size, '\0');
@@ -78,6 +89,16 @@ Header read_header(ZipMember& member) {
   const std::uint64_t length = wide ? length_field<std::uint32_t>(part(4), 0) : length_field<std::uint16_t>(part(2), 0);
   std::string header = part(length);
   std::replace(header.begin(), header.end(), '"', '\'');  // Python's literals are in either
+  return header;
+}
+
+/// Is it of a text alone, as write_npz has it?
+bool is_text(const std::string& header) {
+  return header.find("'<U") != std::string::npos && header.find("'shape': ()") != std::string::npos;
+}
+
+Header read_header(ZipMember& member) {
+  const std::string header = header_text(member);
   const auto after = [&](const char* key) {
     const auto at = header.find(key);
     if (at == std::string::npos) throw UserError(fmt::format("its header lacks {}", key));
@@ -112,10 +133,10 @@ Header read_header(ZipMember& member) {
 
 }  // namespace
 
-void write_npz(const std::filesystem::path& path, const std::map<std::string, at::Tensor>& arrays) {
+void write_npz(const std::filesystem::path& path, const std::map<std::string, at::Tensor>& arrays, const Texts& texts) {
   std::string out, directory;
-  for (const auto& [name, tensor] : arrays) {
-    const std::string file = name + ".npy", bytes = encode(tensor, name);
+  const auto add = [&](const std::string& name, const std::string& bytes) {
+    const std::string file = name + ".npy";
     if (bytes.size() >= 0xFFFFFFFFU || out.size() >= 0xFFFFFFFFU - bytes.size())
       throw UserError(fmt::format("{}: beyond 4 GiB, which this npz writer does not do", path.string()));
     std::string common;  // shared by the local header and the directory entry
@@ -139,13 +160,15 @@ void write_npz(const std::filesystem::path& path, const std::map<std::string, at
     directory += file;
     put<std::uint32_t>(out, 0x04034b50);
     out += common + file + bytes;
-  }
+  };
+  for (const auto& [name, tensor] : arrays) add(name, encode(tensor, name));
+  for (const auto& [name, text] : texts) add(name, encode(text));
   const auto start = static_cast<std::uint32_t>(out.size());
   out += directory;
   put<std::uint32_t>(out, 0x06054b50);
   put<std::uint32_t>(out, 0);
-  put(out, static_cast<std::uint16_t>(arrays.size()));
-  put(out, static_cast<std::uint16_t>(arrays.size()));
+  put(out, static_cast<std::uint16_t>(arrays.size() + texts.size()));
+  put(out, static_cast<std::uint16_t>(arrays.size() + texts.size()));
   put(out, static_cast<std::uint32_t>(directory.size()));
   put(out, start);
   put<std::uint16_t>(out, 0);
@@ -216,8 +239,30 @@ NpzFile::Array NpzFile::open(const std::string& name) const {
 std::map<std::string, at::Tensor> read_npz(const std::filesystem::path& path) {
   const NpzFile file(path);
   std::map<std::string, at::Tensor> arrays;
-  for (const std::string& name : file.names()) arrays[name] = file.open(name).read();
+  for (const std::string& name : file.names()) {
+    if (!file.is_text(name)) arrays[name] = file.open(name).read();
+  }
   return arrays;
+}
+
+bool NpzFile::is_text(const std::string& name) const {
+  const std::string member = name + ".npy";
+  if (!zip_ || !zip_->has(member)) return false;
+  ZipMember start = zip_->open(member);
+  return igebm::io::is_text(header_text(start));
+}
+
+Texts npz_texts(const std::filesystem::path& path) {
+  const ZipFile zip(path);
+  Texts texts;
+  for (const std::string& file : zip.names()) {
+    ZipMember member = zip.open(file);
+    if (!file.ends_with(".npy") || !is_text(header_text(member))) continue;
+    std::u32string wide(member.left() / sizeof(char32_t), U'\0');
+    member.read(wide.data(), wide.size() * sizeof(char32_t));
+    texts[file.substr(0, file.size() - 4)] = std::string(wide.begin(), wide.end());
+  }
+  return texts;
 }
 
 }  // namespace igebm::io

@@ -8,16 +8,22 @@
 #include <string>
 #include <vector>
 
+#include "igebm/io/files.h"
 #include "igebm/io/zip.h"
 
 namespace igebm::io {
 
 /// NumPy's npz: a zip of .npy members. Types: float64, float32, float16, int64, int32, int16, int8, uint8, bool.
-/// Written atomically, members stored uncompressed; each must be below 4 GiB.
-void write_npz(const std::filesystem::path& path, const std::map<std::string, at::Tensor>& arrays);
+/// Written atomically, members stored uncompressed; each must be below 4 GiB. Texts become arrays without dimensions,
+/// of NumPy's type str: str(file["name"]).
+void write_npz(const std::filesystem::path& path, const std::map<std::string, at::Tensor>& arrays,
+               const Texts& texts = {});
 
-/// All arrays, of any size and either order. Throws UserError naming file, member and offset where it is truncated,
-/// damaged or of another kind.
+/// Such texts alone. Throws UserError where the file is no npz, truncated or damaged.
+Texts npz_texts(const std::filesystem::path& path);
+
+/// All arrays but texts, of any size and either order. Throws UserError naming file, member and offset where it is
+/// truncated, damaged or of another kind.
 std::map<std::string, at::Tensor> read_npz(const std::filesystem::path& path);
 
 /// An npz of which only some arrays, or some rows of them, are read; those not asked for may be of any type. A .npy
@@ -46,6 +52,7 @@ class NpzFile {
   explicit NpzFile(const std::filesystem::path& path);
   std::vector<std::string> names() const;
   bool has(const std::string& name) const;
+  bool is_text(const std::string& name) const;  ///< one that write_npz calls a text
   Array open(const std::string& name) const;
 
  private:

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 #include <stb_image_write.h>
+#include <zlib.h>
 
 #include <algorithm>
 #include <array>
@@ -101,7 +102,32 @@ at::Tensor density(const at::Tensor& energies, const at::Tensor& points, double 
   return picture;
 }
 
-std::string encode_png(const at::Tensor& picture) {
+namespace {
+
+const std::string png_signature("\x89PNG\r\n\x1a\n", 8);
+constexpr std::size_t header_end = 8 + 25;  // of the signature and IHDR, which comes first
+
+std::string big_endian(std::uint32_t value) {
+  std::string bytes;
+  for (int shift = 24; shift >= 0; shift -= 8) bytes += static_cast<char>(value >> shift & 0xFF);
+  return bytes;
+}
+
+std::uint32_t big_endian_at(const std::string& bytes, std::size_t at) {
+  std::uint32_t value = 0;
+  for (std::size_t i = 0; i < 4; ++i) value = value << 8 | static_cast<unsigned char>(bytes[at + i]);
+  return value;
+}
+
+std::string text_chunk(const std::string& name, const std::string& text) {
+  const std::string body = "tEXt" + name + std::string(1, '\0') + text;
+  const auto sum = crc32_z(0, reinterpret_cast<const Bytef*>(body.data()), body.size());
+  return big_endian(static_cast<std::uint32_t>(body.size() - 4)) + body + big_endian(static_cast<std::uint32_t>(sum));
+}
+
+}  // namespace
+
+std::string encode_png(const at::Tensor& picture, const Texts& texts) {
   if (picture.dim() != 3 || picture.scalar_type() != at::kByte || (picture.size(2) != 1 && picture.size(2) != 3)) {
     throw UserError("PNG: expected a uint8 picture (H, W, 1 or 3)");
   }
@@ -113,11 +139,29 @@ std::string encode_png(const at::Tensor& picture) {
   const int h = static_cast<int>(p.size(0)), w = static_cast<int>(p.size(1)), c = static_cast<int>(p.size(2));
   if (stbi_write_png_to_func(append, &bytes, w, h, c, p.const_data_ptr(), w * c) == 0)
     throw UserError("PNG: the picture could not be encoded");
-  return bytes;
+  std::string chunks;
+  for (const auto& [name, text] : texts) chunks += text_chunk(name, text);
+  return bytes.insert(header_end, chunks);
 }
 
-void write_png(const std::filesystem::path& path, const at::Tensor& picture) {
-  write_atomically(path, encode_png(picture));
+void write_png(const std::filesystem::path& path, const at::Tensor& picture, const Texts& texts) {
+  write_atomically(path, encode_png(picture, texts));
+}
+
+Texts png_texts(const std::filesystem::path& path) {
+  const std::string bytes = read_file(path);
+  if (!bytes.starts_with(png_signature)) throw UserError(fmt::format("{}: no PNG file", path.string()));
+  Texts texts;
+  for (std::size_t at = png_signature.size(); at < bytes.size();) {
+    const std::size_t length = bytes.size() - at < 12 ? bytes.size() : big_endian_at(bytes, at);
+    if (length > bytes.size() - at - 12) throw UserError(fmt::format("{}: truncated", path.string()));
+    const std::string body = bytes.substr(at + 8, length);
+    const auto end = body.find('\0');
+    if (bytes.compare(at + 4, 4, "tEXt") == 0 && end != std::string::npos)
+      texts[body.substr(0, end)] = body.substr(end + 1);
+    at += 12 + length;
+  }
+  return texts;
 }
 
 }  // namespace igebm::io

@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "igebm/io/files.h"
+
 /// Pictures are uint8 tensors (H, W, C), C = 1 or 3.
 namespace igebm::io {
 
@@ -27,9 +29,11 @@ at::Tensor scatter(const at::Tensor& points, double bound, std::int64_t side);
 /// Pictures of one height and number of channels, from left to right.
 at::Tensor side_by_side(const std::vector<at::Tensor>& pictures);
 
-/// PNG file format, atomically.
-void write_png(const std::filesystem::path& path, const at::Tensor& picture);
-std::string encode_png(const at::Tensor& picture);
+/// PNG file format, atomically; texts become tEXt chunks.
+void write_png(const std::filesystem::path& path, const at::Tensor& picture, const Texts& texts = {});
+std::string encode_png(const at::Tensor& picture, const Texts& texts = {});
+/// The tEXt chunks of a PNG file. Throws UserError where it is none, or is truncated.
+Texts png_texts(const std::filesystem::path& path);
 
 /// A file of picture_kinds as uint8 (H, W, channels), channels 1 or 3: grey becomes colour and colour grey, 16 bits
 /// become 8, transparency is dropped. The content tells the kind, not the name. `at_least` above 0: a JPEG may come at

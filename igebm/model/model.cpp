@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -17,6 +18,7 @@
 #include "igebm/engine/autotuner.h"
 #include "igebm/model/shipped.h"
 #include "igebm/nn/weights.h"
+#include "igebm/sampling/budget.h"
 
 namespace igebm::model {
 namespace {
@@ -173,52 +175,193 @@ energy::EnergyPtr Model::newest(const nn::Condition& condition, double sigma) co
   return std::make_shared<AnyCount>(bind);
 }
 
+/// One call's work.
+struct Model::Drawing {
+  const Model& model;
+  const SampleRequest& request;
+  at::Tensor labels;  // of all samples
+  sampling::SamplerOptions sampler;
+  std::uint64_t seed;
+
+  bool annealed() const { return model.annealed(); }
+  double guidance() const { return annealed() ? sampler.annealing.guidance : 1; }
+  sampling::NoiseRange range() const {
+    const NoiseScale& noise = *model.spec_.noise;
+    return {noise.sigma_min, request.from != nullptr ? request.from->sigma : noise.sigma_max};
+  }
+
+  std::vector<energy::EnergyPtr> energies_at(const sampling::Chains& chains, double sigma) const {
+    std::vector<energy::EnergyPtr> all;
+    for (const auto& network : model.networks_)
+      all.push_back(model.guided(*network, chains.labels, chains.size(), sigma, guidance()));
+    return all;
+  }
+
+  /// Chains from number `begin` to `end` as their first step finds them, or of a model of noise levels as
+  /// sample_from_noise takes them.
+  sampling::Chains chains_of(std::int64_t begin, std::int64_t end) const {
+    const at::Tensor some = labels.defined() ? labels.slice(0, begin, end).clone() : labels;
+    if (const Continued* from = request.from) {
+      const auto part = [&](const at::Tensor& t) { return t.slice(0, begin, end).clone(); };
+      auto chains = sampling::Chains{part(from->x), some, part(from->stream), part(from->steps)}.to(model.device_);
+      if (annealed()) sampling::add_noise(chains, at::full({}, from->sigma).to(model.device_), seed);
+      return chains;
+    }
+    return sampling::start_chains(annealed() ? sampling::StartOptions{sampling::Start::normal} : sampler.start,
+                                  model.graph_.input_shape, end - begin, request.first_stream + begin, some, seed)
+        .to(model.device_);
+  }
+
+  /// Moved by as many steps as the sampler says.
+  void move(sampling::Chains& chains) const {
+    const auto at_level = [&](double sigma) { return energies_at(chains, sigma); };
+    if (!annealed()) {
+      sampling::sample(sampler, at_level(0), chains, seed, request.on_step);
+    } else if (request.from != nullptr) {
+      sampling::sample_annealed(sampler, range(), at_level, chains, seed, request.on_step);
+    } else {
+      sampling::sample_from_noise(sampler, range(), start_deviation(*model.spec_.noise), at_level, chains, seed,
+                                  request.on_step);
+    }
+  }
+
+  /// In the model's range, on the CPU, with what they are.
+  Samples finished(at::Tensor x, const at::Tensor& some_labels) const {
+    if (model.space_.kind == SampleSpace::Kind::image) x.clamp_(model.space_.low, model.space_.high);
+    Samples samples;
+    if (request.energies && x.size(0) > 0) {
+      const double least = annealed() ? model.spec_.noise->sigma_min : 0;
+      samples.energies = model.bound(*model.networks_.back(), some_labels, x.size(0), least)->energy(x).cpu();
+    }
+    samples.x = x.cpu();
+    return samples;
+  }
+
+  Samples fixed() const {
+    std::vector<Samples> parts;
+    std::vector<at::Tensor> steps, streams;
+    std::int64_t done = 0;
+    try {
+      for (; done < request.count; done = std::min(request.count, done + request.batch)) {
+        auto chains = chains_of(done, std::min(request.count, done + request.batch));
+        move(chains);
+        parts.push_back(finished(chains.x, chains.labels));
+        steps.push_back(chains.steps.cpu()), streams.push_back(chains.stream.cpu());
+      }
+    } catch (const sampling::Stop&) {
+    }
+    Samples samples = joined(parts);
+    samples.steps = parts.empty() ? at::empty({0}, at::kLong) : at::cat(steps);
+    samples.stream = parts.empty() ? at::empty({0}, at::kLong) : at::cat(streams);
+    samples.evaluations = at::full({done}, sampling::gradient_count(sampler, annealed()), at::kLong);
+    return samples;
+  }
+
+  Samples joined(const std::vector<Samples>& parts) const {
+    std::vector<at::Tensor> x, energies;
+    for (const Samples& part : parts) x.push_back(part.x), energies.push_back(part.energies);
+    Samples samples;
+    std::vector<std::int64_t> none = model.graph_.input_shape;
+    none.insert(none.begin(), 0);
+    samples.x = parts.empty() ? at::empty(none) : at::cat(x);
+    if (request.energies) samples.energies = parts.empty() ? at::empty({0}) : at::cat(energies);
+    return samples;
+  }
+
+  Samples settled() const {
+    if (model.size() > 1)
+      throw UserError("sampling.ensemble: chains that stop when they settle follow one network, got " +
+                      std::to_string(model.size()));
+    sampling::SettledOptions options = *request.until;
+    const std::int64_t each = guidance() == 1 ? 1 : 2;
+    if (options.most <= 0) options.most = sampling::gradient_count(sampler, annealed());
+    options.most = std::max<std::int64_t>(1, options.most / each);
+    const sampling::SamplerOptions spent = sampling::within_budget(sampler, annealed());
+    const bool moments = annealed() && request.from == nullptr && spent.annealing.moments;
+    engine::Prepared& network = *model.networks_.back();
+    sampling::Batch batch{.count = request.count,
+                          .slots = request.batch,
+                          .begin = {},
+                          .begin_cost = moments ? 2 : 0,
+                          .seed = seed,
+                          .on_round = request.on_round};
+    batch.begin = [&](std::int64_t begin, std::int64_t end) {
+      auto chains = chains_of(begin, end);
+      if (annealed() && request.from == nullptr) {
+        sampling::start_from_noise(
+            sampler, range(), start_deviation(*model.spec_.noise),
+            [&](double sigma) { return energies_at(chains, sigma); }, chains);
+      }
+      return chains;
+    };
+    const sampling::Settled done =
+        annealed() ? sampling::settle_through_levels(
+                         options, spent.annealing.ancestral, range(),
+                         [&](const at::Tensor& some, const at::Tensor& sigma) {
+                           return model.guided(network, some, sigma, guidance());
+                         },
+                         batch)
+                   : sampling::settle(
+                         options, spent, [&](const at::Tensor& some) { return network.given(some); }, batch);
+    const std::int64_t count = done.x.size(0);
+    std::vector<Samples> parts;
+    for (std::int64_t begin = 0; begin < count; begin += request.batch) {
+      const std::int64_t end = std::min(count, begin + request.batch);
+      parts.push_back(finished(done.x.slice(0, begin, end).to(model.device_).contiguous(),
+                               labels.defined() ? labels.slice(0, begin, end).to(model.device_) : labels));
+    }
+    Samples samples = joined(parts);
+    samples.steps = done.steps, samples.evaluations = done.evaluations * each;
+    samples.stream = request.from != nullptr ? request.from->stream.slice(0, 0, count)
+                                             : at::arange(count, at::kLong) + request.first_stream;
+    samples.sigma = done.sigma, samples.settled = done.settled;
+    return samples;
+  }
+};
+
+energy::EnergyPtr Model::guided(engine::Prepared& network, const at::Tensor& labels, const at::Tensor& sigma,
+                                double guidance) const {
+  const energy::EnergyPtr of_class = energy_at(graph_, network, labels, *spec_.noise, sigma);
+  if (guidance == 1) return of_class;
+  const energy::EnergyPtr of_none = energy_at(graph_, network, nn::untold(labels), *spec_.noise, sigma);
+  return std::make_shared<energy::Sum>(std::vector{of_class, of_none}, std::vector{guidance, 1 - guidance});
+}
+
 Samples Model::sample(const SampleRequest& request) const {
   require_energy("draws no samples");
   const at::NoGradGuard no_grad;
   const std::int64_t count = request.count;
   if (count < 1 || request.batch < 1) throw UserError("sample: expected count and batch of at least 1");
+  if (request.from != nullptr) check(*request.from, count);
   const at::Tensor labels =
       nn::labels(graph_, request.condition.empty() ? usual_condition(spec_, count) : request.condition, count);
-  const sampling::SamplerOptions sampler = request.sampler.value_or(settings_.sampling);
+  sampling::SamplerOptions sampler = request.sampler.value_or(settings_.sampling);
   if (const std::string problem = kernel_problem(settings_, sampler); !problem.empty())
     throw UserError("sampling.kernel: " + problem);
   if (annealed() && sampler.annealing.guidance != 1 && !spec_.optional_condition)
     throw UserError(
         "sampling.guidance: this model knows no class in particular; expected one trained with network.label_dropout");
+  if (request.from != nullptr) sampler.annealing.moments = false;
   const std::uint64_t seed = request.seed.value_or(static_cast<std::uint64_t>(settings_.seed));
-  Samples samples;
-  std::vector<at::Tensor> parts, energies;
-  for (std::int64_t begin = 0; begin < count; begin += request.batch) {
-    const std::int64_t end = std::min(count, begin + request.batch);
-    auto chains = sampling::start_chains(annealed() ? sampling::StartOptions{sampling::Start::normal} : sampler.start,
-                                         graph_.input_shape, end - begin, request.first_stream + begin,
-                                         labels.defined() ? labels.slice(0, begin, end).contiguous() : labels, seed)
-                      .to(device_);
-    const auto energies_at = [&](double sigma) {
-      std::vector<energy::EnergyPtr> all;
-      for (const auto& network : networks_)
-        all.push_back(
-            guided(*network, chains.labels, chains.size(), sigma, annealed() ? sampler.annealing.guidance : 1));
-      return all;
-    };
-    if (annealed()) {
-      sampling::sample_from_noise(sampler, {spec_.noise->sigma_min, spec_.noise->sigma_max},
-                                  start_deviation(*spec_.noise), energies_at, chains, seed, request.on_step);
-    } else {
-      sampling::sample(sampler, energies_at(0), chains, seed, request.on_step);
-    }
-    if (space_.kind == SampleSpace::Kind::image) chains.x.clamp_(space_.low, space_.high);
-    if (request.energies) {
-      const double least = annealed() ? spec_.noise->sigma_min : 0;
-      energies.push_back(bound(*networks_.back(), chains.labels, chains.size(), least)->energy(chains.x).cpu());
-    }
-    parts.push_back(chains.x.cpu());
-  }
-  samples.x = at::cat(parts);
-  samples.condition = nn::Condition::of_labels(labels);
-  if (request.energies) samples.energies = at::cat(energies);
+  const Drawing drawing{*this, request, labels, sampler, seed};
+  Samples samples = request.until ? drawing.settled() : drawing.fixed();
+  samples.condition = nn::Condition::of_labels(labels.defined() ? labels.slice(0, 0, samples.x.size(0)) : labels);
   return samples;
+}
+
+void Model::check(const Continued& from, std::int64_t count) const {
+  std::vector<std::int64_t> expected = graph_.input_shape;
+  expected.insert(expected.begin(), count);
+  if (from.x.sizes().vec() != expected)
+    throw UserError(fmt::format("samples to go on with: expected shape ({}), got ({})", fmt::join(expected, ", "),
+                                fmt::join(from.x.sizes(), ", ")));
+  for (const at::Tensor* t : {&from.stream, &from.steps}) {
+    if (!t->defined() || t->sizes().vec() != std::vector{count} || t->scalar_type() != at::kLong)
+      throw UserError("samples to go on with: expected a stream and steps of each, int64");
+  }
+  if (annealed() && !(from.sigma > spec_.noise->sigma_min && from.sigma <= spec_.noise->sigma_max))
+    throw UserError(fmt::format("samples to go on with: expected a noise level above {} and up to {}, got {}",
+                                spec_.noise->sigma_min, spec_.noise->sigma_max, from.sigma));
 }
 
 }  // namespace igebm::model

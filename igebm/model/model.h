@@ -11,6 +11,7 @@
 #include "igebm/model/conditions.h"
 #include "igebm/model/files.h"
 #include "igebm/model/settings.h"
+#include "igebm/sampling/settled.h"
 
 /// A trained model opened for use.
 namespace igebm::model {
@@ -39,6 +40,13 @@ struct OpenOptions {
   std::optional<engine::Precision> precision = {};
 };
 
+/// Samples that are given more steps: the same chains, with new random numbers.
+struct Continued {
+  at::Tensor x;              ///< (count, ...) in the model's range
+  at::Tensor stream, steps;  ///< (count) int64, as Samples has them
+  double sigma = 1;          ///< of a model that takes noise levels: the one that they go back to, and down from
+};
+
 /// Far from the streams of training's chains.
 constexpr std::int64_t sample_streams = std::int64_t{1} << 41;
 
@@ -52,12 +60,19 @@ struct SampleRequest {
   std::int64_t batch = 250;                              ///< chains moved at a time
   bool energies = true;                                  ///< computed of what is returned
   sampling::OnStep on_step = {};                         ///< sees chains on the model's device
+  /// Each chain until it has settled, in place of the sampler's steps (sampling/settled.h).
+  std::optional<sampling::SettledOptions> until = {};
+  sampling::OnRound on_round = {};  ///< in the place of on_step
+  const Continued* from = nullptr;  ///< chains to go on with instead of new ones; not owned
 };
 
 struct Samples {
-  at::Tensor x;             ///< (count, shape...) in the model's range, on the CPU
-  nn::Condition condition;  ///< of each, without its noise level
-  at::Tensor energies;      ///< (count): the newest network's, at its least noise level; undefined if not asked for
+  at::Tensor x;               ///< (count, shape...) in the model's range, on the CPU
+  nn::Condition condition;    ///< of each, without its noise level
+  at::Tensor energies;        ///< (count): the newest network's, at its least noise level; undefined if not asked for
+  at::Tensor stream, steps;   ///< (count) int64: what chains go on with
+  at::Tensor evaluations;     ///< (count) int64: gradients of E that each has taken, by this call
+  at::Tensor sigma, settled;  ///< of `until`: where each has settled, and whether (sampling::Settled)
 };
 
 /// One network, or an ensemble of one graph's networks, frozen. What it computes needs no gradients of weights.
@@ -87,15 +102,20 @@ class Model {
   /// The same at noise level sigma, of a model that takes them.
   energy::EnergyPtr energy(const nn::Condition& condition, double sigma) const;
 
+  /// All samples that are asked for; where Stop is thrown (sampling/sampler.h) the first ones, as many as are finished.
   Samples sample(const SampleRequest& request) const;
 
  private:
+  struct Drawing;
   bool annealed() const { return graph_.noise_features > 0; }
   energy::EnergyPtr newest(const nn::Condition& condition, double sigma) const;
   energy::EnergyPtr bound(engine::Prepared& network, const at::Tensor& labels, std::int64_t count, double sigma) const;
   /// The same of E_none + guidance (E - E_none).
   energy::EnergyPtr guided(engine::Prepared& network, const at::Tensor& labels, std::int64_t count, double sigma,
                            double guidance) const;
+  energy::EnergyPtr guided(engine::Prepared& network, const at::Tensor& labels, const at::Tensor& sigma,
+                           double guidance) const;  ///< of inputs at levels of their own
+  void check(const Continued& from, std::int64_t count) const;
   void require_energy(const char* what) const;
 
   nn::Graph graph_;

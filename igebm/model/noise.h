@@ -44,5 +44,8 @@ double start_deviation(const NoiseScale& scale);
 /// count: N.
 energy::EnergyPtr energy_at(const nn::Graph& graph, engine::Prepared& network, const at::Tensor& labels,
                             std::int64_t count, const NoiseScale& scale, double sigma);
+/// The same of inputs that are each at a noise level of their own, sigma (N) double.
+energy::EnergyPtr energy_at(const nn::Graph& graph, engine::Prepared& network, const at::Tensor& labels,
+                            const NoiseScale& scale, const at::Tensor& sigma);
 
 }  // namespace igebm::model

@@ -4,11 +4,13 @@
 #include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <memory>
 #include <utility>
 
 #include "igebm/base/error.h"
+#include "igebm/base/random.h"
 #include "igebm/sampling/budget.h"
 #include "igebm/sampling/registry.h"
 #include "igebm/sampling/schedule.h"
@@ -119,14 +121,39 @@ SamplerOptions held_steps(SamplerOptions options) {
   return options;
 }
 
-void sample_from_noise(const SamplerOptions& options, const NoiseRange& range, double deviation,
-                       const EnergiesAt& energies_at, Chains& chains, std::uint64_t seed, const OnStep& on_step,
-                       const LevelHooks& hooks) {
+void start_from_noise(const SamplerOptions& options, const NoiseRange& range, double deviation,
+                      const EnergiesAt& energies_at, Chains& chains) {
   if (within_budget(options, true).annealing.moments) {
     start_at_moments(*energies_at(range.sigma_max).back(), range, chains);
   } else {
     chains.x.mul_(deviation);
   }
+}
+
+void add_noise(Chains& chains, const at::Tensor& sigma, std::uint64_t seed) {
+  const at::Tensor stream = chains.stream.cpu(), steps = chains.steps.cpu();
+  const auto rows = static_cast<std::size_t>(chains.size());
+  at::Tensor noise = at::empty(chains.x.sizes());
+  random_normal_rows(seed, Purpose::langevin_noise, {stream.const_data_ptr<std::int64_t>(), rows},
+                     {steps.const_data_ptr<std::int64_t>(), rows}, noise.numel() / chains.size(),
+                     noise.data_ptr<float>());
+  chains.x = chains.held(chains.x + sigma * noise.to(chains.x.device()));
+  chains.steps.add_(1);
+  chains.energy.forget();
+}
+
+SamplerOptions more_steps(SamplerOptions o) {
+  if (o.steps < 1) throw UserError("sampling.steps: expected steps of a kernel to go on with, and there is a flow alone");
+  if (o.time > 0) o.langevin.step_size = o.time / static_cast<double>(o.steps);
+  o.time = 0, o.flow.steps = 0;
+  o.langevin.temperature_start = o.langevin.temperature_end;
+  return o;
+}
+
+void sample_from_noise(const SamplerOptions& options, const NoiseRange& range, double deviation,
+                       const EnergiesAt& energies_at, Chains& chains, std::uint64_t seed, const OnStep& on_step,
+                       const LevelHooks& hooks) {
+  start_from_noise(options, range, deviation, energies_at, chains);
   sample_annealed(options, range, energies_at, chains, seed, on_step, hooks);
 }
 

@@ -66,6 +66,9 @@ std::int64_t step_count(const SamplerOptions& options, bool annealed);
 /// The same in words: "20 flow and 10 Langevin steps".
 std::string describe_steps(const SamplerOptions& options, bool annealed);
 
+/// Thrown by who is told of steps, to end the sampling of a model: it returns the samples that are finished.
+struct Stop {};
+
 /// What is wrong with `time` beside langevin.noise, or nothing.
 std::string time_problem(const SamplerOptions& options);
 
@@ -114,6 +117,19 @@ SamplerOptions held_steps(SamplerOptions options);
 /// A step_share for kernels that accept or refuse: noise of sigma bends an energy by W / sigma^2 at most, where a step
 /// of sigma^2 / W is near the longest that is mostly accepted, in few dimensions.
 constexpr double exact_share = 0.7;
+
+/// Chains of standard normal numbers become the starts of annealed sampling: at the moments, where the options say so,
+/// or with the standard deviation `deviation` around 0.
+void start_from_noise(const SamplerOptions& options, const NoiseRange& range, double deviation,
+                      const EnergiesAt& energies_at, Chains& chains);
+
+/// Noise of their own streams is added to chains, x + sigma n, with sigma broadcast to x: samples become chains of a noise
+/// level, from which sample_annealed goes down again.
+void add_noise(Chains& chains, const at::Tensor& sigma, std::uint64_t seed);
+
+/// The options of more steps of chains that sampling has moved: the kernel's alone, as long as they were, at the final
+/// temperature. Throws UserError where there are none.
+SamplerOptions more_steps(SamplerOptions options);
 
 /// Chains of standard normal numbers become samples: they start at the moments, where the options say so, or with the
 /// standard deviation `deviation` around 0; then sample_annealed.

@@ -109,6 +109,35 @@ TEST_F(Files, NpzThereAndBack) {
       folder / "small.npz", [](const fs::path& p) { read_npz(p); }, false);
 }
 
+TEST_F(Files, NpzTextsStandBesideArrays) {
+  const Texts texts = {{"about", "a line"}, {"empty", ""}};
+  write_npz(folder / "x.npz", tensors(), texts);
+  expect_equal(read_npz(folder / "x.npz"), tensors());
+  EXPECT_EQ(npz_texts(folder / "x.npz"), texts);
+  write_npz(folder / "small.npz", {}, texts);
+  expect_robust(
+      folder / "small.npz", [](const fs::path& p) { npz_texts(p); }, false);
+  if (!has("numpy")) GTEST_SKIP() << "numpy is not installed";
+  EXPECT_EQ(run_python("import numpy as np\nt = np.load(\"x.npz\")\n"
+                       "assert str(t[\"about\"]) == \"a line\" and str(t[\"empty\"]) == \"\""),
+            0);
+}
+
+TEST_F(Files, PngTextsStandBesideThePicture) {
+  const at::Tensor picture = at::arange(24, at::kByte).reshape({4, 2, 3});
+  const Texts texts = {{"about", "a line"}, {"other", "{\"a\": 1}"}};
+  write_png(folder / "x.png", picture, texts);
+  EXPECT_EQ(png_texts(folder / "x.png"), texts);
+  EXPECT_TRUE(at::equal(decode_picture(read_file(folder / "x.png"), 3, "x"), picture));  // checks every checksum
+  write_png(folder / "none.png", picture);
+  EXPECT_TRUE(png_texts(folder / "none.png").empty());
+  const std::string bytes = read_file(folder / "x.png");
+  write_atomically(folder / "cut.png", bytes.substr(0, bytes.size() - 20));
+  EXPECT_THROW(png_texts(folder / "cut.png"), UserError);
+  write_atomically(folder / "cut.png", bytes.substr(1));
+  EXPECT_THROW(png_texts(folder / "cut.png"), UserError);
+}
+
 // zip64, as files beyond 4 GiB have it.
 TEST_F(Files, NpzBeyondFourGiBIsUnderstood) {
   if (!has("numpy")) GTEST_SKIP() << "numpy is not installed";

@@ -267,5 +267,104 @@ TEST_F(OpenedModel, SamplesDoNotDependOnTheBatch) {
   EXPECT_FALSE(one_class.energies.defined());
 }
 
+// An energy of inputs that are each at a level of their own is each one's at its level, gradients included.
+TEST_F(OpenedModel, EnergiesAtLevelsOfTheirOwn) {
+  const at::NoGradGuard no_grad;
+  engine::Options options;
+  options.engine = engine::Kind::reference;
+  const auto network = engine::prepare(noisy, weights(noisy, 10, Weights::average), options);
+  const at::Tensor x = at::linspace(-1, 1, 192).reshape({3, 1, 8, 8}).cos(), classes = at::tensor({0, 2, 1}, at::kLong),
+                   sigma = at::tensor({0.1, 3.0, 0.7}, at::kDouble);
+  for (const EnergyForm form : {EnergyForm::noise, EnergyForm::preconditioned}) {
+    const NoiseScale scale{.sigma_min = 0.1, .sigma_max = 4, .sigma_data = 0.7, .form = form};
+    const auto all = energy_at(noisy, *network, classes, scale, sigma)->energy_and_gradient(x);
+    EXPECT_TRUE(at::allclose(energy_at(noisy, *network, classes, scale, sigma)->energy(x), all.energy, 1e-4));
+    for (std::int64_t i = 0; i < 3; ++i) {
+      const auto one = energy_at(noisy, *network, classes.slice(0, i, i + 1), 1, scale, sigma[i].item<double>())
+                           ->energy_and_gradient(x.slice(0, i, i + 1));
+      EXPECT_TRUE(at::allclose(all.energy.slice(0, i, i + 1), one.energy, 1e-4)) << i;
+      EXPECT_TRUE(at::allclose(all.gradient.slice(0, i, i + 1), one.gradient, 1e-4, 1e-5)) << i;
+    }
+  }
+}
+
+// Classes belong to samples by their number, whoever is quick; and neither places nor guidance change a chain.
+TEST_F(OpenedModel, SamplesUntilTheyHaveSettled) {
+  save(noisy, 10, R"({"sigma_min": 0.1, "sigma_max": 4, "sigma_data": 0.7, "form": "preconditioned"})");
+  const Model model = Model::open(folder);
+  SampleRequest request{.count = 20, .until = sampling::SettledOptions{.most = 40, .tolerance = 0.01}};
+  request.batch = 20;
+  const Samples all = model.sample(request);
+  EXPECT_TRUE(at::equal(all.condition.classes, at::arange(20, at::kLong).remainder(3)));
+  EXPECT_EQ(all.x.sizes(), (std::vector<std::int64_t>{20, 1, 8, 8}));
+  for (const std::int64_t batch : {3, 8}) {
+    request.batch = batch;
+    const Samples few = model.sample(request);
+    EXPECT_TRUE(at::equal(few.condition.classes, all.condition.classes)) << batch;
+    EXPECT_TRUE(at::equal(few.evaluations, all.evaluations)) << batch;
+    EXPECT_TRUE(at::allclose(few.x, all.x, 1e-4, 1e-4)) << batch;
+    EXPECT_TRUE(at::allclose(few.energies, all.energies, 1e-3, 1e-3)) << batch;
+  }
+  request.until->most = 5;
+  EXPECT_LE(model.sample(request).evaluations.max().item<std::int64_t>(), 5);
+}
+
+// Langevin steps in two parts are those of one run.
+TEST_F(OpenedModel, GoesOnWithSamples) {
+  save(pictures, 10);
+  const Model model = Model::open(folder);
+  SampleRequest request{.count = 5};
+  request.sampler = model.settings().sampling;
+  request.sampler->steps = 7;
+  const Samples whole = model.sample(request);
+  request.sampler->steps = 3;
+  const Samples draft = model.sample(request);
+  const Continued from{draft.x, draft.stream, draft.steps};
+  request.from = &from, request.sampler->steps = 4;
+  const Samples more = model.sample(request);
+  EXPECT_TRUE(at::equal(more.x, whole.x));
+  EXPECT_TRUE(at::equal(more.steps, whole.steps));
+  EXPECT_TRUE(at::equal(more.stream, whole.stream));
+  EXPECT_EQ(more.evaluations.sum().item<std::int64_t>(), 20);
+  request.count = 4;
+  EXPECT_SAYS(model.sample(request), "samples to go on with");
+}
+
+// Back to a level, and down again: what is decided above it stays.
+TEST_F(OpenedModel, GoesBackToANoiseLevel) {
+  save(noisy, 10, R"({"sigma_min": 0.1, "sigma_max": 4, "sigma_data": 0.7, "form": "preconditioned"})");
+  const Model model = Model::open(folder);
+  SampleRequest request{.count = 6};
+  const Samples draft = model.sample(request);
+  Continued from{draft.x, draft.stream, draft.steps, 0.11};
+  request.from = &from;
+  const Samples near = model.sample(request);
+  from.sigma = 2;
+  const Samples far = model.sample(request);
+  const auto moved = [&](const Samples& s) { return (s.x - draft.x).abs().mean().item<double>(); };
+  EXPECT_GT(moved(near), 0);
+  EXPECT_GT(moved(far), 2 * moved(near));
+  EXPECT_TRUE(at::equal(far.condition.classes, draft.condition.classes));
+  from.sigma = 0.1;
+  EXPECT_SAYS(model.sample(request), "noise level above 0.1");
+}
+
+TEST_F(OpenedModel, KeepsWhatIsFinishedWhereItIsStopped) {
+  save(pictures, 10);
+  const Model model = Model::open(folder);
+  SampleRequest request{.count = 7, .batch = 3};
+  const Samples whole = model.sample(request);
+  std::int64_t calls = 0;
+  request.on_step = [&](sampling::Position, const sampling::StepInfo&, const sampling::Chains&) {
+    if (++calls == 8) throw sampling::Stop();  // in the last of three batches of three steps
+  };
+  const Samples part = model.sample(request);
+  EXPECT_TRUE(at::equal(part.x, whole.x.slice(0, 0, 6)));
+  EXPECT_TRUE(at::equal(part.energies, whole.energies.slice(0, 0, 6)));
+  EXPECT_EQ(part.condition.classes.size(0), 6);
+  calls = 7;
+  EXPECT_EQ(model.sample(request).x.size(0), 0);
+}
+
 }  // namespace
 }  // namespace igebm::model

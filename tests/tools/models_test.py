@@ -5,7 +5,7 @@ import os
 import unittest
 
 import numpy
-from running import Running
+from running import Running, arrays
 from runs import SPRITES
 
 
@@ -17,7 +17,7 @@ class Models(Running):
         self.options = {"env": os.environ | {"IGEBM_MODELS": str(models)}, "cwd": self.folder}
         self.works("train", self.recipe, "--out", run, "--threads", 1)
         self.works("sample", run, "--count", 3, "--out", out)
-        expected = out.read_bytes()
+        expected = arrays(out)
         self.works("export", run, models / "sprites")
         self.assertIn("threads = 0", (models / "sprites" / "recipe.toml").read_text())
         self.refused("--replace", "export", run, models / "sprites")
@@ -28,7 +28,7 @@ class Models(Running):
         listed = {m["name"]: m for m in json.loads(self.works("models", "--json"))}
         self.assertEqual((listed["sprites"]["about"], listed["sprites"]["input"]), ("Small shapes.", [1, 16, 16]))
         self.works("sample", "sprites", "--count", 3, "--out", out)
-        self.assertEqual(out.read_bytes(), expected)
+        self.assertEqual(arrays(out), expected)
         self.assertIn("classes: square, ellipse, heart", self.works("info", "sprites"))
         self.works("export", run, models / "half", "--half")
         whole, half = ((models / name / "network.safetensors").stat().st_size for name in ("sprites", "half"))

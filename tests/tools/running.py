@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import zipfile
 
 PROGRAM = os.path.abspath(sys.argv.pop(1))
 
@@ -12,6 +13,12 @@ PROGRAM = os.path.abspath(sys.argv.pop(1))
 def igebm(*arguments, **options):
     texts = [a if isinstance(a, bytes) else str(a) for a in arguments]
     return subprocess.run([PROGRAM, *texts], **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options})
+
+
+def arrays(path):
+    """The arrays of an npz file, as bytes by name, but for what it says of where it comes from."""
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist() if name != "provenance.npy"}
 
 
 class Running(unittest.TestCase):
