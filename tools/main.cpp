@@ -68,6 +68,7 @@ int main(int argc, char** argv) {
   igebm::tools::add_inpaint(app);
   igebm::tools::add_denoise(app);
   igebm::tools::add_restore(app);
+  igebm::tools::add_morph(app);
   igebm::tools::add_info(app);
   igebm::tools::add_evaluate(app);
   igebm::tools::add_curve(app);
