@@ -36,6 +36,7 @@ void add_curve(CLI::App& app);
 void add_inpaint(CLI::App& app);
 void add_denoise(CLI::App& app);
 void add_restore(CLI::App& app);
+void add_morph(CLI::App& app);
 void add_bench(CLI::App& app);
 void add_data(CLI::App& app);
 void add_models(CLI::App& app);

@@ -83,6 +83,7 @@ int main(int argc, char** argv) {
   igebm::tools::add_denoise(app);
   igebm::tools::add_restore(app);
   igebm::tools::add_score(app);
+  igebm::tools::add_morph(app);
   igebm::tools::add_info(app);
   igebm::tools::add_report(app);
   igebm::tools::add_serve(app);

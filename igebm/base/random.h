@@ -33,8 +33,9 @@ enum class Purpose : std::uint32_t {
   evaluation = 20,
   known_noise = 21,  // of what inpainting knows
   mask = 22,
-  resample = 23,  // of groups of chains
-  damage = 24,    // done to pictures that are to be restored
+  resample = 23,    // of groups of chains
+  damage = 24,      // done to pictures that are to be restored
+  directions = 25,  // that eigenvectors are looked for from
 };
 
 using PhiloxCounter = std::array<std::uint32_t, 4>;

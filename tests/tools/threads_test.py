@@ -57,6 +57,7 @@ class Threads(Running):
         given["inpaint",] = ["mnist", pictures, "--samples", 1, "--levels", 2, "--steps", 1, "--out", self.folder / "x.npz"]
         given["denoise",] = [*given["inpaint",], "--noise", "salt:.1"]
         given["restore",] = [*given["inpaint",], "--operator", "blur:1"]
+        given["morph",] = ["mnist", "--from", pictures, "--to", 3, "--levels", 2, "--frames", 2, "--out", self.folder / "x.npz"]
         given["curve",] = [run, "--budgets", 5, "--count", 20, "--out", self.folder / "x.json"]
         given["neighbours",] = ["mnist", "--budget", 2, "--out", self.folder / "x.png", "--set", "data.name=dsprites-drawn",
                                 "--set", "data.size=28", "--set", "data.count=60"]

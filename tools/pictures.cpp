@@ -1,0 +1,81 @@
+#include "tools/pictures.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <charconv>
+#include <filesystem>
+#include <sstream>
+
+#include "igebm/base/error.h"
+#include "igebm/data/data.h"
+#include "igebm/data/resize.h"
+#include "igebm/io/files.h"
+#include "igebm/io/picture.h"
+
+namespace igebm::tools {
+namespace {
+
+/// "test:0-4,9": rows of the split.
+std::vector<std::int64_t> rows_of(const std::string& text, std::int64_t size, const std::string& what) {
+  std::vector<std::int64_t> rows;
+  std::istringstream parts(text);
+  for (std::string part; std::getline(parts, part, ',');) {
+    const auto number = [&](const std::string& digits) {
+      std::int64_t value = -1;
+      const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+      if (error != std::errc() || end != digits.data() + digits.size() || value < 0 || value >= size)
+        throw UserError(fmt::format("{}: expected numbers of records from 0 to {}, as in test:0-4,9", what, size - 1));
+      return value;
+    };
+    const auto dash = part.find('-');
+    const std::int64_t first = number(part.substr(0, dash)),
+                       last = dash == std::string::npos ? first : number(part.substr(dash + 1));
+    for (std::int64_t row = first; row <= last; ++row) rows.push_back(row);
+  }
+  if (rows.empty()) throw UserError(fmt::format("{}: names no records", what));
+  return rows;
+}
+
+}  // namespace
+
+bool names_records(const std::string& what) {
+  return (what.starts_with("test:") || what.starts_with("train:")) && !std::filesystem::exists(what);
+}
+
+evaluation::Records read_pictures(const std::vector<std::string>& what, const model::Model& model,
+                                  const std::vector<std::int64_t>& shape) {
+  std::vector<at::Tensor> pictures, labels;
+  for (const std::string& each : what) {
+    if (names_records(each)) {
+      const auto colon = each.find(':');
+      const bool test = each.starts_with("test");
+      data::Options options = model.settings().data;
+      if (test) options.count = 0;
+      const data::Dataset set = data::load(options, test ? data::Split::test : data::Split::train, 0);
+      const at::Tensor rows = at::tensor(rows_of(each.substr(colon + 1), set.size(), each), at::kLong);
+      const auto records = evaluation::records_of(set, rows, {});
+      pictures.push_back(records.x.to(at::kFloat).div(255));
+      if (records.labels.defined()) labels.push_back(records.labels);
+    } else if (std::filesystem::path(each).extension() == ".npz" || std::filesystem::path(each).extension() == ".npy") {
+      const auto records = evaluation::read_records(each);
+      pictures.push_back(records.x);
+      if (records.labels.defined()) labels.push_back(records.labels);
+    } else {
+      const at::Tensor decoded =
+          io::decode_picture(io::read_file(each), shape[0], each).permute({2, 0, 1}).unsqueeze(0).contiguous();
+      // What is to be square is fitted; else it must have its size.
+      pictures.push_back(
+          (shape[1] == shape[2] ? data::fit(decoded, shape[0], shape[1]) : decoded).to(at::kFloat).div(255));
+    }
+    if (pictures.back().sizes().slice(1).vec() != shape)
+      throw UserError(fmt::format("{}: pictures of shape ({}), where ({}) is expected", each,
+                                  fmt::join(pictures.back().sizes().slice(1), ", "), fmt::join(shape, ", ")));
+  }
+  evaluation::Records all{.x = at::cat(pictures)};
+  if (labels.size() == pictures.size()) all.labels = at::cat(labels);
+  return all;
+}
+
+}  // namespace igebm::tools

@@ -1,0 +1,20 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "igebm/evaluation/records.h"
+#include "igebm/model/model.h"
+
+/// Pictures that commands start from.
+namespace igebm::tools {
+
+/// "test:0-9" or "train:0-9", and not a file of that name.
+bool names_records(const std::string& what);
+
+/// Pictures in [0, 1] of `shape`, as files, an npz, or records of the model's own data. Labels are defined where all of
+/// them have some. Throws UserError.
+evaluation::Records read_pictures(const std::vector<std::string>& what, const model::Model& model,
+                                  const std::vector<std::int64_t>& shape);
+
+}  // namespace igebm::tools
