@@ -14,7 +14,7 @@ extern const char* const commit;  // cmake/Commit.cmake
 
 namespace {
 
-constexpr const char* entry = "provenance";
+constexpr const char* provenance_key = "provenance";
 
 std::string& command_line() {
   static std::string line;
@@ -36,15 +36,15 @@ io::Texts provenance(const Origin& origin) {
   if (!origin.step.empty()) json["step"] = origin.step;
   if (origin.seed) json["seed"] = *origin.seed;
   // Other characters are escaped: ASCII alone.
-  return {{entry, json.dump(-1, ' ', true, nlohmann::ordered_json::error_handler_t::replace)}};
+  return {{provenance_key, json.dump(-1, ' ', true, nlohmann::ordered_json::error_handler_t::replace)}};
 }
 
 nlohmann::ordered_json read_provenance(const std::filesystem::path& path) {
   const io::Texts texts = path.extension() == ".npz" ? io::npz_texts(path) : io::png_texts(path);
-  const auto found = texts.find(entry);
+  const auto found = texts.find(provenance_key);
   if (found == texts.end()) throw UserError(fmt::format("{}: does not say where it comes from", path.string()));
   const auto json = nlohmann::ordered_json::parse(found->second, nullptr, false);
-  if (!json.is_object()) throw UserError(fmt::format("{}: {}: expected a JSON object", path.string(), entry));
+  if (!json.is_object()) throw UserError(fmt::format("{}: {}: expected a JSON object", path.string(), provenance_key));
   return json;
 }
 
