@@ -32,6 +32,7 @@ std::string to_json(const NetworkChoices& choices) {
   Json json = {{"kernels", choices.kernels}, {"precision", name_of(choices.precision)}};
   if (choices.f32) write(choices.f32, json);
   json["training_samples"] = choices.training_samples;
+  if (choices.tangent_samples > 0) json["tangent_samples"] = choices.tangent_samples;
   if (choices.tiles) write(choices.tiles, json["tiles"]);
   if (!choices.chosen.empty()) json["chosen"] = choices.chosen;
   return json.dump();
@@ -44,6 +45,7 @@ NetworkChoices network_choices(const std::string& text) {
   NetworkChoices choices{.kernels = json.at("kernels").get<std::string>(),
                          .precision = *precision,
                          .training_samples = std::clamp(json.value("training_samples", 0), 0, 4096),
+                         .tangent_samples = std::clamp(json.value("tangent_samples", 0), 0, 4096),
                          .chosen = json.value("chosen", "")};
   if (json.contains("samples")) choices.f32 = read(json);
   if (json.contains("tiles")) choices.tiles = read(json.at("tiles"));

@@ -29,6 +29,7 @@ struct NetworkChoices {
   Precision precision = Precision::usual;
   Tuned f32, tiles;          ///< energies and gradients of x, with pictures in float32 or bfloat16
   int training_samples = 0;  ///< of a sub-batch of the parameters' gradient; 0: nothing has been chosen
+  int tangent_samples = 0;   ///< the same by tangents
   std::string chosen = {};   ///< "f32" or "tiles"; empty where there is no choice
 };
 

@@ -26,7 +26,7 @@ constexpr const auto& names_of(Kind) { return kind_names; }
 
 /// Of convolutions while sampling. A CPU without bfloat16 instructions computes in f32; one with matrix tiles (AMX)
 /// stores pictures within the network in bfloat16, too, for bf16 and for automatic where that is faster. Gradients of
-/// parameters are in f32, but for those by tangents on a CUDA device. Energies that are compared want f32.
+/// parameters are in f32, but for those by tangents (sums and weights in f32). Energies that are compared want f32.
 enum class Precision {
   usual,      ///< f32 on a CPU, bf16 on a CUDA device
   automatic,  ///< on a CPU the faster by measuring; on a CUDA device bf16
@@ -88,9 +88,14 @@ class Prepared {
   /// with dropout: E(x + s) and E(x - s) must then share their masks, as must the dE/dx that a loss is made of, so what
   /// needs derivatives of dE/dx (energy matching) takes them of nn::evaluate(..., dropout) by autograd.
   virtual bool derives_parameters() const { return false; }
-  /// Null where the engine has no such tangents of this network: of one with dropout or label gains, by autograd, and
-  /// on a CPU.
+  /// Null where the engine has no such tangents of this network: of one with dropout, by autograd, on a CUDA device with
+  /// label gains, on a CPU with attention.
   virtual std::unique_ptr<Tangent> tangent(const at::Tensor& /*x*/, const at::Tensor& /*labels*/) { return nullptr; }
+  /// Adds the gradient in the weights of sum_i c_i / 2 |dE/dx(x_i) - target_i|^2 to `into`, by the weights' names, and
+  /// gives dE/dx, like x; target like x, coefficients c (N). What score matching and energy matching need of a training
+  /// step. Undefined, with nothing done, where the engine has no tangents of this network.
+  virtual at::Tensor match(const at::Tensor& x, const at::Tensor& labels, const at::Tensor& target,
+                           const at::Tensor& coefficients, nn::Tensors& into);
   /// The energy under `labels`, as nn::Graph says, or undefined if the network has none. x must then have as many rows.
   virtual energy::EnergyPtr given(const at::Tensor& labels) = 0;
   /// What runs: "autograd", the CPU engine and the algorithms it chose, or the device.

@@ -36,6 +36,8 @@ struct ContrastiveDivergenceOptions {
   sampling::FlowOptions flow = {.steps = 0};
   sampling::StartOptions start;
   ReplayOptions replay;
+
+  bool takes_slopes() const { return end.kl > 0 || end.entropy > 0; }
 };
 
 void describe(io::Fields& fields, ContrastiveDivergenceOptions& options);

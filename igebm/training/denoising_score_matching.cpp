@@ -115,15 +115,12 @@ Loss DenoisingScoreMatching::loss(const Step& step) {
   const double s = scale.sigma_data;
   const at::Tensor c = (sigma.square() + s * s).rsqrt();
   const at::Tensor y = step.data + each(sigma) * noise;
-  const Slope slope(step, each(c) * y, nn::condition_rows(step.graph, step.labels, sigma));
   const at::Tensor target =
       scale.form == model::EnergyForm::noise ? noise : each(s * c) * noise - each(c * sigma / s) * step.data;
-  const at::Tensor residual = slope.gradient() - target;
-  const at::Tensor value = residual.square().mean();
   Loss loss;
-  slope.pull(residual,
-             at::full({count}, 2 * options_.weight / static_cast<double>(residual.numel()), step.data.options()),
-             loss.gradients);
+  const at::Tensor slope = match_slope(step, each(c) * y, nn::condition_rows(step.graph, step.labels, sigma), target,
+                                       options_.weight / static_cast<double>(target.numel()), loss.gradients);
+  const at::Tensor value = (slope - target).square().mean();
   loss.value = options_.weight * value;
   loss.metrics = {{"loss/denoising_score_matching", value.item<double>()}};
   if (options_.time_score > 0) {

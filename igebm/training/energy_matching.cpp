@@ -37,14 +37,13 @@ Loss EnergyMatching::loss(const Step& step) {
   time = time.to(step.data.options());
 
   at::Tensor velocity = step.data - noise;
-  const Slope slope(step, noise + column(time, noise) * velocity, step.labels);
+  const at::Tensor x = noise + column(time, noise) * velocity;
   if (options_.equilibrium < 1)
     velocity = column(((1 - time) / (1 - options_.equilibrium)).clamp_max(1), velocity) * velocity;
-  const at::Tensor residual = slope.gradient() + velocity;
-  const at::Tensor value = residual.square().mean();
   Loss loss;
-  slope.pull(residual, at::full({count}, 2 * options_.weight / static_cast<double>(residual.numel()), time.options()),
-             loss.gradients);
+  const at::Tensor slope = match_slope(step, x, step.labels, -velocity,
+                                       options_.weight / static_cast<double>(velocity.numel()), loss.gradients);
+  const at::Tensor value = (slope + velocity).square().mean();
   loss.value = options_.weight * value;
   loss.metrics = {{"loss/energy_matching", value.item<double>()}};
   loss.relative = (value / velocity.square().mean()).item<double>();

@@ -181,6 +181,11 @@ void Learner::choose_algorithms() {
     const at::Tensor both = labels.defined() ? at::cat({chains.labels, chains.labels}) : labels;
     frozen->parameter_gradient(at::cat({chains.x, chains.x}), both, at::ones({2 * count}, device), {}, unused);
   }
+  const auto takes_slopes = [](const PhaseOptions& p) { return p.objectives.takes_slopes(); };
+  if (std::ranges::any_of(recipe.phases, takes_slopes)) {
+    nn::Tensors unused;
+    frozen->match(chains.x, chains.labels, chains.x, at::ones({count}, device), unused);
+  }
   observer.message("engine: " + frozen->description());
 }
 

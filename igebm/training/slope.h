@@ -39,4 +39,8 @@ class Slope {
   nn::EffectiveWeights leaves_;  // the weights in that graph
 };
 
+/// dE/dx at x as Slope has it, and the gradient of c sum_i |dE/dx(x_i) - target_i|^2 added to `into`.
+at::Tensor match_slope(const Step& step, const at::Tensor& x, const at::Tensor& labels, const at::Tensor& target,
+                       double c, nn::Tensors& into);
+
 }  // namespace igebm::training

@@ -97,6 +97,10 @@ bool Terms::keeps_chains() const {
   return std::ranges::any_of(terms_, [](const auto& term) { return term->replay() != nullptr; });
 }
 
+bool Terms::takes_slopes() const {
+  return std::ranges::any_of(terms_, [](const auto& term) { return term->takes_slopes(); });
+}
+
 const model::NoiseScale* Terms::noise() const {
   for (const auto& term : terms_) {
     if (term->noise() != nullptr) return term->noise();

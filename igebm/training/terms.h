@@ -18,7 +18,7 @@
 /// their description, `void describe(io::Fields&, Options&)`, and a subclass of Objective that is constructible from
 /// (options, graph) or (options). A line in terms.cpp makes it known, or register_objective from another program.
 /// Options with a member `replay` (ReplayOptions) and `steps` keep chains; with a member `noise` (model::NoiseScale)
-/// say the noise levels of the energy.
+/// say the noise levels of the energy; with a function takes_slopes(), whether it takes derivatives of dE/dx (slope.h).
 namespace igebm::training {
 
 /// An objective of a phase: options, and what the training must know of them.
@@ -34,6 +34,7 @@ class Term {
   virtual const ReplayOptions* replay() const { return nullptr; }  ///< of the chains that it keeps, or null
   virtual std::int64_t* chain_steps() { return nullptr; }          ///< of these chains in a training step, or null
   virtual model::NoiseScale* noise() { return nullptr; }           ///< of the energy that it trains, or null
+  virtual bool takes_slopes() const { return true; }               ///< may it take derivatives of dE/dx?
 };
 
 namespace detail {
@@ -67,6 +68,10 @@ class TermWith : public Term {
   model::NoiseScale* noise() override {
     if constexpr (requires { options.noise; }) return &options.noise;
     return nullptr;
+  }
+  bool takes_slopes() const override {
+    if constexpr (requires { options.takes_slopes(); }) return options.takes_slopes();
+    return true;
   }
 };
 
@@ -130,6 +135,7 @@ class Terms {
   auto begin() const { return terms_.begin(); }
   auto end() const { return terms_.end(); }
   bool keeps_chains() const;
+  bool takes_slopes() const;
   const model::NoiseScale* noise() const;  ///< of the first that has it, or null
 
   void describe(io::Fields& fields);

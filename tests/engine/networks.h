@@ -312,6 +312,10 @@ inline Named random_network(unsigned seed, std::int64_t most_channels = 40) {
   return {fmt::format("random {}", seed), n.graph};
 }
 
+inline bool has(const nn::Graph& graph, nn::Op op) {
+  return std::any_of(graph.nodes.begin(), graph.nodes.end(), [&](const nn::Node& n) { return n.op == op; });
+}
+
 /// Weights far from the special values they start with, so that every path matters.
 inline nn::EffectiveWeights random_weights(const nn::Graph& graph, at::ScalarType type = at::kDouble) {
   at::manual_seed(1);
@@ -358,8 +362,8 @@ inline std::string random_choices(const nn::Graph& graph, std::mt19937& random, 
     }
   }
   return fmt::format(
-      R"({{"kernels": "{}", "precision": "{}", "samples": {}, "training_samples": {}, "chunks": {{{}}}, "algorithms": {{{}}}}})",
-      cpu::kernels(level).name, name_of(precision), between(1, 5), between(1, 4), chunks, algorithms);
+      R"({{"kernels": "{}", "precision": "{}", "samples": {}, "training_samples": {}, "tangent_samples": {}, "chunks": {{{}}}, "algorithms": {{{}}}}})",
+      cpu::kernels(level).name, name_of(precision), between(1, 5), between(1, 4), between(1, 4), chunks, algorithms);
 }
 
 /// What is measured, once for all networks of a test's process.

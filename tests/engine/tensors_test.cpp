@@ -148,10 +148,6 @@ Case smooth_unet() {
   return {"unet", nn::unet(unet, {3, 16, 16}, {.classes = 3})};
 }
 
-bool has(const nn::Graph& graph, nn::Op op) {
-  return std::any_of(graph.nodes.begin(), graph.nodes.end(), [&](const nn::Node& n) { return n.op == op; });
-}
-
 /// Tangent::pull against a gradient of a gradient by autograd in double. Returns how many networks have tangents.
 int compare_tangents(const std::vector<Case>& networks, at::Device device, at::ScalarType compute, double tolerance) {
   int count = 0;

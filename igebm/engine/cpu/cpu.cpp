@@ -41,15 +41,21 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
              ways(kernels(options.instructions.c_str()), options.precision), key_, *autotuner_) {
     std::string why;
     if (auto plan_for_parameters = make_plan(graph, Wanted::parameter_gradients, why))
-      parameters_ = std::make_unique<ParameterPass>(std::move(*plan_for_parameters), f32_.plan(), f32_.kernels());
+      parameters_.pass = std::make_unique<ParameterPass>(std::move(*plan_for_parameters), f32_.plan(), f32_.kernels());
+    if (auto plan_for_tangents = make_plan(graph, Wanted::tangent, why); plan_for_tangents && !has_dropout(graph))
+      tangents_.pass = std::make_unique<ParameterPass>(std::move(*plan_for_tangents), f32_.plan(), f32_.kernels());
     const Kernels* able = tile_kernels(options.instructions.c_str());
     if (able != nullptr && (precision_ == Precision::bf16 || precision_ == Precision::automatic)) {
       auto stored_in_bf16 = make_plan(graph, Wanted::input_gradient, why, Storage::bf16);
       const auto by_tiles = [](const Convolution& c) { return c.tiles; };
       if (stored_in_bf16 &&
-          std::any_of(stored_in_bf16->convolutions.begin(), stored_in_bf16->convolutions.end(), by_tiles))
+          std::any_of(stored_in_bf16->convolutions.begin(), stored_in_bf16->convolutions.end(), by_tiles)) {
         tiles_ =
             std::make_unique<InputPass>(std::move(*stored_in_bf16), *able, std::vector<Algorithm>{}, key_, *autotuner_);
+        auto tangents = make_plan(graph, Wanted::tangent, why, Storage::bf16);
+        if (tangents_.pass && tangents)
+          tile_tangents_.pass = std::make_unique<ParameterPass>(std::move(*tangents), tiles_->plan(), *able);
+      }
     }
     if (!options.choices.empty()) take_choices(options.choices);
     refresh(weights);
@@ -62,7 +68,7 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
     }
     f32_.refresh();
     if (tiles_) tiles_->refresh();
-    shared_ = false;
+    parameters_.ready = tangents_.ready = tile_tangents_.ready = false;
   }
 
   energy::EnergyPtr given(const at::Tensor& labels) override;
@@ -92,7 +98,8 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
     NetworkChoices all{.kernels = f32_.kernels().name,
                        .precision = precision_,
                        .f32 = f32_.tuned(),
-                       .training_samples = training_samples_};
+                       .training_samples = parameters_.samples,
+                       .tangent_samples = std::max(tangents_.samples, tile_tangents_.samples)};
     if (tiles_) all.tiles = tiles_->tuned();
     if (tiles_ && chosen_ != nullptr) all.chosen = chosen_ == tiles_.get() ? "tiles" : "f32";
     return to_json(all);
@@ -144,41 +151,73 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
         .run(inputs, threads, energies.data_ptr<float>(), gradient == nullptr ? nullptr : gradient->data_ptr<float>());
   }
 
-  bool derives_parameters() const override { return parameters_ != nullptr && !has_dropout(graph_); }
+  bool derives_parameters() const override { return parameters_.pass != nullptr && !has_dropout(graph_); }
 
   at::Tensor parameter_gradient(const at::Tensor& x, const at::Tensor& labels, const at::Tensor& coefficients,
                                 const at::Tensor& slopes, nn::Tensors& into, const nn::Dropout* dropout) override {
     const auto count = x.size(0);
-    const int threads = at::get_num_threads();
-    if (!takes(x) || count == 0 || !parameters_ || (dropout != nullptr && has_dropout(graph_)))
+    if (!takes(x) || count == 0 || !parameters_.pass || (dropout != nullptr && has_dropout(graph_)))
       return engine::parameter_gradient(graph_, tensors_, x, labels, coefficients, slopes, into, dropout);
     const at::Tensor in = x.detach().contiguous(), chosen = checked(labels, count),
                      c = coefficients.to(at::kFloat).contiguous(),
                      s = slopes.defined() ? slopes.to(at::kFloat).contiguous() : at::Tensor();
-    const float* px = in.const_data_ptr<float>();
-    const Labels pl = read(chosen);
-    f32_.prepare(tensors_, {px, pl, count}, threads);
-    if (!shared_) {
-      parameters_->take(f32_.weights(), tensors_, f32_.choices());
-      shared_ = true;
-    }
     at::Tensor energies = at::empty({count});
-    const ParameterPass::Batch batch{px,
-                                     pl,
-                                     count,
-                                     c.const_data_ptr<float>(),
-                                     s.defined() ? s.const_data_ptr<float>() : nullptr,
-                                     energies.data_ptr<float>()};
-    if (training_samples_ == 0) {
-      const std::string key = key_ + "parameters" + f32_.kernels().name + std::to_string(threads);
-      const auto measure = [&] { return Tuned{.samples = parameters_->best_samples(batch, threads)}; };
-      training_samples_ = autotuner_->choose(key, measure).samples;
-    }
-    parameters_->run(training_samples_, batch, threads, into);
+    f32_.prepare(tensors_, {in.const_data_ptr<float>(), read(chosen), count}, at::get_num_threads());
+    run(parameters_, f32_, "parameters",
+        {in.const_data_ptr<float>(), read(chosen), count, c.const_data_ptr<float>(),
+         s.defined() ? s.const_data_ptr<float>() : nullptr, energies.data_ptr<float>()},
+        into);
     return energies;
   }
 
+  std::unique_ptr<Tangent> tangent(const at::Tensor& x, const at::Tensor& labels) override;
+
+  at::Tensor match(const at::Tensor& x, const at::Tensor& labels, const at::Tensor& target,
+                   const at::Tensor& coefficients, nn::Tensors& into) override {
+    if (!takes(x) || !tangents_.pass) return {};
+    const at::Tensor c = coefficients.to(at::kFloat).contiguous(), to = target.to(at::kFloat).contiguous();
+    return move(x, labels, {.coefficients = c.const_data_ptr<float>(), .target = to.const_data_ptr<float>()}, into);
+  }
+
+  /// Adds the gradient of sum_i <v_i, dE/dx(x_i)>, with v or the target that `along` has; dE/dx.
+  at::Tensor move(const at::Tensor& x, const at::Tensor& labels, ParameterPass::Batch along, nn::Tensors& into) {
+    const at::Tensor in = x.detach().contiguous(), chosen = checked(labels, x.size(0));
+    at::Tensor gradient = at::empty(in.sizes()), energies = at::empty({x.size(0)});
+    if (x.size(0) == 0) return gradient;
+    along.x = in.const_data_ptr<float>();
+    along.labels = read(chosen);
+    along.count = x.size(0);
+    along.energies = energies.data_ptr<float>();
+    along.gradients = gradient.data_ptr<float>();
+    const InputPass& with = choose({along.x, along.labels, along.count}, at::get_num_threads());
+    const bool by_tiles = &with == tiles_.get() && tile_tangents_.pass;
+    if (!by_tiles) f32_.prepare(tensors_, {along.x, along.labels, along.count}, at::get_num_threads());
+    run(by_tiles ? tile_tangents_ : tangents_, by_tiles ? with : f32_, "tangents", along, into);
+    return gradient;
+  }
+
  private:
+  /// A pass for the gradient in the weights, how many samples a sub-batch of it has (0: not measured yet), and whether
+  /// it has the present weights.
+  struct Pass {
+    std::unique_ptr<ParameterPass> pass;
+    int samples = 0;
+    bool ready = false;
+  };
+
+  /// with: the pass that `p` was made beside, prepared.
+  void run(Pass& p, const InputPass& with, const char* name, const ParameterPass::Batch& batch, nn::Tensors& into) {
+    const int threads = at::get_num_threads();
+    if (!p.ready) p.pass->take(with.weights(), tensors_, with.choices());
+    p.ready = true;
+    if (p.samples == 0) {
+      const std::string key = key_ + name + with.kernels().name + std::to_string(threads);
+      const auto measure = [&] { return Tuned{.samples = p.pass->best_samples(batch, threads)}; };
+      p.samples = autotuner_->choose(key, measure).samples;
+    }
+    p.pass->run(p.samples, batch, threads, into);
+  }
+
   /// Labels as they are read; throws UserError where they are not what the network takes.
   at::Tensor checked(const at::Tensor& labels, std::int64_t count) const {
     graph_.check_labels(labels, count);
@@ -229,6 +268,10 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
         return "attention, " + size;
       case Step::Kind::attention_gradient:
         return "attention', " + size;
+      case Step::Kind::load_tangent:
+      case Step::Kind::group_norm_tangent:
+      case Step::Kind::group_norm_gradient_tangent:
+        break;  // of other plans
     }
     return {};
   }
@@ -283,7 +326,8 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
     }
     // Another processor, or another wish: measure here.
     if (given.kernels != f32_.kernels().name || given.precision != precision_) return;
-    training_samples_ = given.training_samples;
+    parameters_.samples = given.training_samples;
+    tangents_.samples = tile_tangents_.samples = given.tangent_samples;  // of the one that is chosen
     if (given.f32 && !f32_.take(given.f32)) return;  // of another network
     if (tiles_ && given.tiles) tiles_->take(given.tiles);
     InputPass* wanted = given.chosen == "tiles" ? tiles_.get() : &f32_;
@@ -298,9 +342,8 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
   InputPass f32_;                     // in float32 but for the factors of Winograd's products
   std::unique_ptr<InputPass> tiles_;  // with pictures in bfloat16; null: not wanted, or not to be had
   InputPass* chosen_ = nullptr;       // null: not measured yet
-  int training_samples_ = 0;          // of a sub-batch of the parameters' gradient; 0: not measured yet
-  bool shared_ = false;
-  std::unique_ptr<ParameterPass> parameters_;  // null: by autograd
+  Pass parameters_, tangents_;        // null: by autograd, and no tangents
+  Pass tile_tangents_;                // beside tiles_
 };
 
 class FastEnergy : public energy::Energy, public energy::InPlace {
@@ -334,6 +377,28 @@ class FastEnergy : public energy::Energy, public energy::InPlace {
   std::shared_ptr<Engine> engine_;
   at::Tensor labels_;
 };
+
+/// Evaluates anew for each direction: what gradients along directions have in common is too much to keep of a batch.
+class FastTangent : public Tangent {
+ public:
+  FastTangent(std::shared_ptr<Engine> engine, at::Tensor x, at::Tensor labels)
+      : engine_(std::move(engine)), x_(std::move(x)), labels_(std::move(labels)) {
+    engine_->evaluate(x_, labels_, energy, &gradient);
+  }
+  void pull(const at::Tensor& v, nn::Tensors& into) const override {
+    const at::Tensor along = v.to(at::kFloat).contiguous();
+    engine_->move(x_, labels_, {.v = along.const_data_ptr<float>()}, into);
+  }
+
+ private:
+  std::shared_ptr<Engine> engine_;
+  at::Tensor x_, labels_;
+};
+
+std::unique_ptr<Tangent> Engine::tangent(const at::Tensor& x, const at::Tensor& labels) {
+  if (!takes(x) || !tangents_.pass) return nullptr;
+  return std::make_unique<FastTangent>(shared_from_this(), x.detach(), labels);
+}
 
 energy::EnergyPtr Engine::given(const at::Tensor& labels) {
   return std::make_shared<FastEnergy>(shared_from_this(), labels);

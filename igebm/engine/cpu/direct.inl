@@ -94,23 +94,24 @@ void direct_few(const DirectConvolution& conv, int outputs, const Extent& extent
 
 constexpr int max_channels = W == 16 ? 8 : 4;  // of a block of weights' gradients: registers, again
 
-template <int channels, int vectors>
-void weight_block(const DirectConvolution& conv, const float* in, const float* gradient, const View& g,
+template <int channels, int vectors, typename In, typename Of>
+void weight_block(const DirectConvolution& conv, const In* in, const Of* gradient, const View& g,
                   const Extent& extent, const float* coefficients, bool by_pixel, float* to) {
   V sums[channels][vectors] = {};
   for (int y = 0; y < extent.height; ++y) {
-    const float *p = in + y * conv.in.row, *q = gradient + y * g.row;
+    const In* p = in + y * conv.in.row;
+    const Of* q = gradient + y * g.row;
     for (int x = 0; x < extent.width; ++x, p += conv.in.pixel, q += g.pixel) {
       V right[vectors];
 #pragma GCC unroll 4
-      for (int j = 0; j < vectors; ++j) right[j] = load(q + j * W);
+      for (int j = 0; j < vectors; ++j) right[j] = load_as_float(q + j * W);
       if (by_pixel) {
 #pragma GCC unroll 4
         for (int j = 0; j < vectors; ++j) right[j] *= coefficients[x];
       }
 #pragma GCC unroll 8
       for (int m = 0; m < channels; ++m) {
-        const V left = all(p[m]);
+        const V left = all(as_float(p[m]));
 #pragma GCC unroll 4
         for (int j = 0; j < vectors; ++j) sums[m][j] += left * right[j];
       }
@@ -127,8 +128,8 @@ void weight_block(const DirectConvolution& conv, const float* in, const float* g
   }
 }
 
-template <int vectors>
-void weight_panel(const DirectConvolution& conv, const float* in, const float* gradient, const View& g,
+template <int vectors, typename In, typename Of>
+void weight_panel(const DirectConvolution& conv, const In* in, const Of* gradient, const View& g,
                   const Extent& extent, const float* coefficients, bool by_pixel, float* sums) {
   for (int t = 0; t < conv.taps; ++t) {
     for (int c = 0; c < conv.channels; c += max_channels) {
@@ -143,10 +144,12 @@ void weight_panel(const DirectConvolution& conv, const float* in, const float* g
   }
 }
 
-void weight_gradient(const DirectConvolution& conv, const View& gradient, const Extent& extent,
-                     const float* coefficients, bool by_pixel, float* sums) {
+template <typename In, typename Of>
+void weight_gradient_of(const DirectConvolution& conv, const View& gradient, const Extent& extent,
+                        const float* coefficients, bool by_pixel, float* sums) {
   for (int n = 0; n < extent.samples; ++n) {
-    const float *in = conv.in.data + n * conv.in.sample, *g = gradient.data + n * gradient.sample;
+    const In* in = reinterpret_cast<const In*>(conv.in.data) + n * conv.in.sample;
+    const Of* g = reinterpret_cast<const Of*>(gradient.data) + n * gradient.sample;
     for (int c = 0; c < extent.lanes; c += panel) {
       if (c + panel <= extent.lanes) {
         weight_panel<panel_vectors>(conv, in, g + c, gradient, extent, coefficients + n, by_pixel, sums + c);
@@ -155,6 +158,18 @@ void weight_gradient(const DirectConvolution& conv, const View& gradient, const 
       }
     }
   }
+}
+
+void weight_gradient(const DirectConvolution& conv, const View& gradient, const Extent& extent,
+                     const float* coefficients, bool by_pixel, float* sums) {
+#ifdef IGEBM_AMX
+  if (!by_pixel && tile_weight_gradient(conv, gradient, extent, coefficients, sums)) return;
+  if (conv.in.bf16 && gradient.bf16)
+    return weight_gradient_of<Bf16, Bf16>(conv, gradient, extent, coefficients, by_pixel, sums);
+  if (conv.in.bf16) return weight_gradient_of<Bf16, float>(conv, gradient, extent, coefficients, by_pixel, sums);
+  if (gradient.bf16) return weight_gradient_of<float, Bf16>(conv, gradient, extent, coefficients, by_pixel, sums);
+#endif
+  weight_gradient_of<float, float>(conv, gradient, extent, coefficients, by_pixel, sums);
 }
 
 void pack_direct(const float* weights, int taps, int channels, int outputs, float* packed) {

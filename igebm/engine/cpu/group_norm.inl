@@ -1,7 +1,5 @@
 // Group norm and its gradient (kernels.h), a part of kernels.inl.
 
-constexpr int max_lanes = 2048;
-
 /// Sums over a picture's pixels of `lanes` terms that `term` gives for (pixel offset in `in` and `other`, lane).
 template <typename Term>
 IGEBM_INLINE void sum_pixels(const Extent& extent, const Term& term, float* sums) {

@@ -39,15 +39,19 @@ struct Extent {
 enum class Activation { none, leaky_relu, silu };
 
 /// What becomes of a result r before it is stored:
-///   r = ((r + bias) * (1 + gain) + add) * multiply;  out = r;  activated = f(r);  derivative = f'(r)
+///   r = ((r + bias) * (1 + gain) + add) * multiply + bent[0] * bent[1] * bent[2];
+///   out = r;  activated = f(r);  derivative = f'(r);  bend = f''(r) / f'(r)^2
 /// Whatever is not given is left out. multiply_slope >= 0: `multiply` holds a leaky ReLU's values of that slope, and
-/// what r is multiplied by is its derivative, 1 where they are positive. bias and gain are a vector of lanes for each
+/// what r is multiplied by is its derivative, 1 where they are positive. bent: where g = G f'(r) and a = f(r), the
+/// derivative of g along a tangent is G' f'(r) + g a' bend, a' that of a; derivatives stored beside a bend are not 0.
+/// bias and gain are a vector of lanes for each
 /// sample (stride vector_sample) or pixel of a row (stride vector_pixel).
 struct Epilogue {
   const float* bias = nullptr;
   const float* gain = nullptr;
   std::ptrdiff_t bias_sample = 0, bias_pixel = 0, gain_sample = 0, gain_pixel = 0;
-  View add, multiply, out, activated, derivative;
+  View add, multiply, out, activated, derivative, bend;
+  View bent[3];
   Activation activation = Activation::none;
   float slope = 0;
   float multiply_slope = -1;
@@ -60,7 +64,20 @@ struct DirectConvolution {
   int taps = 0, channels = 0;
   const std::ptrdiff_t* offsets = nullptr;
   const float* weights = nullptr;  ///< from pack_direct
+  int step = 1;                    ///< pixels that in's strides go on by
+  float* work = nullptr;  ///< for weight_gradient of pictures in bfloat16: weight_gradient_work(...) floats, or none
 };
+
+/// Pixels in whole steps of matrix tiles. (static: kernels.inl says why)
+static constexpr int rounded_pixels(int pixels) { return (pixels + 31) / 32 * 32; }
+
+/// pixels: of a run through the picture of results, the border's between rows along with them; span: from the first tap
+/// to the last, in pixels of the run.
+constexpr std::size_t weight_gradient_work(int pixels, int span, int channels, int lanes) {
+  const auto all = static_cast<std::size_t>(rounded_pixels(pixels)),
+             read = static_cast<std::size_t>(rounded_pixels(rounded_pixels(pixels) + span) + 32);
+  return (read * static_cast<std::size_t>(channels) + all * static_cast<std::size_t>(lanes)) / 2;
+}
 
 /// A 3 x 3 convolution of stride 1 with a border of 1, by Winograd's F(4x4, 3x3) (Lavin & Gray 2016): 36 products of
 /// matrices for each block of `tiles` tiles of 4 x 4 results. in must be readable one pixel around whole tiles.
@@ -125,6 +142,10 @@ struct GroupNorm {
   /// For group_norm_gradient: what coefficients[n] dE/d(weight) and dE/d(bias) are added to; null: nothing.
   const float* coefficients = nullptr;
   float *weight_sums = nullptr, *bias_sums = nullptr;
+  /// For the derivatives along a tangent: in's, and of each sample and lane the means over the group of that, and of
+  /// that times the normalised in.
+  View dot;
+  float *mean_dot = nullptr, *product = nullptr;
 };
 
 struct Kernels {
@@ -164,6 +185,11 @@ struct Kernels {
   void (*group_norm)(const GroupNorm&, const Extent&, const Epilogue&);
   /// r = dE/dx, from gradient = dE/d(normalised) and mean and scale of the forward pass.
   void (*group_norm_gradient)(const GroupNorm&, const View& gradient, const Extent&, const Epilogue&);
+  /// r = the derivative of the normalised, along `dot`; fills mean_dot and product.
+  void (*group_norm_tangent)(const GroupNorm&, const Extent&, const Epilogue&);
+  /// r = the derivative of group_norm_gradient's result where gradient's is `gradient_dot`, and sums that of its sums.
+  void (*group_norm_gradient_tangent)(const GroupNorm&, const View& gradient, const View& gradient_dot, const Extent&,
+                                      const Epilogue&);
   /// Null where there are tiles, as is Winograd's algorithm: those of `kernels` serve.
   void (*attention)(const Attention&, const Extent&, const Epilogue&);
   void (*attention_gradient)(const Attention&, const Extent&);

@@ -51,17 +51,13 @@ void pool(const View& in, float scale, int zoom_y, int zoom_x, const Extent& ext
 void lane_sums(const View& in, const View& factor, const Extent& extent, const float* coefficients,
                const Labels& labels, float* sums) {
   for (int n = 0; n < extent.samples; ++n) {
-    const float* p = in.data + n * in.sample;
-    const float* q = factor.data == nullptr ? nullptr : factor.data + n * factor.sample;
     float* to = labels.classes == nullptr ? sums : sums + labels.classes[n] * extent.lanes;
     const float* numbers = labels.numbers == nullptr ? nullptr : labels.numbers + n * labels.count;
     for (int c = 0; c < extent.lanes; c += W) {
       V sum{};
       for (int y = 0; y < extent.height; ++y) {
-        for (int x = 0; x < extent.width; ++x) {
-          const V v = load(p + y * in.row + x * in.pixel + c);
-          sum += q == nullptr ? v : v * load(q + y * factor.row + x * factor.pixel + c);
-        }
+        const Line p(in, n, y), q(factor, n, y);
+        for (int x = 0; x < extent.width; ++x) sum += q ? p.load(x, c) * q.load(x, c) : p.load(x, c);
       }
       sum *= coefficients[n];
       if (numbers == nullptr) {
@@ -136,10 +132,14 @@ void store_gradient(const View& gradient, int channels, int zoom, float scale, c
   }
 }
 
-#include "igebm/engine/cpu/direct.inl"
-#include "igebm/engine/cpu/group_norm.inl"
 #ifdef IGEBM_AMX
 #include "igebm/engine/cpu/tiles.inl"
+#include "igebm/engine/cpu/tiles_gradient.inl"
+#endif
+#include "igebm/engine/cpu/direct.inl"
+#include "igebm/engine/cpu/group_norm.inl"
+#include "igebm/engine/cpu/group_norm_tangent.inl"
+#ifdef IGEBM_AMX
 // Pictures in float32 alone: those of the other tables.
 constexpr decltype(Kernels::pack_winograd) pack_winograd = nullptr, pack_winograd_bf16 = nullptr;
 constexpr decltype(Kernels::winograd) winograd = nullptr, winograd_bf16 = nullptr;
@@ -172,6 +172,8 @@ const Kernels table = {IGEBM_STRING(IGEBM_ISA),
                        pool,
                        group_norm,
                        group_norm_gradient,
+                       group_norm_tangent,
+                       group_norm_gradient_tangent,
                        attention,
                        attention_gradient,
                        inner,

@@ -30,8 +30,9 @@ void ParameterPass::take(const Weights& weights, const nn::Tensors& tensors, con
     const Convolution& c = plan_.convolutions[i];
     const Algorithm same =
         shared_[i] < 0 ? Algorithm::direct : choices.algorithms[static_cast<std::size_t>(shared_[i])];
-    // Gradients of weights, and their differences above all, are for float32.
-    choices_.algorithms[i] = same == Algorithm::winograd_bf16 ? Algorithm::winograd : same;
+    // Differences of gradients are for float32.
+    const bool widened = same == Algorithm::winograd_bf16 && plan_.tangent.empty();
+    choices_.algorithms[i] = c.tiles ? Algorithm::tiles : widened ? Algorithm::winograd : same;
     if (shared_[i] >= 0 && same == choices_.algorithms[i]) {
       weights_.packed[i] = weights.packed[static_cast<std::size_t>(shared_[i])];
     } else {
@@ -73,15 +74,32 @@ double ParameterPass::pass(const Batch& batch, std::int64_t count, int threads, 
   for (int t = 0; t < threads; ++t) {
     const auto thread = static_cast<std::size_t>(t);
     const std::int64_t end = count * (t + 1) / threads;
-    for (std::int64_t i = count * t / threads; i < end; i += samples) {
-      const Worker::Pull pull{batch.coefficients + i, batch.slopes == nullptr ? nullptr : batch.slopes + i,
-                              sums_[thread].get()};
-      workers_[thread]->run(kernels_, weights_, choices_, batch.x + i * plan_.elements, batch.labels.from(i),
-                            static_cast<int>(std::min<std::int64_t>(samples, end - i)), batch.energies + i, nullptr, {},
-                            &pull);
-    }
+    for (std::int64_t i = count * t / threads; i < end; i += samples)
+      pass(batch, i, std::min<std::int64_t>(i + samples, end), *workers_[thread], *sums_[thread]);
   }
   return now() - start;
+}
+
+void ParameterPass::pass(const Batch& batch, std::int64_t begin, std::int64_t end, Worker& worker,
+                         Gradients& into) const {
+  const auto count = static_cast<int>(end - begin);
+  const std::int64_t first = begin * plan_.elements;
+  const bool by_tangents = batch.gradients != nullptr;
+  const auto from = [&](const float* each) { return each == nullptr ? nullptr : each + begin; };
+  const Worker::Pull pull{from(batch.coefficients), from(batch.slopes), &into};
+  worker.run(kernels_, weights_, choices_, batch.x + first, batch.labels.from(begin), count, batch.energies + begin,
+             by_tangents ? batch.gradients + first : nullptr, {}, by_tangents ? nullptr : &pull);
+  if (!by_tangents) return;
+  if (batch.target == nullptr) {
+    worker.pull(kernels_, weights_, choices_, batch.v + first, count, into);
+    return;
+  }
+  std::vector<float> v(static_cast<std::size_t>((end - begin) * plan_.elements));
+  for (std::size_t i = 0; i < v.size(); ++i) {
+    const std::size_t at = static_cast<std::size_t>(first) + i;
+    v[i] = batch.coefficients[at / static_cast<std::size_t>(plan_.elements)] * (batch.gradients[at] - batch.target[at]);
+  }
+  worker.pull(kernels_, weights_, choices_, v.data(), count, into);
 }
 
 void ParameterPass::collect(int threads, nn::Tensors& into) const {

@@ -6,7 +6,8 @@
 
 namespace igebm::engine::cpu {
 
-/// The parameters' gradient of a prepared network: sum_i c_i dE(x_i)/d(weight). The samples are parted among the
+/// The parameters' gradient of a prepared network: sum_i c_i dE(x_i)/d(weight), or by a plan made for tangents that of
+/// sum_i <v_i, dE/dx(x_i)>. The samples are parted among the
 /// threads in a fixed way and the threads' sums added in order: equal bit for bit for the same number of threads. For
 /// one caller at a time.
 class ParameterPass {
@@ -18,13 +19,16 @@ class ParameterPass {
   void take(const Weights& weights, const nn::Tensors& tensors, const Choices& choices);
 
   /// `count` inputs; their energies are filled. What is added to the sums goes by coefficients and slopes (null: none)
-  /// of each.
+  /// of each. By tangents: gradients are filled with dE/dx, and v_i is given, or with a target c_i (dE/dx(x_i) -
+  /// target_i).
   struct Batch {
-    const float* x;
-    Labels labels;
-    std::int64_t count;
-    const float *coefficients, *slopes;
-    float* energies;
+    const float* x = nullptr;
+    Labels labels = {};
+    std::int64_t count = 0;
+    const float *coefficients = nullptr, *slopes = nullptr;
+    float* energies = nullptr;
+    float* gradients = nullptr;
+    const float *v = nullptr, *target = nullptr;
   };
   /// The fastest size of a sub-batch, by measuring.
   int best_samples(const Batch& batch, int threads);
@@ -33,6 +37,8 @@ class ParameterPass {
 
  private:
   void make_sums(int threads);
+  /// Inputs `begin` to `end` of the batch, a sub-batch at most.
+  void pass(const Batch& batch, std::int64_t begin, std::int64_t end, Worker& worker, Gradients& into) const;
   /// Of the batch's first `count` inputs. Returns its seconds.
   double pass(const Batch& batch, std::int64_t count, int threads, int samples);
   void collect(int threads, nn::Tensors& into) const;

@@ -13,9 +13,16 @@ namespace {
 
 bool has_parameters(const nn::Node& n) { return !nn::operation(n.op).parameters(n).empty(); }
 
+}  // namespace
+
 std::vector<Ref> refs(const Plan& plan, const Step& s) {
-  std::vector<Ref> all = {s.in, s.other, s.add, s.multiply, s.out, s.activated, s.derivative};
-  if (s.norm >= 0) all.push_back({plan.norms[static_cast<std::size_t>(s.norm)].statistics, 0});
+  std::vector<Ref> all = {s.in,  s.other,     s.in_dot,     s.other_dot, s.add,     s.multiply,
+                          s.out, s.activated, s.derivative, s.bend,      s.bent[0], s.bent[1], s.bent[2]};
+  if (s.norm >= 0) {
+    const Norm& n = plan.norms[static_cast<std::size_t>(s.norm)];
+    all.push_back({n.statistics, 0});
+    if (s.in_dot || s.other_dot) all.push_back({n.tangents, 0});
+  }
   if (s.attention >= 0) {
     const AttentionRefs& a = plan.attentions[static_cast<std::size_t>(s.attention)];
     all.insert(all.end(), {a.queries, a.keys, a.values, a.gradient, a.to_queries, a.to_keys, a.to_values});
@@ -23,20 +30,19 @@ std::vector<Ref> refs(const Plan& plan, const Step& s) {
   return all;
 }
 
-}  // namespace
-
 Planner::Planner(const nn::Graph& graph, Wanted wanted, Storage storage)
     : graph_(graph),
       shapes_(nn::shapes(graph)),
       values_(graph.nodes.size()),
       consumers_(graph.nodes.size()),
       contributions_(graph.nodes.size()),
-      for_parameters_(wanted == Wanted::parameter_gradients),
+      for_parameters_(wanted != Wanted::input_gradient),
+      for_tangent_(wanted == Wanted::tangent),
       storage_(storage) {
   plan_.labels = static_cast<int>(graph.classes + graph.conditions);
   for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
     const Node& n = graph.nodes[i];
-    wanted_.push_back(!for_parameters_ || has_parameters(n) ||
+    wanted_.push_back(!for_parameters_ || for_tangent_ || has_parameters(n) ||
                       std::any_of(n.inputs.begin(), n.inputs.end(), [&](int input) { return this->wanted(input); }));
     for (const int input : n.inputs) consumers_[static_cast<std::size_t>(input)].push_back(static_cast<int>(i));
   }
@@ -51,7 +57,8 @@ Plan Planner::make() {
   contributions_[static_cast<std::size_t>(last)].refs.push_back({plan_.ones, 0});
   for (int i = last; i >= 0; --i) backward(i);
   require_parameters();
-  if (!stored_ && !for_parameters_) throw Unknown{"an energy that does not depend on its input"};
+  if (!stored_ && (!for_parameters_ || for_tangent_)) throw Unknown{"an energy that does not depend on its input"};
+  if (for_tangent_) add_tangents();
   if (storage_ == Storage::bf16) choose_storage();
   add_borders();
   share_memory();
@@ -116,9 +123,9 @@ void Planner::choose_storage() {
     b.bf16 = !b.single();
   }
   // What only float32 is read or written by.
-  for (const auto* steps : {&plan_.forward, &plan_.backward}) {
+  for (const auto* steps : plan_.lists()) {
     for (const Step& s : *steps) {
-      if (s.kind == Step::Kind::load && low_ == 0) buffer(s.out).bf16 = false;
+      if ((s.kind == Step::Kind::load || s.kind == Step::Kind::load_tangent) && low_ == 0) buffer(s.out).bf16 = false;
       if (s.kind == Step::Kind::store) buffer(s.in).bf16 = false;
       if (s.attention >= 0) {
         for (const Ref r : refs(plan_, s)) {
@@ -130,7 +137,11 @@ void Planner::choose_storage() {
       if (c.few == 0 && (c.read % tile_depth != 0 || s.height * s.width == 1)) buffer(s.in).bf16 = false;
     }
   }
-  for (const auto* steps : {&plan_.forward, &plan_.backward}) {
+  for (const auto& [value, dot] : dots_) {  // one convolution reads both
+    bool &a = plan_.buffers[static_cast<std::size_t>(value)].bf16, &b = plan_.buffers[static_cast<std::size_t>(dot)].bf16;
+    a = b = a && b;
+  }
+  for (const auto* steps : plan_.lists()) {
     for (const Step& s : *steps) {
       if (s.convolution < 0) continue;
       Convolution& c = plan_.convolutions[static_cast<std::size_t>(s.convolution)];
@@ -141,7 +152,7 @@ void Planner::choose_storage() {
 }
 
 void Planner::add_borders() {
-  for (const auto* steps : {&plan_.forward, &plan_.backward}) {
+  for (const auto* steps : plan_.lists()) {
     for (const Step& s : *steps) {
       if (s.convolution < 0) continue;
       const Convolution& c = plan_.convolutions[static_cast<std::size_t>(s.convolution)];
@@ -164,7 +175,7 @@ void Planner::share_memory() {
   const std::size_t count = plan_.buffers.size();
   std::vector<int> first(count, -1), last(count, -1);
   int time = 0;
-  for (const auto* steps : {&plan_.forward, &plan_.backward}) {
+  for (const auto* steps : plan_.lists()) {
     for (const Step& s : *steps) {
       for (const Ref r : refs(plan_, s)) {
         if (!r) continue;

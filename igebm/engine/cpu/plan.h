@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <optional>
 #include <string>
@@ -73,6 +74,7 @@ struct Convolution {
 struct Norm {
   std::string name;
   int groups = 0, elements = 0, statistics = -1;  ///< statistics: buffer, 1 x 1, of 2 * lanes
+  int tangents = -1;                              ///< of the tangent, in the same way
   std::vector<int> group;                         ///< of each lane
   std::vector<int> lane_of_channel;
 };
@@ -119,16 +121,21 @@ struct Step {
     lane_sums,        ///< of `in`, times `other` if given, into `sink`
     attention,
     attention_gradient,
+    load_tangent,                 ///< of the direction v
+    group_norm_tangent,           ///< of in's derivative in_dot
+    group_norm_gradient_tangent,  ///< the same of group_norm_gradient; the derivatives of in and other: in_dot, other_dot
   };
   Kind kind = Kind::pointwise;
   Ref in, other;  ///< other: group_norm_gradient's gradient, inner's second factor
+  Ref in_dot, other_dot;
   float scale = 1;
   int zoom_y = 1, zoom_x = 1;
   int convolution = -1, norm = -1, attention = -1;
   int sink = -1;                         ///< of lane_sums; group_norm_gradient: the weight's, the bias' is the next
   int height = 1, width = 1, lanes = 0;  ///< of the result
   int bias = -1, gain = -1;              ///< vectors
-  Ref add, multiply, out, activated, derivative;
+  Ref add, multiply, out, activated, derivative, bend;
+  std::array<Ref, 3> bent;  ///< kernels.h, Epilogue
   Activation activation = Activation::none;
   float slope = 0;
   float multiply_slope = -1;  ///< not negative: multiply holds a leaky ReLU's values (kernels.h, Epilogue)
@@ -144,6 +151,8 @@ struct Plan {
   std::vector<Vector> vectors;
   std::vector<Sink> sinks;
   std::vector<Step> forward, backward;
+  std::vector<Step> tangent;  ///< after both: the derivatives of their results along a direction of the input
+  std::array<const std::vector<Step>*, 3> lists() const { return {&forward, &backward, &tangent}; }
   int ones = -1, energy = -1;  ///< buffers, 1 x 1: 1 in lane 0; E in lane 0
   int input_channels = 0, input_zoom = 1;
   float input_scale = 1, input_shift = 0;
@@ -154,6 +163,7 @@ struct Plan {
 enum class Wanted {
   input_gradient,       ///< dE/dx
   parameter_gradients,  ///< dE/d(weights), for every sample weighted by a number
+  tangent,              ///< dE/dx, then the gradient in the weights of <v, dE/dx> (plan_tangent.cpp)
 };
 
 enum class Storage {

@@ -46,6 +46,7 @@ void Planner::finish(int i, Step s) {
     s.slope = static_cast<float>(n.slope);
     v.at = s.activated = new_place(v);
     if (!tells_derivative(n)) v.derivative = s.derivative = new_place(v);
+    if (for_tangent_ && n.op == Op::silu) bends_[s.derivative.buffer] = {s.activated, s.bend = new_place(v)};
     v.done = true;
   }
   value(i).done = true;
@@ -146,6 +147,7 @@ void Planner::forward_activation(int i) {
   s.slope = static_cast<float>(n.slope);
   v.at = s.activated = new_place(v);
   if (!tells_derivative(n)) v.derivative = s.derivative = new_place(v);
+  if (for_tangent_ && n.op == Op::silu) bends_[s.derivative.buffer] = {s.activated, s.bend = new_place(v)};
   v.planes = 0;
   v.done = true;
   value(i) = v;
@@ -163,6 +165,7 @@ void Planner::forward_group_norm(int i) {
             static_cast<int>(n.groups),
             static_cast<int>(n.in / n.groups) * v.height * v.width,
             new_buffer(1, 1, 2 * v.lanes),
+            for_tangent_ ? new_buffer(1, 1, 2 * v.lanes) : -1,
             std::vector<int>(static_cast<std::size_t>(v.lanes), -1),
             v.lane_of_channel};
   for (std::int64_t c = 0; c < n.in; ++c)

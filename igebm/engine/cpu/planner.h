@@ -12,7 +12,11 @@ struct Unknown {
   std::string why;
 };
 
-/// Makes a plan: forwards node by node (plan_forward.cpp), then backwards (plan_backward.cpp), then memory (plan.cpp).
+/// All that a step reads or writes.
+std::vector<Ref> refs(const Plan& plan, const Step& s);
+
+/// Makes a plan: forwards node by node (plan_forward.cpp), then backwards (plan_backward.cpp), the tangents of all
+/// these steps (plan_tangent.cpp), then memory (plan.cpp).
 class Planner {
  public:
   Planner(const nn::Graph& graph, Wanted wanted, Storage storage);
@@ -97,6 +101,19 @@ class Planner {
   std::vector<Step> convolution_gradient(int i, Ref g);
   void attention_gradient(int i, Ref g);
 
+  /// Adds the derivative of each step along the input's direction: a result's is in dots_, of its buffer.
+  void add_tangents();
+  void add_tangent(const Step& s);
+  void linear_tangent(const Step& s);
+  void norm_gradient_tangent(Step s);
+  /// Where the derivative of what is stored at r is; none where it is 0.
+  Ref dot(Ref r) const;
+  Ref new_dot(Ref r);
+  Ref dot_or_zeros(Ref r, int lanes);
+  Ref zeros(int lanes) { return {new_buffer(1, 1, lanes, true), 0}; }
+  /// Drops the steps of the tangent whose results nothing reads.
+  void drop_unread_tangents();
+
   /// Chooses the pictures that are stored in bfloat16, and with them the convolutions by tiles.
   void choose_storage();
   /// Borders of zeros for what convolutions read beyond the edge.
@@ -116,7 +133,12 @@ class Planner {
   int low_ = 0;                      // Convolution::low of what reads the input
   std::vector<int> differentiated_;  // nodes, where the parameters' gradients are wanted
   bool stored_ = false;
-  bool for_parameters_;
+  bool for_parameters_, for_tangent_;
+  struct Bend {
+    Ref activated, bend;
+  };
+  std::map<int, Bend> bends_;  // of an activation, by the buffer of its derivative
+  std::map<int, int> dots_;
   Storage storage_;
 };
 

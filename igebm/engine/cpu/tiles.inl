@@ -29,7 +29,7 @@ constexpr int tile_side = 16, tile_floats = tile_side * tile_side;
 bool quick_finish(const Epilogue& e) {
   const auto fits = [](const View& v) { return v.data == nullptr || v.bf16; };
   return e.gain == nullptr && e.bias_pixel == 0 && fits(e.add) && fits(e.multiply) && fits(e.out) &&
-         fits(e.activated) && fits(e.derivative);
+         fits(e.activated) && fits(e.derivative) && fits(e.bend) && fits(e.bent[0]) && fits(e.bent[1]) && fits(e.bent[2]);
 }
 
 /// An epilogue (Row) of 32 outputs from c on, of the pixels of a row from x on.
@@ -37,15 +37,18 @@ struct PairRow {
   const Epilogue& e;
   V bias[2] = {};
   const Bf16 *add, *multiply;
-  Bf16 *out, *activated, *derivative;
+  const Bf16* bent[3];
+  Bf16 *out, *activated, *derivative, *bend;
 
   PairRow(const Epilogue& epilogue, int n, int y, int x, int c)
       : e(epilogue),
         add(at(e.add, n, y, x, c)),
         multiply(at(e.multiply, n, y, x, c)),
+        bent{at(e.bent[0], n, y, x, c), at(e.bent[1], n, y, x, c), at(e.bent[2], n, y, x, c)},
         out(at(e.out, n, y, x, c)),
         activated(at(e.activated, n, y, x, c)),
-        derivative(at(e.derivative, n, y, x, c)) {
+        derivative(at(e.derivative, n, y, x, c)),
+        bend(at(e.bend, n, y, x, c)) {
     if (e.bias == nullptr) return;
     for (int j = 0; j < 2; ++j) bias[j] = load(e.bias + n * e.bias_sample + c + j * W);
   }
@@ -68,9 +71,21 @@ struct PairRow {
       a *= factor(load_bf16(multiply + i * e.multiply.pixel), e);
       b *= factor(load_bf16(multiply + i * e.multiply.pixel + W), e);
     }
+    if (bent[0] != nullptr) {
+      const auto product = [&](int c) __attribute__((always_inline)) {
+        return load_bf16(bent[0] + i * e.bent[0].pixel + c) * load_bf16(bent[1] + i * e.bent[1].pixel + c) *
+               load_bf16(bent[2] + i * e.bent[2].pixel + c);
+      };
+      a += product(0);
+      b += product(W);
+    }
     if (out != nullptr) store_pair(out + i * e.out.pixel, a, b);
     if (e.activation == Activation::none) return;
-    const Activated p = activate(a, e), q = activate(b, e);
+    Activated p = activate(a, e), q = activate(b, e);
+    if (bend != nullptr) {
+      const V low = bend_of(a, p), high = bend_of(b, q);
+      store_pair(bend + i * e.bend.pixel, low, high);
+    }
     if (activated != nullptr) store_pair(activated + i * e.activated.pixel, p.value, q.value);
     if (derivative != nullptr) store_pair(derivative + i * e.derivative.pixel, p.slope, q.slope);
   }

@@ -2,6 +2,7 @@
 // in registers: what all kernels are made of, a part of kernels.inl.
 
 constexpr int W = IGEBM_LANES;
+constexpr int max_lanes = 2048;  // of a group norm
 typedef float V __attribute__((vector_size(4 * IGEBM_LANES), may_alias));
 typedef int I __attribute__((vector_size(4 * IGEBM_LANES), may_alias));
 constexpr int panel_vectors = 2, panel = panel_vectors * W;
@@ -10,6 +11,8 @@ constexpr int max_rows = W == 16 ? 14 : 6;  // registers: max_rows * panel_vecto
 IGEBM_INLINE V load(const float* p) { return *reinterpret_cast<const V*>(p); }
 IGEBM_INLINE void store(float* p, V v) { *reinterpret_cast<V*>(p) = v; }
 IGEBM_INLINE V all(float v) { return V{} + v; }
+IGEBM_INLINE float as_float(float v) { return v; }
+IGEBM_INLINE V load_as_float(const float* p) { return load(p); }
 
 #ifdef IGEBM_BF16
 using Bf16 = unsigned short;
@@ -28,6 +31,8 @@ IGEBM_INLINE V load_bf16(const Bf16* p) {
   const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
   return (V)_mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
 }
+IGEBM_INLINE float as_float(Bf16 v) { return widened(v); }
+IGEBM_INLINE V load_as_float(const Bf16* p) { return load_bf16(p); }
 #endif
 
 /// exp x for |x| <= 87, relative error 2e-7: 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2].
@@ -83,17 +88,23 @@ struct Line {
 };
 
 struct Activated {
-  V value, slope;
+  V value, slope, sigmoid;  ///< sigmoid: of SiLU
 };
 
 IGEBM_INLINE Activated activate(V r, const Epilogue& e) {
   if (e.activation == Activation::silu) {
     const V sigmoid = reciprocal(1.0F + exponential(-r));
     const V value = r * sigmoid;
-    return {value, sigmoid + value * (1.0F - sigmoid)};
+    return {value, sigmoid + value * (1.0F - sigmoid), sigmoid};
   }
   const V slope = r > 0.0F ? all(1.0F) : all(e.slope);
-  return {r * slope, slope};
+  return {r * slope, slope, V{}};
+}
+
+/// f''(r) / f'(r)^2 of SiLU, whose slope is kept from being 0.
+IGEBM_INLINE V bend_of(V r, Activated& f) {
+  f.slope += 1e-12F;
+  return f.sigmoid * (1.0F - f.sigmoid) * (2.0F + r * (1.0F - 2.0F * f.sigmoid)) / (f.slope * f.slope);
 }
 
 /// What an epilogue multiplies by, of what it reads for that.
@@ -105,7 +116,7 @@ IGEBM_INLINE V factor(V read, const Epilogue& e) {
 struct Row {
   const Epilogue& e;
   const float *bias, *gain;
-  Line add, multiply, out, activated, derivative;
+  Line add, multiply, out, activated, derivative, bend, bent0, bent1, bent2;
 
   Row(const Epilogue& epilogue, int n, int y)
       : e(epilogue),
@@ -115,16 +126,22 @@ struct Row {
         multiply(e.multiply, n, y),
         out(e.out, n, y),
         activated(e.activated, n, y),
-        derivative(e.derivative, n, y) {}
+        derivative(e.derivative, n, y),
+        bend(e.bend, n, y),
+        bent0(e.bent[0], n, y),
+        bent1(e.bent[1], n, y),
+        bent2(e.bent[2], n, y) {}
 
   IGEBM_INLINE void finish(V r, std::ptrdiff_t x, std::ptrdiff_t c) const {
     if (bias != nullptr) r += load(bias + x * e.bias_pixel + c);
     if (gain != nullptr) r *= load(gain + x * e.gain_pixel + c) + 1.0F;
     if (add) r += add.load(x, c);
     if (multiply) r *= factor(multiply.load(x, c), e);
+    if (bent0) r += bent0.load(x, c) * bent1.load(x, c) * bent2.load(x, c);
     if (out) out.store(x, c, r);
     if (e.activation == Activation::none) return;
-    const Activated result = activate(r, e);
+    Activated result = activate(r, e);
+    if (bend) bend.store(x, c, bend_of(r, result));
     if (activated) activated.store(x, c, result.value);
     if (derivative) derivative.store(x, c, result.slope);
   }

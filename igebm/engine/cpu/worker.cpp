@@ -23,6 +23,21 @@ std::size_t weights_of(const Convolution& c) {
   return c.taps.size() * static_cast<std::size_t>(c.read) * static_cast<std::size_t>(c.lanes);
 }
 
+/// Of a step that matrix tiles may take (Kernels::weight_gradient).
+std::size_t gradient_work(const Plan& plan, const Step& s) {
+  const Buffer &in = plan.buffers[static_cast<std::size_t>(s.in.buffer)],
+               &g = plan.buffers[static_cast<std::size_t>(s.other.buffer)];
+  const Convolution& c = plan.convolutions[static_cast<std::size_t>(s.convolution)];
+  if (!in.bf16 || !g.bf16) return 0;
+  const int pitch = c.step == 1 ? in.columns() : s.width;
+  int low = 0, high = 0;
+  for (const auto& tap : c.taps) {
+    low = std::min(low, tap.dy * pitch + tap.dx);
+    high = std::max(high, tap.dy * pitch + tap.dx);
+  }
+  return weight_gradient_work(s.height * pitch, high - low, c.read, s.lanes);
+}
+
 }  // namespace
 
 void Free::operator()(float* p) const { std::free(p); }
@@ -69,6 +84,11 @@ Worker::Worker(const Plan& plan, int samples) : plan_(plan), samples_(samples) {
   for (const Convolution& c : plan.convolutions) {
     if (c.can_winograd) work = std::max(work, winograd_work(c.read, c.lanes, tiles(c)));
   }
+  for (const auto* steps : plan.lists()) {
+    for (const Step& s : *steps) {
+      if (s.kind == Step::Kind::weight_gradient) work = std::max(work, gradient_work(plan, s));
+    }
+  }
   for (const AttentionRefs& a : plan.attentions)
     work = std::max(work, attention_work(a.tokens, a.height * a.width, a.depth, a.lanes));
   work_ = allocate(work);
@@ -109,26 +129,7 @@ void Worker::run(const Kernels& k, const Weights& w, const Choices& choices, con
   x_ = x;
   gradient_ = gradient;
   take_labels(w, labels, count);
-  const auto all = [&](const std::vector<Step>& steps) {
-    if (timed) {
-      for (const Step& s : steps) {
-        const double start = now();
-        for (int n = 0; n < count; n += choices.chunk(s))
-          run(s, k, w, choices, n, std::min(choices.chunk(s), count - n));
-        timed(s, now() - start);
-      }
-      return;
-    }
-    // Steps of one chunk size follow one another for a few samples, whose values are then still in the cache.
-    for (std::size_t begin = 0, end = 0; begin < steps.size(); begin = end) {
-      const int chunk = choices.chunk(steps[begin]);
-      while (end < steps.size() && choices.chunk(steps[end]) == chunk) ++end;
-      for (int n = 0; n < count; n += chunk) {
-        for (std::size_t i = begin; i < end; ++i) run(steps[i], k, w, choices, n, std::min(chunk, count - n));
-      }
-    }
-  };
-  all(plan_.forward);
+  take(plan_.forward, k, w, choices, count, timed);
   const float* e = at({plan_.energy, 0});
   for (int n = 0; n < count; ++n) energies[n] = e[n * lane_block];
   if (pull != nullptr) {
@@ -138,7 +139,35 @@ void Worker::run(const Kernels& k, const Weights& w, const Choices& choices, con
           pull->coefficients[n] + (pull->slopes == nullptr ? 0.0F : pull->slopes[n] * energies[n]);
     into_ = pull->into;
   }
-  if (gradient != nullptr || pull != nullptr) all(plan_.backward);
+  if (gradient != nullptr || pull != nullptr) take(plan_.backward, k, w, choices, count, timed);
+}
+
+void Worker::pull(const Kernels& k, const Weights& w, const Choices& choices, const float* v, int count,
+                  Gradients& into) {
+  v_ = v;
+  coefficients_.assign(static_cast<std::size_t>(count), 1);
+  into_ = &into;
+  take(plan_.tangent, k, w, choices, count, {});
+}
+
+void Worker::take(const std::vector<Step>& steps, const Kernels& k, const Weights& w, const Choices& choices, int count,
+                  const std::function<void(const Step&, double)>& timed) {
+  if (timed) {
+    for (const Step& s : steps) {
+      const double start = now();
+      for (int n = 0; n < count; n += choices.chunk(s)) run(s, k, w, choices, n, std::min(choices.chunk(s), count - n));
+      timed(s, now() - start);
+    }
+    return;
+  }
+  // Steps of one chunk size follow one another for a few samples, whose values are then still in the cache.
+  for (std::size_t begin = 0, end = 0; begin < steps.size(); begin = end) {
+    const int chunk = choices.chunk(steps[begin]);
+    while (end < steps.size() && choices.chunk(steps[end]) == chunk) ++end;
+    for (int n = 0; n < count; n += chunk) {
+      for (std::size_t i = begin; i < end; ++i) run(steps[i], k, w, choices, n, std::min(chunk, count - n));
+    }
+  }
 }
 
 View Worker::result(const Step& s, Ref r, int first) {
@@ -169,6 +198,8 @@ Epilogue Worker::epilogue(const Step& s, const Weights& w, int first) {
   e.out = result(s, s.out, first);
   e.activated = result(s, s.activated, first);
   e.derivative = result(s, s.derivative, first);
+  e.bend = result(s, s.bend, first);
+  for (std::size_t i = 0; i < s.bent.size(); ++i) e.bent[i] = result(s, s.bent[i], first);
   e.activation = s.activation;
   e.slope = s.slope;
   e.multiply_slope = s.multiply_slope;
@@ -180,7 +211,7 @@ DirectConvolution Worker::direct(const Step& s, const View& in, const float* wei
   auto& offsets = offsets_[static_cast<std::size_t>(s.convolution)];
   for (std::size_t t = 0; t < c.taps.size(); ++t) offsets[t] = c.taps[t].dy * in.row + c.taps[t].dx * in.pixel;
   return {of_features(s) ? row_of_samples(in) : View{in.data, in.sample, in.row * c.step, in.pixel * c.step, in.bf16},
-          static_cast<int>(c.taps.size()), c.read, offsets.data(), weights};
+          static_cast<int>(c.taps.size()), c.read, offsets.data(), weights, c.step};
 }
 
 void Worker::convolve(const Step& s, const Kernels& k, const Weights& w, const Choices& choices, int first,
@@ -231,10 +262,19 @@ void Worker::normalise(const Step& s, const Kernels& k, const Weights& w, int fi
     g.weight_sums = sink(s.sink);
     g.bias_sums = sink(s.sink + 1);
   }
+  if (s.in_dot) {
+    g.dot = view(s.in_dot, first);
+    g.mean_dot = at({norm.tangents, 0}) + std::ptrdiff_t{1} * first * s.lanes;
+    g.product = g.mean_dot + std::ptrdiff_t{samples_} * s.lanes;
+  }
   if (s.kind == Step::Kind::group_norm) {
     k.group_norm(g, extent, e);
-  } else {
+  } else if (s.kind == Step::Kind::group_norm_gradient) {
     k.group_norm_gradient(g, view(s.other, first), extent, e);
+  } else if (s.kind == Step::Kind::group_norm_tangent) {
+    k.group_norm_tangent(g, extent, e);
+  } else {
+    k.group_norm_gradient_tangent(g, view(s.other, first), view(s.other_dot, first), extent, e);
   }
 }
 
@@ -248,6 +288,9 @@ void Worker::run(const Step& s, const Kernels& k, const Weights& w, const Choice
       k.load(x_ + first * plan_.elements, plan_.input_channels, plan_.input_zoom, plan_.input_scale, plan_.input_shift,
              extent, e.out);
       break;
+    case Step::Kind::load_tangent:
+      k.load(v_ + first * plan_.elements, plan_.input_channels, plan_.input_zoom, plan_.input_scale, 0, extent, e.out);
+      break;
     case Step::Kind::store:
       k.store(view(s.in), plan_.input_channels, plan_.input_zoom, plan_.input_scale, extent,
               gradient_ + first * plan_.elements);
@@ -257,7 +300,9 @@ void Worker::run(const Step& s, const Kernels& k, const Weights& w, const Choice
       break;
     case Step::Kind::weight_gradient: {
       const bool features = of_features(s);
-      k.weight_gradient(direct(s, view(s.in), nullptr), features ? row_of_samples(view(s.other)) : view(s.other),
+      DirectConvolution conv = direct(s, view(s.in), nullptr);
+      conv.work = work_.get();
+      k.weight_gradient(conv, features ? row_of_samples(view(s.other)) : view(s.other),
                         extent, coefficients_.data() + first, features,
                         into_->convolutions[static_cast<std::size_t>(s.convolution)].get());
       break;
@@ -283,6 +328,8 @@ void Worker::run(const Step& s, const Kernels& k, const Weights& w, const Choice
       break;
     case Step::Kind::group_norm:
     case Step::Kind::group_norm_gradient:
+    case Step::Kind::group_norm_tangent:
+    case Step::Kind::group_norm_gradient_tangent:
       normalise(s, k, w, first, extent, e);
       break;
   }

@@ -75,10 +75,15 @@ class Worker {
            float* energies, float* gradient, const std::function<void(const Step&, double)>& timed = {},
            const Pull* pull = nullptr);
 
+  /// After a run of a plan made for tangents: adds the gradient in the weights of sum_i <v_i, dE/dx(x_i)> to `into`.
+  void pull(const Kernels& k, const Weights& w, const Choices& choices, const float* v, int count, Gradients& into);
+
   /// A step for `count` samples from `first` on.
   void run(const Step& s, const Kernels& k, const Weights& w, const Choices& choices, int first, int count);
 
  private:
+  void take(const std::vector<Step>& steps, const Kernels& k, const Weights& w, const Choices& choices, int count,
+            const std::function<void(const Step&, double)>& timed);
   float* at(Ref r);
   /// Pictures from sample `first` on.
   View view(Ref r, int first);
@@ -100,7 +105,7 @@ class Worker {
   std::vector<std::vector<std::ptrdiff_t>> offsets_;
   Memory memory_, work_, vectors_;
   std::vector<float> coefficients_;  // c_i of this run
-  const float* x_ = nullptr;
+  const float *x_ = nullptr, *v_ = nullptr;
   Labels labels_;
   float* gradient_ = nullptr;
   Gradients* into_ = nullptr;

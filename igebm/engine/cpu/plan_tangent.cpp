@@ -1,0 +1,160 @@
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "igebm/engine/cpu/planner.h"
+
+/// The gradient in the weights of <v, dE/dx> = dE(x + s v)/ds at s = 0, by forward mode over the steps forwards and
+/// backwards: most are linear, and do to a derivative what they do to a value.
+namespace igebm::engine::cpu {
+
+void Planner::add_tangents() {
+  std::vector<Step> all = plan_.forward;
+  all.insert(all.end(), plan_.backward.begin(), plan_.backward.end());
+  // Not wanted: the gradient of E itself.
+  std::erase_if(plan_.backward, [](const Step& s) {
+    return s.kind == Step::Kind::weight_gradient || s.kind == Step::Kind::lane_sums;
+  });
+  for (Step& s : plan_.backward) s.sink = -1;
+  for (const Step& s : all) add_tangent(s);
+  drop_unread_tangents();
+}
+
+Ref Planner::dot(Ref r) const {
+  const auto found = dots_.find(r.buffer);
+  return found == dots_.end() ? Ref{} : Ref{found->second, r.lane};
+}
+
+Ref Planner::new_dot(Ref r) {
+  if (!dots_.contains(r.buffer)) {
+    const Buffer like = plan_.buffers[static_cast<std::size_t>(r.buffer)];
+    dots_[r.buffer] = new_buffer(like.height, like.width, like.lanes, like.kept);
+  }
+  return dot(r);
+}
+
+Ref Planner::dot_or_zeros(Ref r, int lanes) {
+  const Ref there = dot(r);
+  return there ? there : zeros(lanes);
+}
+
+void Planner::add_tangent(const Step& s) {
+  Step t = s;
+  switch (s.kind) {
+    case Step::Kind::load:
+      t.kind = Step::Kind::load_tangent;
+      t.out = new_dot(s.out);
+      plan_.tangent.push_back(t);
+      return;
+    case Step::Kind::store:
+    case Step::Kind::inner:
+      return;  // nothing needs it
+    case Step::Kind::weight_gradient:
+    case Step::Kind::lane_sums:
+      for (Ref Step::* factor : {&Step::in, &Step::other}) {
+        t = s;
+        if (t.*factor) t.*factor = dot(s.*factor);
+        if (t.*factor) plan_.tangent.push_back(t);
+      }
+      return;
+    case Step::Kind::group_norm:
+      if (!dot(s.in)) return;
+      [[fallthrough]];
+    case Step::Kind::convolution:
+    case Step::Kind::pointwise:
+    case Step::Kind::pool:
+      linear_tangent(s);
+      return;
+    case Step::Kind::group_norm_gradient:
+      norm_gradient_tangent(s);
+      return;
+    case Step::Kind::attention:
+    case Step::Kind::attention_gradient:
+      throw Unknown{"attention's tangent"};
+    case Step::Kind::load_tangent:
+    case Step::Kind::group_norm_tangent:
+    case Step::Kind::group_norm_gradient_tangent:
+      break;
+  }
+  throw Unknown{"a tangent's tangent"};
+}
+
+void Planner::linear_tangent(const Step& s) {
+  Step t = s;
+  t.bias = -1;
+  t.activation = Activation::none;
+  t.activated = t.derivative = t.bend = {};
+  t.add = dot(s.add);
+  if (s.kind == Step::Kind::group_norm) {
+    t.kind = Step::Kind::group_norm_tangent;
+    t.in_dot = dot(s.in);
+  } else {
+    t.in = dot(s.in);
+  }
+  const auto bend = bends_.find(s.multiply.buffer);
+  if (bend != bends_.end() && dot(bend->second.activated))
+    t.bent = {s.out, dot(bend->second.activated), bend->second.bend};
+  const Ref result = s.out ? s.out : s.activated;
+  const Buffer whole = plan_.buffers[static_cast<std::size_t>(result.buffer)];
+  if (!t.in) {  // of a constant
+    const bool part = s.lanes < whole.lanes;
+    if (!t.add && !t.bent[0] && !part) return;
+    if (!part && dot(result)) return;  // all residues of a stride at once
+    t.kind = Step::Kind::pointwise;
+    t.convolution = -1;
+    t.in = zeros(s.lanes);
+    t.scale = 1;
+    t.zoom_y = t.zoom_x = 1;
+    if (!part) t.height = whole.height, t.width = whole.width;
+  }
+  const auto multiply = [&](Step& by) {
+    by.multiply = s.derivative ? s.derivative : s.activated;
+    if (!s.derivative) by.multiply_slope = s.slope;
+  };
+  if (s.activation == Activation::none || s.out) {
+    t.out = new_dot(s.out);
+  } else {
+    multiply(t);
+    t.out = new_dot(s.activated);
+  }
+  plan_.tangent.push_back(t);
+  if (s.activation == Activation::none || !s.out) return;
+  Step u;
+  u.height = s.height;
+  u.width = s.width;
+  u.lanes = s.lanes;
+  u.in = t.out;
+  multiply(u);
+  u.out = new_dot(s.activated);
+  plan_.tangent.push_back(u);
+}
+
+void Planner::norm_gradient_tangent(Step s) {
+  Step t = s;
+  t.kind = Step::Kind::group_norm_gradient_tangent;
+  t.in_dot = dot_or_zeros(s.in, s.lanes);
+  t.other_dot = dot_or_zeros(s.other, s.lanes);
+  t.add = dot(s.add);
+  const auto bend = bends_.find(s.multiply.buffer);
+  if (bend != bends_.end() && dot(bend->second.activated))
+    t.bent = {s.out, dot(bend->second.activated), bend->second.bend};
+  if (s.out) t.out = new_dot(s.out);
+  plan_.tangent.push_back(t);
+}
+
+void Planner::drop_unread_tangents() {
+  std::set<int> read;
+  std::vector<Step> kept;
+  for (auto s = plan_.tangent.rbegin(); s != plan_.tangent.rend(); ++s) {
+    const bool sums = s->sink >= 0 || s->kind == Step::Kind::weight_gradient;
+    if (!sums && !read.contains(s->out.buffer)) continue;
+    for (const Ref r : refs(plan_, *s)) {
+      if (r && r.buffer != s->out.buffer) read.insert(r.buffer);
+    }
+    kept.push_back(*s);
+  }
+  std::reverse(kept.begin(), kept.end());
+  plan_.tangent = std::move(kept);
+}
+
+}  // namespace igebm::engine::cpu

@@ -1,0 +1,179 @@
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <random>
+
+#include "igebm/engine/cpu/kernels.h"
+#include "igebm/engine/engine.h"
+#include "tests/engine/networks.h"
+
+/// The CPU engine's derivatives of dE/dx along a direction.
+namespace igebm::engine {
+namespace {
+
+bool has_tangents(const nn::Graph& graph) { return !has(graph, nn::Op::attention) && !has(graph, nn::Op::dropout); }
+
+/// The gradient of sum_i <v_i, dE/dx(x_i)> by autograd, in v's type.
+nn::Tensors by_autograd(const nn::Graph& graph, const nn::EffectiveWeights& weights, const at::Tensor& x,
+                        const at::Tensor& labels, const at::Tensor& v) {
+  nn::EffectiveWeights leaves;
+  for (const auto& [name, w] : weights) leaves[name] = w.to(v.scalar_type()).detach().requires_grad_();
+  const at::Tensor leaf = x.to(v.scalar_type()).detach().requires_grad_(),
+                   e = nn::evaluate(graph, leaves, leaf, labels);
+  const at::Tensor slope = torch::autograd::grad({e.sum()}, {leaf}, {}, true, true)[0];
+  nn::Tensors want;
+  nn::add_gradients(slope, v, leaves, want);
+  return want;
+}
+
+/// Of all parameters together.
+double difference(const nn::EffectiveWeights& weights, const nn::Tensors& got, const nn::Tensors& want) {
+  double difference = 0, size = 0;
+  for (const auto& [name, w] : weights) {
+    const at::Tensor a = got.contains(name) ? got.at(name).to(at::kDouble) : at::zeros_like(w, at::kDouble),
+                     b = want.contains(name) ? want.at(name).to(at::kDouble) : at::zeros_like(w, at::kDouble);
+    EXPECT_EQ(a.sizes(), b.sizes()) << name;
+    difference += (a - b).square().sum().item<double>();
+    size += b.square().sum().item<double>();
+  }
+  return size > 0 ? std::sqrt(difference / size) : std::sqrt(difference);
+}
+
+void compare_pulls(const Case& c, const Options& options, std::int64_t count) {
+  const nn::EffectiveWeights weights = random_weights(c.graph, at::kFloat);
+  const auto fast = prepare(c.graph, weights, options);
+  const at::Tensor x = inputs(c.graph, count, at::kFloat), labels = random_labels(c.graph, count),
+                   v = at::randn_like(x);
+  const auto tangent = fast->tangent(x, labels);
+  ASSERT_EQ(tangent != nullptr, has_tangents(c.graph)) << c.name;
+  nn::Tensors got, twice;
+  if (!tangent) {
+    EXPECT_FALSE(fast->match(x, labels, v, at::ones({count}), got).defined()) << c.name;
+    EXPECT_TRUE(got.empty());
+    return;
+  }
+  tangent->pull(v, got);
+  // At a leaky ReLU's kink to rounding either slope is right.
+  const double tolerance = nn::is_smooth(c.graph) ? 1e-4 : 1e-2;
+  const nn::Tensors want = by_autograd(c.graph, weights, x, labels, v.to(at::kDouble));
+  EXPECT_LT(difference(weights, got, want), tolerance) << c.name << ' ' << options.instructions << ' ' << count;
+  for (const auto& [name, g] : got) twice[name] = g.clone();
+  tangent->pull(v, twice);
+  for (const auto& [name, g] : twice) EXPECT_TRUE(at::equal(g, 2 * got.at(name))) << c.name << ' ' << name;
+  // What matching pulls along: c (dE/dx - target).
+  const at::Tensor each = at::randn({count}), target = at::randn_like(x);
+  std::vector<std::int64_t> column(static_cast<std::size_t>(x.dim()), 1);
+  column[0] = count;
+  nn::Tensors matched, expected;
+  const at::Tensor gradient = fast->match(x, labels, target, each, matched);
+  EXPECT_LT(relative(gradient, fast->given(labels)->energy_and_gradient(x).gradient), 1e-5) << c.name;
+  tangent->pull(each.reshape(column) * (gradient - target), expected);
+  EXPECT_LT(difference(weights, matched, expected), 1e-6) << c.name;
+}
+
+TEST(Tangents, AreAGradientOfAGradientInDouble) {
+  std::mt19937 random(7);
+  for (const Case& c : cases()) {
+    for (const char* level : {"v2", "v3", "v4"}) {
+      if (std::string(cpu::kernels(level).name) != level) continue;
+      for (const std::int64_t count : {1, 5})
+        compare_pulls(c, {.choices = random_choices(c.graph, random, level), .instructions = level}, count);
+    }
+  }
+}
+
+TEST(Tangents, OfRandomNetworks) {
+  std::mt19937 random(8);
+  int with = 0;
+  for (unsigned seed = 0; seed < 200; ++seed) {
+    const Case c = random_network(seed);
+    const char* level = std::array{"", "v2", "v3", "v4"}[seed % 4];
+    compare_pulls(c, {.choices = random_choices(c.graph, random, level), .instructions = level}, 3);
+    with += has_tangents(c.graph) ? 1 : 0;
+  }
+  EXPECT_GT(with, 50);
+}
+
+// SiLU's slope is 0 at -1.278: what is divided by it must not be lost there.
+TEST(Tangents, WhereAnActivationIsFlat) {
+  Net n({1});
+  n.head(n.elementwise(nn::Op::silu, n.linear(0, 8)));
+  nn::EffectiveWeights weights = random_weights(n.graph, at::kFloat);
+  std::string layer;
+  for (const nn::Node& node : n.graph.nodes) {
+    if (node.op == nn::Op::linear && node.out == 8) layer = node.name;
+  }
+  weights[layer + ".weight"] = at::ones({8, 1});
+  const float flat = -1.2784645F, far = -95;
+  at::Tensor bias = at::zeros({8});
+  for (int i = 0; i < 6; ++i) bias[i] = std::nextafter(flat, i < 3 ? 0.0F : -2.0F) + static_cast<float>(i - 3) * 1e-7F;
+  bias[6] = far;
+  bias[7] = -far;
+  weights[layer + ".bias"] = bias;
+  const auto fast = prepare(n.graph, weights, {});
+  const at::Tensor x = at::zeros({1, 1}), v = at::ones({1, 1});
+  nn::Tensors got;
+  fast->tangent(x, {})->pull(v, got);
+  EXPECT_LT(difference(weights, got, by_autograd(n.graph, weights, x, {}, v.to(at::kDouble))), 1e-5);
+}
+
+TEST(Tangents, DependOnTheBatchAndTheThreadsByRoundingAlone) {
+  const int threads = at::get_num_threads();
+  std::mt19937 random(9);
+  for (const Case& c : cases()) {
+    if (!has_tangents(c.graph)) continue;
+    const nn::EffectiveWeights weights = random_weights(c.graph, at::kFloat);
+    const std::string choices = random_choices(c.graph, random);
+    auto other = nlohmann::json::parse(choices);
+    other["tangent_samples"] = 1 + other["tangent_samples"].get<int>() % 4;
+    const at::Tensor x = inputs(c.graph, 12, at::kFloat), labels = random_labels(c.graph, 12), v = at::randn_like(x);
+    const auto pull = [&](const std::string& chosen, int with) {
+      at::set_num_threads(with);
+      nn::Tensors into;
+      prepare(c.graph, weights, {.choices = chosen})->tangent(x, labels)->pull(v, into);
+      return into;
+    };
+    const nn::Tensors one = pull(choices, 1);
+    EXPECT_LT(difference(weights, pull(choices, 2), one), 1e-5) << c.name;
+    EXPECT_LT(difference(weights, pull(other.dump(), 1), one), 1e-5) << c.name;
+    const nn::Tensors again = pull(choices, 1);
+    for (const auto& [name, g] : one) EXPECT_TRUE(at::equal(g, again.at(name))) << c.name << ' ' << name;
+  }
+  at::set_num_threads(threads);
+}
+
+// Pictures and factors of 8 bits, in networks of every shape: what is read from the wrong place would be wrong by its
+// whole size.
+TEST(Tangents, ByTilesInBfloat16) {
+  if (cpu::tile_kernels() == nullptr) GTEST_SKIP() << "this processor has no matrix tiles";
+  std::vector<Case> all = cases();
+  for (unsigned seed = 0; seed < 150; ++seed) all.push_back(random_network(seed, 96));
+  int by_tiles = 0;
+  double sum = 0;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const Case& c = all[i];
+    if (!has_tangents(c.graph) || !nn::is_smooth(c.graph)) continue;
+    const nn::EffectiveWeights weights = random_weights(c.graph, at::kFloat);
+    const std::string choices = fmt::format(
+        R"({{"kernels": "{}", "precision": "bf16", "chosen": "tiles", "tangent_samples": {}, "tiles": {{"samples": {}, "chunks": {{}}, "algorithms": {{}}}}}})",
+        cpu::kernels().name, 1 + i % 4, 1 + i % 5);
+    const auto fast = prepare(c.graph, weights, {.choices = choices, .precision = Precision::bf16});
+    const at::Tensor x = inputs(c.graph, 5, at::kFloat), labels = random_labels(c.graph, 5), v = at::randn_like(x);
+    nn::Tensors got;
+    fast->tangent(x, labels)->pull(v, got);
+    if (fast->description().find("tiles") == std::string::npos) continue;
+    ++by_tiles;
+    const double error = difference(weights, got, by_autograd(c.graph, weights, x, labels, v.to(at::kDouble)));
+    EXPECT_LT(error, 0.25) << c.name;
+    sum += error;
+  }
+  EXPECT_GT(by_tiles, 20);
+  EXPECT_LT(sum / by_tiles, 0.05);
+}
+
+}  // namespace
+}  // namespace igebm::engine
