@@ -135,7 +135,7 @@ struct Sampling {
     } catch (const UserError& e) {
       throw UserError(fmt::format("sample: --continue {}", e.what()));
     }
-    if (annealed()) before.sigma = a.back_to > 0 ? a.back_to : std::min(1.0, model.condition_spec().noise->sigma_max);
+    if (annealed()) before.sigma = a.back_to > 0 ? a.back_to : std::min(2.0, model.condition_spec().noise->sigma_max);
     if (a.back_to > 0 && !annealed()) throw UserError("sample: --back-to: this model takes no noise levels");
     request.from = &before;
     const bool asked = std::ranges::any_of(a.set, [](const std::string& set) {
@@ -157,7 +157,13 @@ struct Sampling {
                       static_cast<std::size_t>(level.mixing_steps + level.fine_steps + level.descent_steps),
                       level.sigma);
     }
-    trace = std::make_unique<generation::Trace>(request.count, a.trace_at, std::move(sigmas));
+    std::vector<std::int64_t> after = a.trace_at;
+    if (after.empty()) {
+      const std::int64_t steps = a.until.empty() ? sampling::step_count(sampler, annealed()) : 24;
+      for (std::int64_t eighth = 1; eighth <= 8; ++eighth)
+        after.push_back(std::max<std::int64_t>(1, steps * eighth / 8));
+    }
+    trace = std::make_unique<generation::Trace>(request.count, std::move(after), std::move(sigmas));
   }
 
   void step(sampling::Position p, const sampling::StepInfo& info, const sampling::Chains& chains) {
@@ -354,6 +360,43 @@ void add_sampling_options(CLI::App& command, std::vector<std::string>& set) {
   shorthand("--sampler", "kernel", "what moves chains", std::string{})->check(CLI::IsMember(sampling::kernel_names()));
 }
 
+namespace {
+
+/// --until, --continue, --trace and what goes with them; after the options that they exclude.
+void add_adaptive_options(CLI::App& command, SampleArguments& a) {
+  auto* until = command
+                    .add_option("--until", a.until,
+                                "settled: each chain until its energy and movement have settled, and another in its "
+                                "place; all are finished")
+                    ->check(CLI::IsMember({"settled"}));
+  command
+      .add_option("--max-evaluations", a.most, "gradients that a chain may take until then (default: the sampler's)")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1000000000}))
+      ->needs(until);
+  auto* from = command
+                   .add_option("--continue", a.from,
+                               "FILE.npz: more steps for the samples that igebm sample wrote there (default: as many "
+                               "gradients as they have taken)")
+                   ->excludes(command.get_option("--count"))
+                   ->excludes(command.get_option("--label"))
+                   ->excludes(command.get_option("--condition"));
+  command
+      .add_option("--back-to", a.back_to,
+                  "with --continue, of a model of noise levels: the noise level that chains are taken back to, and go "
+                  "down from (default: 2)")
+      ->check(CLI::PositiveNumber)
+      ->needs(from);
+  auto* trace = command.add_option("--trace", a.trace,
+                                   "FILE.npz or FILE.png: energy, gradient norm and distance moved of each chain at "
+                                   "each step, and pictures on the way");
+  command.add_option("--trace-at", a.trace_at, "steps after which there are pictures in it (default: eight)")
+      ->delimiter(',')
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1000000000}))
+      ->needs(trace);
+}
+
+}  // namespace
+
 void add_sample(CLI::App& app) {
   auto* command = app.add_subcommand("sample", "draw samples from a trained model");
   auto a = std::make_shared<SampleArguments>();
@@ -364,45 +407,16 @@ void add_sample(CLI::App& app) {
       "  igebm sample mnist --budget 10 --out draft.npz; igebm sample mnist --continue draft.npz --out better.npz\n"
       "  igebm sample mnist --count 8 --trace trace.png --trace-at 5,10,20,40");
   add_run_argument(*command, a->run);
-  auto* count = command->add_option("--count", a->count, "how many")
-                    ->capture_default_str()
-                    ->check(CLI::Range(std::int64_t{1}, std::int64_t{10000000}));
-  auto* label = command->add_option(
+  command->add_option("--count", a->count, "how many")
+      ->capture_default_str()
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{10000000}));
+  command->add_option(
       "--label", a->label,
       "of this class alone, a name or number, or none of a model with label_dropout (default: all classes "
       "in turn)");
-  auto* condition =
-      command->add_option("--condition", a->condition,
-                          "NAME=VALUE,…, of a model of [network] conditions (default: those of training data in turn)");
-  auto* until = command
-                    ->add_option("--until", a->until,
-                                 "settled: each chain until its energy and movement have settled, and another in its "
-                                 "place; all are finished")
-                    ->check(CLI::IsMember({"settled"}));
-  command
-      ->add_option("--max-evaluations", a->most, "gradients that a chain may take until then (default: the sampler's)")
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1000000000}))
-      ->needs(until);
-  auto* from = command
-                   ->add_option("--continue", a->from,
-                                "FILE.npz: more steps for the samples that igebm sample wrote there (default: as many "
-                                "gradients as they have taken)")
-                   ->excludes(count)
-                   ->excludes(label)
-                   ->excludes(condition);
-  command
-      ->add_option("--back-to", a->back_to,
-                   "with --continue, of a model of noise levels: the noise level that chains are taken back to, and go "
-                   "down from (default: 1)")
-      ->check(CLI::PositiveNumber)
-      ->needs(from);
-  auto* trace = command->add_option("--trace", a->trace,
-                                    "FILE.npz or FILE.png: energy, gradient norm and distance moved of each chain at "
-                                    "each step, and pictures on the way");
-  command->add_option("--trace-at", a->trace_at, "steps after which there are pictures in it")
-      ->delimiter(',')
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1000000000}))
-      ->needs(trace);
+  command->add_option("--condition", a->condition,
+                      "NAME=VALUE,…, of a model of [network] conditions (default: those of training data in turn)");
+  add_adaptive_options(*command, *a);
   add_seed_option(*command, a->seed, "the recipe's");
   command
       ->add_option(

@@ -109,7 +109,7 @@ at::Tensor draw(const Plot& plot, std::int64_t width, std::int64_t height) {
   canvas.write(left, 8, plot.title);
   for (const double tick : up.ticks(static_cast<int>(h / 30))) {
     const auto y = std::lround(place(across.low, tick)[1]);
-    const std::string text = fmt::format("{:.3g}", plot.logarithmic ? std::pow(10, tick) : tick);
+    const std::string text = fmt::format("{:.4g}", plot.logarithmic ? std::pow(10, tick) : tick);
     canvas.box(left, y, w, 1, faint), canvas.write(left - 5 - width_of(text), y - 3, text);
   }
   for (const double tick : across.ticks(static_cast<int>(w / 60))) {

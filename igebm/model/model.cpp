@@ -274,35 +274,41 @@ struct Model::Drawing {
                       std::to_string(model.size()));
     sampling::SettledOptions options = *request.until;
     const std::int64_t each = guidance() == 1 ? 1 : 2;
-    if (options.most <= 0) options.most = sampling::gradient_count(sampler, annealed());
+    if (options.most <= 0)
+      options.most = std::max(sampling::gradient_count(sampler, annealed()), annealed() ? 1 : 20 * options.window);
     options.most = std::max<std::int64_t>(1, options.most / each);
     const sampling::SamplerOptions spent = sampling::within_budget(sampler, annealed());
-    const bool moments = annealed() && request.from == nullptr && spent.annealing.moments;
+    const bool anew = request.from == nullptr, moments = annealed() && anew && spent.annealing.moments;
+    sampling::SamplerOptions flow = spent;
+    flow.steps = 0, flow.flow.steps = anew ? spent.flow.steps : 0;
     engine::Prepared& network = *model.networks_.back();
     sampling::Batch batch{.count = request.count,
                           .slots = request.batch,
                           .begin = {},
-                          .begin_cost = moments ? 2 : 0,
+                          .begin_cost = moments      ? 2
+                                        : annealed() ? 0
+                                                     : sampling::gradient_count(flow, false),
                           .seed = seed,
                           .on_round = request.on_round};
     batch.begin = [&](std::int64_t begin, std::int64_t end) {
       auto chains = chains_of(begin, end);
-      if (annealed() && request.from == nullptr) {
+      if (annealed() && anew) {
         sampling::start_from_noise(
             sampler, range(), start_deviation(*model.spec_.noise),
             [&](double sigma) { return energies_at(chains, sigma); }, chains);
       }
+      if (!annealed()) sampling::sample(flow, energies_at(chains, 0), chains, seed);
       return chains;
     };
-    const sampling::Settled done =
-        annealed() ? sampling::settle_through_levels(
-                         options, spent.annealing.ancestral, range(),
-                         [&](const at::Tensor& some, const at::Tensor& sigma) {
-                           return model.guided(network, some, sigma, guidance());
-                         },
-                         batch)
-                   : sampling::settle(
-                         options, spent, [&](const at::Tensor& some) { return network.given(some); }, batch);
+    const sampling::Settled done = annealed() ? sampling::settle_through_levels(
+                                                    options, spent.annealing.ancestral, range(),
+                                                    [&](const at::Tensor& some, const at::Tensor& sigma) {
+                                                      return model.guided(network, some, sigma, guidance());
+                                                    },
+                                                    batch)
+                                              : sampling::settle(
+                                                    options, sampling::more_steps(spent),
+                                                    [&](const at::Tensor& some) { return network.given(some); }, batch);
     const std::int64_t count = done.x.size(0);
     std::vector<Samples> parts;
     for (std::int64_t begin = 0; begin < count; begin += request.batch) {

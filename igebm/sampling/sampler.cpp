@@ -143,7 +143,8 @@ void add_noise(Chains& chains, const at::Tensor& sigma, std::uint64_t seed) {
 }
 
 SamplerOptions more_steps(SamplerOptions o) {
-  if (o.steps < 1) throw UserError("sampling.steps: expected steps of a kernel to go on with, and there is a flow alone");
+  if (o.steps < 1)
+    throw UserError("sampling.steps: expected steps of a kernel to go on with, and there is a flow alone");
   if (o.time > 0) o.langevin.step_size = o.time / static_cast<double>(o.steps);
   o.time = 0, o.flow.steps = 0;
   o.langevin.temperature_start = o.langevin.temperature_end;

@@ -123,8 +123,8 @@ constexpr double exact_share = 0.7;
 void start_from_noise(const SamplerOptions& options, const NoiseRange& range, double deviation,
                       const EnergiesAt& energies_at, Chains& chains);
 
-/// Noise of their own streams is added to chains, x + sigma n, with sigma broadcast to x: samples become chains of a noise
-/// level, from which sample_annealed goes down again.
+/// Noise of their own streams is added to chains, x + sigma n, with sigma broadcast to x: samples become chains of a
+/// noise level, from which sample_annealed goes down again.
 void add_noise(Chains& chains, const at::Tensor& sigma, std::uint64_t seed);
 
 /// The options of more steps of chains that sampling has moved: the kernel's alone, as long as they were, at the final

@@ -285,10 +285,10 @@ Settled settle(const SettledOptions& options, const SamplerOptions& sampler, con
       p.energies.push_back(info.chains[i].energy);
       p.path += square_distance(from[i], to[i], to.count());
       const bool over = p.evaluations + cost > options.most;
-      if (static_cast<std::int64_t>(p.energies.size()) % options.window != 0 && !over) continue;
-      const bool end = p.judged && !over;
+      const bool whole = static_cast<std::int64_t>(p.energies.size()) % options.window == 0, end = whole && p.judged;
+      if (!whole && !over) continue;
       if (over || end) {
-        places.finish(i, chains.x[static_cast<std::int64_t>(i)], p.judged);
+        places.finish(i, chains.x[static_cast<std::int64_t>(i)], end);
         continue;
       }
       p.judged = has_settled(options, p, square_distance(since[i], to[i], to.count()));

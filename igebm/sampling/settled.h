@@ -13,10 +13,12 @@ namespace igebm::sampling {
 
 /// When a chain has settled. The defaults were chosen on training data (docs/adaptive.md).
 struct SettledOptions {
-  std::int64_t most = 0;  ///< gradients that a chain may take; it is then made to end. 0: as many as without
+  /// Gradients that a chain may take; it is then made to end. 0: as many as the sampler takes otherwise, and without
+  /// noise levels 20 windows at least.
+  std::int64_t most = 0;
 
   // Of energies that take a noise level, in root mean squares over elements.
-  double longest = 0.43;   ///< a step, in log sigma
+  double longest = 0.25;   ///< a step, in log sigma
   double tolerance = 0.1;  ///< a step's error, relative to sigma or `detail`
   double detail = 0.1;     ///< error that does not matter at any level
   double rest = 0.05;      ///< what a chain that has settled would still move, in all
