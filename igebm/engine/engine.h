@@ -88,8 +88,8 @@ class Prepared {
   /// with dropout: E(x + s) and E(x - s) must then share their masks, as must the dE/dx that a loss is made of, so what
   /// needs derivatives of dE/dx (energy matching) takes them of nn::evaluate(..., dropout) by autograd.
   virtual bool derives_parameters() const { return false; }
-  /// Null where the engine has no such tangents of this network: of one with dropout, by autograd, on a CUDA device with
-  /// label gains, on a CPU with attention.
+  /// Null where the engine has no such tangents of this network: of one with dropout, by autograd, on a CUDA device
+  /// with label gains, on a CPU with attention.
   virtual std::unique_ptr<Tangent> tangent(const at::Tensor& /*x*/, const at::Tensor& /*labels*/) { return nullptr; }
   /// Adds the gradient in the weights of sum_i c_i / 2 |dE/dx(x_i) - target_i|^2 to `into`, by the weights' names, and
   /// gives dE/dx, like x; target like x, coefficients c (N). What score matching and energy matching need of a training

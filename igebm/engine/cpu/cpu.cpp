@@ -328,7 +328,7 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
     if (given.kernels != f32_.kernels().name || given.precision != precision_) return;
     parameters_.samples = given.training_samples;
     tangents_.samples = tile_tangents_.samples = given.tangent_samples;  // of the one that is chosen
-    if (given.f32 && !f32_.take(given.f32)) return;  // of another network
+    if (given.f32 && !f32_.take(given.f32)) return;                      // of another network
     if (tiles_ && given.tiles) tiles_->take(given.tiles);
     InputPass* wanted = given.chosen == "tiles" ? tiles_.get() : &f32_;
     if (wanted != nullptr && wanted->measured()) chosen_ = wanted;

@@ -95,8 +95,8 @@ void direct_few(const DirectConvolution& conv, int outputs, const Extent& extent
 constexpr int max_channels = W == 16 ? 8 : 4;  // of a block of weights' gradients: registers, again
 
 template <int channels, int vectors, typename In, typename Of>
-void weight_block(const DirectConvolution& conv, const In* in, const Of* gradient, const View& g,
-                  const Extent& extent, const float* coefficients, bool by_pixel, float* to) {
+void weight_block(const DirectConvolution& conv, const In* in, const Of* gradient, const View& g, const Extent& extent,
+                  const float* coefficients, bool by_pixel, float* to) {
   V sums[channels][vectors] = {};
   for (int y = 0; y < extent.height; ++y) {
     const In* p = in + y * conv.in.row;
@@ -129,8 +129,8 @@ void weight_block(const DirectConvolution& conv, const In* in, const Of* gradien
 }
 
 template <int vectors, typename In, typename Of>
-void weight_panel(const DirectConvolution& conv, const In* in, const Of* gradient, const View& g,
-                  const Extent& extent, const float* coefficients, bool by_pixel, float* sums) {
+void weight_panel(const DirectConvolution& conv, const In* in, const Of* gradient, const View& g, const Extent& extent,
+                  const float* coefficients, bool by_pixel, float* sums) {
   for (int t = 0; t < conv.taps; ++t) {
     for (int c = 0; c < conv.channels; c += max_channels) {
       const int here = conv.channels - c < max_channels ? conv.channels - c : max_channels;

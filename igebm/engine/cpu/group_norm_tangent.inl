@@ -7,9 +7,12 @@ void group_norm_tangent(const GroupNorm& norm, const Extent& extent, const Epilo
   for (int n = 0; n < extent.samples; ++n) {
     const float *mean = norm.mean + n * extent.lanes, *scale = norm.scale + n * extent.lanes;
     float *mean_dot = norm.mean_dot + n * extent.lanes, *product = norm.product + n * extent.lanes;
-    const auto x_at = [&](int y, int x, int c) __attribute__((always_inline)) { return Line(norm.in, n, y).load(x, c); };
-    const auto dot_at = [&](int y, int x, int c)
-                            __attribute__((always_inline)) { return Line(norm.dot, n, y).load(x, c); };
+    const auto x_at = [&](int y, int x, int c) __attribute__((always_inline)) {
+      return Line(norm.in, n, y).load(x, c);
+    };
+    const auto dot_at = [&](int y, int x, int c) __attribute__((always_inline)) {
+      return Line(norm.dot, n, y).load(x, c);
+    };
     sum_pixels(extent, dot_at, sums);
     sum_pixels(
         extent,

@@ -16,8 +16,8 @@ bool has_parameters(const nn::Node& n) { return !nn::operation(n.op).parameters(
 }  // namespace
 
 std::vector<Ref> refs(const Plan& plan, const Step& s) {
-  std::vector<Ref> all = {s.in,  s.other,     s.in_dot,     s.other_dot, s.add,     s.multiply,
-                          s.out, s.activated, s.derivative, s.bend,      s.bent[0], s.bent[1], s.bent[2]};
+  std::vector<Ref> all = {s.in,        s.other,      s.in_dot, s.other_dot, s.add,     s.multiply, s.out,
+                          s.activated, s.derivative, s.bend,   s.bent[0],   s.bent[1], s.bent[2]};
   if (s.norm >= 0) {
     const Norm& n = plan.norms[static_cast<std::size_t>(s.norm)];
     all.push_back({n.statistics, 0});
@@ -138,7 +138,8 @@ void Planner::choose_storage() {
     }
   }
   for (const auto& [value, dot] : dots_) {  // one convolution reads both
-    bool &a = plan_.buffers[static_cast<std::size_t>(value)].bf16, &b = plan_.buffers[static_cast<std::size_t>(dot)].bf16;
+    bool &a = plan_.buffers[static_cast<std::size_t>(value)].bf16,
+         &b = plan_.buffers[static_cast<std::size_t>(dot)].bf16;
     a = b = a && b;
   }
   for (const auto* steps : plan_.lists()) {

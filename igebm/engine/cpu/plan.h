@@ -123,7 +123,8 @@ struct Step {
     attention_gradient,
     load_tangent,                 ///< of the direction v
     group_norm_tangent,           ///< of in's derivative in_dot
-    group_norm_gradient_tangent,  ///< the same of group_norm_gradient; the derivatives of in and other: in_dot, other_dot
+    group_norm_gradient_tangent,  ///< the same of group_norm_gradient; the derivatives of in and other: in_dot,
+                                  ///< other_dot
   };
   Kind kind = Kind::pointwise;
   Ref in, other;  ///< other: group_norm_gradient's gradient, inner's second factor

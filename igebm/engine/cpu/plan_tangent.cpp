@@ -12,9 +12,8 @@ void Planner::add_tangents() {
   std::vector<Step> all = plan_.forward;
   all.insert(all.end(), plan_.backward.begin(), plan_.backward.end());
   // Not wanted: the gradient of E itself.
-  std::erase_if(plan_.backward, [](const Step& s) {
-    return s.kind == Step::Kind::weight_gradient || s.kind == Step::Kind::lane_sums;
-  });
+  std::erase_if(plan_.backward,
+                [](const Step& s) { return s.kind == Step::Kind::weight_gradient || s.kind == Step::Kind::lane_sums; });
   for (Step& s : plan_.backward) s.sink = -1;
   for (const Step& s : all) add_tangent(s);
   drop_unread_tangents();
@@ -51,7 +50,7 @@ void Planner::add_tangent(const Step& s) {
       return;  // nothing needs it
     case Step::Kind::weight_gradient:
     case Step::Kind::lane_sums:
-      for (Ref Step::* factor : {&Step::in, &Step::other}) {
+      for (Ref Step::*factor : {&Step::in, &Step::other}) {
         t = s;
         if (t.*factor) t.*factor = dot(s.*factor);
         if (t.*factor) plan_.tangent.push_back(t);

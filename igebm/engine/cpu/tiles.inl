@@ -22,14 +22,16 @@ struct Tiles {
   Tiles& operator=(const Tiles&) = delete;
 };
 
-constexpr std::ptrdiff_t tile_bytes = std::ptrdiff_t{1} << 19;  // of pictures that the weights of 32 outputs are kept for
+constexpr std::ptrdiff_t tile_bytes = std::ptrdiff_t{1}
+                                      << 19;  // of pictures that the weights of 32 outputs are kept for
 constexpr int tile_side = 16, tile_floats = tile_side * tile_side;
 
 /// Is all that an epilogue reads and writes of a pixel in bfloat16? Most are, and PairRow is for those.
 bool quick_finish(const Epilogue& e) {
   const auto fits = [](const View& v) { return v.data == nullptr || v.bf16; };
   return e.gain == nullptr && e.bias_pixel == 0 && fits(e.add) && fits(e.multiply) && fits(e.out) &&
-         fits(e.activated) && fits(e.derivative) && fits(e.bend) && fits(e.bent[0]) && fits(e.bent[1]) && fits(e.bent[2]);
+         fits(e.activated) && fits(e.derivative) && fits(e.bend) && fits(e.bent[0]) && fits(e.bent[1]) &&
+         fits(e.bent[2]);
 }
 
 /// An epilogue (Row) of 32 outputs from c on, of the pixels of a row from x on.

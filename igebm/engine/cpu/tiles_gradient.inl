@@ -91,7 +91,8 @@ void gradient_block(const Bf16* in, std::ptrdiff_t stride, const Bf16* gradient,
   if constexpr (wide) _tile_zero(1);
   if constexpr (tall) _tile_zero(2);
   if constexpr (tall && wide) _tile_zero(3);
-  for (int p = 0; p < pixels; p += 2 * tile_side, in += 2 * tile_side, gradient += std::ptrdiff_t{2} * tile_side * lanes) {
+  for (int p = 0; p < pixels;
+       p += 2 * tile_side, in += 2 * tile_side, gradient += std::ptrdiff_t{2} * tile_side * lanes) {
     _tile_loadd(4, in, in_bytes);
     _tile_loadd(6, gradient, gradient_bytes);
     _tile_dpbf16ps(0, 4, 6);
@@ -159,7 +160,8 @@ bool tile_weight_gradient(const DirectConvolution& conv, const View& gradient, c
                    pitch, extent.width, extent.height},
                   pixels, extent.lanes, g);
     const Bf16* from = reinterpret_cast<const Bf16*>(conv.in.data) + n * conv.in.sample;
-    if (one) pack_input({from + low, 0, conv.in.pixel, last + span + read, last + span, 1}, read, conv.channels, stride, in);
+    if (one)
+      pack_input({from + low, 0, conv.in.pixel, last + span + read, last + span, 1}, read, conv.channels, stride, in);
     for (int t = 0; t < conv.taps; ++t) {
       if (!one) {
         pack_input({from + conv.offsets[t], conv.in.row, conv.in.pixel, pitch, extent.width, extent.height}, pixels,

@@ -211,7 +211,11 @@ DirectConvolution Worker::direct(const Step& s, const View& in, const float* wei
   auto& offsets = offsets_[static_cast<std::size_t>(s.convolution)];
   for (std::size_t t = 0; t < c.taps.size(); ++t) offsets[t] = c.taps[t].dy * in.row + c.taps[t].dx * in.pixel;
   return {of_features(s) ? row_of_samples(in) : View{in.data, in.sample, in.row * c.step, in.pixel * c.step, in.bf16},
-          static_cast<int>(c.taps.size()), c.read, offsets.data(), weights, c.step};
+          static_cast<int>(c.taps.size()),
+          c.read,
+          offsets.data(),
+          weights,
+          c.step};
 }
 
 void Worker::convolve(const Step& s, const Kernels& k, const Weights& w, const Choices& choices, int first,
@@ -302,8 +306,8 @@ void Worker::run(const Step& s, const Kernels& k, const Weights& w, const Choice
       const bool features = of_features(s);
       DirectConvolution conv = direct(s, view(s.in), nullptr);
       conv.work = work_.get();
-      k.weight_gradient(conv, features ? row_of_samples(view(s.other)) : view(s.other),
-                        extent, coefficients_.data() + first, features,
+      k.weight_gradient(conv, features ? row_of_samples(view(s.other)) : view(s.other), extent,
+                        coefficients_.data() + first, features,
                         into_->convolutions[static_cast<std::size_t>(s.convolution)].get());
       break;
     }
