@@ -27,7 +27,7 @@ struct MorphArguments {
   std::string run, as, along, classifier, ascent = "flow", out = "morphs.png", weights = "average", device;
   std::vector<std::string> from, to;
   std::int64_t count = 8, directions = 4, steps = -1, seed = -1;
-  double reach = 2;
+  double kept = 0, reach = 4;  // kept 0: not given
   bool stiffest = false, json = false;
   generation::MorphOptions options;
 };
@@ -225,6 +225,9 @@ void morph(MorphArguments a) {
   const bool annealed = model.condition_spec().noise.has_value();
   a.options.steps = a.steps >= 0 ? a.steps : annealed || !a.along.empty() ? 0 : 40;
   a.options.ascent = value_of<generation::Ascent>(a.ascent).value();
+  if (a.options.ascent == generation::Ascent::drawn)
+    a.options.ancestral = model.settings().sampling.annealing.ancestral;
+  a.options.kept = a.kept > 0 ? a.kept : a.along.empty() ? 0.01 : 0.1;
   a.options.seed = a.seed >= 0 ? static_cast<std::uint64_t>(a.seed) : 0;
   const double begun = now();
   const auto console = make_progress("interrupted, nothing is written", a.json);
@@ -259,22 +262,20 @@ void add_moving_options(CLI::App& command, MorphArguments& a) {
   whole("--frames", a.options.frames, 2, "of each row, with the first and the last")->capture_default_str();
   whole("--count", a.count, 1, "pictures drawn where --from is no picture")->capture_default_str();
   command
-      .add_option("--kept", a.options.kept,
+      .add_option("--kept", a.kept,
                   "share of variance left to a picture under the noise that it is brought to: more keeps more of it, "
-                  "less reaches more classes")
-      ->capture_default_str();
+                  "less reaches more classes (default: 0.01, along the Hessian 0.1)")
+      ->check(CLI::Range(1e-9, 1.0));
   command
       .add_option("--ascent", a.ascent,
-                  "how it is brought there: by the flow, which comes back to the same picture, or with noise drawn")
+                  "how it is brought there: by the flow, which comes back to the same picture, or with noise drawn "
+                  "(there and on the way back)")
       ->capture_default_str()
       ->check(CLI::IsMember(all_names<generation::Ascent>()));
   whole("--levels", a.options.levels, 2, "noise levels from there to none")->capture_default_str();
   whole("--steps", a.steps, 0,
         "Langevin steps at each noise level (default: 0), or of models without noise levels between two frames "
         "(default: 40)");
-  command.add_option("--ancestral", a.options.ancestral, "share of noise drawn anew between noise levels, up to 1")
-      ->capture_default_str()
-      ->check(CLI::Range(0.0, 1.0));
   command.add_option("--guidance", a.options.guidance, "how far beyond --to's class the last frame's energy goes")
       ->capture_default_str()
       ->check(CLI::Range(0.0, 100.0));

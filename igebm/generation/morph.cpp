@@ -183,7 +183,7 @@ double way_of(std::int64_t k, std::int64_t frames) { return static_cast<double>(
 /// Between rows of a and b: the direction goes evenly from one to the other, and so does the norm.
 at::Tensor spherical(const at::Tensor& a, const at::Tensor& b, double t) {
   const at::Tensor x = a.flatten(1), y = b.flatten(1), nx = x.norm(2, {1}, true), ny = y.norm(2, {1}, true);
-  const at::Tensor angle = ((x * y).sum(1, true) / (nx * ny)).clamp(-1, 1).acos().clamp_min(1e-4);
+  const at::Tensor angle = ((x * y).sum(1, true) / (nx * ny)).clamp(-1, 1).acos().clamp(1e-4, 3.1415);
   const at::Tensor direction = ((1 - t) * angle).sin() * x / nx + (t * angle).sin() * y / ny;
   return (((1 - t) * nx + t * ny) * direction / angle.sin()).view_as(a);
 }

@@ -27,11 +27,11 @@ struct MorphOptions {
   std::int64_t steps = 0;
   /// Of models with noise levels: the share of variance that is left to the picture under the noise that it is brought
   /// to, s^2 / (s^2 + sigma^2) with s = NoiseScale::sigma_data; between 0 and 1.
-  double kept = 0.03;
+  double kept = 0.01;
   Ascent ascent = Ascent::flow;
   std::int64_t levels = 40;  ///< noise levels from there to none
   double ancestral = 0;      ///< AnnealingOptions::ancestral on the way back; above 0 more of the picture is lost
-  double guidance = 1;       ///< of change_class: how far beyond what it becomes the energies go
+  double guidance = 2;       ///< of change_class: how far beyond what it becomes the energies go
   std::optional<std::uint64_t> seed = {};  ///< the recipe's
   std::int64_t batch = 250;
   std::function<void(std::int64_t done, std::int64_t total)> progress = {};  ///< may throw to end the work

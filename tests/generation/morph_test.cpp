@@ -50,7 +50,7 @@ double furthest(const at::Tensor& a, const at::Tensor& b) { return (a - b).abs()
 TEST_F(Morphing, TheFlowComesBackToThePictureUnderItsOwnClassAlone) {
   const auto made = model(0.6);
   const at::Tensor x = at::rand({5, 1, 4, 4}) - 0.5;
-  const MorphOptions options{.frames = 3, .kept = 0.1, .seed = 1};
+  const MorphOptions options{.frames = 3, .kept = 0.1, .guidance = 1, .seed = 1};
   const Morphs same = change_class(made, x, of(1), of(1), options),
                other = change_class(made, x, of(1), of(2), options);
   EXPECT_EQ(same.frames.sizes().vec(), (std::vector<std::int64_t>{5, 3, 1, 4, 4}));
@@ -83,10 +83,11 @@ TEST_F(Morphing, NoiseThatIsDrawnHasTheLawOfIt) {
   const auto gaussian = model(0);
   constexpr std::int64_t count = 2000;
   const at::Tensor x = at::full({count, 1, 4, 4}, 0.4F);
-  const at::Tensor end = change_class(gaussian, x, {}, of(0),
-                                      {.frames = 2, .kept = 0.5, .ascent = Ascent::drawn, .levels = 200, .seed = 3})
-                             .frames.select(1, 1)
-                             .to(at::kDouble);
+  const at::Tensor end =
+      change_class(gaussian, x, {}, of(0),
+                   {.frames = 2, .kept = 0.5, .ascent = Ascent::drawn, .levels = 200, .guidance = 1, .seed = 3})
+          .frames.select(1, 1)
+          .to(at::kDouble);
   const double factor = std::sqrt(0.5);
   EXPECT_NEAR(end.mean().item<double>(), factor * 0.4, 0.01);
   EXPECT_NEAR(end.std().item<double>(), factor * data_deviation, 0.01);
