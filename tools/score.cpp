@@ -262,7 +262,7 @@ void score(const ScoreArguments& a) {
   }
   flush();
   table.end();
-  if (!a.map.empty()) io::write_png(a.map, map_of(shown, gradients, 3 * scorer.usual_gradient(level)));
+  if (!a.map.empty()) io::write_png(a.map, map_of(shown, gradients, 8 * scorer.usual_gradient(level)));
 }
 
 }  // namespace

@@ -21,12 +21,12 @@ namespace fs = std::filesystem;
 
 constexpr std::uint64_t choice_stream = 1, made_stream = 1000;
 
-/// Some of the records of a set, as bytes.
-at::Tensor some_of(const data::Dataset& set, std::int64_t count, std::uint64_t seed) {
+/// Some of the records of a set, as bytes: of a random order the first ones, or the last.
+at::Tensor some_of(const data::Dataset& set, std::int64_t count, std::uint64_t seed, bool last = false) {
   if (set.size() == 0) throw UserError("holds no pictures");
   const std::int64_t used = std::min(count, set.size());
-  const at::Tensor rows = used == set.size() ? at::arange(used) : choose(set.size(), used, seed, choice_stream);
-  return set.take(rows);
+  return set.take(last ? choose(set.size(), set.size(), seed, choice_stream).slice(0, set.size() - used)
+                       : choose(set.size(), used, seed, choice_stream));
 }
 
 /// Fitted to the model's shape, and what that took in words.
@@ -180,9 +180,11 @@ PictureSet load_own(const model::Model& model, Own which, std::int64_t count, st
     options.count = 0;
     return fitted("test", some_of(data::load(options, data::Split::test, data_seed), count, seed), model.space().shape);
   }
-  const bool kept = which == Own::held_out && options.validation > 0;
-  const data::Dataset set = data::load(options, kept ? data::Split::validation : data::Split::train, data_seed);
-  return fitted(kept ? "held out from training" : "trained on", some_of(set, count, seed), model.space().shape);
+  const bool kept = options.validation > 0, held_out = which == Own::held_out;
+  const data::Dataset set =
+      data::load(options, kept && held_out ? data::Split::validation : data::Split::train, data_seed);
+  return fitted(kept && held_out ? "held out from training" : "trained on",
+                some_of(set, count, seed, /*last=*/!kept && !held_out), model.space().shape);
 }
 
 }  // namespace igebm::evaluation

@@ -43,7 +43,8 @@ PictureSet load_set(const std::string& what, const model::Model& model, const at
                     std::uint64_t seed);
 
 /// The model's own: of the test split; of the pictures that training has held out, or (with `validation` 0 in its
-/// recipe) of training, and the name says which; or of those trained on.
+/// recipe) of training, and the name says which; or of those trained on. The latter two are different ones, as long as
+/// there are enough.
 enum class Own { test, held_out, training };
 PictureSet load_own(const model::Model& model, Own which, std::int64_t count, std::uint64_t seed);
 

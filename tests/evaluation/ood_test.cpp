@@ -136,7 +136,7 @@ class OodTest : public testing::Test {
   }
   void TearDown() override { fs::remove_all(folder); }
 
-  model::Model model() {
+  model::Model model(double validation = 0.4) {
     io::write_npz(folder / "set.npz", {{"x_train", train}, {"x_test", test}});
     io::write_npz(folder / "other.npz", {{"images", other}});
     const at::NoGradGuard no_grad;
@@ -144,7 +144,7 @@ class OodTest : public testing::Test {
     nn::Network network(graph, 3);
     for (auto& [_, p] : network.parameters()) p.add_(at::linspace(-1, 1, p.numel()).reshape(p.sizes()), 0.1);
     model::Settings settings;
-    settings.data = {.name = "npz", .path = folder / "set.npz", .low = -1, .validation = 0.4};
+    settings.data = {.name = "npz", .path = folder / "set.npz", .low = -1, .validation = validation};
     return {graph,
             {engine::prepare(graph, network.effective_weights(), {.engine = engine::Kind::reference})},
             {.noise = model::NoiseScale{}},
@@ -178,6 +178,16 @@ TEST_F(OodTest, NothingIsFittedOnTheTestSplit) {
   const Ood other_set = out_of_distribution(model(), options(), observer);
   for (std::size_t i = 0; i < ood_scores().size(); ++i)
     EXPECT_TRUE(other_set.test[i].equal(other_test.test[i])) << ood_scores()[i].name;
+}
+
+/// What the Gaussian is fitted on is not what its figures are usual for, also where training held nothing out.
+TEST_F(OodTest, UsualAndTrainingPicturesAreDifferentOnes) {
+  for (const double validation : {0.0, 0.4}) {
+    const model::Model m = model(validation);
+    const PictureSet usual = load_own(m, Own::held_out, 200, 5), trained = load_own(m, Own::training, 300, 5);
+    EXPECT_EQ(usual.name, validation > 0 ? "held out from training" : "trained on");
+    EXPECT_FALSE(usual.x.unsqueeze(1).eq(trained.x).flatten(2).all(2).any().item<bool>()) << validation;
+  }
 }
 
 TEST_F(OodTest, SetsThatAreNotThereAreNamed) {
