@@ -141,7 +141,6 @@ void sample_from_noise(const SamplerOptions& options, const NoiseRange& range, d
 /// noise: normal, of standard deviation sigma_max / sqrt(W). Guidance is in the energies. Another kernel takes the
 /// Langevin steps' place at each level, with the step size of theirs (held_steps).
 void sample_annealed(const SamplerOptions& options, const NoiseRange& range, const EnergiesAt& energies_at,
-                     Chains& chains, std::uint64_t seed, const OnStep& on_step = {},
-                     const LevelHooks& hooks = {});
+                     Chains& chains, std::uint64_t seed, const OnStep& on_step = {}, const LevelHooks& hooks = {});
 
 }  // namespace igebm::sampling
