@@ -32,9 +32,10 @@ Ref Planner::new_dot(Ref r) {
   return dot(r);
 }
 
-Ref Planner::dot_or_zeros(Ref r, int lanes) {
-  const Ref there = dot(r);
-  return there ? there : zeros(lanes);
+std::array<Ref, 3> Planner::bent(const Step& s) const {
+  const auto found = bends_.find(s.multiply.buffer);
+  if (found == bends_.end() || !dot(found->second.activated)) return {};
+  return {s.out, dot(found->second.activated), found->second.bend};
 }
 
 void Planner::add_tangent(const Step& s) {
@@ -57,7 +58,7 @@ void Planner::add_tangent(const Step& s) {
       }
       return;
     case Step::Kind::group_norm:
-      if (!dot(s.in)) return;
+      if (!dot(s.in)) throw Unknown{"group norm of a constant"};
       [[fallthrough]];
     case Step::Kind::convolution:
     case Step::Kind::pointwise:
@@ -90,9 +91,7 @@ void Planner::linear_tangent(const Step& s) {
   } else {
     t.in = dot(s.in);
   }
-  const auto bend = bends_.find(s.multiply.buffer);
-  if (bend != bends_.end() && dot(bend->second.activated))
-    t.bent = {s.out, dot(bend->second.activated), bend->second.bend};
+  t.bent = bent(s);
   const Ref result = s.out ? s.out : s.activated;
   const Buffer whole = plan_.buffers[static_cast<std::size_t>(result.buffer)];
   if (!t.in) {  // of a constant
@@ -128,15 +127,13 @@ void Planner::linear_tangent(const Step& s) {
   plan_.tangent.push_back(u);
 }
 
-void Planner::norm_gradient_tangent(Step s) {
+void Planner::norm_gradient_tangent(const Step& s) {
   Step t = s;
   t.kind = Step::Kind::group_norm_gradient_tangent;
-  t.in_dot = dot_or_zeros(s.in, s.lanes);
-  t.other_dot = dot_or_zeros(s.other, s.lanes);
+  t.in_dot = dot(s.in);
+  t.other_dot = dot(s.other) ? dot(s.other) : zeros(s.lanes);
   t.add = dot(s.add);
-  const auto bend = bends_.find(s.multiply.buffer);
-  if (bend != bends_.end() && dot(bend->second.activated))
-    t.bent = {s.out, dot(bend->second.activated), bend->second.bend};
+  t.bent = bent(s);
   if (s.out) t.out = new_dot(s.out);
   plan_.tangent.push_back(t);
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <map>
 #include <vector>
 
@@ -105,11 +106,12 @@ class Planner {
   void add_tangents();
   void add_tangent(const Step& s);
   void linear_tangent(const Step& s);
-  void norm_gradient_tangent(Step s);
+  void norm_gradient_tangent(const Step& s);
   /// Where the derivative of what is stored at r is; none where it is 0.
   Ref dot(Ref r) const;
   Ref new_dot(Ref r);
-  Ref dot_or_zeros(Ref r, int lanes);
+  /// What Epilogue::bent is along the tangent of a step that multiplies by an activation's derivative.
+  std::array<Ref, 3> bent(const Step& s) const;
   Ref zeros(int lanes) { return {new_buffer(1, 1, lanes, true), 0}; }
   /// Drops the steps of the tangent whose results nothing reads.
   void drop_unread_tangents();
