@@ -152,12 +152,12 @@ at::Tensor histograms(const Ood& ood, std::size_t score) {
       {static_cast<std::int64_t>(ood.sets.size()) * (height + gap) + gap, bins * bar + 2 * gap, 3}, 255, at::kByte);
   for (std::size_t i = 0; i < ood.sets.size(); ++i) {
     const at::Tensor odd = counts(all[i + 1]);
-    const double most = std::max(usual.max().item<double>(), odd.max().item<double>());
+    const double greatest = std::max(usual.max().item<double>(), odd.max().item<double>());
     at::Tensor row =
         sheet.narrow(0, gap + static_cast<std::int64_t>(i) * (height + gap), height).narrow(1, gap, bins * bar);
     for (std::int64_t b = 0; b < bins; ++b) {
       const auto draw = [&](double share, const at::Tensor& colour, std::int64_t width) {
-        const auto tall = static_cast<std::int64_t>(std::lround(share / most * height));
+        const auto tall = static_cast<std::int64_t>(std::lround(share / greatest * height));
         if (tall > 0) row.narrow(0, height - tall, tall).narrow(1, b * bar, width).copy_(colour);
       };
       draw(usual[b].item<double>(), at::tensor({170, 170, 170}, at::kByte), bar);

@@ -38,9 +38,10 @@ PixelGaussian::PixelGaussian(const at::Tensor& pictures) {
     const at::Tensor centred = rows_of(pictures.slice(0, i, i + part)) - mean_;
     covariance += at::matmul(centred.t(), centred);
   }
-  const auto [values, vectors] = at::linalg_eigh(covariance.div_(static_cast<double>(count - 1)).to(at::kFloat));
-  values_ = values.to(at::kDouble).clamp_min(0);
-  vectors_ = vectors.contiguous();
+  // In double: of few pictures, most of whose eigenvalues are 0, it does not end in float.
+  const auto [values, vectors] = at::linalg_eigh(covariance.div_(static_cast<double>(count - 1)));
+  values_ = values.clamp_min(0);
+  vectors_ = vectors.to(at::kFloat).contiguous();
 }
 
 Profile PixelGaussian::profile(const at::Tensor& pictures, const std::vector<double>& sigmas) const {

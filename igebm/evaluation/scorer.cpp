@@ -96,10 +96,10 @@ double Scorer::usual_gradient(std::int64_t level) const {
 at::Tensor Scorer::energies(const at::Tensor& inputs) const {
   constexpr std::int64_t batch = 1024;
   const at::NoGradGuard no_grad;
-  std::vector<at::Tensor> parts;
+  std::vector<at::Tensor> found;
   for (const at::Tensor& part : into_model(inputs).split(batch))
-    parts.push_back(profile_.energy(0).energy(part.contiguous().to(device_)).to(at::kDouble).cpu());
-  return at::cat(parts);
+    found.push_back(profile_.energy(0).energy(part.contiguous().to(device_)).to(at::kDouble).cpu());
+  return at::cat(found);
 }
 
 at::Tensor Scorer::refined(const at::Tensor& inputs, std::int64_t steps, const Progress& progress) const {

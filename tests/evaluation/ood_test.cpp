@@ -112,6 +112,13 @@ TEST(PixelGaussian, IsTheGaussian) {
   EXPECT_TRUE(profile.log_norm.select(1, 1).allclose((z.grad().norm(2, {1}) * sigma).log(), 1e-4, 1e-4));
 }
 
+// Sprites on black: most eigenvalues are 0, and float gave up on them.
+TEST(PixelGaussian, OfFewPicturesWithMuchBlack) {
+  at::Tensor pictures = at::zeros({10, 1, 28, 28}, at::kByte);
+  for (std::int64_t i = 0; i < 10; ++i) pictures[i][0].slice(0, 8 + i % 3, 16).slice(1, 9, 15 + i / 2).fill_(255);
+  EXPECT_TRUE(PixelGaussian(pictures).profile(pictures, {0.1}).energy.isfinite().all().item<bool>());
+}
+
 TEST(Baselines, OfFlatAndBusyPictures) {
   at::Tensor pictures = at::zeros({2, 1, 8, 8}, at::kByte);
   pictures[1].copy_(at::randint(256, {1, 8, 8}));

@@ -10,6 +10,30 @@ from running import Running, igebm
 QUICK = ("--levels", 4, "--frames", 3)
 
 
+SIZED = """
+[data]
+name = "dsprites-drawn"
+size = 32
+count = 40
+[network]
+kind = "unet"
+channels = [8, 8]
+blocks = [1, 1]
+groups = 4
+conditions = ["size"]
+noise_features = 4
+[train]
+samples_every = 0
+[phase.train]
+steps = 1
+batch = 4
+[phase.train.denoising_score_matching]
+form = "preconditioned"
+[sampling]
+levels = 2
+steps = 0
+"""
+
 class Morph(Running):
     def setUp(self):
         super().setUp()
@@ -40,9 +64,10 @@ class Morph(Running):
         self.assertLess(kept["sigma"], told["sigma"])
         self.assertLess(kept["distance"], told["distance"])
         self.told("mnist", "--from", self.pictures, "--to", 3, *QUICK)
-        self.assertTrue((self.made() == made).all())
+        # To rounding: each process measures which algorithms are fastest.
+        self.assertLess(abs(self.made() - made).mean(), 0.01)
         self.told("mnist", "--from", self.pictures, "--to", 3, *QUICK, "--seed", 1)
-        self.assertFalse((self.made() == made).all())
+        self.assertGreater(abs(self.made() - made)[:, 1:].mean(), 0.01)
 
     def test_what_lies_between_is_likelier_than_means_of_pixels(self):
         numpy.savez(self.folder / "one.npz", images=self.images[:1])
@@ -87,7 +112,10 @@ class Morph(Running):
         refused("--as", "mnist", "--from", "3", "--to", "4", "--as", "5")
         sprites = self.folder / "sprites.npz"
         numpy.savez(sprites, images=numpy.zeros((1, 1, 32, 32), numpy.float32))
-        refused("say --as", "dsprites-size", "--from", sprites, "--to", "size=1")
+        recipe = self.folder / "sized.toml"  # a model that knows no size in particular not
+        recipe.write_text(SIZED)
+        self.works("train", recipe, "--out", self.folder / "sized")
+        refused("say --as", self.folder / "sized", "--from", sprites, "--to", "size=1")
         refused("no such features", *first, "--to", 3, *QUICK, "--classifier", self.folder / "none")
         self.refused("ends in .png, .gif or .npz", "morph", *first, "--to", 3, "--out", "x.jpg")
 
