@@ -209,12 +209,15 @@ std::shared_ptr<const model::Model> Api::open(const Offer& offer, const std::vec
 }
 
 Json Api::models() {
-  Json all = Json::array();
-  for (const Offer& o : offers_) {
-    const auto model = open(o, {});
-    if (io::has_picture(model->space().shape)) all.push_back(described(o, *model));
+  const std::scoped_lock lock(mutex_);
+  if (models_.is_null()) {  // beside those that are kept open for sampling, which have measured their algorithms
+    models_ = {{"models", Json::array()}};
+    for (const Offer& o : offers_) {
+      const model::Model model = model::Model::open(model::find_model(o.path));
+      if (io::has_picture(model.space().shape)) models_["models"].push_back(described(o, model));
+    }
   }
-  return {{"models", all}};
+  return models_;
 }
 
 std::unique_ptr<Job> Api::prepare(const Json& request) {

@@ -62,6 +62,7 @@ class Api {
   const std::vector<Offer> offers_;
   std::mutex mutex_;          // of what follows
   std::list<Opened> opened_;  // the latest first
+  Json models_;               // told once: null before that
 };
 
 }  // namespace igebm::serve

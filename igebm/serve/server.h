@@ -19,7 +19,7 @@ struct ServerOptions {
 };
 
 /// Is it a name of this machine alone? 127.0.0.1, ::1 or localhost.
-bool is_loopback(const std::string& host);
+inline bool is_loopback(const std::string& host) { return host == "127.0.0.1" || host == "::1" || host == "localhost"; }
 
 /// Refused are requests under another host's name (DNS rebinding), from other sites' pages, and bodies above 64 kB.
 class Server {
