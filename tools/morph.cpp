@@ -197,8 +197,9 @@ void write_out(const MorphArguments& a, const model::Model& model, const at::Ten
   const fs::path out(a.out);
   if (out.has_parent_path()) io::make_folder(out.parent_path());
   const at::Tensor pictures = model.space().to_unit(frames);
-  if (out.extension() == ".npz") io::write_npz(out, {{"images", pictures}});
-  if (out.extension() == ".png") io::write_png(out, io::grid(pictures.flatten(0, 1), pictures.size(1)));
+  const io::Texts texts = provenance({a.run, model.step(), a.options.seed});
+  if (out.extension() == ".npz") io::write_npz(out, {{"images", pictures}}, texts);
+  if (out.extension() == ".png") io::write_png(out, io::grid(pictures.flatten(0, 1), pictures.size(1)), texts);
   if (out.extension() != ".gif") return;
   std::vector<at::Tensor> shown;  // there and back
   for (std::int64_t k = 0; k < pictures.size(1); ++k) shown.push_back(io::grid(pictures.select(1, k)));

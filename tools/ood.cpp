@@ -85,7 +85,7 @@ void print_text(const OodArguments& a, const Ood& ood) {
 }
 
 /// Scores of each picture for other programs, and histograms.
-void write(const OodArguments& a, const Ood& ood) {
+void write(const OodArguments& a, const Ood& ood, const io::Texts& texts) {
   const fs::path folder(a.out);
   io::make_folder(folder);
   std::map<std::string, at::Tensor> arrays;
@@ -93,9 +93,9 @@ void write(const OodArguments& a, const Ood& ood) {
     const std::string name = evaluation::ood_scores()[i].name;
     arrays["test." + name] = ood.test[i];
     for (const auto& set : ood.sets) arrays[fmt::format("{}.{}", set.name, name)] = set.scores[i];
-    io::write_png(folder / (name + ".png"), evaluation::histograms(ood, i));
+    io::write_png(folder / (name + ".png"), evaluation::histograms(ood, i), texts);
   }
-  io::write_npz(folder / "scores.npz", arrays);
+  io::write_npz(folder / "scores.npz", arrays, texts);
 }
 
 void evaluate_ood(OodArguments& a) {
@@ -119,7 +119,7 @@ void evaluate_ood(OodArguments& a) {
   catch_interrupts();
   const double begun = now();
   const Ood ood = evaluation::out_of_distribution(model, a.options, *progress);
-  if (!a.out.empty()) write(a, ood);
+  if (!a.out.empty()) write(a, ood, provenance({a.run, model.step(), ood.seed}));
   a.json ? print_json(a, ood, now() - begun) : print_text(a, ood);
 }
 

@@ -44,6 +44,12 @@ bool names_records(const std::string& what) {
   return (what.starts_with("test:") || what.starts_with("train:")) && !std::filesystem::exists(what);
 }
 
+at::Tensor read_picture(const std::string& path, const std::vector<std::int64_t>& shape) {
+  const at::Tensor x =
+      io::decode_picture(io::read_file(path), shape[0], path).permute({2, 0, 1}).unsqueeze(0).contiguous();
+  return shape[1] == shape[2] ? data::fit(x, shape[0], shape[1]) : x;
+}
+
 evaluation::Records read_pictures(const std::vector<std::string>& what, const model::Model& model,
                                   const std::vector<std::int64_t>& shape) {
   std::vector<at::Tensor> pictures, labels;
@@ -63,11 +69,7 @@ evaluation::Records read_pictures(const std::vector<std::string>& what, const mo
       pictures.push_back(records.x);
       if (records.labels.defined()) labels.push_back(records.labels);
     } else {
-      const at::Tensor decoded =
-          io::decode_picture(io::read_file(each), shape[0], each).permute({2, 0, 1}).unsqueeze(0).contiguous();
-      // What is to be square is fitted; else it must have its size.
-      pictures.push_back(
-          (shape[1] == shape[2] ? data::fit(decoded, shape[0], shape[1]) : decoded).to(at::kFloat).div(255));
+      pictures.push_back(read_picture(each, shape).to(at::kFloat).div(255));
     }
     if (pictures.back().sizes().slice(1).vec() != shape)
       throw UserError(fmt::format("{}: pictures of shape ({}), where ({}) is expected", each,

@@ -12,7 +12,6 @@
 #include <optional>
 
 #include "igebm/base/error.h"
-#include "igebm/data/resize.h"
 #include "igebm/evaluation/ood_sets.h"
 #include "igebm/evaluation/records.h"
 #include "igebm/evaluation/scorer.h"
@@ -21,6 +20,7 @@
 #include "igebm/io/picture.h"
 #include "igebm/io/recipe.h"
 #include "tools/commands.h"
+#include "tools/pictures.h"
 
 namespace igebm::tools {
 namespace {
@@ -58,14 +58,13 @@ std::optional<at::Tensor> point_of(const std::string& text, std::int64_t size) {
   return at::tensor(numbers);
 }
 
-at::Tensor read_picture(const fs::path& path, const std::vector<std::int64_t>& shape) {
-  const at::Tensor x =
-      io::decode_picture(io::read_file(path), shape[0], path.string()).permute({2, 0, 1}).unsqueeze(0).contiguous();
-  if (x.sizes().slice(1).vec() == shape) return x[0];
-  if (shape[1] != shape[2])
+/// Of the model's shape.
+at::Tensor picture_of(const fs::path& path, const std::vector<std::int64_t>& shape) {
+  const at::Tensor x = read_picture(path, shape);
+  if (x.sizes().slice(1).vec() != shape)
     throw UserError(fmt::format("{}: {} x {} pixels, where {} x {} are expected", path.string(), x.size(3), x.size(2),
                                 shape[2], shape[1]));
-  return data::fit(x, shape[0], shape[1])[0];
+  return x[0];
 }
 
 bool is_array(const fs::path& path) { return path.extension() == ".npz" || path.extension() == ".npy"; }
@@ -102,8 +101,8 @@ void read_input(const std::string& what, const model::SampleSpace& space, const 
       throw UserError(fmt::format("{}: expected {} numbers, as in .5,1, or an .npz of points", what, space.shape[0]));
     return take({what, *point});
   }
-  if (!fs::is_directory(path)) return take({what, read_picture(path, space.shape)});
-  for (const fs::path& file : pictures_in(path)) take({file.string(), read_picture(file, space.shape)});
+  if (!fs::is_directory(path)) return take({what, picture_of(path, space.shape)});
+  for (const fs::path& file : pictures_in(path)) take({file.string(), picture_of(file, space.shape)});
 }
 
 /// What is wrong with files that were named is said before the work; those in folders are read as their turn comes.
@@ -114,7 +113,7 @@ void check_inputs(const ScoreArguments& a, const model::SampleSpace& space) {
     if (fs::is_directory(what)) {
       pictures_in(what);
     } else if (!is_array(what) && space.kind == model::SampleSpace::Kind::image) {
-      read_picture(what, space.shape);  // again when its turn comes: it takes far less than its score
+      picture_of(what, space.shape);  // again when its turn comes: it takes far less than its score
     }
   }
 }
@@ -262,7 +261,8 @@ void score(const ScoreArguments& a) {
   }
   flush();
   table.end();
-  if (!a.map.empty()) io::write_png(a.map, map_of(shown, gradients, 8 * scorer.usual_gradient(level)));
+  if (!a.map.empty())
+    io::write_png(a.map, map_of(shown, gradients, 8 * scorer.usual_gradient(level)), provenance({a.run, model.step()}));
 }
 
 }  // namespace

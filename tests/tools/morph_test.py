@@ -6,43 +6,17 @@ import unittest
 import numpy
 
 from running import Running, igebm
+from runs import SPRITES, strokes
 
 QUICK = ("--levels", 4, "--frames", 3)
 
-
-SIZED = """
-[data]
-name = "dsprites-drawn"
-size = 32
-count = 40
-[network]
-kind = "unet"
-channels = [8, 8]
-blocks = [1, 1]
-groups = 4
-conditions = ["size"]
-noise_features = 4
-[train]
-samples_every = 0
-[phase.train]
-steps = 1
-batch = 4
-[phase.train.denoising_score_matching]
-form = "preconditioned"
-[sampling]
-levels = 2
-steps = 0
-"""
 
 class Morph(Running):
     def setUp(self):
         super().setUp()
         self.out = self.folder / "out.npz"
         self.pictures = self.folder / "pictures.npz"
-        # Strokes: what the model knows.
-        self.images = numpy.zeros((2, 1, 28, 28), numpy.float32)
-        self.images[0, 0, 4:24, 13:16] = 1
-        self.images[1, 0, 6:9, 8:20] = self.images[1, 0, 6:24, 17:20] = 1
+        self.images = strokes()
         numpy.savez(self.pictures, images=self.images)
 
     def told(self, *arguments):
@@ -56,6 +30,7 @@ class Morph(Running):
         self.assertEqual((told["rows"], told["frames"], told["gradients"]), (2, 3, 1 + 2 * 3 + 2 * (4 + 0)))
         made = self.made()
         self.assertEqual(made.shape, (2, 3, 1, 28, 28))
+        self.assertIn("morph mnist", self.works("info", self.out))
         self.assertLess(abs(made[:, 0] - self.images).max(), 1e-6)
         distance = numpy.sqrt(((made[:, 2] - made[:, 0]) ** 2).mean((1, 2, 3))).mean()
         self.assertAlmostEqual(told["distance"], distance, places=5)
@@ -111,9 +86,9 @@ class Morph(Running):
         refused(["(1, 28, 28)", "(3, 32, 32)"], "cifar10", "--from", self.pictures, "--to", "cat")
         refused("--as", "mnist", "--from", "3", "--to", "4", "--as", "5")
         sprites = self.folder / "sprites.npz"
-        numpy.savez(sprites, images=numpy.zeros((1, 1, 32, 32), numpy.float32))
+        numpy.savez(sprites, images=numpy.zeros((1, 1, 16, 16), numpy.float32))
         recipe = self.folder / "sized.toml"  # a model that knows no size in particular not
-        recipe.write_text(SIZED)
+        recipe.write_text(SPRITES.replace("labels = true", 'conditions = ["size"]').replace("label_dropout = 0.3\n", ""))
         self.works("train", recipe, "--out", self.folder / "sized")
         refused("say --as", self.folder / "sized", "--from", sprites, "--to", "size=1")
         refused("no such features", *first, "--to", 3, *QUICK, "--classifier", self.folder / "none")

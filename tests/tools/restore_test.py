@@ -6,6 +6,7 @@ import unittest
 import numpy
 
 from running import Running, igebm
+from runs import strokes
 
 QUICK = ("--levels", 4, "--steps", 1)
 
@@ -70,10 +71,7 @@ class Restore(Running):
         super().setUp()
         self.out = self.folder / "out.npz"
         self.pictures = self.folder / "pictures.npz"
-        # Strokes: what the model knows.
-        self.images = numpy.zeros((2, 1, 28, 28), numpy.float32)
-        self.images[0, 0, 4:24, 13:16] = 1
-        self.images[1, 0, 6:9, 8:20] = self.images[1, 0, 6:24, 17:20] = 1
+        self.images = strokes()
         numpy.savez(self.pictures, images=self.images)
 
     def test_noise_goes(self):

@@ -156,6 +156,16 @@ def png(width, height, value):
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
+def strokes():
+    """Two pictures (2, 1, 28, 28) such as a model of digits knows."""
+    import numpy
+
+    images = numpy.zeros((2, 1, 28, 28), numpy.float32)
+    images[0, 0, 4:24, 13:16] = 1
+    images[1, 0, 6:9, 8:20] = images[1, 0, 6:24, 17:20] = 1
+    return images
+
+
 class Runs(Running):
     text = RECIPE
 

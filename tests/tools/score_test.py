@@ -56,6 +56,7 @@ class Score(Runs):
         self.works("train", "--resume", run, "--set", "phase.train.steps=9")
         self.assertIn("fitting on", self.table(*arguments)[1])
         told = json.loads(self.works(*arguments, "--json", "--map", self.folder / "map.png"))
+        self.assertIn("igebm score", self.works("info", self.folder / "map.png"))
         self.assertEqual(len(told["scores"]), 72)
         self.assertEqual((self.folder / "map.png").read_bytes()[1:4], b"PNG")
         labelled = self.table(*arguments, "--label", "heart")[0]
@@ -90,6 +91,7 @@ class Score(Runs):
                      "interpolation", "--ood", "svhn", "--count", 40, "--usual", 230, "--pixels", 150, "--refine", 2, "--draws", 50]
         out = self.folder / "out"
         told = json.loads(self.works(*arguments, "--json", "--out", out))
+        self.assertIn("igebm evaluate ood", self.works("info", out / "scores.npz"))
         self.assertEqual([(s["name"], s["count"], s["near"], s["made"]) for s in told["sets"]],
                          [("mine", 30, False, ""), ("black", 12, False, "32x32 made 16x16, colour made grey"), ("interpolation", 20, True, "")])
         self.assertEqual(len(told["missing"]), 1)
