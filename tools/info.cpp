@@ -22,26 +22,13 @@ namespace {
 namespace fs = std::filesystem;
 
 void describe_graph(const nn::Graph& graph) {
-  const nn::Conditioning on = nn::conditioning(graph);
-  fmt::print("network: {} parameters, input ({}), {}{}\n", nn::parameter_count(graph),
-             fmt::join(graph.input_shape, ", "),
-             on.classes > 0      ? fmt::format("{} classes", on.classes)
-             : on.conditions > 0 ? fmt::format("{} conditions", on.conditions)
-                                 : "no labels",
-             on.noise_features > 0 ? ", noise levels" : "");
+  fmt::print("network: {}\n", nn::in_words(graph));
   for (const auto& [name, shape] : nn::parameter_shapes(graph)) fmt::print("  {} ({})\n", name, fmt::join(shape, ", "));
 }
 
 void describe_recipe(const training::Recipe& recipe) {
   fmt::print("data: {}\nengine: {}, seed {}\n", recipe.data.name, name_of(recipe.engine), recipe.seed);
-  for (const auto& phase : recipe.phases) {
-    std::string objectives;
-    for (const auto& term : phase.objectives) {
-      objectives += ", " + training::words(term->section());
-      if (term->chain_steps() != nullptr) objectives += fmt::format(" with {} Langevin steps", *term->chain_steps());
-    }
-    fmt::print("phase {}: {} steps of {}{}\n", phase.name, phase.steps, phase.batch, objectives);
-  }
+  for (const auto& phase : recipe.phases) fmt::print("phase {}: {}\n", phase.name, training::in_words(phase));
   if (recipe.network.kind == "classifier") return;
   fmt::print("sampling: {}\n", sampling::describe_steps(recipe.sampling, recipe.network.noise_features > 0));
 }

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <c10/util/accumulate.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "igebm/base/error.h"
 
@@ -41,6 +42,15 @@ std::int64_t parameter_count(const Graph& graph) {
   std::int64_t count = 0;
   for (const auto& [_, shape] : parameter_shapes(graph)) count += c10::multiply_integers(shape);
   return count;
+}
+
+std::string in_words(const Graph& graph) {
+  const Conditioning on = conditioning(graph);
+  return fmt::format("{} parameters, input ({}), {}{}", parameter_count(graph), fmt::join(graph.input_shape, ", "),
+                     on.classes > 0      ? fmt::format("{} classes", on.classes)
+                     : on.conditions > 0 ? fmt::format("{} conditions", on.conditions)
+                                         : "no labels",
+                     on.noise_features > 0 ? ", noise levels" : "");
 }
 
 EffectiveWeights effective_weights(const Graph& graph, const Tensors& parameters, const Tensors& buffers) {

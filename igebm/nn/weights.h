@@ -22,6 +22,8 @@ Shapes buffer_shapes(const Graph& graph);
 
 /// Numbers in all parameters together.
 std::int64_t parameter_count(const Graph& graph);
+/// "294501 parameters, input (1, 28, 28), 10 classes, noise levels".
+std::string in_words(const Graph& graph);
 
 /// The weights in use: parameters with spectral norm applied by its buffers u and v, differentiable in the parameters.
 EffectiveWeights effective_weights(const Graph& graph, const Tensors& parameters, const Tensors& buffers);

@@ -5,8 +5,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 
@@ -16,7 +14,6 @@
 #include "igebm/io/recipe_keys.h"
 #include "igebm/model/conditions.h"
 #include "igebm/model/files.h"
-#include "igebm/nn/conditions.h"
 #include "igebm/nn/weights.h"
 #include "igebm/sampling/budget.h"
 #include "igebm/training/checkpoint.h"
@@ -27,25 +24,6 @@ namespace igebm::report {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// All figures of metrics.jsonl, by name; lines that are cut short, as the last one of a run that is being trained, are
-/// left out.
-std::map<std::string, std::vector<std::pair<std::int64_t, double>>> read_figures(const fs::path& run) {
-  std::map<std::string, std::vector<std::pair<std::int64_t, double>>> found;
-  std::ifstream file(run / "metrics.jsonl");
-  for (std::string text; std::getline(file, text);) {
-    const auto line = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-    if (!line.is_object() || !line.contains("step") || line.contains("event")) continue;
-    for (const auto& [name, value] : line.items()) {
-      if (name == "step" || !value.is_number()) continue;
-      auto& points = found[name];
-      const auto step = line["step"].get<std::int64_t>();
-      while (!points.empty() && points.back().first >= step) points.pop_back();  // a rollback took them back
-      points.emplace_back(step, value.get<double>());
-    }
-  }
-  return found;
-}
 
 Series thinned(std::string name, const std::vector<std::pair<std::int64_t, double>>& points, std::int64_t most) {
   Series out{.name = std::move(name)};
@@ -111,22 +89,6 @@ std::vector<Difference> differences_of(training::Recipe recipe) {
   return found;
 }
 
-std::string describe_phase(const training::PhaseOptions& phase) {
-  std::vector<std::string> objectives;
-  for (const auto& term : phase.objectives) objectives.push_back(training::words(term->section()));
-  return fmt::format("{} steps of {}, {}", phase.steps, phase.batch, fmt::join(objectives, ", "));
-}
-
-std::string describe_network(const nn::Graph& graph) {
-  const nn::Conditioning on = nn::conditioning(graph);
-  std::string text =
-      fmt::format("{} parameters, input ({})", nn::parameter_count(graph), fmt::join(graph.input_shape, ", "));
-  if (on.classes > 0) text += fmt::format(", {} classes", on.classes);
-  if (on.conditions > 0) text += fmt::format(", {} numbers", on.conditions);
-  if (on.noise_features > 0) text += ", noise levels";
-  return text;
-}
-
 /// What is where in pictures of samples.
 std::string caption_of(const model::NetworkFile& network) {
   if (network.graph.input_shape.size() == 1) return "From left to right: the density exp(-E), samples, data.";
@@ -166,7 +128,7 @@ void read_checkpoint(const fs::path& run, const training::Recipe& recipe, RunFac
                                newest.step == recipe.total_steps() ? ", finished"
                                : into.in_training                  ? ", under way"
                                                                    : ", to be gone on with"));
-  fact("network", describe_network(newest.network.graph));
+  fact("network", nn::in_words(newest.network.graph));
   into.caption = caption_of(newest.network);
   fact("engine", fmt::format("{}, {} thread{}", newest.engine, newest.threads, newest.threads == 1 ? "" : "s"));
   if (newest.best) {
@@ -196,13 +158,13 @@ RunFacts read_run(const fs::path& run, const ReadOptions& options) {
   fact("data", recipe.data.path.empty() ? recipe.data.name : fmt::format("{}, {}", recipe.data.name, recipe.data.path));
   std::int64_t begin = 0;
   for (const auto& phase : recipe.phases) {
-    fact("phase " + phase.name, describe_phase(phase));
+    fact("phase " + phase.name, training::in_words(phase));
     out.phases.push_back({begin, phase.name});
     begin += phase.steps;
   }
   if (fs::exists(run / "network.safetensors")) {
     const model::NetworkFile network = model::load_network(run);
-    fact("network", describe_network(network.graph));
+    fact("network", nn::in_words(network.graph));
     out.caption = caption_of(network);
     if (fs::exists(run / "README.md")) out.card = io::read_file(run / "README.md");
   } else if (!model::list_checkpoints(run).empty()) {
@@ -214,7 +176,7 @@ RunFacts read_run(const fs::path& run, const ReadOptions& options) {
     fact("sampling", sampling::describe_steps(recipe.sampling, recipe.network.noise_features > 0));
   fact("seed", std::to_string(recipe.seed));
   out.differences = differences_of(recipe);
-  auto figures = read_figures(run);
+  auto figures = training::read_metrics(run);
   add_gap(figures);
   for (const auto& [name, points] : figures) {
     if (!points.empty()) out.series.push_back(thinned(name, points, options.points));

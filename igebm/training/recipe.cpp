@@ -172,6 +172,15 @@ std::int64_t Recipe::total_steps() const {
   return total;
 }
 
+std::string in_words(const PhaseOptions& phase) {
+  std::string text = fmt::format("{} steps of {}", phase.steps, phase.batch);
+  for (const auto& term : phase.objectives) {
+    text += ", " + words(term->section());
+    if (term->chain_steps() != nullptr) text += fmt::format(" with {} Langevin steps", *term->chain_steps());
+  }
+  return text;
+}
+
 Recipe read_recipe(const std::string& path, const std::vector<std::string>& assignments) {
   io::Recipe file = io::Recipe::read(path);
   for (const auto& assignment : assignments) file.set(assignment);

@@ -73,6 +73,8 @@ struct Recipe : model::Settings {
 };
 
 void describe(io::Fields& fields, Recipe& recipe);
+/// "3000 steps of 64, denoising score matching".
+std::string in_words(const PhaseOptions& phase);
 
 /// The recipe in a file, with "section.key=value" assignments on top. Its relative paths are as seen from where the
 /// program runs and become absolute, so that a run can be gone on with from anywhere. Throws UserError.

@@ -21,7 +21,8 @@ void add(std::ofstream& file, const fs::path& run, const nlohmann::ordered_json&
   if (!file) throw UserError(fmt::format("{}: cannot be written (is the disk full?)", file_of(run).string()));
 }
 
-std::vector<nlohmann::json> read_events(const fs::path& run, const std::string& event) {
+/// The lines that are whole; `event` is empty of those with figures.
+std::vector<nlohmann::json> read_lines(const fs::path& run, const std::string& event) {
   std::vector<nlohmann::json> found;
   std::ifstream file(file_of(run));
   for (std::string text; std::getline(file, text);) {
@@ -80,9 +81,24 @@ std::int64_t intact_metrics(const fs::path& run, std::int64_t bytes) {
   return static_cast<std::int64_t>(text.rfind('\n') + 1);  // none: npos + 1 is 0
 }
 
+std::map<std::string, std::vector<std::pair<std::int64_t, double>>> read_metrics(const fs::path& run) {
+  std::map<std::string, std::vector<std::pair<std::int64_t, double>>> found;
+  for (const auto& line : read_lines(run, "")) {
+    if (!line.contains("step")) continue;
+    const auto step = line["step"].get<std::int64_t>();
+    for (const auto& [name, value] : line.items()) {
+      if (name == "step" || !value.is_number()) continue;
+      auto& points = found[name];
+      while (!points.empty() && points.back().first >= step) points.pop_back();  // a rollback took them back
+      points.emplace_back(step, value.get<double>());
+    }
+  }
+  return found;
+}
+
 std::vector<Rollback> read_rollbacks(const fs::path& run) {
   std::vector<Rollback> found;
-  for (const auto& line : read_events(run, "rollback")) {
+  for (const auto& line : read_lines(run, "rollback")) {
     found.push_back({line.value("step", std::int64_t{0}), line.value("to", std::int64_t{0}),
                      line.value("rollbacks", std::int64_t{0}), line.value("reason", "")});
   }
@@ -90,7 +106,7 @@ std::vector<Rollback> read_rollbacks(const fs::path& run) {
 }
 
 std::optional<GivenUp> read_gave_up(const fs::path& run) {
-  const auto found = read_events(run, "gave up");
+  const auto found = read_lines(run, "gave up");
   if (found.empty()) return {};
   return GivenUp{found.back().value("step", std::int64_t{0}), found.back().value("reason", "")};
 }

@@ -2,8 +2,10 @@
 
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "igebm/base/observer.h"
@@ -50,6 +52,10 @@ class Record : public Observer {
 /// How much of the first `bytes` of a run's metrics.jsonl is whole lines: all, but where something cut the file short
 /// or a power cut left bytes of zero.
 std::int64_t intact_metrics(const std::filesystem::path& run, std::int64_t bytes);
+
+/// A run's figures by name, with the steps they are of, in order; without those that a rollback took back, and lines
+/// that are cut short, as the last of a run that is being trained may be.
+std::map<std::string, std::vector<std::pair<std::int64_t, double>>> read_metrics(const std::filesystem::path& run);
 
 /// The rollbacks in a run's metrics.jsonl, in order; none where there is no such file.
 std::vector<Rollback> read_rollbacks(const std::filesystem::path& run);

@@ -94,10 +94,11 @@ void ParameterPass::pass(const Batch& batch, std::int64_t begin, std::int64_t en
     worker.pull(kernels_, weights_, choices_, batch.v + first, count, into);
     return;
   }
-  std::vector<float> v(static_cast<std::size_t>((end - begin) * plan_.elements));
-  for (std::size_t i = 0; i < v.size(); ++i) {
-    const std::size_t at = static_cast<std::size_t>(first) + i;
-    v[i] = batch.coefficients[at / static_cast<std::size_t>(plan_.elements)] * (batch.gradients[at] - batch.target[at]);
+  std::vector<float> v;
+  v.reserve(static_cast<std::size_t>((end - begin) * plan_.elements));
+  for (std::int64_t sample = begin, at = first; sample < end; ++sample) {
+    for (std::int64_t i = 0; i < plan_.elements; ++i, ++at)
+      v.push_back(batch.coefficients[sample] * (batch.gradients[at] - batch.target[at]));
   }
   worker.pull(kernels_, weights_, choices_, v.data(), count, into);
 }
