@@ -12,6 +12,7 @@
 #include "igebm/base/error.h"
 #include "igebm/base/random.h"
 #include "igebm/sampling/budget.h"
+#include "igebm/sampling/predictor.h"
 #include "igebm/sampling/registry.h"
 #include "igebm/sampling/schedule.h"
 
@@ -174,6 +175,7 @@ void sample_annealed(const SamplerOptions& given, const NoiseRange& range, const
     done += steps;
   };
   SamplerOptions mixing = held_steps(options);
+  Predictor predictor(a.order, range.weight);
   for (const NoiseLevel& level : noise_levels(options, range)) {
     const auto energies = energies_at(level.sigma);
     if (hooks.before) hooks.before(level, chains);
@@ -184,7 +186,7 @@ void sample_annealed(const SamplerOptions& given, const NoiseRange& range, const
     }
     if (level.descent_steps > 0)
       take(std::make_unique<Langevin>(level.descent, seed), level.descent_steps,
-           hooks.descent ? hooks.descent(level.sigma) : energies);
+           predictor.at(level, hooks.descent ? hooks.descent(level.sigma) : energies));
   }
 }
 

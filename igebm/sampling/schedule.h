@@ -29,6 +29,7 @@ double target_temperature(const LangevinOptions& options, Position position);
 /// where noise alone bends the energy, as at edges, they would be refused for ever.
 struct NoiseLevel {
   double sigma = 0;
+  double next = 0;  ///< sigma of the level to come, which the step down leads to; 0 after the last
   LangevinOptions mixing, fine, descent;
   std::int64_t mixing_steps = 0, fine_steps = 0, descent_steps = 0;
 };
