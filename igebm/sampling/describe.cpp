@@ -79,10 +79,6 @@ void describe(Fields& f, SamplerOptions& o, bool annealed) {
     f.field("rho", a.rho, not_negative,
             "levels evenly spaced in sigma^(1 / rho): the greater, the more of them at little noise; 0: geometric");
     f.field("step_share", a.step_share, positive, "of sigma^2 that is a step's size at a level");
-    f.field("integrator", a.integrator, std::vector<std::string>{"euler", "exponential"},
-            "of those steps: exponential leaves sigma^2 of noise at a level whatever the step's size, Euler's more");
-    if (a.integrator == "exponential" && a.step_share > 1)
-      f.problem("step_share", "expected at most 1 beside integrator = \"exponential\"");
     f.field("predictor", a.predictor, "between levels x - (sigma - next sigma) sigma dE/dx, so that few steps do");
     f.field("ancestral", a.ancestral, share,
             "of the predictor: 0 follows the flow; up to 1, the more of each level's noise is drawn anew");

@@ -23,12 +23,6 @@ namespace igebm::sampling {
 ///   x - (sigma - sigma_down) sigma dE/dx + sigma_up n,   sigma_up^2 = eta^2 next^2 (1 - next^2 / sigma^2),
 ///   sigma_down^2 = next^2 - sigma_up^2.
 ///
-/// A Langevin step by Euler's rule leaves noise of the variance sigma^2 / (1 - step_share / 2) where noise alone bends
-/// the energy, more than the next level knows of, and more steps bring it nearer to that. The exponential integrator
-/// takes D(x), x - sigma^2 dE/dx, as given and the rest of the way as the Ornstein-Uhlenbeck process that it then is,
-///   x <- D + (1 - step_share) (x - D) + sigma sqrt(step_share (2 - step_share)) n:
-/// the same step with less noise, of which sigma^2 is the stationary variance whatever the step.
-///
 /// A predictor of order 2 adds what D changed by since the predictor before (Lu et al. 2022, DPM-Solver++ 2M): with h
 /// and h' the two steps in log sigma, D + h / 2h' (D - D') takes D's place. Not in the last step, to a noise of 0.
 struct AnnealingOptions {
@@ -36,7 +30,6 @@ struct AnnealingOptions {
   double rho = 0;  ///< 0: geometric, to which great values come near
   double step_share = 0.1;
   std::vector<double> step_shares = {};  ///< of each level instead (sampling/pilot.h); empty: step_share
-  std::string integrator = "euler";      ///< of "langevin"'s steps at a level; or "exponential"
   bool predictor = true;
   double ancestral = 0;    ///< of the predictor
   std::int64_t order = 1;  ///< likewise, 1 or 2

@@ -31,7 +31,6 @@ std::vector<NoiseLevel> noise_levels(const SamplerOptions& options, const NoiseR
   const double sigma_min = range.sigma_min, sigma_max = range.sigma_max, weight = range.weight;
   const AnnealingOptions& a = options.annealing;
   const double temperature = options.langevin.temperature_end;
-  const bool exponential = a.integrator == "exponential" && options.kernel == "langevin";
   const auto sigma_of = [&](std::int64_t level) {
     const double t = way({level, a.levels});
     if (a.rho <= 0) return geometric(sigma_max, sigma_min, t);
@@ -48,7 +47,7 @@ std::vector<NoiseLevel> noise_levels(const SamplerOptions& options, const NoiseR
     const double down = std::sqrt(next * next - up * up);
     const auto mixing = [&](double of_square) {
       return LangevinOptions{.step_size = of_square * sigma * sigma / weight,
-                             .noise = exponential ? sigma * std::sqrt(of_square * (2 - of_square) / weight) : -1,
+                             .noise = -1,
                              .temperature_start = temperature,
                              .temperature_end = temperature};
     };
