@@ -83,7 +83,9 @@ void describe(Fields& f, SamplerOptions& o, bool annealed) {
     f.field("ancestral", a.ancestral, share,
             "of the predictor: 0 follows the flow; up to 1, the more of each level's noise is drawn anew");
     f.field("order", a.order, Range{1, 2},
-            "of the predictor: 2 also goes by what the slope changed by from level to level, so that few levels do");
+            "of the predictor: 2 also goes by what the slope changed by since the level before, so that few levels do; "
+            "with "
+            "steps = 0");
     f.field("denoise", a.denoise, "at last x - sigma^2 dE/dx, without noise");
     f.field("moments", a.moments,
             "begin with the data's mean and spread, as the energy of the greatest noise tells them, at two gradients "

@@ -36,7 +36,7 @@ class Extrapolated final : public energy::Energy {
 }  // namespace
 
 std::vector<energy::EnergyPtr> Predictor::at(const NoiseLevel& level, const std::vector<energy::EnergyPtr>& energies) {
-  if (order_ < 2) return energies;
+  if (order_ < 2 || level.mixing_steps + level.fine_steps > 0) return energies;
   const double step = level.next > 0 ? std::log(level.sigma / level.next) : 0;
   const double share = last_ > 0 ? step / (2 * last_) : 0;
   last_ = step;

@@ -17,8 +17,9 @@ class Predictor {
   /// Of a composition of that weight (NoiseRange::weight).
   Predictor(std::int64_t order, double weight) : order_(order), weight_(weight) {}
 
-  /// The energies for the step down from that level, the same ones with order 1. Their gradient is to be taken once at
-  /// each level. A chain whose D was not finite is led by the next one that is.
+  /// The energies for the step down from that level; the same ones with order 1, and after a kernel's steps at the
+  /// level, which moved D themselves. Their gradient is to be taken once at each level. A chain whose D was not finite
+  /// is led by the next one that is.
   std::vector<energy::EnergyPtr> at(const NoiseLevel& level, const std::vector<energy::EnergyPtr>& energies);
 
  private:

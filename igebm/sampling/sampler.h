@@ -24,7 +24,8 @@ namespace igebm::sampling {
 ///   sigma_down^2 = next^2 - sigma_up^2.
 ///
 /// A predictor of order 2 adds what D changed by since the predictor before (Lu et al. 2022, DPM-Solver++ 2M): with h
-/// and h' the two steps in log sigma, D + h / 2h' (D - D') takes D's place. Not in the last step, to a noise of 0.
+/// and h' the two steps in log sigma, D + h / 2h' (D - D') takes D's place. Not in the last step, to a noise of 0, nor
+/// after Langevin steps, which move D as well (of clothing it did harm there).
 struct AnnealingOptions {
   std::int64_t levels = 30;
   double rho = 0;  ///< 0: geometric, to which great values come near

@@ -181,6 +181,19 @@ TEST(Annealed, APredictorOfOrder2GoesByWhatDChangedBy) {
   EXPECT_LT(std::abs(flow_factor(2, 40) - exact), 0.2 * std::abs(flow_factor(1, 40) - exact));
 }
 
+// With a kernel's steps at the levels the order is of no account.
+TEST(Annealed, APredictorIsOfOrder1AfterLangevinSteps) {
+  at::Tensor of_order[2];
+  for (const std::int64_t order : {1, 2}) {
+    SamplerOptions options{.steps = 1};
+    options.annealing = {.levels = 10, .order = order};
+    Chains chains = at_noise(6, 10);
+    sample_annealed(options, {0.05, 10}, noisy, chains, 3);
+    of_order[order - 1] = chains.x;
+  }
+  EXPECT_TRUE(at::equal(of_order[0], of_order[1]));
+}
+
 // A chain whose energy was not finite at one level is led by its D alone at the next, and not lost for good.
 TEST(Annealed, APredictorOfOrder2ForgetsWhatIsNotFinite) {
   SamplerOptions options{.steps = 0};
