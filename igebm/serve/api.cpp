@@ -12,8 +12,16 @@ struct Endpoint {
   std::unique_ptr<Job> (*prepare)(Request&, Models&);
 };
 constexpr std::array table = {
-    Endpoint{"sample", prepare_sample},   Endpoint{"picture", prepare_picture}, Endpoint{"energy", prepare_energy},
-    Endpoint{"restore", prepare_restore}, Endpoint{"compose", prepare_compose}, Endpoint{"morph", prepare_morph},
+    Endpoint{"sample", prepare_sample},    //
+    Endpoint{"vary", prepare_vary},        //
+    Endpoint{"picture", prepare_picture},  //
+    Endpoint{"energy", prepare_energy},    //
+    Endpoint{"restore", prepare_restore},  //
+    Endpoint{"compose", prepare_compose},  //
+    Endpoint{"morph", prepare_morph},      //
+    Endpoint{"plane", prepare_plane},      //
+    Endpoint{"train", prepare_train},      //
+    Endpoint{"stop", prepare_stop},        //
 };
 
 }  // namespace

@@ -186,3 +186,12 @@ export function shrunk(image, width, height) {
   context.drawImage(image, (image.width - w) / 2, (image.height - h) / 2, w, h, 0, 0, width, height);
   return canvas;
 }
+
+// Enter sends a form from within a text of several lines, too; shift and Enter begin a new one.
+export function sentByEnter(text) {
+  text.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    event.preventDefault();
+    text.form.requestSubmit();
+  });
+}

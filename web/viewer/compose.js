@@ -1,5 +1,5 @@
 // Compose: an expression over models and densities in the plane; help while it is written, sliders for its weights.
-import { $, Curve, Work, anySeed, fill, model, models, part, remember } from "./common.js";
+import { $, Curve, Work, anySeed, fill, model, models, part, remember, sentByEnter } from "./common.js";
 
 const panel = $("tab-compose"), field = (name) => panel.querySelector(`[name="${name}"]`);
 const work = new Work(panel), text = field("expression"), energy = new Curve(part(panel, "curve"), "energy");
@@ -121,6 +121,7 @@ function take(state) {
 
 text.addEventListener("input", written);
 for (const kind of ["click", "keyup"]) text.addEventListener(kind, showSuggestions);
+sentByEnter(text);
 part(panel, "form").addEventListener("submit", (event) => { event.preventDefault(); draw(); });
 part(panel, "another").addEventListener("click", () => { field("seed").value = anySeed(); draw(); });
 field("example").addEventListener("change", () => {

@@ -64,7 +64,7 @@ function request() {
     count: Number(field("count").value), seed: Number(field("seed").value) };
 }
 // The slider's place: a share of variance from 0.0001 to 0.5, evenly in its logarithm.
-const keptOf = (place) => Number((1e-4 * Math.pow(5000, place / 100)).toPrecision(2));
+const keptOf = (place) => Number((1e-4 * Math.pow(5000, place / 100)).toPrecision(1));
 const showSliders = () => {
   part(panel, "kept-of").textContent = keptOf(field("kept").value);
   part(panel, "frames-of").textContent = field("frames").value;

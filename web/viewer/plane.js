@@ -1,5 +1,5 @@
 // Plane: a density with its level lines, and chains that move in it under a kernel.
-import { $, Curve, Work, anySeed, fill, part, remember } from "./common.js";
+import { $, Curve, Work, anySeed, fill, part, remember, sentByEnter } from "./common.js";
 
 const panel = $("tab-plane"), field = (name) => panel.querySelector(`[name="${name}"]`);
 const work = new Work(panel), board = part(panel, "board"), context = board.getContext("2d");
@@ -133,6 +133,7 @@ board.addEventListener("pointerup", () => {
   draw();
 });
 
+sentByEnter(field("expression"));
 part(panel, "form").addEventListener("submit", (event) => { event.preventDefault(); draw(); });
 part(panel, "another").addEventListener("click", () => { field("seed").value = anySeed(); draw(); });
 field("example").addEventListener("change", () => {
