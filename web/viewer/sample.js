@@ -81,7 +81,7 @@ function ask(name, what, labelOf) {
   labels = [];
   energy.clear();
   norm.clear();
-  $("save").hidden = true;
+  $("save").hidden = $("keep-row").hidden = true;
   work.ask(name, what, {
     frame(data) {
       show(data.image, what.model);
@@ -92,7 +92,9 @@ function ask(name, what, labelOf) {
     },
     done(data) {
       show(data.image, what.model);
-      labels = data.energies.map((_, i) => labelOf(i));
+      labels = model(what.model).kind === "image" ? data.energies.map((_, i) => labelOf(i)) : [];
+      $("keep-row").hidden = !labels.length;
+      $("keep-number").max = labels.length;
       $("save").href = data.image;
       $("save").hidden = false;
       return `${what.count} samples, ${data.gradients} gradients each, ${data.seconds.toFixed(1)} s`;
@@ -121,22 +123,25 @@ function showKept() {
   $("noise-of").textContent = noiseOf();
 }
 
-// Of the grid that is shown: pictures twice as large, two pixels apart.
-async function keep(event) {
-  const of = model($("picture").dataset.model);
-  if (!labels.length || of.kind !== "image") return;
-  const [, h, w] = of.shape, box = $("picture").getBoundingClientRect(), sheet = await loaded($("picture").src);
-  const column = Math.floor(((event.clientX - box.left) / box.width * sheet.width - 2) / (2 * w + 2)), row = Math.floor(((event.clientY - box.top) / box.height * sheet.height - 2) / (2 * h + 2));
-  const columns = Math.ceil(Math.sqrt(labels.length)), i = row * columns + column;
-  if (column < 0 || column >= columns || row < 0 || i >= labels.length) return;
-  const { canvas, context } = blank(w, h);
+// Picture number i of the grid that is shown: pictures twice as large, two pixels apart.
+async function keep(i) {
+  const [, h, w] = model($("picture").dataset.model).shape, columns = Math.ceil(Math.sqrt(labels.length));
+  if (!(i >= 0 && i < labels.length)) return;
+  const sheet = await loaded($("picture").src), { canvas, context } = blank(w, h);
   context.imageSmoothingEnabled = false;
-  context.drawImage(sheet, 2 + column * (2 * w + 2), 2 + row * (2 * h + 2), 2 * w, 2 * h, 0, 0, w, h);
-  held = kept.push({ image: canvas.toDataURL(), model: of.name, ...labels[i] }) - 1;
+  context.drawImage(sheet, 2 + i % columns * (2 * w + 2), 2 + Math.floor(i / columns) * (2 * h + 2), 2 * w, 2 * h, 0, 0, w, h);
+  held = kept.push({ image: canvas.toDataURL(), model: $("picture").dataset.model, ...labels[i] }) - 1;
   showKept();
 }
+function keepAt(event) {
+  const [, h, w] = model($("picture").dataset.model).shape, columns = Math.ceil(Math.sqrt(labels.length)), box = $("picture").getBoundingClientRect();
+  const scale = $("picture").naturalWidth / box.width;
+  const column = Math.floor(((event.clientX - box.left) * scale - 2) / (2 * w + 2)), row = Math.floor(((event.clientY - box.top) * scale - 2) / (2 * h + 2));
+  if (column >= 0 && column < columns && row >= 0) keep(row * columns + column);
+}
 
-$("picture").addEventListener("click", keep);
+$("picture").addEventListener("click", keepAt);
+$("keep").addEventListener("click", () => keep(Number($("keep-number").value) - 1));
 $("noise").addEventListener("input", () => { $("noise-of").textContent = noiseOf(); });
 $("vary").addEventListener("click", () => goOn(9, noiseOf()));
 $("refine").addEventListener("click", () => {
