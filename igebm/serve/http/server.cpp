@@ -14,20 +14,10 @@
 namespace igebm::serve {
 
 // Of web/viewer/ (cmake/Embed.cmake).
-#define IGEBM_EMBEDDED(name) \
-  extern const char name[];  \
-  extern const unsigned long name##_size
-IGEBM_EMBEDDED(page);
-IGEBM_EMBEDDED(style);
-IGEBM_EMBEDDED(main_script);
-IGEBM_EMBEDDED(common_script);
-IGEBM_EMBEDDED(sample_script);
-IGEBM_EMBEDDED(compose_script);
-IGEBM_EMBEDDED(restore_script);
-IGEBM_EMBEDDED(morph_script);
-IGEBM_EMBEDDED(plane_script);
-IGEBM_EMBEDDED(train_script);
-#undef IGEBM_EMBEDDED
+extern const char page[], style[], main_script[], common_script[], sample_script[], compose_script[], restore_script[],
+    morph_script[], plane_script[], train_script[];
+extern const unsigned long page_size, style_size, main_script_size, common_script_size, sample_script_size,
+    compose_script_size, restore_script_size, morph_script_size, plane_script_size, train_script_size;
 
 namespace {
 
