@@ -8,7 +8,7 @@
 
 #include "igebm/base/clock.h"
 #include "igebm/base/error.h"
-#include "igebm/generation/composite.h"
+#include "igebm/generation/composing.h"
 #include "igebm/io/files.h"
 #include "igebm/io/npz.h"
 #include "igebm/io/picture.h"
@@ -23,17 +23,13 @@ namespace {
 namespace fs = std::filesystem;
 
 struct ComposeArguments {
-  std::string expression, out = "composed.png", given, correct, weights = "average", device;
+  std::string expression, out = "composed.png", given, weights = "average", device;
   std::vector<std::string> models;
-  std::int64_t count = 100, seed = -1, moves = 0, levels = 0, particles = 1;
-  double negation = 0.5, step_share = 0;
+  std::int64_t count = 100, seed = -1, particles = 1;
+  double negation = 0.5;
+  generation::ComposingOptions moved;
   bool json = false;
 };
-
-bool has_disjunction(const generation::Expression& e) {
-  return e.kind == generation::Expression::Kind::disjunction ||
-         std::ranges::any_of(e.parts, [](const auto& part) { return has_disjunction(part); });
-}
 
 generation::Vocabulary vocabulary_of(const ComposeArguments& a, bool compares) {
   model::OpenOptions options{.weights = weights_of(a.weights), .device = a.device};
@@ -52,36 +48,6 @@ generation::Vocabulary vocabulary_of(const ComposeArguments& a, bool compares) {
   return vocabulary;
 }
 
-/// In the plane gradients cost little, and exact kernels leave no error of theirs; of pictures they take steps too
-/// short.
-ComposeArguments with_defaults(ComposeArguments a, const generation::Composite& composite) {
-  if (!composite.range()) return a;
-  const bool points = composite.space().kind == model::SampleSpace::Kind::points;
-  if (a.correct.empty()) a.correct = points ? "mala" : "ula";
-  if (a.moves == 0) a.moves = points ? 20 : 4;
-  return a;
-}
-
-sampling::SamplerOptions sampler_of(const ComposeArguments& a, const generation::Composite& composite) {
-  sampling::SamplerOptions sampler = sampling::within_budget(composite.usual_sampler(), composite.range().has_value());
-  sampler.ensemble = 1;
-  if (composite.range()) {
-    sampler.annealing.guidance = 1;
-    sampler.steps = a.correct == "none" ? 0 : a.moves;
-    const bool points = composite.space().kind == model::SampleSpace::Kind::points;
-    if (a.levels > 0) sampler.annealing.levels = a.levels;
-    if (points && sampling::compares_energies(a.correct)) sampler.annealing.step_share = sampling::exact_share;
-    if (a.step_share > 0) sampler.annealing.step_share = a.step_share;
-  } else {
-    if (a.correct == "none")
-      throw UserError("--correct none: these energies take no noise levels, so that nothing else moves chains");
-    if (a.levels > 0) throw UserError("--levels: these energies take no noise levels");
-    if (a.moves > 0) sampler.steps = a.moves;
-  }
-  if (!a.correct.empty()) sampler.kernel = sampling::compares_energies(a.correct) ? a.correct : "langevin";
-  return sampler;
-}
-
 void write(const fs::path& out, const generation::Composite& composite, const model::Samples& samples,
            const io::Texts& texts) {
   if (out.has_parent_path()) io::make_folder(out.parent_path());
@@ -98,23 +64,23 @@ void write(const fs::path& out, const generation::Composite& composite, const mo
   }
 }
 
-void compose(const ComposeArguments& given) {
-  const fs::path out(given.out);
-  check_out(given.out);
-  const generation::Expression expression = generation::parse(given.expression);
+void compose(const ComposeArguments& a) {
+  const fs::path out(a.out);
+  check_out(a.out);
+  const generation::Expression expression = generation::parse(a.expression);
   const auto composed = [&](bool compares) {
-    generation::Vocabulary vocabulary = vocabulary_of(given, compares);
-    generation::Composite made(expression, vocabulary, {.negation = given.negation, .given = given.given});
+    generation::Vocabulary vocabulary = vocabulary_of(a, compares);
+    generation::Composite made(expression, vocabulary, {.negation = a.negation, .given = a.given});
     if (const std::string name = vocabulary.unused(); !name.empty())
       throw UserError(fmt::format("--model {}=…: the expression does not name it", name));
     return made;
   };
-  bool compares = sampling::compares_energies(given.correct) || has_disjunction(expression);
+  bool compares = sampling::compares_energies(a.moved.correct) || generation::has_disjunction(expression);
   generation::Composite composite = composed(compares);
-  const ComposeArguments a = with_defaults(given, composite);
-  if (!compares && sampling::compares_energies(a.correct)) composite = composed(true);
+  const generation::ComposingOptions moved = generation::with_defaults(a.moved, composite);
+  if (!compares && sampling::compares_energies(moved.correct)) composite = composed(true);
   check_out(a.out, composite.space().shape);
-  const sampling::SamplerOptions sampler = sampler_of(a, composite);
+  const sampling::SamplerOptions sampler = generation::sampler_of(moved, composite);
   io::check_writable(a.out);
   const auto console = make_progress("interrupted, nothing is written", a.json);
   const double begun = now();
@@ -147,7 +113,7 @@ void compose(const ComposeArguments& given) {
                                 {"expression", a.expression},
                                 {"count", a.count},
                                 {"seed", seed},
-                                {"correct", a.correct.empty() ? sampler.kernel : a.correct},
+                                {"correct", moved.correct.empty() ? sampler.kernel : moved.correct},
                                 {"steps", sampling::step_count(sampler, annealed)},
                                 {"gradients", sampling::gradient_count(sampler, annealed)},
                                 {"particles", a.particles},
@@ -190,12 +156,12 @@ void add_compose(CLI::App& app) {
                       "part's own model, asked for none in particular");
   command->add_option("--not", a->negation, "what ! multiplies its energy by")->capture_default_str();
   command
-      ->add_option("--correct", a->correct,
+      ->add_option("--correct", a->moved.correct,
                    "what moves chains at each noise level, beside the steps from one to the next (default: mala in the "
                    "plane, ula of pictures): ula (Langevin), "
                    "mala, hmc or none")
       ->check(CLI::IsMember({"ula", "mala", "hmc", "none"}));
-  command->add_option("--moves", a->moves, "of it at each level (default: 20 in the plane, 4 of pictures)")
+  command->add_option("--moves", a->moved.moves, "of it at each level (default: 20 in the plane, 4 of pictures)")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{100000}));
   command
       ->add_option(
@@ -205,10 +171,10 @@ void add_compose(CLI::App& app) {
       ->capture_default_str()
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{4096}));
   command
-      ->add_option("--step-share", a->step_share,
+      ->add_option("--step-share", a->moved.step_share,
                    "of sigma^2 that a step's size is at a noise level (default: the first model's)")
       ->check(CLI::Range(1e-6, 10.0));
-  command->add_option("--levels", a->levels, "noise levels (default: the first model's)")
+  command->add_option("--levels", a->moved.levels, "noise levels (default: the first model's)")
       ->check(CLI::Range(std::int64_t{2}, std::int64_t{100000}));
   command->add_option("--count", a->count, "how many samples")
       ->capture_default_str()

@@ -73,20 +73,11 @@ Pictures first_pictures(const MorphArguments& a, const model::Model& model, Obse
   if (name_pictures(a.from)) return given_pictures(a, model, a.from);
   if (a.from.size() != 1) throw UserError("--from: expected pictures, or one class or NAME=VALUE,…");
   if (!a.as.empty()) throw UserError("--as tells what given pictures are of; these are drawn as --from says");
-  const model::SampleSpace& space = model.space();
   Pictures drawn{{}, condition_named(model.condition_spec(), a.from[0], "--from")};
-  model::SampleRequest request{
-      .count = a.count, .condition = drawn.condition, .seed = a.options.seed, .energies = false};
-  if (drawn.condition.rows() == 1) {
-    const auto all = [&](const at::Tensor& t) { return t.defined() ? t.repeat_interleave(a.count, 0) : t; };
-    request.condition = {all(drawn.condition.classes), all(drawn.condition.values)};
-  }
-  request.on_step = [&](sampling::Position p, const sampling::StepInfo&, const sampling::Chains&) {
-    console.progress("drawing", p.step + 1, p.total);
-  };
-  drawn.x = model.sample(request).x;
-  // As a file would hold it: what follows starts from the picture that is shown.
-  drawn.x = space.from_unit(space.to_unit(drawn.x).mul(255).round().div(255));
+  drawn.x = generation::draw_pictures(model, drawn.condition, a.count, a.options.seed,
+                                      [&](sampling::Position p, const sampling::StepInfo&, const sampling::Chains&) {
+                                        console.progress("drawing", p.step + 1, p.total);
+                                      });
   return drawn;
 }
 
@@ -224,7 +215,7 @@ void morph(MorphArguments a) {
   if (model.space().kind != model::SampleSpace::Kind::image || !io::has_picture(model.space().shape))
     throw UserError(fmt::format("{}: its records are no pictures", a.run));
   const bool annealed = model.condition_spec().noise.has_value();
-  a.options.steps = a.steps >= 0 ? a.steps : annealed || !a.along.empty() ? 0 : 40;
+  a.options.steps = a.steps >= 0 ? a.steps : a.along.empty() ? generation::usual_morph_steps(model) : 0;
   a.options.ascent = value_of<generation::Ascent>(a.ascent).value();
   if (a.options.ascent == generation::Ascent::drawn)
     a.options.ancestral = model.settings().sampling.annealing.ancestral;

@@ -74,11 +74,7 @@ struct Restoring {
   void prepare(const evaluation::Records& records, const char* doing) {
     io::check_writable(a.out);
     const bool annealed = model.condition_spec().noise.has_value();
-    sampling::SamplerOptions sampler = sampling::within_budget(model.settings().sampling, annealed);
-    if (annealed) {
-      sampler.steps = a.steps;
-      if (a.levels > 0) sampler.annealing.levels = a.levels;
-    }
+    const sampling::SamplerOptions sampler = generation::restoration_sampler(model, a.steps, a.levels);
     options = {.samples = a.samples,
                .condition = condition_of(a, model.condition_spec(), records),
                .seed = seed,

@@ -127,4 +127,12 @@ std::string Expression::text() const {
 
 Expression parse(const std::string& text) { return Parser(text).whole(); }
 
+bool is_name(const std::string& text) {
+  try {
+    return parse(text).name == text;
+  } catch (const UserError&) {
+    return false;
+  }
+}
+
 }  // namespace igebm::generation

@@ -29,4 +29,7 @@ struct Expression {
 /// ".", and begin with a letter. Throws UserError that says the column.
 Expression parse(const std::string& text);
 
+/// Whether it is a name and nothing else.
+bool is_name(const std::string& text);
+
 }  // namespace igebm::generation

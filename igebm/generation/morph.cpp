@@ -214,6 +214,20 @@ Morphs walk(const model::Model& model, const at::Tensor& x, const nn::Condition&
 
 }  // namespace
 
+std::int64_t usual_morph_steps(const model::Model& model) { return model.condition_spec().noise ? 0 : 40; }
+
+at::Tensor draw_pictures(const model::Model& model, const nn::Condition& condition, std::int64_t count,
+                         std::optional<std::uint64_t> seed, const sampling::OnStep& on_step) {
+  model::SampleRequest request{
+      .count = count, .condition = condition, .seed = seed, .energies = false, .on_step = on_step};
+  if (condition.rows() == 1) {
+    const auto all = [&](const at::Tensor& t) { return t.defined() ? t.repeat_interleave(count, 0) : t; };
+    request.condition = {all(condition.classes), all(condition.values)};
+  }
+  const model::SampleSpace& space = model.space();
+  return space.from_unit(space.to_unit(model.sample(request).x).mul(255).round().div(255));
+}
+
 Morphs change_class(const model::Model& model, const at::Tensor& x, const nn::Condition& from, const nn::Condition& to,
                     const MorphOptions& options) {
   const at::NoGradGuard no_grad;

@@ -37,11 +37,18 @@ struct MorphOptions {
   std::function<void(std::int64_t done, std::int64_t total)> progress = {};  ///< may throw to end the work
 };
 
+/// MorphOptions::steps where nothing else is said: 0 of models with noise levels, else 40 between two frames.
+std::int64_t usual_morph_steps(const model::Model& model);
+
 struct Morphs {
   at::Tensor frames;           ///< (N, frames, shape...) in the model's range, on the CPU
   double sigma = 0;            ///< the noise that pictures were brought to; 0: none
   std::int64_t gradients = 0;  ///< that a frame took, at most
 };
+
+/// `count` pictures of a condition of one row, to begin with, as a file would hold them: of 8 bits.
+at::Tensor draw_pictures(const model::Model& model, const nn::Condition& condition, std::int64_t count,
+                         std::optional<std::uint64_t> seed, const sampling::OnStep& on_step = {});
 
 /// x (N, shape...), in the model's range, from pictures of the condition `from` to ones of `to`, each of one row, N, or
 /// none in particular. With noise levels x is brought to noise of sigma under E_from, and frame k of K is what comes

@@ -41,7 +41,15 @@ std::vector<double> list_of(const std::string& text, std::size_t count, const st
   return numbers;
 }
 
-/// (H, W) bool: not known.
+/// (H, W) bool: not known, where the picture is brighter than half.
+at::Tensor missing_of(const at::Tensor& picture, std::int64_t height, std::int64_t width, const std::string& name) {
+  if (picture.size(0) != height || picture.size(1) != width)
+    throw UserError(fmt::format("mask {}: {} x {} pixels, where the model's pictures have {} x {}", name,
+                                picture.size(1), picture.size(0), width, height));
+  return picture.select(2, 0) > 127;
+}
+
+/// The same by a text.
 at::Tensor missing(const std::string& text, std::int64_t height, std::int64_t width, std::uint64_t seed) {
   at::Tensor out = at::zeros({height, width}, at::kBool);
   if (text == "bottom") return out.slice(0, height / 2).fill_(true), out;
@@ -70,11 +78,18 @@ at::Tensor missing(const std::string& text, std::int64_t height, std::int64_t wi
     throw UserError(fmt::format(
         "mask \"{}\": expected bottom, top, left, right, box:X,Y,WIDTH,HEIGHT, random:SHARE or a picture's file",
         text));
-  const at::Tensor picture = io::decode_picture(io::read_file(text), 1, text);
-  if (picture.size(0) != height || picture.size(1) != width)
-    throw UserError(fmt::format("mask {}: {} x {} pixels, where the model's pictures have {} x {}", text,
-                                picture.size(1), picture.size(0), width, height));
-  return picture.select(2, 0) > 127;
+  return missing_of(io::decode_picture(io::read_file(text), 1, text), height, width, text);
+}
+
+/// (C, H, W) bool: known.
+at::Tensor known_of(const at::Tensor& gone, const std::vector<std::int64_t>& shape, const std::string& name) {
+  if (!gone.any().item<bool>()) throw UserError(fmt::format("mask {}: nothing is missing", name));
+  if (gone.all().item<bool>()) throw UserError(fmt::format("mask {}: nothing is known", name));
+  return gone.logical_not().unsqueeze(0).expand(shape).contiguous();
+}
+
+void require_pictures(const std::vector<std::int64_t>& shape) {
+  if (shape.size() != 3) throw UserError("mask: these records are no pictures");
 }
 
 /// Standard normal numbers of x's shape, one stream a chain.
@@ -220,11 +235,22 @@ void anneal(const Source& source, const sampling::SamplerOptions& options, const
 }  // namespace
 
 at::Tensor read_mask(const std::string& text, const std::vector<std::int64_t>& shape, std::uint64_t seed) {
-  if (shape.size() != 3) throw UserError("mask: these records are no pictures");
-  const at::Tensor gone = missing(text, shape[1], shape[2], seed);
-  if (!gone.any().item<bool>()) throw UserError(fmt::format("mask {}: nothing is missing", text));
-  if (gone.all().item<bool>()) throw UserError(fmt::format("mask {}: nothing is known", text));
-  return gone.logical_not().unsqueeze(0).expand(shape).contiguous();
+  require_pictures(shape);
+  return known_of(missing(text, shape[1], shape[2], seed), shape, text);
+}
+
+at::Tensor mask_of(const at::Tensor& picture, const std::vector<std::int64_t>& shape, const std::string& name) {
+  require_pictures(shape);
+  return known_of(missing_of(picture, shape[1], shape[2], name), shape, name);
+}
+
+sampling::SamplerOptions restoration_sampler(const model::Model& model, std::int64_t steps, std::int64_t levels) {
+  const bool annealed = model.condition_spec().noise.has_value();
+  sampling::SamplerOptions sampler = sampling::within_budget(model.settings().sampling, annealed);
+  if (!annealed) return sampler;
+  sampler.steps = steps;
+  if (levels > 0) sampler.annealing.levels = levels;
+  return sampler;
 }
 
 namespace {

@@ -19,6 +19,13 @@ namespace igebm::generation {
 /// where nothing is known or nothing is not.
 at::Tensor read_mask(const std::string& text, const std::vector<std::int64_t>& shape, std::uint64_t seed);
 
+/// The same of a picture of that size, as uint8 (H, W, 1); `name` is for messages.
+at::Tensor mask_of(const at::Tensor& picture, const std::vector<std::int64_t>& shape, const std::string& name);
+
+/// A model's sampler as completions and restorations take it: with noise levels `steps` of Langevin at each of so many
+/// `levels`, 0: as many as the recipe says.
+sampling::SamplerOptions restoration_sampler(const model::Model& model, std::int64_t steps, std::int64_t levels);
+
 /// What completions and restorations are drawn with.
 struct RestorationOptions {
   std::int64_t samples = 5;                              ///< of each picture

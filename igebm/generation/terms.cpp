@@ -82,12 +82,7 @@ nn::Condition condition_of(const model::ConditionSpec& spec, const std::vector<s
 Vocabulary::Vocabulary(model::OpenOptions options) : options_(std::move(options)) {}
 
 void Vocabulary::define(const std::string& name, const std::string& what) {
-  Expression read;
-  try {
-    read = parse(name);
-  } catch (const UserError&) {
-  }
-  if (name.empty() || read.name != name)
+  if (!is_name(name))
     throw UserError(
         fmt::format("\"{}\": expected a name of letters, digits, _, - and ., that begins with a letter", name));
   if (!defined_.emplace(name, what).second) throw UserError(fmt::format("{} is defined twice", name));

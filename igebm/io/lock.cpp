@@ -8,6 +8,8 @@
 
 #include <array>
 #include <cerrno>
+#include <csignal>
+#include <cstdio>
 #include <cstring>
 #include <string>
 #include <utility>
@@ -26,10 +28,10 @@ std::string owner(int file) {
   return size > 0 ? std::string(text.data(), static_cast<std::size_t>(size)) : "another process";
 }
 
-std::string myself() {
+std::string on_this_machine(pid_t process) {
   std::array<char, 200> host{};
   gethostname(host.data(), host.size() - 1);
-  return fmt::format("process {} on {}", ::getpid(), host.data());
+  return fmt::format("process {} on {}", process, host.data());
 }
 
 /// Whether the file is still the one of that name: its owner removes it at the end.
@@ -55,7 +57,7 @@ Lock::Lock(const fs::path& folder) : path_(folder / name) {
     if (is_at(file_, path_)) break;
     ::close(file_);
   }
-  const std::string me = myself();
+  const std::string me = on_this_machine(::getpid());
   if (::ftruncate(file_, 0) == 0) (void)!::pwrite(file_, me.data(), me.size(), 0);  // for messages alone
 }
 
@@ -67,6 +69,20 @@ bool Lock::is_held(const std::filesystem::path& folder) {
   const bool held = ::flock(file, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
   ::close(file);
   return held;
+}
+
+bool Lock::ask_to_stop(const std::filesystem::path& folder) {
+  const int file = ::open((folder / name).c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) return false;
+  bool asked = false;
+  if (::flock(file, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+    const std::string who = owner(file);
+    pid_t process = 0;
+    const bool told = std::sscanf(who.c_str(), "process %d on", &process) == 1;
+    asked = told && process > 1 && who == on_this_machine(process) && ::kill(process, SIGUSR1) == 0;
+  }
+  ::close(file);
+  return asked;
 }
 
 Lock::~Lock() {

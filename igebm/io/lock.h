@@ -18,6 +18,9 @@ class Lock {
   /// Whether somebody has the folder now; false, too, where that cannot be told.
   static bool is_held(const std::filesystem::path& folder);
 
+  /// Asks who has the folder to end, by SIGUSR1, as schedulers do. False where nobody has it, or on another machine.
+  static bool ask_to_stop(const std::filesystem::path& folder);
+
   /// Of the file in the folder that is locked, which is gone when nobody has the folder.
   static constexpr const char* name = ".lock";
 

@@ -83,12 +83,11 @@ at::Tensor side_by_side(const std::vector<at::Tensor>& pictures) {
   return at::cat(row, 1);
 }
 
-at::Tensor density(const at::Tensor& energies, const at::Tensor& points, double bound) {
-  const std::int64_t h = energies.size(0), w = energies.size(1);
-  const at::Tensor e = energies.detach().cpu().to(at::kFloat).contiguous();
-  const at::Tensor p = (e.min() - e).exp().contiguous();
+at::Tensor heat(const at::Tensor& values) {
+  const std::int64_t h = values.size(0), w = values.size(1);
+  const at::Tensor v = values.detach().cpu().to(at::kFloat).contiguous();
   at::Tensor picture = at::empty({h, w, 3}, at::kByte);
-  const float* value = p.const_data_ptr<float>();
+  const float* value = v.const_data_ptr<float>();
   std::uint8_t* out = picture.data_ptr<std::uint8_t>();
   for (std::int64_t i = 0; i < h * w; ++i) {
     const float at = std::clamp(std::isfinite(value[i]) ? value[i] : 0.0F, 0.0F, 1.0F) * (anchors.size() - 1);
@@ -98,6 +97,12 @@ at::Tensor density(const at::Tensor& energies, const at::Tensor& points, double 
       out[i * 3 + static_cast<std::int64_t>(c)] =
           static_cast<std::uint8_t>((1 - t) * anchors[low][c] + t * anchors[low + 1][c]);
   }
+  return picture;
+}
+
+at::Tensor density(const at::Tensor& energies, const at::Tensor& points, double bound) {
+  const at::Tensor e = energies.detach().cpu().to(at::kFloat);
+  at::Tensor picture = heat((e.min() - e).exp());
   if (points.defined()) draw_points(points, bound, picture);
   return picture;
 }

@@ -19,6 +19,9 @@ bool has_picture(const std::vector<std::int64_t>& shape);
 /// `scale` times as large.
 at::Tensor grid(const at::Tensor& images, std::int64_t columns = 0, std::int64_t scale = 2);
 
+/// Numbers (H, W) from 0 to 1 in colour, from dark blue to yellow; what is beyond is as the ends, what is not finite 0.
+at::Tensor heat(const at::Tensor& values);
+
 /// exp(-E) of energies (H, W) over the square [-bound, bound]^2 (first row: largest y) in colour, relative to its
 /// greatest value, with points (N, 2) drawn over it.
 at::Tensor density(const at::Tensor& energies, const at::Tensor& points, double bound);

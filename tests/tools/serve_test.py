@@ -1,15 +1,10 @@
 #!/usr/bin/env python3
 """igebm serve: what the API answers, refuses and survives, and its page in a browser where there is one."""
-import base64
 import concurrent.futures
-import http.client
 import json
 import pathlib
-import re
 import shutil
-import signal
 import socket
-import subprocess
 import tempfile
 import time
 import unittest
@@ -17,66 +12,10 @@ import unittest
 import numpy
 
 from running import PROGRAM, igebm
+from viewers import Server, Serving, png
 
 
-class Server:
-    """One that runs, at a port that was free."""
-
-    def __init__(self, *arguments):
-        self.process = subprocess.Popen([PROGRAM, "serve", "--port", "0", "--threads", "1", *map(str, arguments)], stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE, text=True)
-        self.url = self.process.stdout.readline().strip()
-        found = re.fullmatch(r"http://([^:/]+):(\d+)/(\?token=(\w+))?", self.url)
-        assert found, (self.url, self.process.stderr.read())
-        self.port, self.token = int(found[2]), found[4]
-
-    def ask(self, method, path, body=None, **headers):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        if isinstance(body, dict):
-            body = json.dumps(body)
-            headers.setdefault("Content-Type", "application/json")
-        connection.request(method, path, body, {k.replace("_", "-"): v for k, v in headers.items()})
-        response = connection.getresponse()
-        body = response.read()
-        connection.close()
-        return response.status, body, response
-
-    def events(self, **request):
-        status, body, _ = self.ask("POST", "/api/sample", request)
-        assert status == 200, body
-        return [(name, json.loads(data)) for name, data in re.findall(r"event: (.*)\ndata: (.*)\n\n", body.decode())]
-
-    def end(self):
-        self.process.send_signal(signal.SIGINT)
-        status = self.process.wait(timeout=20)
-        self.process.stdout.close()
-        self.process.stderr.close()
-        return status
-
-
-def png(url):
-    assert url.startswith("data:image/png;base64,")
-    return base64.b64decode(url.split(",")[1])
-
-
-class Serve(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        help_text = igebm("serve", "--port", "0", "nowhere")
-        if "built without cpp-httplib" in help_text.stderr:
-            raise unittest.SkipTest("built without cpp-httplib")
-        cls.server = Server()
-
-    @classmethod
-    def tearDownClass(cls):
-        assert cls.server.end() == 0
-
-    def refused(self, status, said, *arguments, **headers):
-        got, body, response = self.server.ask(*arguments, **headers)
-        self.assertEqual(got, status, body)
-        self.assertIn(said, json.loads(body)["error"])
-        return response
-
+class Serve(Serving):
     def test_models_are_told(self):
         status, body, _ = self.server.ask("GET", "/api/models")
         self.assertEqual(status, 200)
@@ -172,6 +111,11 @@ class Serve(unittest.TestCase):
             for path, headers, wanted in (("/", {}, 403), ("/?token=wrong", {}, 403), (f"/?token={server.token}", {}, 200),
                                           ("/api/models", {"X_Token": server.token}, 200), ("/api/models", {}, 403)):
                 self.assertEqual(server.ask("GET", path, **headers)[0], wanted, path)
+            heard = []
+            with self.browser(heard) as new_page:
+                page = new_page(server)
+                page.goto(f"http://127.0.0.1:{server.port}/?token={server.token}#model=mnist&count=1&budget=5")
+                page.wait_for_selector("#save:visible")
         finally:
             self.assertEqual(server.end(), 0)
 
@@ -191,20 +135,9 @@ class Serve(unittest.TestCase):
                 server.end()
 
     def test_the_page_draws_in_a_browser(self):
-        chromium = shutil.which("chromium")
-        try:
-            from playwright.sync_api import sync_playwright
-        except ImportError:
-            chromium = None
-        if chromium is None:
-            self.skipTest("no chromium, or no playwright to drive it")
         heard = []
-        with sync_playwright() as tool:
-            browser = tool.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"])
-            page = browser.new_page(viewport={"width": 420, "height": 900})
-            page.on("console", lambda m: heard.append(m.text))
-            page.on("pageerror", lambda e: heard.append(str(e)))
-            page.on("request", lambda r: r.url.startswith((self.server.url, "data:", "blob:")) or heard.append(r.url))
+        with self.browser(heard) as new_page:
+            page = new_page()
             page.goto(f"{self.server.url}#model=mnist&label=3&count=4&budget=12&seed=5")
             page.wait_for_selector("#save:visible", timeout=60000)
             self.assertIn("4 samples, 12 gradients each", page.inner_text("#state"))
@@ -219,7 +152,6 @@ class Serve(unittest.TestCase):
             page.wait_for_selector("#save:visible", timeout=60000)
             self.assertIn("2000 samples", page.inner_text("#state"))
             self.assertIn("model=two-moons", page.url)
-            browser.close()
         told = [png(self.server.events(model="mnist", label="3", count=4, budget=12, seed=seed)[-1][1]["image"]) for seed in (5, 6, 5)]
         self.assertEqual([png(s) for s in shown], told)
         self.assertEqual(heard, [])

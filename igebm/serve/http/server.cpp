@@ -7,19 +7,23 @@
 #include <thread>
 
 #include "igebm/base/error.h"
+#include "igebm/io/base64.h"
 #include "igebm/report/assets.h"
 #include "igebm/serve/turns.h"
 
 namespace igebm::serve {
 
-// Of web/ (cmake/Embed.cmake).
-extern const char page[], style[], script[];
-extern const unsigned long page_size, style_size, script_size;
+// Of web/viewer/ (cmake/Embed.cmake).
+extern const char page[], style[], main_script[], common_script[], sample_script[], compose_script[], restore_script[],
+    morph_script[], plane_script[], train_script[];
+extern const unsigned long page_size, style_size, main_script_size, common_script_size, sample_script_size,
+    compose_script_size, restore_script_size, morph_script_size, plane_script_size, train_script_size;
 
 namespace {
 
 constexpr std::size_t most_bytes = 64 * 1024;  // of a request's body
 constexpr std::size_t connections = 64;        // that are answered at a time
+constexpr const char* busy = "too many are waiting; try again later";
 constexpr const char* policy =
     "default-src 'none'; connect-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; script-src "
     "'self'";
@@ -43,6 +47,11 @@ std::string event(const std::string& name, const Json& data) {
   return fmt::format("event: {}\ndata: {}\n\n", name, data.dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 
+Json with_image(Result result) {
+  if (!result.png.empty()) result.data["image"] = io::png_url(result.png);
+  return std::move(result.data);
+}
+
 }  // namespace
 
 struct Server::Parts {
@@ -60,7 +69,8 @@ struct Server::Parts {
     const std::string host = request.get_header_value("Host");
     if (is_loopback(options.host)) {
       if (!is_loopback(host_of(host))) return refuse(response, 403, "asked for under another host's name"), false;
-    } else if (request.get_param_value("token") != options.token &&
+    } else if ((request.path == "/" || request.path.starts_with("/api/")) &&  // the page's other files hold no secret
+               request.get_param_value("token") != options.token &&
                request.get_header_value("X-Token") != options.token) {
       return refuse(response, 403, "expected the token that igebm serve printed, as ?token=…"), false;
     }
@@ -79,41 +89,55 @@ struct Server::Parts {
     });
   }
 
-  void sample(const httplib::Request& request, httplib::Response& response) {
+  /// As the request's Accept has it: the result's PNG or its JSON alone, or a stream of events.
+  void ask(const std::string& endpoint, const httplib::Request& request, httplib::Response& response) {
     const Json asked = Json::parse(request.body, nullptr, /*allow_exceptions=*/false);
     if (asked.is_discarded()) return refuse(response, 400, "the body is no JSON");
     std::shared_ptr<Job> job;
     try {
-      job = api.prepare(asked);
+      job = api.prepare(endpoint, asked);
     } catch (const UserError& e) {
       return refuse(response, 400, e.what());
     }
-    if (turns.full()) return refuse(response, 503, "too many are waiting; try again later");
-    if (request.get_header_value("Accept") == "image/png") {
-      const bool drawn =
-          turns.take([](std::size_t) { return true; }, [&] { response.set_content(job->png(), "image/png"); });
-      if (!drawn) refuse(response, 503, "too many are waiting; try again later");
-      return;
-    }
+    if (job->computes() && turns.full()) return refuse(response, 503, busy);
+    const std::string accept = request.get_header_value("Accept");
     response.set_header("Cache-Control", "no-store");
+    if (accept == "image/png" || accept == "application/json") {
+      Result result;
+      const auto work = [&] { result = job->run({}); };
+      if (!job->computes()) {
+        work();
+      } else if (!turns.take([](std::size_t) { return true; }, work)) {
+        return refuse(response, 503, busy);
+      }
+      if (accept == "application/json") return answer(response, 200, with_image(std::move(result)));
+      if (result.png.empty()) return refuse(response, 406, "this answer is no picture");
+      return response.set_content(result.png, "image/png");
+    }
     response.set_chunked_content_provider("text/event-stream", [this, job](std::size_t, httplib::DataSink& sink) {
-      const auto tell = [&](const std::string& name, const Json& data) {
+      stream(*job, [&](const std::string& name, const Json& data) {
         const std::string text = event(name, data);
         return sink.is_writable() && sink.write(text.data(), text.size());
-      };
-      try {
-        if (!turns.take(
-                [&](std::size_t before) {
-                  return tell("waiting", {{"before", before}});
-                },
-                [&] { job->run(tell); }))
-          tell("error", {{"error", "too many are waiting; try again later"}});
-      } catch (const std::exception& e) {
-        tell("error", {{"error", e.what()}});
-      }
+      });
       sink.done();
       return true;
     });
+  }
+
+  void stream(const Job& job, const Tell& tell) {
+    const auto waiting = [&](std::size_t before) { return tell("waiting", {{"before", before}}); };
+    try {
+      const auto work = [&] { tell("done", with_image(job.run(tell))); };
+      if (!job.computes()) {
+        work();
+      } else if (!turns.take(waiting, work)) {
+        tell("error", {{"error", busy}});
+      }
+    } catch (const Gone&) {
+      return;
+    } catch (const std::exception& e) {
+      tell("error", {{"error", e.what()}});
+    }
   }
 
   void set_up() {
@@ -148,12 +172,24 @@ struct Server::Parts {
     file("/", std::string(page, page_size), "text/html; charset=utf-8");
     file("/viewer.css",
          std::string(report::dygraphs_style, report::dygraphs_style_size) + std::string(style, style_size), "text/css");
-    file("/viewer.js", std::string(script, script_size), "text/javascript");
-    file("/dygraphs.js", std::string(report::dygraphs_script, report::dygraphs_script_size), "text/javascript");
+    const auto module = [&](const char* path, const char* text, unsigned long size) {
+      file(path, std::string(text, size), "text/javascript");
+    };
+    module("/dygraphs.js", report::dygraphs_script, report::dygraphs_script_size);
+    module("/main.js", main_script, main_script_size);
+    module("/common.js", common_script, common_script_size);
+    module("/sample.js", sample_script, sample_script_size);
+    module("/compose.js", compose_script, compose_script_size);
+    module("/restore.js", restore_script, restore_script_size);
+    module("/morph.js", morph_script, morph_script_size);
+    module("/plane.js", plane_script, plane_script_size);
+    module("/train.js", train_script, train_script_size);
     http.Get("/api/models",
              [this](const httplib::Request&, httplib::Response& response) { answer(response, 200, api.models()); });
-    http.Post("/api/sample",
-              [this](const httplib::Request& request, httplib::Response& response) { sample(request, response); });
+    for (const std::string& name : Api::endpoints())
+      http.Post("/api/" + name, [this, name](const httplib::Request& request, httplib::Response& response) {
+        ask(name, request, response);
+      });
   }
 };
 

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string>
+
+#include "igebm/serve/models.h"
+
+/// Pictures that requests start from.
+namespace igebm::serve {
+
+inline constexpr std::int64_t most_row = 1000000000;
+
+/// A picture of a model's shape, (1, C, H, W) in [0, 1], and its class; -1: not known.
+struct Given {
+  at::Tensor x;
+  std::int64_t label = -1;
+};
+
+/// What a data URL holds, uint8 (H, W, channels). Throws UserError; `name` is for messages.
+at::Tensor decoded(const std::string& url, std::int64_t channels, const std::string& name);
+
+/// One of the model's own test data. Throws UserError.
+Given test_picture(Models& models, const Chosen& chosen, std::int64_t row);
+
+/// "test:NUMBER", or a data URL, of which what is not square is cropped where the model's pictures are, and brought to
+/// their size. Throws UserError.
+Given given_picture(Models& models, const Chosen& chosen, const std::string& text);
+
+}  // namespace igebm::serve

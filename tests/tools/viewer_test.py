@@ -1,0 +1,263 @@
+#!/usr/bin/env python3
+"""The viewer's tabs beside Sample: what their part of the API answers and refuses, beside the program, and the page in a browser."""
+import base64
+import io
+import json
+import pathlib
+import subprocess
+import tempfile
+import time
+import unittest
+
+import numpy
+from PIL import Image
+
+from running import PROGRAM, igebm
+from viewers import Server, Serving, png
+
+RECIPE = """
+[data]
+name = "two-moons"
+count = 500
+[network]
+kind = "mlp"
+widths = [16, 16]
+[train]
+checkpoint_every = 20
+samples_every = 20
+[phase.train]
+steps = 1000000
+batch = 16
+[phase.train.energy_matching]
+[sampling]
+start = "normal"
+flow_steps = 2
+steps = 2
+step_size = 0.01
+"""
+
+
+def url_of(pixels):
+    """Grey pixels as a data URL."""
+    file = io.BytesIO()
+    Image.fromarray(pixels.astype(numpy.uint8)).save(file, "PNG")
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def cells(picture, count, side=28):
+    """The first row of a grid: each picture twice as large, two pixels apart."""
+    sheet = numpy.asarray(Image.open(io.BytesIO(picture)).convert("L")).astype(float)
+    return numpy.stack([sheet[2:2 + 2 * side:2, 2 + i * (2 * side + 2):2 + i * (2 * side + 2) + 2 * side:2] for i in range(count)])
+
+
+class Tabs(Serving):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.three = cells(png(cls.server.answer("sample", model="mnist", label="3", count=1, seed=1)["image"]), 1)[0]
+
+    def repeat(self, command, place, name):
+        """What the command that was told makes, as arrays."""
+        words = command.split()[1:]
+        words = words[:words.index("--out")] if "--out" in words else words
+        made = igebm(*words, "--out", place / name, "--threads", 1, cwd=place)
+        self.assertEqual(made.returncode, 0, made.stderr)
+        return numpy.load(place / name)
+
+    def test_completions_are_those_of_the_program(self):
+        mask = numpy.zeros((28, 28))
+        mask[12:20, 8:20] = 255
+        told = self.server.answer("restore", model="mnist", picture=url_of(self.three), mask=url_of(mask), samples=3, levels=12, seed=4)
+        found = cells(png(told["image"]), 3)
+        self.assertTrue((found[:, mask == 0] == self.three[mask == 0]).all())
+        self.assertGreater(numpy.abs(found[0] - found[1])[mask > 0].max(), 20)
+        with tempfile.TemporaryDirectory() as folder:
+            place = pathlib.Path(folder)
+            Image.fromarray(self.three.astype(numpy.uint8)).save(place / "picture.png")
+            Image.fromarray(mask.astype(numpy.uint8)).save(place / "mask.png")
+            drawn = self.repeat(told["command"], place, "x.npz")["images"]
+        # To rounding: each process measures which algorithms are fastest.
+        self.assertLess(numpy.abs(drawn[0, :, 0] * 255 - found).max(), 8)
+        events = self.server.events("restore", model="mnist", picture=url_of(self.three), mask="box:2,2,9,9", samples=1, levels=5)
+        self.assertEqual([events[0][0], events[-1][0]], ["frame", "done"])
+        self.assertEqual(events[-2][1]["step"], events[-2][1]["total"])
+
+    def test_the_energy_is_the_model_s_and_the_map_its_slope(self):
+        noise = numpy.random.default_rng(0).integers(0, 256, (28, 28))
+        of = lambda x, **more: self.server.answer("energy", model="mnist", picture=url_of(x), noise=0.5, **more)
+        told, odd = of(self.three), of(noise)
+        self.assertLess(told["energy"], odd["energy"])
+        self.assertLess(of(self.three, label="3")["energy"], of(self.three, label="1")["energy"])
+        heat = numpy.asarray(Image.open(io.BytesIO(png(odd["image"])))).astype(float).sum(2)
+        self.assertEqual(heat.shape, (28, 28))
+        # Where the map is brightest the energy moves by as much as it says: by 16 / 255 of the model's range, which is 2.
+        place = numpy.unravel_index(heat.argmax(), heat.shape)
+        moved = [noise.copy(), noise.copy()]
+        middle = numpy.clip(noise[place], 8, 247)
+        moved[0][place], moved[1][place] = middle - 8, middle + 8
+        slope = abs(of(moved[1])["energy"] - of(moved[0])["energy"]) / (2 * 16 / 255)
+        self.assertAlmostEqual(slope / odd["greatest"], 1, delta=0.2)
+
+    def test_compositions_say_where_they_are_wrong(self):
+        told = self.server.answer("compose", expression="ring(2, .1) & box(0, -3, 3, 3)", count=300, seed=2)
+        with tempfile.TemporaryDirectory() as folder:
+            place = pathlib.Path(folder)
+            made = igebm("compose", "ring(2, .1) & box(0, -3, 3, 3)", "--count", 300, "--seed", 2, "--out", place / "x.npz", "--threads", 1)
+            self.assertEqual(made.returncode, 0, made.stderr)
+            numpy.testing.assert_allclose(told["energies"], numpy.load(place / "x.npz")["energies"], atol=1e-3)
+        self.assertGreater(told["accepted"], 0.5)
+        self.assertIn("'ring(2, .1) & box(0, -3, 3, 3)'", told["command"])
+        of_pictures = self.server.answer("compose", expression="mnist(3) & mnist(8)", count=1, moves=1, levels=4)
+        self.assertEqual(len(of_pictures["energies"]), 1)
+        for said, expression in (("column 13: expected a name", "two-moons & "), ("column 1: expected a weight", "../models"), ("column 1: expected a name", "/etc"), (
+                'column 13: "rings": expected one of', "two-moons & rings(1, 2)"), ("column 1: \"runs\"", "runs"), ("column 1: \"models\"", "models"),
+                ("column 1: mnist(12)", "mnist(12)"), ("expected what to draw", ""), ("at most 24 terms", " & ".join(["two-moons"] * 25))):
+            self.refused(400, said, "POST", "/api/compose", {"expression": expression})
+
+    def test_morphs_go_from_what_to_what(self):
+        told = self.server.answer("morph", model="mnist", **{"from": url_of(self.three)}, to="8", frames=4, levels=8)
+        frames = cells(png(told["image"]), 4)
+        self.assertLessEqual(numpy.abs(frames[0] - self.three).max(), 1)
+        self.assertGreater(numpy.abs(frames[3] - self.three).max(), 50)
+        self.assertEqual((told["rows"], told["frames"], len(told["energies"])), (1, 4, 4))
+        drawn = self.server.answer("morph", model="mnist", **{"from": "3"}, to="8", frames=3, levels=6, count=2)
+        self.assertEqual((drawn["rows"], len(drawn["energies"])), (2, 6))
+        for said, request in (("from: expected a class", {"to": "3"}), ("from: expected a picture", {"from": "3", "to": "test:1"}),
+                              ("to: ", {"from": "3", "to": "eleven"})):
+            self.refused(400, said, "POST", "/api/morph", {"model": "mnist", **request})
+
+    def test_chains_in_the_plane_find_the_density(self):
+        events = self.server.events("plane", expression="gaussian(1, -1, .5)", kernel="mala", step_size=0.2, noise=0.05, steps=200, count=2000)
+        kind, grid = events[0]
+        self.assertEqual((kind, grid["side"] ** 2), ("plane", len(grid["energies"])))
+        energies = numpy.array(grid["energies"]).reshape(grid["side"], -1)
+        row, column = numpy.unravel_index(energies.argmin(), energies.shape)
+        self.assertAlmostEqual((column / grid["side"] * 2 - 1) * 4, 1, delta=0.1)
+        self.assertAlmostEqual((1 - row / grid["side"] * 2) * 4, -1, delta=0.1)
+        last = [e for e in events if e[0] == "frame"][-1][1]
+        points = numpy.array(last["points"]).reshape(-1, 2) * 4 / 1000
+        numpy.testing.assert_allclose(points.mean(0), [1, -1], atol=0.06)
+        numpy.testing.assert_allclose(points.std(0), (0.5 ** 2 + 0.05 ** 2) ** 0.5, rtol=0.08)
+        self.assertTrue(0.5 < last["accepted"] < 1)
+        for said, request in (("expected energies in the plane", {"expression": "mnist(3)"}), ("nuts", {"expression": "two-moons", "kernel": "nuts"})):
+            self.refused(400, said, "POST", "/api/plane", request)
+
+    def test_variations_are_like_their_picture(self):
+        by_noise = {}
+        for noise in (0.1, 5):
+            told = self.server.answer("vary", model="mnist", picture=url_of(self.three), label="3", noise=noise, count=2, seed=1)
+            by_noise[noise] = numpy.abs(cells(png(told["image"]), 2) - self.three).mean()
+        self.assertLess(4 * by_noise[0.1], by_noise[5])
+        self.refused(400, "noise: expected", "POST", "/api/vary", {"model": "mnist", "picture": url_of(self.three), "noise": 1e-9})
+
+    def test_files_are_not_opened_for_a_request(self):
+        picture = url_of(self.three)
+        for said, request in (("not a file", {"picture": picture, "mask": "/etc/mask.png"}), ("data:image/png", {"picture": "/etc/passwd"}),
+                              ("data:image/png", {"picture": "data:image/png;base64,!!!!"}), ("test:NUMBER", {"picture": "test:-1"}), ("test:NUMBER", {"picture": "test:1.5"}),
+                              ("picture", {"picture": "data:image/png;base64,AAAA"}), ("nothing is missing", {"picture": picture, "mask": url_of(numpy.zeros((28, 28)))}),
+                              ("3 x 3 pixels", {"picture": picture, "mask": url_of(numpy.full((3, 3), 255))}), ("no pictures", {"model": "two-moons", "picture": picture})):
+            status, body, _ = self.server.ask("POST", "/api/restore", {"model": "mnist", **request}, Accept="application/json")
+            self.assertEqual(status, 400, body)
+            self.assertIn(said, json.loads(body)["error"])
+
+    def test_a_training_is_watched_and_asked_to_end(self):
+        self.refused(400, "igebm serve was given none", "POST", "/api/train", {})
+        with tempfile.TemporaryDirectory() as folder:
+            place = pathlib.Path(folder)
+            (place / "moons.toml").write_text(RECIPE)
+            training = subprocess.Popen([PROGRAM, "train", place / "moons.toml", "--out", place / "moons", "--threads", "1"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            while not list((place / "moons" / "samples").glob("*.png")) and training.poll() is None:
+                time.sleep(0.2)
+            server = Server(place / "moons")
+            try:
+                told = server.answer("train", run="moons")
+                self.assertTrue(told["in_training"])
+                self.assertIn("loss", [s["name"] for s in told["series"]])
+                self.assertEqual(png(told["image"])[:4], b"\x89PNG")
+                heard = []
+                with self.browser(heard) as new_page:
+                    page = new_page(server)
+                    page.goto(f"{server.url}#tab=train&run=moons")
+                    page.locator("#tab-train [data-part=state]", has_text="in training, step").wait_for()
+                    page.click("#tab-train [data-part=stop]")
+                    page.locator("#tab-train [data-part=state]", has_text="not in training").wait_for()
+                    self.assertIn("igebm train --resume", page.inner_text("#tab-train [data-part=command]"))
+                self.assertEqual(heard, [])
+            except unittest.SkipTest:
+                self.assertTrue(server.answer("stop", run="moons")["asked"])
+            finally:
+                try:
+                    self.assertEqual(training.wait(timeout=60), 0, training.stdout.read())
+                finally:
+                    training.kill()
+                    training.stdout.close()
+                    server.end()
+
+    def test_the_page_in_a_browser(self):
+        heard = []
+        with self.browser(heard) as new_page:
+            for width, height in ((1280, 900), (400, 800)):
+                page = new_page(width=width, height=height)
+                page.goto(f"{self.server.url}#tab=restore&model=mnist&picture={base64_word(url_of(self.three))}")
+                panel = page.locator("#tab-restore")
+                panel.locator("[data-part=energy]", has_text="E =").wait_for()
+                before = panel.locator("[data-part=energy]").inner_text()
+                panel.locator("[data-part=clear]").click()
+                panel.locator("[name=levels]").fill("10")
+                board = panel.locator("[data-part=board]")
+                board.scroll_into_view_if_needed()
+                box = board.bounding_box()
+                page.mouse.move(box["x"] + box["width"] * 0.4, box["y"] + box["height"] * 0.6)
+                page.mouse.down()
+                page.mouse.move(box["x"] + box["width"] * 0.7, box["y"] + box["height"] * 0.6, steps=8)
+                page.mouse.up()
+                self.assertRegex(panel.locator("[data-part=missing]").inner_text(), r"^[1-9]\d? %")
+                panel.locator("button[type=submit]").click()
+                panel.locator("[data-part=files]").wait_for()
+                shown = panel.locator("[data-part=picture]").get_attribute("src")
+                mask, picture = (panel.locator(f"[data-part=save-{name}]").get_attribute("href") for name in ("mask", "picture"))
+                self.assertTrue((numpy.asarray(Image.open(io.BytesIO(png(picture))).convert("L")) == self.three).all())
+                told = self.server.answer("restore", model="mnist", picture=picture, mask=mask, levels=10, seed=0)
+                self.assertEqual(shown, told["image"])
+                again = new_page(width=width, height=height)  # a link repeats it
+                again.goto(page.url)
+                again.locator("#tab-restore [data-part=files]").wait_for()
+                self.assertEqual(again.locator("#tab-restore [data-part=picture]").get_attribute("src"), shown)
+                again.close()
+                panel.locator("[name=way]").select_option("white")  # painting moves the energy; by keyboard here
+                board.focus()
+                page.keyboard.press(" ")
+                panel.locator("[data-part=energy]").filter(has_not_text=before).wait_for()
+                page.locator("[data-tab=restore]").focus()
+                page.keyboard.press("ArrowRight")
+                self.assertTrue(page.locator("#tab-morph").is_visible())
+                self.assertLessEqual(page.evaluate("() => document.documentElement.scrollWidth"), width)
+                page.close()
+            page = new_page(width=1280)
+            for tab, request, done in (("compose", "expression=ring(2, .1)&count=200&bound=4", "200 samples"), ("plane", "expression=ring(2, .2)&kernel=mala&steps=20&count=100", "% accepted"),
+                                       ("morph", "model=mnist&from=3&to=8&frames=3&count=1", "1 × 3 pictures")):
+                page.goto(f"{self.server.url}#tab={tab}&{request}")
+                page.locator(f"#tab-{tab} [data-part=state]", has_text=done).wait_for()
+                self.assertTrue(page.locator(f"#tab-{tab} [data-part=save]").get_attribute("href").startswith("data:image/png"))
+            page.goto(f"{self.server.url}#model=mnist&label=3&count=4&budget=12&seed=5")
+            page.wait_for_selector("#save:visible")
+            page.fill("#keep-number", "2")
+            page.click("#keep")
+            page.click("#vary")
+            page.locator("#state", has_text="9 samples").wait_for()
+            self.assertIn("label=3", page.url)
+            self.assertEqual(heard, [])
+            page.click("[data-tab=compose]")
+            page.fill("#tab-compose [name=expression]", "mnist(3) & mnits(8)")
+            page.click("#tab-compose button[type=submit]")
+            page.locator("#tab-compose [data-part=state]", has_text='did you mean "mnist"').wait_for()
+            self.assertEqual(page.inner_text("#tab-compose [data-part=wrong]").rstrip(), "mnist(3) & mnits(8)\n" + " " * 11 + "^")
+        self.assertEqual([h for h in heard if "400 (Bad Request)" not in h], [])  # which the browser says of itself
+
+
+def base64_word(url):
+    return url.replace("+", "%2B").replace("/", "%2F").replace("=", "%3D")
+
+
+if __name__ == "__main__":
+    unittest.main()

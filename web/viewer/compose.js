@@ -1,0 +1,143 @@
+// Compose: an expression over models and densities in the plane; help while it is written, sliders for its weights.
+import { $, Curve, Work, anySeed, fill, model, models, part, remember, sentByEnter } from "./common.js";
+
+const panel = $("tab-compose"), field = (name) => panel.querySelector(`[name="${name}"]`);
+const work = new Work(panel), text = field("expression"), energy = new Curve(part(panel, "curve"), "energy");
+const densities = { gaussian: "0, 0, .5", ring: "2, .1", box: "-1, -1, 1, 1" };
+const examples = ["mnist(3) & mnist(8)", "fashion-mnist(coat) & fashion-mnist(bag)", "dsprites-shape(heart) & dsprites-size(.6)",
+  "two-moons & !gaussian(1, 0, .5)", "ring(2, .1) & box(0, -3, 3, 3)", "gaussian(-1, 0, .4) | 2*gaussian(1, 0, .4)"];
+let entered = false;
+
+// The terms of the text: where they stand, their weight, and what they name.
+function terms() {
+  const found = [];
+  for (const m of text.value.matchAll(/(?:(\d*\.?\d+)\s*\*\s*)?(!?\s*[A-Za-z][\w.-]*(?:\([^()]*\))?)/g)) found.push({ at: m.index, length: m[0].length, weight: m[1] ? Number(m[1]) : 1, term: m[2] });
+  return found;
+}
+
+function showWeights() {
+  part(panel, "weights").replaceChildren(...terms().map(({ weight, term }, i) => {
+    const label = document.createElement("label"), shown = document.createElement("output"), input = document.createElement("input");
+    Object.assign(input, { type: "range", min: .1, max: 3, step: .05, value: weight });
+    shown.textContent = String(weight);
+    input.addEventListener("input", () => {
+      const now = terms()[i], value = Number(input.value);
+      text.value = text.value.slice(0, now.at) + (value === 1 ? "" : `${value}*`) + now.term + text.value.slice(now.at + now.length);
+      shown.textContent = String(value);
+    });
+    input.addEventListener("change", draw);
+    label.append(`${term} `, shown, input);
+    return label;
+  }));
+}
+
+// What may stand where the text's cursor is: names, or within a name's parentheses its classes.
+function suggestions() {
+  const before = text.value.slice(0, text.selectionStart), inside = /([A-Za-z][\w.-]*)\(\s*([^()]*)$/.exec(before);
+  if (inside) {
+    const of = model(inside[1]);
+    const all = of ? [...of.classes, ...(of.none && of.classes.length ? ["none"] : [])] : densities[inside[1]] ? [densities[inside[1]]] : [];
+    return { from: before.length - inside[2].length, all: all.filter((c) => c.startsWith(inside[2])), end: text.value[text.selectionStart] === ")" ? "" : ")" };
+  }
+  const word = /[A-Za-z][\w.-]*$/.exec(before), started = word ? word[0] : "";
+  if (!started && /[\w).]\s*$/.test(before)) return { from: before.length, all: [" & ", " | "], end: "" };
+  const all = [...models.map((m) => m.name + (m.classes.length || m.numbers.length ? "(" : "")), ...Object.keys(densities).map((d) => `${d}(`)];
+  return { from: before.length - started.length, all: all.filter((n) => n.startsWith(started) && n !== started), end: "" };
+}
+
+function showSuggestions() {
+  const { from, all, end } = suggestions();
+  part(panel, "suggestions").replaceChildren(...all.slice(0, 14).map((word) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = word.trim();
+    button.addEventListener("click", () => {
+      text.setRangeText(word + end, from, text.selectionStart, "end");
+      text.focus();
+      written();
+    });
+    return button;
+  }));
+}
+
+function written() {
+  text.setCustomValidity("");
+  showWeights();
+  showSuggestions();
+}
+
+function request() {
+  const out = { expression: text.value, seed: Number(field("seed").value) };
+  if (field("given").value) out.given = field("given").value;
+  if (field("count").value) out.count = Number(field("count").value);
+  if (field("bound").value) out.bound = Number(field("bound").value);
+  return out;
+}
+
+function draw() {
+  const what = request();
+  remember("compose", what);
+  energy.clear();
+  part(panel, "wrong").textContent = "";
+  const show = (data) => {
+    if (!data.image) return;
+    part(panel, "picture").src = data.image;
+    part(panel, "picture").hidden = false;
+  };
+  work.ask("compose", what, {
+    frame(data) {
+      show(data);
+      energy.add(data.step, data.energy);
+      energy.draw();
+    },
+    done(data) {
+      show(data);
+      part(panel, "save").href = data.image;
+      part(panel, "save").hidden = false;
+      const accepted = data.accepted === undefined ? "" : `, ${(100 * data.accepted).toFixed(0)} % accepted`;
+      return `${data.energies.length} samples, ${data.gradients} gradients of each energy${accepted}, ${data.seconds.toFixed(1)} s`;
+    },
+    failed(error) {  // the place that it names, below the text and selected in it
+      const column = /^column (\d+)/.exec(error.message);
+      if (!column) return;
+      const at = bytesToPlace(text.value, Number(column[1]) - 1);
+      part(panel, "wrong").textContent = `${text.value}\n${" ".repeat(at)}^`;
+      if (document.activeElement === text) text.setSelectionRange(at, Math.min(at + 1, text.value.length));
+    },
+  });
+}
+// Columns count bytes of UTF-8.
+const bytesToPlace = (string, bytes) => new TextDecoder().decode(new TextEncoder().encode(string).slice(0, bytes)).length;
+
+function take(state) {
+  text.value = state.expression || examples[0];
+  field("given").value = state.given || "";
+  field("seed").value = state.seed || 0;
+  field("count").value = state.count || "";
+  field("bound").value = state.bound || "4";
+  written();
+  if (state.expression) draw();
+}
+
+text.addEventListener("input", written);
+for (const kind of ["click", "keyup"]) text.addEventListener(kind, showSuggestions);
+sentByEnter(text);
+part(panel, "form").addEventListener("submit", (event) => { event.preventDefault(); draw(); });
+part(panel, "another").addEventListener("click", () => { field("seed").value = anySeed(); draw(); });
+field("example").addEventListener("change", () => {
+  if (!field("example").value) return;
+  text.value = field("example").value;
+  written();
+  draw();
+});
+
+export const compose = {
+  enter(state) {
+    if (!entered) fill(field("example"), [["", "an example …"], ...examples.map((e) => [e, e])]);
+    $("about").textContent = "& adds energies, | mixes densities, ! takes one away, 2* weighs.";
+    if (state || !entered) take(state || {});
+    if (!state) remember("compose", request());
+    entered = true;
+  },
+  leave: () => work.stop(),
+};

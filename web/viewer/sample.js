@@ -1,0 +1,182 @@
+// Sample: pictures form as chains move.
+import { $, Asked, Curve, Work, anySeed, blank, fill, loaded, model, models, remember } from "./common.js";
+
+const panel = $("tab-sample");
+const asked = new Asked($("asked"), draw);
+const energy = new Curve($("energy"), "energy"), norm = new Curve($("norm"), "norm");
+const work = new Work(panel);
+let entered = false;
+let kept = [], held = -1;  // {image, model, label, condition}, and which of them is chosen
+let labels = [];           // what each picture that is shown was asked to be
+
+// The slider's place stands for gradients: 5 to 1,000, evenly in their logarithm; 0: as many as the model's recipe says.
+const budgetOf = (place) => (Number(place) === 0 ? 0 : Math.round(5 * Math.pow(200, (place - 1) / 99)));
+const chosen = () => model($("model").value);
+
+function showModel() {
+  const of = chosen();
+  $("about").textContent = of.about;
+  $("count").max = of.kind === "image" ? 400 : 10000;
+  $("count").value = of.kind === "image" ? 25 : 2000;
+  asked.show(of);
+  $("guidance-row").hidden = !of.none;
+  $("guidance").value = 1;
+  $("budget").value = 0;
+  showSliders();
+}
+
+function showSliders() {
+  const budget = budgetOf($("budget").value);
+  $("budget-of").textContent = budget ? String(budget) : `${chosen().gradients}, as its recipe says`;
+  $("guidance-of").textContent = $("guidance").value;
+}
+
+function request() {
+  const of = chosen(), out = { model: of.name, count: Number($("count").value), seed: Number($("seed").value), ...asked.get() };
+  const budget = budgetOf($("budget").value);
+  if (budget) out.budget = budget;
+  if (of.none && Number($("guidance").value) !== 1) out.guidance = Number($("guidance").value);
+  return out;
+}
+
+function take(state) {  // from the address
+  $("model").value = model(state.model) ? state.model : (model("fashion-mnist") || models[0]).name;
+  showModel();
+  if (!model(state.model)) return;
+  asked.set(state);
+  if (state.count) $("count").value = state.count;
+  if (state.seed !== undefined) $("seed").value = state.seed;
+  if (state.guidance) $("guidance").value = state.guidance;
+  if (state.budget) $("budget").value = Math.round(1 + 99 * Math.log(state.budget / 5) / Math.log(200));
+  showSliders();
+}
+
+function show(image, name) {
+  $("picture").src = image;
+  $("picture").dataset.model = name;
+  $("picture").hidden = false;
+}
+
+function draw() {
+  const what = request(), of = chosen();
+  const classes = what.label || !of.classes.length ? [what.label] : of.classes;  // all in turn
+  remember("sample", what);
+  ask("sample", what, (i) => ({ label: classes[i % classes.length], condition: what.condition }));
+}
+
+// A kept picture, back to a noise level and down again: many from much noise, or one from little.
+function goOn(count, noise) {
+  const { image, ...rest } = kept[held], what = { ...rest, picture: image, count, seed: anySeed() };
+  if (noise) what.noise = noise;
+  if (!what.label) delete what.label;
+  if (!what.condition) delete what.condition;
+  vary(what);
+}
+function vary(what) {
+  remember("sample", what);
+  ask("vary", what, () => ({ label: what.label, condition: what.condition }));
+}
+
+function ask(name, what, labelOf) {
+  labels = [];
+  energy.clear();
+  norm.clear();
+  $("save").hidden = $("keep-row").hidden = true;
+  work.ask(name, what, {
+    frame(data) {
+      show(data.image, what.model);
+      energy.add(data.step, data.energy);
+      norm.add(data.step, data.gradient_norm);
+      energy.draw();
+      norm.draw();
+    },
+    done(data) {
+      show(data.image, what.model);
+      labels = model(what.model).kind === "image" ? data.energies.map((_, i) => labelOf(i)) : [];
+      $("keep-row").hidden = !labels.length;
+      $("keep-number").max = labels.length;
+      $("save").href = data.image;
+      $("save").hidden = false;
+      return `${what.count} samples, ${data.gradients} gradients each, ${data.seconds.toFixed(1)} s`;
+    },
+  });
+}
+
+// The slider's place, evenly in the logarithm: from the least noise level to ten times the data's size.
+function noiseOf() {
+  const levels = kept[held] && model(kept[held].model).noise;
+  return levels ? Number((1.1 * levels.least * Math.pow(Math.min(10 * levels.data, levels.greatest) / (1.1 * levels.least), $("noise").value / 100)).toPrecision(2)) : undefined;
+}
+
+function showKept() {
+  $("kept-row").hidden = !kept.length;
+  $("kept").replaceChildren(...kept.map(({ image, label }, i) => {
+    const button = document.createElement("button"), img = document.createElement("img");
+    button.type = "button";
+    button.setAttribute("aria-pressed", i === held);
+    Object.assign(img, { src: image, alt: `kept picture ${i + 1}${label ? `, ${label}` : ""}` });
+    button.append(img);
+    button.addEventListener("click", () => { held = i; showKept(); });
+    return button;
+  }));
+  $("noise").parentElement.hidden = !kept.length || noiseOf() === undefined;
+  $("noise-of").textContent = noiseOf();
+}
+
+// Picture number i of the grid that is shown: pictures twice as large, two pixels apart.
+async function keep(i) {
+  const [, h, w] = model($("picture").dataset.model).shape, columns = Math.ceil(Math.sqrt(labels.length));
+  if (!(i >= 0 && i < labels.length)) return;
+  const sheet = await loaded($("picture").src), { canvas, context } = blank(w, h);
+  context.imageSmoothingEnabled = false;
+  context.drawImage(sheet, 2 + i % columns * (2 * w + 2), 2 + Math.floor(i / columns) * (2 * h + 2), 2 * w, 2 * h, 0, 0, w, h);
+  held = kept.push({ image: canvas.toDataURL(), model: $("picture").dataset.model, ...labels[i] }) - 1;
+  showKept();
+}
+function keepAt(event) {
+  const [, h, w] = model($("picture").dataset.model).shape, columns = Math.ceil(Math.sqrt(labels.length)), box = $("picture").getBoundingClientRect();
+  const scale = $("picture").naturalWidth / box.width;
+  const column = Math.floor(((event.clientX - box.left) * scale - 2) / (2 * w + 2)), row = Math.floor(((event.clientY - box.top) * scale - 2) / (2 * h + 2));
+  if (column >= 0 && column < columns && row >= 0) keep(row * columns + column);
+}
+
+$("picture").addEventListener("click", keepAt);
+$("keep").addEventListener("click", () => keep(Number($("keep-number").value) - 1));
+$("noise").addEventListener("input", () => { $("noise-of").textContent = noiseOf(); });
+$("vary").addEventListener("click", () => goOn(9, noiseOf()));
+$("refine").addEventListener("click", () => {
+  const levels = model(kept[held].model).noise;
+  goOn(1, levels && Number((levels.data / 5).toPrecision(2)));
+});
+$("drop").addEventListener("click", () => {
+  kept.splice(held, 1);
+  held = kept.length - 1;
+  showKept();
+});
+$("to-restore").addEventListener("click", () => { location.hash = new URLSearchParams({ tab: "restore", model: kept[held].model, picture: kept[held].image }); });
+$("to-morph").addEventListener("click", () => { location.hash = new URLSearchParams({ tab: "morph", model: kept[held].model, from: kept[held].image }); });
+
+$("form").addEventListener("submit", (event) => { event.preventDefault(); draw(); });
+$("another").addEventListener("click", () => { $("seed").value = anySeed(); draw(); });
+$("model").addEventListener("change", () => { showModel(); draw(); });
+for (const id of ["budget", "guidance"]) {
+  $(id).addEventListener("input", showSliders);
+  $(id).addEventListener("change", draw);
+}
+
+export const sample = {
+  enter(state) {
+    if (!entered) fill($("model"), models.map((m) => [m.name, m.name]));
+    if (state || !entered) {
+      take(state || {});
+      const { model: name, label, condition, picture, noise, count, seed } = state || {};
+      if (picture) vary({ model: name, ...(label && { label }), ...(condition && { condition }), picture, ...(noise && { noise: Number(noise) }), count: Number(count), seed: Number(seed) });
+      else draw();
+    } else {
+      $("about").textContent = chosen().about;
+      remember("sample", request());
+    }
+    entered = true;
+  },
+  leave: () => work.stop(),
+};

@@ -1,0 +1,93 @@
+// Train: how the runs that the server was given come along: curves, newest samples; and a button that ends one.
+import { $, answer, fill, models, part, remember } from "./common.js";
+
+const panel = $("tab-train"), field = (name) => panel.querySelector(`[name="${name}"]`);
+const colours = ["#2f6fde", "#d1570b", "#2a9d57", "#8a4fd0"];
+const charts = new Map();  // by group of figures
+let timer = null, entered = false;
+
+const say = (text, wrong) => {
+  part(panel, "state").textContent = text;
+  part(panel, "state").classList.toggle("wrong", Boolean(wrong));
+};
+const runs = () => models.filter((m) => m.own);
+
+// "energy/data" and "energy/samples" are one plot.
+function grouped(series) {
+  const groups = new Map();
+  for (const s of series) {
+    const group = s.name === "energy/samples - data" ? s.name : s.name.split("/")[0];
+    groups.set(group, [...(groups.get(group) || []), s]);
+  }
+  return groups;
+}
+
+function plot(series) {
+  if (typeof Dygraph === "undefined") return;
+  for (const [group, lines] of grouped(series)) {
+    const steps = [...new Set(lines.flatMap((l) => l.points.map((p) => p[0])))].sort((a, b) => a - b);
+    const values = lines.map((l) => new Map(l.points));
+    const rows = steps.map((step) => [step, ...values.map((v) => v.get(step) ?? null)]);
+    if (!rows.length) continue;
+    if (charts.has(group)) {
+      charts.get(group).updateOptions({ file: rows, labels: ["step", ...lines.map((l) => l.name)] });
+      continue;
+    }
+    const box = document.createElement("div"), title = document.createElement("h2"), host = document.createElement("div");
+    title.textContent = group;
+    host.className = "canvas";
+    box.append(title, host);
+    part(panel, "plots").append(box);
+    charts.set(group, new Dygraph(host, rows, { labels: ["step", ...lines.map((l) => l.name)], colors: colours, strokeWidth: 1.3, connectSeparatedPoints: true, legend: "follow",
+      axes: { y: { axisLabelWidth: 60 } }, gridLineColor: "rgba(128,128,128,.25)", axisLineColor: "rgba(128,128,128,.6)", maxNumberWidth: 8 }));
+  }
+}
+
+async function look() {
+  clearTimeout(timer);
+  const run = field("run").value;
+  remember("train", { run });
+  try {
+    const told = await answer("train", { run });
+    if (run !== field("run").value) return;
+    const step = Math.max(0, ...told.series.flatMap((s) => s.points.slice(-1).map((p) => p[0])));
+    say(`${told.in_training ? "in training" : "not in training"}, step ${step}${told.events.length ? `; ${told.events.map((e) => `${e.what} at step ${e.step}`).join("; ")}` : ""}`);
+    part(panel, "stop").disabled = !told.in_training;
+    part(panel, "resume").hidden = told.in_training;
+    part(panel, "command").textContent = told.command;
+    part(panel, "picture").hidden = !told.image;
+    if (told.image) part(panel, "picture").src = told.image;
+    part(panel, "caption").textContent = told.picture_step === undefined ? "" : `samples of step ${told.picture_step}`;
+    plot(told.series);
+  } catch (error) {
+    say(error.message, true);
+  }
+  if (!panel.hidden) timer = setTimeout(look, 3000);
+}
+
+part(panel, "stop").addEventListener("click", async () => {
+  try {
+    await answer("stop", { run: field("run").value });
+    say("asked to end; it saves a checkpoint first");
+  } catch (error) {
+    say(error.message, true);
+  }
+});
+field("run").addEventListener("change", () => {
+  part(panel, "plots").replaceChildren();
+  charts.clear();
+  look();
+});
+
+export const train = {
+  enter(state) {
+    if (!entered) fill(field("run"), runs().map((m) => [m.name, m.name]));
+    entered = true;
+    $("about").textContent = "Runs that igebm serve was given.";
+    if (state && runs().some((m) => m.name === state.run)) field("run").value = state.run;
+    part(panel, "form").hidden = !runs().length;
+    if (runs().length) look();
+    else part(panel, "caption").textContent = "None was given. Start it with one: igebm serve runs/mine";
+  },
+  leave: () => clearTimeout(timer),
+};
