@@ -1,13 +1,19 @@
 #include "igebm/evaluation/likelihood.h"
 
+#include <ATen/ATen.h>
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "igebm/base/clock.h"
 #include "igebm/base/error.h"
+#include "igebm/io/files.h"
+#include "igebm/io/npz.h"
+#include "igebm/io/picture.h"
+#include "igebm/model/picture.h"
 #include "igebm/model/shipped.h"
 #include "igebm/training/denoising_score_matching.h"
 #include "igebm/training/recipe.h"
@@ -20,7 +26,7 @@ using evaluation::Interval;
 using evaluation::Likelihood;
 
 struct LikelihoodArguments {
-  std::string run, label, condition, weights = "average", device;
+  std::string run, label, condition, out, weights = "average", device;
   std::vector<std::string> set;
   evaluation::LikelihoodOptions options;
   evaluation::AnnealedOptions annealed;
@@ -130,12 +136,30 @@ void print_likelihood(const LikelihoodArguments& a, const Likelihood& l) {
         "the forward chains end as\n");
 }
 
+/// Where forward chains end, the heaviest first.
+void write_chains(const LikelihoodArguments& a, const model::Model& model, const Likelihood& l) {
+  const auto n = std::ranges::find_if(l.normalisers, [](const auto& one) { return one.name == "forwards"; });
+  const at::Tensor order = n->annealed->log_weights.argsort(0, true), x = n->annealed->x.index_select(0, order);
+  const io::Texts texts = provenance({a.run, model.step(), l.seed});
+  if (std::filesystem::path(a.out).extension() == ".png") {
+    model::write_picture(a.out, model, x, x.abs().max().item<double>(), {}, texts);
+  } else {
+    const bool pictures = model.space().kind == model::SampleSpace::Kind::image;
+    io::write_npz(a.out,
+                  {{pictures ? "images" : "points", model.space().to_unit(x)},
+                   {"log_weights", n->annealed->log_weights.index_select(0, order)}},
+                  texts);
+  }
+}
+
 void evaluate_likelihood(LikelihoodArguments& a) {
+  if (!a.out.empty()) check_out(a.out);
   const model::Model model = open_model(
       a.run,
       {.weights = weights_of(a.weights), .best = a.best, .device = a.device, .precision = engine::Precision::f32},
       a.set);
   const model::ConditionSpec& spec = model.condition_spec();
+  if (!a.out.empty()) check_out(a.out, model.space().shape), io::check_writable(a.out);
   if (!a.label.empty()) a.options.condition = model::condition_of_class(spec, a.label);
   if (!a.condition.empty()) {
     if (spec.values == 0) throw UserError("--condition: this model takes no numbers");
@@ -149,6 +173,7 @@ void evaluate_likelihood(LikelihoodArguments& a) {
   catch_interrupts();
   const double begun = now();
   const Likelihood l = evaluation::likelihood(model, a.options, *progress);
+  if (!a.out.empty()) write_chains(a, model, l);
   a.json ? print_likelihood_json(a, model, l, now() - begun) : print_likelihood(a, l);
 }
 
@@ -173,6 +198,8 @@ void add_annealing_options(CLI::App& command, LikelihoodArguments& a) {
   command.add_option("--backwards", a.options.backwards, "of --ais: chains from the end to the beginning; 0: none")
       ->capture_default_str()
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{1000000}))
+      ->needs(ais);
+  command.add_option("--out", a.out, "of --ais: FILE.png or FILE.npz, where chains end, the heaviest first")
       ->needs(ais);
 }
 
