@@ -22,6 +22,7 @@ namespace igebm::evaluation {
 namespace {
 
 constexpr std::int64_t integration_levels = 48;
+constexpr std::int64_t own_records = 500;  // that tell log Z at the greatest noise
 
 /// Some records of a split, as the model takes them.
 struct Noised {
@@ -154,8 +155,8 @@ struct Measuring {
   void normalise_by_levels() {
     if (!noise_levels()) return;
     const auto& noise = *model.condition_spec().noise;
-    const std::int64_t count = std::min(std::max<std::int64_t>(options.integrated, 100), out.training_count);
     const bool integrate = options.integrated > 0;
+    const std::int64_t count = std::min(integrate ? options.integrated : own_records, out.training_count);
     if (!integrate && !options.levels_compare) return;
     std::int64_t calls = 0;
     const double begun = now();
@@ -165,7 +166,7 @@ struct Measuring {
           return at(sigma);
         },
         {out.sigma, noise.sigma_max}, training.x.slice(0, 0, count).contiguous().to(model.device()),
-        integrate ? integration_levels : 1, options.seed);
+        integrate ? integration_levels : 2, options.seed);
     const double own = n.log_z.front(), last = n.log_z.back();
     if (options.levels_compare)
       add("own", "that of the greatest noise, a Gaussian, which all levels share", {own, own, own});

@@ -123,6 +123,9 @@ TEST_F(Likelihoods, LevelsAndAnnealingSaySoForThemselves) {
               normaliser(l, "forwards").log_z.value - normaliser(l, "own").log_z.value, 1e-6);
   const Likelihood again = likelihood(of_pictures(), options, nobody);
   EXPECT_NEAR(row(again, "raise").test.value, row(l, "raise").test.value, 1e-6);
+  const Likelihood alone = likelihood(of_pictures(), {.count = 64, .integrated = 0, .levels_compare = true}, nobody);
+  ASSERT_EQ(alone.normalisers.size(), 1U);
+  EXPECT_NEAR(normaliser(alone, "own").log_z.value, normaliser(l, "own").log_z.value, 1e-6);
 }
 
 // Every way to log Z comes to the same of a model in the plane, but the two that need the data's law to be the model's.

@@ -6,8 +6,8 @@ namespace igebm::evaluation {
 namespace {
 
 Figure compute_coverage(const Compared& c) {
-  const EqualParts parts = equal_parts(c);
-  return {.values = {balls_held(parts.samples, parts.reference, 5)}};
+  const EqualParts equal = equal_parts(c);
+  return {.values = {balls_held(equal.samples, equal.reference, 5)}};
 }
 
 }  // namespace

@@ -6,8 +6,8 @@ namespace igebm::evaluation {
 namespace {
 
 Figure compute_precision(const Compared& c) {
-  const EqualParts parts = equal_parts(c);
-  return {.values = {within_balls(parts.samples, parts.reference, 3)}};
+  const EqualParts equal = equal_parts(c);
+  return {.values = {within_balls(equal.samples, equal.reference, 3)}};
 }
 
 }  // namespace

@@ -6,8 +6,8 @@ namespace igebm::evaluation {
 namespace {
 
 Figure compute_recall(const Compared& c) {
-  const EqualParts parts = equal_parts(c);
-  return {.values = {within_balls(parts.reference, parts.samples, 3)}};
+  const EqualParts equal = equal_parts(c);
+  return {.values = {within_balls(equal.reference, equal.samples, 3)}};
 }
 
 }  // namespace

@@ -6,8 +6,8 @@ namespace igebm::evaluation {
 namespace {
 
 Figure compute_two_sample(const Compared& c) {
-  const EqualParts parts = equal_parts(c);
-  return {.values = {nearest_is_own(parts.samples, parts.reference)}};
+  const EqualParts equal = equal_parts(c);
+  return {.values = {nearest_is_own(equal.samples, equal.reference)}};
 }
 
 }  // namespace
