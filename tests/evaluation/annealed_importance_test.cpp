@@ -24,13 +24,13 @@ struct Case {
   std::int64_t levels = 500;
 };
 
-/// A Gaussian with neighbours correlated by .4, of deviations from 1 to a half, around 1.
+/// A Gaussian with neighbours correlated by .2, of deviations from 1 to .8, around .3.
 Case gaussian(std::int64_t elements) {
   const at::Tensor place = at::arange(elements, at::kDouble),
-                   scale = at::pow(2, -place / static_cast<double>(elements));
+                   scale = at::pow(1.25, -place / static_cast<double>(elements));
   const at::Tensor correlation =
-      at::pow(at::full({}, 0.4, at::kDouble), (place.unsqueeze(0) - place.unsqueeze(1)).abs());
-  auto e = std::make_shared<energy::Gaussian>(at::ones({elements}, at::kDouble),
+      at::pow(at::full({}, 0.2, at::kDouble), (place.unsqueeze(0) - place.unsqueeze(1)).abs());
+  auto e = std::make_shared<energy::Gaussian>(at::full({elements}, 0.3, at::kDouble),
                                               correlation * scale.unsqueeze(0) * scale.unsqueeze(1));
   const double z = e->log_z();
   return {"Gaussian in " + std::to_string(elements),
@@ -121,23 +121,23 @@ TEST(AnnealedImportance, LeadsThroughNoiseLevels) {
         0, 3 - std::log(sigma));
   };
   const AnnealedPath path = noise_path(energy, {.sigma_min = 0.05, .sigma_max = 20, .sigma_data = 1.5}, 0.05, {2});
-  const AnnealedOptions options{.levels = 1000, .chains = 256, .batch = 256, .seed = 1};
+  const AnnealedOptions options{.levels = 500, .chains = 1000, .batch = 1000, .seed = 1};
   const AnnealedSchedule schedule = learn_schedule(path, options);
   const AnnealedEstimate forwards = annealed_forwards(path, schedule, options);
   const double log_z = std::log(0.05) - 3;
   EXPECT_NEAR(forwards.log_z.value, log_z, 0.05);
-  EXPECT_GT(forwards.effective, 200);
+  EXPECT_GT(forwards.effective, 500);
   EXPECT_LT(forwards.log_z.low, forwards.log_z.value);
   EXPECT_LT(forwards.log_z.value, forwards.log_z.high);
   // Where chains end is the target's x, not the path's.
-  EXPECT_NEAR((forwards.x.select(1, 0) < 0).to(at::kDouble).mean().item<double>(), 0.7, 0.12);
+  EXPECT_NEAR((forwards.x.select(1, 0) < 0).to(at::kDouble).mean().item<double>(), 0.7, 0.07);
   EXPECT_NEAR(forwards.x.select(1, 0).abs().mean().item<double>(), 2, 0.05);
   const at::Tensor exact = energy::GaussianMixture(weights, means, at::full({2}, std::hypot(0.1, 0.05), at::kDouble))
-                               .sample(256, 2)
+                               .sample(1000, 2)
                                .to(at::kFloat);
   const AnnealedEstimate backwards = annealed_backwards(path, schedule, exact, options);
   EXPECT_NEAR(backwards.log_z.value, log_z, 0.05);
-  EXPECT_GT(backwards.effective, 200);
+  EXPECT_GT(backwards.effective, 500);
 }
 
 // Of few levels both sides are far off, on their own side: the sandwich holds.

@@ -51,15 +51,16 @@ class Likelihoods : public testing::Test {
     return (128 + 40 * common + 20 * own).clamp(0, 255).to(at::kByte);
   }
 
-  static model::Model model_of(const nn::Graph& graph, const data::Options& data) {
+  static model::Model model_of(const nn::Graph& graph, const data::Options& data, double sigma_data = 1) {
     const nn::Network network(graph, 1);
     model::Settings settings;
     settings.data = data;
     return {network.graph(),
             {engine::prepare(network.graph(), network.effective_weights(), {})},
-            {.noise =
-                 model::NoiseScale{
-                     .sigma_min = 0.1, .sigma_max = 20, .sigma_data = 1, .form = model::EnergyForm::preconditioned}},
+            {.noise = model::NoiseScale{.sigma_min = 0.1,
+                                        .sigma_max = 20,
+                                        .sigma_data = sigma_data,
+                                        .form = model::EnergyForm::preconditioned}},
             settings};
   }
   model::Model of_pictures() const {
@@ -131,7 +132,7 @@ TEST_F(Likelihoods, LevelsAndAnnealingSaySoForThemselves) {
 // Every way to log Z comes to the same of a model in the plane, but the two that need the data's law to be the model's.
 TEST_F(Likelihoods, PlaneModelsAreSandwiched) {
   const model::Model model = model_of(nn::mlp({.widths = {16}}, {2}, {.noise_features = 4}),
-                                      {.name = "two-moons", .validation = 0, .count = 500});
+                                      {.name = "two-moons", .validation = 0, .count = 500}, 0.4);
   LikelihoodOptions options{.count = 200, .integrated = 0, .backwards = 256};
   options.annealed = AnnealedOptions{.levels = 300, .chains = 256, .batch = 256};
   const Likelihood l = likelihood(model, options, nobody);
