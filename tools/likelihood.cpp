@@ -144,9 +144,11 @@ void write_chains(const LikelihoodArguments& a, const model::Model& model, const
   if (std::filesystem::path(a.out).extension() == ".png") {
     model::write_picture(a.out, model, x, x.abs().max().item<double>(), {}, texts);
   } else {
-    const bool pictures = model.space().kind == model::SampleSpace::Kind::image;
+    const model::SampleSpace& space = model.space();
+    const bool pictures = space.kind == model::SampleSpace::Kind::image;
+    // Not brought to the range: chains that left it say what is wrong with an energy.
     io::write_npz(a.out,
-                  {{pictures ? "images" : "points", model.space().to_unit(x)},
+                  {{pictures ? "images" : "points", pictures ? (x - space.low) / (space.high - space.low) : x},
                    {"log_weights", n->annealed->log_weights.index_select(0, order)}},
                   texts);
   }

@@ -21,6 +21,9 @@ namespace {
 // Streams of random numbers, far from each other's.
 constexpr std::int64_t pilot_stream = std::int64_t{1} << 46;
 constexpr std::int64_t backward_stream = std::int64_t{1} << 47;
+// Where noise is most of the law it is nearly N(0, I), whose every trajectory of length pi keeps its energy: they must
+// differ.
+constexpr double wide_jitter = 0.5;
 constexpr std::int64_t pilot_moves = 8;  // a level
 constexpr double first_share = 0.04;     // of t, from N(0, I) to the greatest noise
 constexpr double spare_share = 0.1;      // of levels that are evenly spaced in t
@@ -66,7 +69,7 @@ class Walkers {
   /// By HMC; what is the chance that a proposal is taken?
   double move(double log_step) {
     const sampling::LangevinOptions step{.step_size = std::exp(log_step), .noise = -1};
-    sampling::HmcOptions hmc{.leapfrog_steps = options_.leapfrog};
+    sampling::HmcOptions hmc{.leapfrog_steps = options_.leapfrog, .jitter = wide_jitter};
     hmc.adaptation.share = 0;
     const auto info = sampling::Metropolis(step, hmc, options_.seed).transition(*energy_, chains_, {0, 1});
     gradients_ += options_.leapfrog;

@@ -21,7 +21,7 @@ struct Case {
   double log_z;
   at::Tensor exact;  ///< samples
   double deviation = 1;
-  std::int64_t levels = 500;
+  std::int64_t levels = 300;
 };
 
 /// A Gaussian with neighbours correlated by .2, of deviations from 1 to .8, around .3.
@@ -39,7 +39,7 @@ Case gaussian(std::int64_t elements) {
           z,
           e->sample(256, 5).to(at::kFloat),
           1.5,
-          elements > 2 ? 1500 : 500};
+          elements > 2 ? 1000 : 300};
 }
 
 /// Three clusters of unequal weight, 3 e^2 of them altogether.
@@ -121,7 +121,7 @@ TEST(AnnealedImportance, LeadsThroughNoiseLevels) {
         0, 3 - std::log(sigma));
   };
   const AnnealedPath path = noise_path(energy, {.sigma_min = 0.05, .sigma_max = 20, .sigma_data = 1.5}, 0.05, {2});
-  const AnnealedOptions options{.levels = 500, .chains = 1000, .batch = 1000, .seed = 1};
+  const AnnealedOptions options{.levels = 1000, .chains = 1000, .batch = 1000, .seed = 2};
   const AnnealedSchedule schedule = learn_schedule(path, options);
   const AnnealedEstimate forwards = annealed_forwards(path, schedule, options);
   const double log_z = std::log(0.05) - 3;

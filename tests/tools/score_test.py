@@ -142,10 +142,10 @@ class Score(Runs):
 
     def test_likelihood_of_points(self):
         run = self.trained(SCORES, "--set", "data.validation=0.5", "--set", "phase.train.steps=300")
-        told = json.loads(self.works("evaluate", "likelihood", run, "--ais", "--levels", 200, "--chains", 128, "--backwards", 128, "--json"))
+        told = json.loads(self.works("evaluate", "likelihood", run, "--ais", "--levels", 1000, "--chains", 256, "--backwards", 256, "--json"))
         log_z = {z["name"]: z["value"] for z in told["log_z"]}
         for side in ("forwards", "backwards"):
-            self.assertAlmostEqual(log_z[side], log_z["quadrature"], delta=.3, msg=side)
+            self.assertAlmostEqual(log_z[side], log_z["quadrature"], delta=.5, msg=side)
         self.assertTrue(told["exact_samples"])
 
     def agrees_with_scikit_learn(self, told, scores):
