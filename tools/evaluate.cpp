@@ -24,7 +24,7 @@ using evaluation::Metric;
 
 struct EvaluateArguments {
   std::string what, features, data, data_path, against = "test", weights = "average";
-  std::vector<std::string> metrics = {"frechet"}, set;
+  std::vector<std::string> metrics, set;
   std::int64_t count = 1000, seed = -1;
   bool best = false, json = false;
 };
@@ -37,7 +37,12 @@ bool is_file(const std::string& what) {
 data::Split against(const EvaluateArguments& a) { return value_of<data::Split>(a.against).value(); }
 
 evaluation::EvaluationOptions options_of(const EvaluateArguments& a) {
-  evaluation::EvaluationOptions options{.metrics = a.metrics, .features = a.features, .against = against(a)};
+  evaluation::EvaluationOptions options{.features = a.features, .against = against(a)};
+  if (a.metrics.empty()) {
+    options.where_enough = {"precision", "recall", "density", "coverage", "two_sample"};
+  } else {
+    options.metrics = a.metrics;
+  }
   if (a.seed >= 0) options.seed = static_cast<std::uint64_t>(a.seed);
   return options;
 }
@@ -195,8 +200,10 @@ std::string help_of_metrics() {
   for (const Metric& metric : evaluation::metrics()) {
     if (metric.always) always.emplace_back(metric.name);
   }
-  return fmt::format("one of {}; may be given often. Told in any case where they can be: {}",
-                     fmt::join(evaluation::metric_names(), ", "), fmt::join(always, ", "));
+  return fmt::format(
+      "one of {}; may be given often (default: frechet, and of enough samples precision, recall, density, "
+      "coverage, two_sample). Told in any case where they can be: {}",
+      fmt::join(evaluation::metric_names(), ", "), fmt::join(always, ", "));
 }
 
 }  // namespace
@@ -210,7 +217,6 @@ void add_evaluate_samples(CLI::App& app) {
           "a run's folder, one of its checkpoints, a model's name (igebm models), or SAMPLES.npz (or .npy) with --data")
       ->required();
   command->add_option("--metric", a->metrics, help_of_metrics())
-      ->capture_default_str()
       ->take_all()
       ->allow_extra_args(false)
       ->check(CLI::IsMember(evaluation::metric_names()));
@@ -248,6 +254,7 @@ void add_evaluate(CLI::App& app) {
   command->footer("igebm evaluate RUN is short for igebm evaluate samples RUN.");
   add_evaluate_samples(*command);
   add_evaluate_ood(*command);
+  add_evaluate_likelihood(*command);
 }
 
 }  // namespace igebm::tools

@@ -80,6 +80,11 @@ Comparison::Means::Means(const Expected& samples, const EvaluationOptions& evalu
     check_needs(*metric, given);
     check_count(*metric, floor_count, fmt::format("{}'s {} split", data.name, name_of(split)));
   }
+  for (const std::string& name : options.where_enough) {
+    const Metric& metric = find_metric(name);
+    const std::int64_t fewest = std::min({samples.count, floor_count, reference.size()});
+    if (fewest >= metric.needs.records && lacks(metric, given).empty()) options.metrics.push_back(name);
+  }
   columns = reference.condition_columns(samples.numbers);
   chosen = choose(others.size(), floor_count, seed, ~std::uint64_t{0});
 }

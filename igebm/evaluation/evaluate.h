@@ -23,6 +23,7 @@ Records draw(const model::Model& model, const model::SampleRequest& request, Obs
 
 struct EvaluationOptions {
   std::vector<std::string> metrics = {"frechet"};  ///< of the table; others of it are told where they can be
+  std::vector<std::string> where_enough = {};      ///< likewise, of as many records as they need
   std::string features = {};                       ///< load_features; empty: the usual ones
   data::Split against = data::Split::test;         ///< that samples are compared with: test or train
   /// Of samples that are drawn, of KID's subsets, and of which real records are chosen; empty: the recipe's, or 0.

@@ -12,13 +12,15 @@
 namespace igebm::evaluation {
 
 // Each in the file of its name in metrics/.
-Metric frechet(), kid(), inception(), diversity(), class_shares(), labels_right(), condition_errors();
+Metric frechet(), kid(), inception(), precision(), recall(), density(), coverage(), two_sample(), diversity(),
+    class_shares(), labels_right(), condition_errors();
 
 namespace {
 
 std::deque<Metric>& table() {
   static std::deque<Metric> all = {
-      frechet(), kid(), inception(), diversity(), class_shares(), labels_right(), condition_errors(),
+      frechet(),  kid(),        inception(), precision(),    recall(),       density(),
+      coverage(), two_sample(), diversity(), class_shares(), labels_right(), condition_errors(),
   };
   return all;
 }

@@ -9,7 +9,10 @@
 namespace igebm::evaluation {
 namespace {
 
-at::Tensor rows_of(const at::Tensor& pictures) { return pictures.flatten(1).to(at::kFloat).div_(255); }
+at::Tensor rows_of(const at::Tensor& inputs) {
+  const at::Tensor rows = inputs.flatten(1).to(at::kFloat);
+  return inputs.scalar_type() == at::kByte ? rows / 255 : rows;
+}
 
 }  // namespace
 

@@ -21,12 +21,12 @@ at::Tensor total_variations(const at::Tensor& pictures);
 /// is asked of a model can be asked of it. In double but for the products, which are in float.
 class PixelGaussian {
  public:
-  /// pictures: uint8 (N, C, H, W), N at least 2.
+  /// pictures: uint8 (N, C, H, W), N at least 2; or points or anything else, float (N, ...), as it is.
   explicit PixelGaussian(const at::Tensor& pictures);
   /// Of what another's were.
   PixelGaussian(at::Tensor mean, at::Tensor vectors, at::Tensor values)
       : mean_(std::move(mean)), vectors_(std::move(vectors)), values_(std::move(values)) {}
-  /// Of such pictures.
+  /// Of such.
   Profile profile(const at::Tensor& pictures, const std::vector<double>& sigmas) const;
 
   const at::Tensor& mean() const { return mean_; }        ///< (d) float

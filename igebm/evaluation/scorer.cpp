@@ -9,6 +9,7 @@
 #include <cmath>
 
 #include "igebm/base/error.h"
+#include "igebm/evaluation/plane_law.h"
 
 namespace igebm::evaluation {
 
@@ -66,15 +67,9 @@ void Scorer::fit(const at::Tensor& usual, const at::Tensor& pixels, const Progre
                  .energy = profile.energy.select(1, 0).median().item<double>(),
                  .fitted = first.sum().item<std::int64_t>(),
                  .pixels = std::move(gaussian)};
-  if (space_.shape == std::vector<std::int64_t>{2}) usual_->log_z = log_normaliser(usual.abs().max().item<double>());
-}
-
-double Scorer::log_normaliser(double extent) const {
-  constexpr std::int64_t side = 1000;
-  const double bound = 1.5 * extent + 5 * sigmas().front(), cell = 2 * bound / side;
-  const at::Tensor axis = (at::arange(side, at::kFloat) + 0.5) * cell - bound;
-  const at::Tensor points = at::stack({axis.repeat({side}), axis.repeat_interleave(side)}, 1);
-  return at::logsumexp(-energies(points), 0).item<double>() + 2 * std::log(cell);
+  if (space_.shape == std::vector<std::int64_t>{2})
+    usual_->log_z =
+        PlaneLaw(profile_.energy(0), 1.5 * usual.abs().max().item<double>() + 5 * sigmas().front(), device_).log_z();
 }
 
 Scores Scorer::of(const at::Tensor& inputs, std::int64_t gradient_level, const Progress& progress) const {

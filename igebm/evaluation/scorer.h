@@ -73,7 +73,6 @@ class Scorer {
     at::Tensor figures, excess;
   };
   Seen seen(const at::Tensor& inputs, const Profile& profile, const std::optional<PixelGaussian>& pixels) const;
-  double log_normaliser(double extent) const;
 
   model::SampleSpace space_;
   bool dequantize_;

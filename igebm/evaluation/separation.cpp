@@ -71,7 +71,9 @@ Counts resampled(const std::vector<std::size_t>& places, std::size_t total, cons
   return counts;
 }
 
-Interval interval(double value, std::vector<double> draws) {
+}  // namespace
+
+Interval quantiles(double value, std::vector<double> draws) {
   if (draws.empty()) return {value, value, value};
   std::ranges::sort(draws);
   const auto at = [&](double share) {
@@ -79,8 +81,6 @@ Interval interval(double value, std::vector<double> draws) {
   };
   return {value, at(0.025), at(0.975)};
 }
-
-}  // namespace
 
 Separation separation(const at::Tensor& usual, const at::Tensor& odd, const BootstrapOptions& options) {
   const Ranks ranks = ranks_of(usual, odd);
@@ -96,7 +96,7 @@ Separation separation(const at::Tensor& usual, const at::Tensor& odd, const Boot
                                resampled(ranks.odd, ranks.places, place(2)), usual_total, odd_total);
     for (std::size_t k = 0; k < drawn.size(); ++k) draws[k].push_back(drawn[k]);
   }
-  return {interval(whole[0], draws[0]), interval(whole[1], draws[1]), interval(whole[2], draws[2])};
+  return {quantiles(whole[0], draws[0]), quantiles(whole[1], draws[1]), quantiles(whole[2], draws[2])};
 }
 
 }  // namespace igebm::evaluation

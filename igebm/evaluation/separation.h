@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <vector>
 
 /// How well a score tells odd inputs from usual ones. The odd ones are the positives, and have the greater scores.
 namespace igebm::evaluation {
@@ -11,6 +12,9 @@ namespace igebm::evaluation {
 struct Interval {
   double value = 0, low = 0, high = 0;
 };
+
+/// Of a figure and draws of its bootstrap; without draws, the figure alone.
+Interval quantiles(double value, std::vector<double> draws);
 
 struct Separation {
   Interval auroc;  ///< the fraction of pairs of an odd and a usual input of which the odd one's score is greater; ties

@@ -25,6 +25,10 @@ class Evaluate(Runs):
         told = json.loads(self.works(*arguments, "--json"))
         self.assertEqual(told, json.loads(self.works(*arguments, "--json")))
         self.assertEqual((told["quality"]["count"], told["real"]["count"], told["feature_count"]), (12, 12, 3))
+        self.assertNotIn("precision", told["quality"])
+        few = json.loads(self.works("evaluate", run, "--features", classifier, "--count", 5, "--steps", 1, "--json"))
+        self.assertEqual([name for name in ("frechet", "precision", "recall", "density", "coverage", "two_sample") if name in few["quality"]],
+                         ["frechet", "precision", "recall", "two_sample"], "where there are enough")
         self.assertEqual(told["features_accuracy"], accuracy)
         self.assertAlmostEqual(sum(told["quality"]["class_shares"]), 1)
         # The same samples from a file, and features from a file: the same figures.
@@ -40,6 +44,9 @@ class Evaluate(Runs):
         told = json.loads(self.works("evaluate", self.folder / "pictures.npz", "--data", "mnist", "--data-path", self.folder,
                                      "--features", weights, "--json"))
         self.assertEqual(told["quality"]["labels_right"], accuracy)
+        for figure, value in (("precision", 1), ("recall", 1), ("coverage", 1)):
+            self.assertEqual(told["quality"][figure], value, "samples that are the data")
+            self.assertLessEqual(told["real"][figure], 1)
         self.assertNotEqual(json.loads(self.works(*arguments, "--seed", 5, "--json"))["quality"]["frechet"], told["quality"]["frechet"])
         self.assertIn("lacks full rank", self.works("evaluate", run, "--features", classifier, "--count", 3, "--steps", 1))
         self.assertIn("20 train pictures", self.works(*arguments, "--against", "train"))

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""igebm score and igebm evaluate ood: what they tell, write and refuse."""
+"""igebm score, igebm evaluate ood and igebm evaluate likelihood: what they tell, write and refuse."""
 import csv
 import io
 import json
@@ -113,6 +113,40 @@ class Score(Runs):
         moons = self.folder / "moons"
         self.works("train", self.recipe, "--out", moons, "--set", "phase.train.steps=5")
         self.refused("no pictures", "evaluate", "ood", moons)
+
+    def test_likelihood(self):
+        run = self.sprites()
+        arguments = ["evaluate", "likelihood", run, "--count", 40, "--integrated", 100]
+        annealed = [*arguments, "--ais", "--levels", 6, "--chains", 8, "--backwards", 4, "--seed", 3]
+        told = json.loads(self.works(*annealed, "--json"))
+        again = json.loads(self.works(*annealed, "--json"))
+        self.assertEqual([z["name"] for z in told["log_z"]], ["integrated", "forwards"])
+        rows = {row["name"]: row for row in told["log_p"]}
+        self.assertEqual(list(rows), ["integrated", "forwards", "raise", "gaussian", "class-gaussians"])
+        self.assertEqual({name for name, row in rows.items() if row["baseline"]}, {"gaussian", "class-gaussians"})
+        self.assertEqual((told["test"], told["training"], told["gaussians_fitted_on"], rows["raise"]["count"]), (40, 40, 300, 4))
+        self.assertAlmostEqual(rows["gaussian"]["test"]["nats"], {r["name"]: r for r in again["log_p"]}["gaussian"]["test"]["nats"])
+        low, high = told["range"]
+        for row in rows.values():
+            bits = -row["test"]["nats"] / math.log(2) / told["elements"] + math.log2(256 / (high - low))
+            self.assertAlmostEqual(row["test"]["bits"], bits, places=9)
+            self.assertLess(row["test"]["nats"], told["noise"]["nats"])
+        text = self.works(*annealed)
+        for words in ("of 256 grey levels", "* gaussian", "noise alone", "trained without time_score", "no upper bound", "worth"):
+            self.assertIn(words, text)
+        self.assertIn('"own"', self.works(*arguments, "--json", "--set", "phase.train.denoising_score_matching.form=preconditioned",
+                                          "--set", "phase.train.denoising_score_matching.time_score=0.1"))
+        self.refused("sigma: expected from", *arguments, "--sigma", 1e-9)
+        self.refused("--ais", *arguments, "--levels", 3)
+        self.refused("no such", *arguments, "--label", "no such class")
+
+    def test_likelihood_of_points(self):
+        run = self.trained(SCORES, "--set", "data.validation=0.5", "--set", "phase.train.steps=300")
+        told = json.loads(self.works("evaluate", "likelihood", run, "--ais", "--levels", 1000, "--chains", 256, "--backwards", 256, "--json"))
+        log_z = {z["name"]: z["value"] for z in told["log_z"]}
+        for side in ("forwards", "backwards"):
+            self.assertAlmostEqual(log_z[side], log_z["quadrature"], delta=.5, msg=side)
+        self.assertTrue(told["exact_samples"])
 
     def agrees_with_scikit_learn(self, told, scores):
         try:

@@ -62,6 +62,7 @@ class Threads(Running):
         given["neighbours",] = ["mnist", "--budget", 2, "--out", self.folder / "x.png", "--set", "data.name=dsprites-drawn",
                                 "--set", "data.size=28", "--set", "data.count=60"]
         given["score",] = [run, "0,0", "--usual", 100]
+        given["evaluate", "likelihood"] = [run, "--ais", "--levels", 3, "--chains", 2, "--backwards", 2, "--count", 4]
         given["evaluate", "ood"] = ["mnist", "--ood", "constant", "--count", 4, "--usual", 100, "--pixels", 10, "--levels", 2, "--refine", 1,
                                     "--set", "data.name=dsprites-drawn", "--set", "data.size=28", "--set", "data.count=400",
                                     "--set", "data.validation=0.5"]
