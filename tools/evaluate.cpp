@@ -248,6 +248,8 @@ void add_evaluate(CLI::App& app) {
   command->footer("igebm evaluate RUN is short for igebm evaluate samples RUN.");
   add_evaluate_samples(*command);
   add_evaluate_ood(*command);
+  add_evaluate_classification(*command);
+  add_evaluate_robustness(*command);
 }
 
 }  // namespace igebm::tools
