@@ -110,6 +110,19 @@ void warn_of_weakness(const EpsResult& at, bool last, Robustness& told) {
                     at.eps, 100 * at.accuracy.value));
 }
 
+/// A part of the pictures at a time, which changes nothing but how often progress is told.
+template <class Part>
+void by_parts(std::int64_t count, const std::string& stage, Observer& observer, const Part& part) {
+  constexpr std::int64_t size = 128;
+  for (std::int64_t begin = 0; begin < count; begin += size) {
+    const std::int64_t end = std::min(count, begin + size);
+    part(begin, end, [&](std::int64_t done, std::int64_t total) {
+      observer.progress(stage, begin * total + done * (end - begin), count * total);
+    });
+    observer.progress(stage, end, count);
+  }
+}
+
 EpsResult attacked(double eps, const Logits& logits, const Labelled& test, const RobustnessOptions& options,
                    std::uint64_t seed, Observer& observer) {
   EpsResult result{.eps = eps};
@@ -119,16 +132,19 @@ EpsResult attacked(double eps, const Logits& logits, const Labelled& test, const
   attack_options.eps = eps, attack_options.seed = seed;
   for (const Attack one : options.attacks) {
     const double begun = now();
-    const std::string stage = fmt::format("{}, eps {:.4g}", name_of(one), eps);
-    const Attacked found =
-        attack(one, logits, test.x, test.labels, at::arange(count), attack_options,
-               [&](std::int64_t done, std::int64_t total) { observer.progress(stage, done, total); });
-    right = right.logical_and(found.right);
-    result.attacks.push_back({.attack = one,
-                              .accuracy = fraction_right(found.right.sum().item<std::int64_t>(), count),
-                              .gradients = found.gradients,
-                              .evaluations = found.evaluations,
-                              .seconds = now() - begun});
+    AttackResult told{.attack = one};
+    std::int64_t count_right = 0;
+    by_parts(count, fmt::format("{}, eps {:.4g}", name_of(one), eps), observer,
+             [&](std::int64_t begin, std::int64_t end, const Progress& progress) {
+               const Attacked found = attack(one, logits, test.x.slice(0, begin, end), test.labels.slice(0, begin, end),
+                                             at::arange(begin, end), attack_options, progress);
+               right.slice(0, begin, end).logical_and_(found.right);
+               count_right += found.right.sum().item<std::int64_t>();
+               told.gradients += found.gradients, told.evaluations += found.evaluations;
+             });
+    told.accuracy = fraction_right(count_right, count);
+    told.seconds = now() - begun;
+    result.attacks.push_back(told);
   }
   result.accuracy = fraction_right(right.sum().item<std::int64_t>(), count);
   return result;
@@ -167,8 +183,11 @@ Robustness robustness(const model::Model& model, const RobustnessOptions& option
                                                    : from_energies(model, options, training, told, observer);
   const auto with_steps = options.refine.steps > 0 ? refined(*plain, model, options, told) : nullptr;
   const Logits& logits = with_steps ? *with_steps : *plain;
-  observer.progress("test pictures", 0, told.count);
-  const at::Tensor z = logits.of(test.x);
+  std::vector<at::Tensor> parts;
+  by_parts(told.count, "test pictures", observer, [&](std::int64_t begin, std::int64_t end, const Progress&) {
+    parts.push_back(logits.of(test.x.slice(0, begin, end)));
+  });
+  const at::Tensor z = at::cat(parts);
   told.accuracy = fraction_right(z.argmax(1).eq(test.labels).sum().item<std::int64_t>(), told.count);
   told.calibration_error = calibration_error(at::softmax(z, 1), test.labels);
   told.cross_entropy = cross_entropies(z, test.labels).mean().item<double>();
