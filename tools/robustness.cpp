@@ -70,6 +70,9 @@ void print_robustness_text(const RobustnessArguments& a, const Robustness& r) {
   fmt::print("{}: {} test pictures; {}temperature fitted on {} pictures {}, seed {}\n", a.run, r.count,
              r.sigmas.empty() ? "" : fmt::format("energies at noise {:.3g}, ", fmt::join(r.sigmas, " + ")),
              r.fitted_count, r.fitted, r.seed);
+  if (a.options.refine.steps > 0)
+    fmt::print("{} Langevin steps beforehand{}\n", a.options.refine.steps,
+               r.eps.empty() ? "" : fmt::format("; attacks see them: {}", a.through));
   fmt::print("{:<18}{}\n", "accuracy", percent(r.accuracy));
   fmt::print("{:<18}{:>6.4f}\n{:<18}{:>6.4f} nats\n", "calibration error", r.calibration_error, "cross entropy",
              r.cross_entropy);
