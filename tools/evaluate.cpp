@@ -255,6 +255,8 @@ void add_evaluate(CLI::App& app) {
   add_evaluate_samples(*command);
   add_evaluate_ood(*command);
   add_evaluate_likelihood(*command);
+  add_evaluate_classification(*command);
+  add_evaluate_robustness(*command);
 }
 
 }  // namespace igebm::tools

@@ -36,6 +36,7 @@ enum class Purpose : std::uint32_t {
   resample = 23,    // of groups of chains
   damage = 24,      // done to pictures that are to be restored
   directions = 25,  // that eigenvectors are looked for from
+  attack = 26,      // starts and proposals of attacks on classifiers
 };
 
 using PhiloxCounter = std::array<std::uint32_t, 4>;

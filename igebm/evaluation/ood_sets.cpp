@@ -21,12 +21,17 @@ namespace fs = std::filesystem;
 
 constexpr std::uint64_t choice_stream = 1, made_stream = 1000;
 
-/// Some of the records of a set, as bytes: of a random order the first ones, or the last.
-at::Tensor some_of(const data::Dataset& set, std::int64_t count, std::uint64_t seed, bool last = false) {
+/// Some of the records of a set: of a random order the first ones, or the last.
+at::Tensor some_rows(const data::Dataset& set, std::int64_t count, std::uint64_t seed, bool last = false) {
   if (set.size() == 0) throw UserError("holds no pictures");
   const std::int64_t used = std::min(count, set.size());
-  return set.take(last ? choose(set.size(), set.size(), seed, choice_stream).slice(0, set.size() - used)
-                       : choose(set.size(), used, seed, choice_stream));
+  return last ? choose(set.size(), set.size(), seed, choice_stream).slice(0, set.size() - used)
+              : choose(set.size(), used, seed, choice_stream);
+}
+
+/// As bytes.
+at::Tensor some_of(const data::Dataset& set, std::int64_t count, std::uint64_t seed) {
+  return set.take(some_rows(set, count, seed));
 }
 
 /// Fitted to the model's shape, and what that took in words.
@@ -176,15 +181,15 @@ PictureSet load_set(const std::string& what, const model::Model& model, const at
 PictureSet load_own(const model::Model& model, Own which, std::int64_t count, std::uint64_t seed) {
   data::Options options = model.settings().data;
   const auto data_seed = static_cast<std::uint64_t>(model.settings().seed);
-  if (which == Own::test) {
-    options.count = 0;
-    return fitted("test", some_of(data::load(options, data::Split::test, data_seed), count, seed), model.space().shape);
-  }
-  const bool kept = options.validation > 0, held_out = which == Own::held_out;
-  const data::Dataset set =
-      data::load(options, kept && held_out ? data::Split::validation : data::Split::train, data_seed);
-  return fitted(kept && held_out ? "held out from training" : "trained on",
-                some_of(set, count, seed, /*last=*/!kept && !held_out), model.space().shape);
+  const bool kept = options.validation > 0, held_out = which == Own::held_out, test = which == Own::test;
+  if (test) options.count = 0;
+  const data::Split split = test ? data::Split::test : kept && held_out ? data::Split::validation : data::Split::train;
+  const data::Dataset set = data::load(options, split, data_seed);
+  const at::Tensor rows = some_rows(set, count, seed, /*last=*/!test && !kept && !held_out);
+  const char* name = test ? "test" : kept && held_out ? "held out from training" : "trained on";
+  PictureSet own = fitted(name, set.take(rows), model.space().shape);
+  if (set.labels.defined()) own.labels = set.labels.index_select(0, rows);
+  return own;
 }
 
 }  // namespace igebm::evaluation

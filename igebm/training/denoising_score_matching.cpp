@@ -55,6 +55,9 @@ void describe(Fields& f, DenoisingScoreMatchingOptions& o) {
   if (o.noise.sigma_min >= o.noise.sigma_max) f.problem("sigma_min", "sigma_min must be below sigma_max");
   f.field("time_score", o.time_score, not_negative,
           "of form = \"preconditioned\": weight of dual score matching's term, which makes energies compare; 0: none");
+  f.field("classes", o.classes, not_negative,
+          "weight of the cross entropy of softmax(-E) over classes, which makes their energies compare; 0: none");
+  f.field("classes_share", o.classes_share, share, "of a step's records that it is taken of");
   if (o.time_score > 0 && o.noise.form != model::EnergyForm::preconditioned)
     f.problem("time_score", "only with form = \"preconditioned\"");
   if (o.levels == 1) f.problem("levels", "expected 0, or at least 2");
@@ -68,6 +71,8 @@ DenoisingScoreMatching::DenoisingScoreMatching(const DenoisingScoreMatchingOptio
   if (!(options.noise.sigma_data > 0)) throw UserError("denoising_score_matching: expected sigma_data above 0");
   if (options.time_score > 0 && options.noise.form != model::EnergyForm::preconditioned)
     throw UserError("denoising_score_matching: time_score: expected form = \"preconditioned\" beside it");
+  if (options.classes > 0 && graph.condition_classes < 2)
+    throw UserError("denoising_score_matching: classes: the network takes none; set network.labels");
 }
 
 // With u = c y, c and the features of sigma functions of sigma, and D the derivative of G(u, sigma) by ln sigma at
@@ -103,6 +108,35 @@ double DenoisingScoreMatching::time_score(const Step& step, const at::Tensor& y,
   return 2 * d * residual.square().mean().item<double>();
 }
 
+at::Tensor DenoisingScoreMatching::scale_of(const at::Tensor& sigma) const {
+  const double s = options_.noise.sigma_data;
+  return options_.noise.form == model::EnergyForm::noise ? (sigma.square() + s * s).sqrt() / sigma : s / sigma;
+}
+
+double DenoisingScoreMatching::of_classes(const Step& step, const at::Tensor& y, const at::Tensor& sigma,
+                                          nn::Tensors& into) const {
+  const auto used = static_cast<std::int64_t>(std::ceil(options_.classes_share * static_cast<double>(y.size(0))));
+  const at::Tensor rows = step.labels.slice(0, 0, used).ge(0).nonzero().squeeze(1);
+  const std::int64_t count = rows.size(0), classes = step.graph.condition_classes;
+  if (count == 0) return 0;
+  const at::Tensor levels = sigma.index_select(0, rows), labels = step.labels.index_select(0, rows).unsqueeze(1);
+  const double s = options_.noise.sigma_data;
+  const at::Tensor c = (levels.square() + s * s).rsqrt().to(y.options());
+  const at::Tensor clean = y.index_select(0, rows), u = (column(c, clean) * clean).repeat_interleave(classes, 0);
+  const at::Tensor each = nn::condition_rows(step.graph, at::arange(classes, labels.options()).repeat({count}),
+                                             levels.repeat_interleave(classes));
+  at::Tensor g;
+  {
+    const at::NoGradGuard no_grad;  // by the weights themselves, as in time_score
+    g = nn::evaluate(step.graph, step.weights, u, each).to(at::kDouble).view({count, classes});
+  }
+  const at::Tensor scale = scale_of(levels).unsqueeze(1);
+  const at::Tensor log_p = at::log_softmax(-scale * g, 1), right = at::zeros_like(log_p).scatter_(1, labels, 1.0);
+  const at::Tensor pull = scale * (right - log_p.exp()) * (options_.classes / static_cast<double>(count));
+  step.frozen.parameter_gradient(u, each, pull.flatten().to(y.options()), {}, into);
+  return -log_p.gather(1, labels).mean().item<double>();
+}
+
 Loss DenoisingScoreMatching::loss(const Step& step) {
   const std::int64_t count = step.data.size(0);
   const model::NoiseScale& scale = options_.noise;
@@ -127,6 +161,11 @@ Loss DenoisingScoreMatching::loss(const Step& step) {
     const double second = time_score(step, y, noise, sigma, loss.gradients);
     loss.value = loss.value + options_.time_score * second;
     loss.metrics.emplace_back("loss/time_score", second);
+  }
+  if (options_.classes > 0) {
+    const double third = of_classes(step, y, sigma, loss.gradients);
+    loss.value = loss.value + options_.classes * third;
+    loss.metrics.emplace_back("loss/classes", third);
   }
   loss.relative = (value / target.square().mean()).item<double>();
   return loss;

@@ -24,6 +24,11 @@ constexpr const auto& names_of(NoiseLaw) { return noise_law_names; }
 /// two levels. With time_score (EnergyForm::preconditioned) the loss has a second term, of the gradient in t = sigma^2
 /// (dual score matching, Guth et al. 2025), in units of the square of its target's standard deviation:
 ///   time_score mean 2 d r^2,   r = t / d dE/dt - (1 - |n|^2 / d) / 2,   t / d d/dt = sigma / (2 d) d/dsigma.
+///
+/// Nor does it say how the energies of classes compare. With `classes` the loss has a term of a joint energy
+/// (Grathwohl et al. 2020), so that the class of the least energy is the likeliest:
+///   classes mean -log p(label | y, sigma),   p(k | y, sigma) = softmax_k(-E(y, sigma, k)),
+/// over the first `classes_share` of a step's records, but for those whose label is left out.
 struct DenoisingScoreMatchingOptions {
   static constexpr const char* section = "denoising_score_matching";
   static constexpr Network trains = Network::energy_at_noise_levels;
@@ -37,6 +42,8 @@ struct DenoisingScoreMatchingOptions {
   double log_mean = -0.7, log_deviation = 1.3;
   double uniform_share = 0.1;
   double time_score = 0;  ///< 0: none
+  double classes = 0;     ///< 0: none
+  double classes_share = 0.25;
 };
 
 void describe(io::Fields& fields, DenoisingScoreMatchingOptions& options);
@@ -51,6 +58,10 @@ class DenoisingScoreMatching : public Objective {
   /// The second term at y = x + sigma noise; its gradient is added to `into`.
   double time_score(const Step& step, const at::Tensor& y, const at::Tensor& noise, const at::Tensor& sigma,
                     nn::Tensors& into) const;
+  /// The cross entropy of classes, whose gradient is added to `into`.
+  double of_classes(const Step& step, const at::Tensor& y, const at::Tensor& sigma, nn::Tensors& into) const;
+  /// What an energy is in units of its network's, (N) double, but for terms that are the same for all classes.
+  at::Tensor scale_of(const at::Tensor& sigma) const;
   DenoisingScoreMatchingOptions options_;
 };
 

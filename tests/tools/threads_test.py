@@ -66,6 +66,9 @@ class Threads(Running):
         given["evaluate", "ood"] = ["mnist", "--ood", "constant", "--count", 4, "--usual", 100, "--pixels", 10, "--levels", 2, "--refine", 1,
                                     "--set", "data.name=dsprites-drawn", "--set", "data.size=28", "--set", "data.count=400",
                                     "--set", "data.validation=0.5"]
+        sprites = ["--set", "data.name=dsprites-drawn", "--set", "data.size=28", "--set", "data.count=100"]
+        given["evaluate", "classification"] = ["mnist", "--count", 2, "--usual", 20, "--sigma", 1, *sprites]
+        given["evaluate", "robustness"] = [*given["evaluate", "classification"], "--eps", 0.1, "--steps", 1, "--restarts", 1]
         found = commands()
         self.assertEqual(set(found) - {("data", "list"), ("data", "fetch"), ("models",), ("export",), ("report",), ("serve",)}, set(given), "what computes takes --threads")
         for command, arguments in given.items():

@@ -227,6 +227,36 @@ TEST(DenoisingScoreMatching, TheTimeScoreIsItsFormula) {
   EXPECT_THROW(DenoisingScoreMatching(options, c.graph), UserError);
 }
 
+// The cross entropy by the energies themselves, record by record, and gradients in the weights. The record whose label
+// is left out, and those beyond the share, have no part in it.
+TEST(DenoisingScoreMatching, TheCrossEntropyOfClassesIsItsFormula) {
+  NetworkCase c(noisy_unet(3), at::kDouble);
+  const at::Tensor data = at::randn({6, 1, 8, 8}, at::kDouble);
+  const at::Tensor labels = at::tensor({0, 2, static_cast<int>(nn::no_class), 1, 1, 0}, at::kLong);
+  for (const EnergyForm form : both_forms) {
+    DenoisingScoreMatchingOptions options{
+        .weight = 1e-9, .noise = scale_of(form), .classes = 0.7, .classes_share = 4.0 / 6};
+    const auto [noise, sigma] = drawn(data, options);
+    double expected = 0;
+    for (const std::int64_t i : {0, 1, 3}) {
+      const double s = sigma[i].item<double>();
+      const at::Tensor y = data.slice(0, i, i + 1) + s * noise.slice(0, i, i + 1);
+      at::Tensor energies = at::empty({3}, at::kDouble);
+      for (std::int64_t k = 0; k < 3; ++k) {
+        const auto energy = energy_at(c.graph, *c.frozen, at::full({1}, k, at::kLong), 1, options.noise, s);
+        energies[k] = energy->energy(y).item<double>();
+      }
+      expected -= at::log_softmax(-energies, 0)[labels[i].item<std::int64_t>()].item<double>() / 3;
+    }
+    DenoisingScoreMatching objective(options, c.graph);
+    const auto loss = [&] { return objective.loss(c.step(data, labels)); };
+    EXPECT_NEAR(loss().metrics.at(1).second, expected, 1e-6 * expected);
+    EXPECT_NEAR(loss().value.item<double>(), 0.7 * expected, 1e-6);
+    c.expect_gradients(loss().gradients, [&] { return loss().value.item<double>(); });
+  }
+  EXPECT_THROW(DenoisingScoreMatching({.noise = scale_of(EnergyForm::noise), .classes = 1}, noisy_unet(0)), UserError);
+}
+
 TEST(DenoisingScoreMatching, GradientsAgreeWithFiniteDifferences) {
   NetworkCase c(noisy_unet(3), at::kDouble);
   const at::Tensor data = at::randn({3, 1, 8, 8}, at::kDouble), labels = at::tensor({0, 2, 1}, at::kLong);

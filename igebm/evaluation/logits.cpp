@@ -1,0 +1,130 @@
+#include "igebm/evaluation/logits.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <algorithm>
+
+#include "igebm/base/error.h"
+#include "igebm/energy/compose.h"
+#include "igebm/evaluation/noise_profile.h"
+
+namespace igebm::evaluation {
+namespace {
+
+constexpr std::int64_t pictures_at_a_time = 64;
+
+}  // namespace
+
+at::Tensor cross_entropy_slopes(const at::Tensor& logits, const at::Tensor& labels) {
+  const at::Tensor place = labels.unsqueeze(1);
+  const at::Tensor others = at::softmax(logits.to(at::kDouble), 1).scatter(1, place, 0.0);
+  return others.scatter(1, place, -others.sum(1, /*keepdim=*/true));
+}
+
+energy::EnergyPtr of_unit(const model::Model& model, energy::EnergyPtr energy) {
+  const model::SampleSpace& space = model.space();
+  const bool bins = model.settings().data.dequantize;
+  const double range = space.high - space.low;
+  return energy::rescaled(std::move(energy), bins ? range * 255 / 256 : range, 1, space.low + (bins ? range / 512 : 0));
+}
+
+EnergyLogits::EnergyLogits(const model::Model& model, const std::vector<double>& sigmas)
+    : device_(model.device()), classes_(model.condition_spec().classes) {
+  if (classes_ < 2) throw UserError("this model's energies take no classes (network.labels), so it tells none");
+  for (const double sigma : sigmas) {
+    auto& level = energies_.emplace_back();
+    for (std::int64_t y = 0; y < classes_; ++y)
+      level.push_back(of_unit(model, energy_under(model, nn::Condition::of_class(y), sigma)));
+  }
+}
+
+at::Tensor EnergyLogits::on_device(const at::Tensor& x) const { return x.to(at::kFloat).contiguous().to(device_); }
+
+at::Tensor EnergyLogits::energies(const at::Tensor& x, const Progress& progress) const {
+  const at::NoGradGuard no_grad;
+  const std::int64_t count = x.size(0);
+  at::Tensor all = at::empty({count, static_cast<std::int64_t>(energies_.size()), classes_}, at::kDouble);
+  for (std::int64_t begin = 0; begin < count; begin += pictures_at_a_time) {
+    const std::int64_t end = std::min(count, begin + pictures_at_a_time);
+    const at::Tensor part = on_device(x.slice(0, begin, end));
+    for (std::size_t l = 0; l < energies_.size(); ++l)
+      for (std::int64_t y = 0; y < classes_; ++y)
+        all.slice(0, begin, end)
+            .select(1, static_cast<std::int64_t>(l))
+            .select(1, y)
+            .copy_(energies_[l][static_cast<std::size_t>(y)]->energy(part));
+    if (progress) progress(end, count);
+  }
+  return all;
+}
+
+at::Tensor EnergyLogits::of(const at::Tensor& x) const { return calibration_.logits(energies(x)); }
+
+Logits::Pulled EnergyLogits::pull(const at::Tensor& x, const at::Tensor& labels) const {
+  const at::NoGradGuard no_grad;
+  const std::int64_t count = x.size(0), levels = static_cast<std::int64_t>(energies_.size());
+  std::vector<at::Tensor> logits, gradients;
+  const at::Tensor weights = calibration_.weights.defined() ? calibration_.weights : at::ones({levels}, at::kDouble);
+  for (std::int64_t begin = 0; begin < count; begin += pictures_at_a_time) {
+    const at::Tensor part = on_device(x.slice(0, begin, std::min(count, begin + pictures_at_a_time)));
+    at::Tensor found = at::empty({part.size(0), levels, classes_}, at::kDouble);
+    std::vector<at::Tensor> of_class;
+    for (std::int64_t y = 0; y < classes_; ++y) {
+      at::Tensor sum;
+      for (std::int64_t l = 0; l < levels; ++l) {
+        const auto at_x =
+            energies_[static_cast<std::size_t>(l)][static_cast<std::size_t>(y)]->energy_and_gradient(part);
+        found.select(1, l).select(1, y).copy_(at_x.energy);
+        const at::Tensor weighed = at_x.gradient * -weights[l].item<double>();
+        sum = sum.defined() ? sum + weighed : weighed;
+      }
+      of_class.push_back(sum.flatten(1).cpu());
+    }
+    logits.push_back(calibration_.logits(found));
+    const at::Tensor c = cross_entropy_slopes(logits.back(), labels.slice(0, begin, begin + part.size(0)));
+    at::Tensor gradient = at::zeros({part.size(0), of_class[0].size(1)}, at::kDouble);
+    for (std::int64_t y = 0; y < classes_; ++y)
+      gradient.add_(c.select(1, y).unsqueeze(1) * of_class[static_cast<std::size_t>(y)]);
+    gradients.push_back(gradient.view(part.sizes()));
+  }
+  return {at::cat(logits), at::cat(gradients)};
+}
+
+NetworkLogits::NetworkLogits(nn::Graph graph, nn::EffectiveWeights weights, double low, double high)
+    : graph_(std::move(graph)), weights_(std::move(weights)), low_(low), high_(high) {
+  if (graph_.outputs < 2) throw UserError("this network is an energy, not a classifier");
+}
+
+at::Tensor NetworkLogits::logits(const at::Tensor& x) const {
+  const at::Tensor weight = weights_.begin()->second;
+  const at::Tensor raw = nn::evaluate(graph_, weights_, (x * (high_ - low_) + low_).to(weight.scalar_type()));
+  return calibration_.logits(-raw.to(at::kDouble).unsqueeze(1));
+}
+
+at::Tensor NetworkLogits::of(const at::Tensor& x) const {
+  const at::NoGradGuard no_grad;
+  std::vector<at::Tensor> parts;
+  for (const at::Tensor& part : x.split(pictures_at_a_time)) parts.push_back(logits(part));
+  return at::cat(parts);
+}
+
+Logits::Pulled NetworkLogits::pull(const at::Tensor& x, const at::Tensor& labels) const {
+  std::vector<at::Tensor> all, gradients;
+  for (std::int64_t begin = 0; begin < x.size(0); begin += pictures_at_a_time) {
+    const at::Tensor part = x.slice(0, begin, std::min(x.size(0), begin + pictures_at_a_time));
+    const at::AutoGradMode enable(true);
+    const at::Tensor input = part.detach().to(at::kDouble).requires_grad_();
+    const at::Tensor found = logits(input);
+    all.push_back(found.detach());
+    const at::Tensor c = cross_entropy_slopes(all.back(), labels.slice(0, begin, begin + part.size(0)));
+    // In float, slopes far below 1 would come back as 0: each picture's are brought to size 1 on the way.
+    const at::Tensor size = c.abs().amax(1, /*keepdim=*/true).clamp_min(1e-300);
+    const at::Tensor gradient = torch::autograd::grad({(found * (c / size)).sum()}, {input})[0];
+    gradients.push_back(gradient * size.view({-1, 1, 1, 1}));
+  }
+  return {at::cat(all), at::cat(gradients)};
+}
+
+}  // namespace igebm::evaluation

@@ -1,0 +1,200 @@
+#include "igebm/evaluation/robustness.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "igebm/base/clock.h"
+#include "igebm/base/error.h"
+#include "igebm/evaluation/noise_profile.h"
+#include "igebm/evaluation/ood_sets.h"
+#include "igebm/nn/weights.h"
+
+namespace igebm::evaluation {
+namespace {
+
+struct Labelled {
+  std::string name;
+  at::Tensor x, labels;  // double in [0, 1], int64
+};
+
+Labelled labelled(const model::Model& model, Own which, std::int64_t count, std::uint64_t seed) {
+  const PictureSet set = load_own(model, which, count, seed);
+  if (!set.labels.defined())
+    throw UserError(fmt::format("{}: its records have no classes", model.settings().data.name));
+  const std::int64_t classes = std::max(model.condition_spec().classes, model.graph().outputs);
+  if (set.labels.numel() > 0 && set.labels.max().item<std::int64_t>() >= classes)
+    throw UserError(fmt::format("{}: more classes than the model's {}", model.settings().data.name, classes));
+  return {set.name, set.x.to(at::kDouble) / 255, set.labels};
+}
+
+/// The level whose energies, fitted on every second picture, tell the others best.
+std::int64_t best_level(const at::Tensor& energies, const at::Tensor& labels) {
+  const auto part = [](const at::Tensor& t, std::int64_t first) { return t.slice(0, first, {}, 2); };
+  std::int64_t best = 0;
+  double least = std::numeric_limits<double>::infinity();
+  for (std::int64_t l = 0; l < energies.size(1); ++l) {
+    const at::Tensor one = energies.narrow(1, l, 1);
+    const Calibration fitted = calibrate(part(one, 0), part(labels, 0));
+    const double loss = cross_entropies(fitted.logits(part(one, 1)), part(labels, 1)).mean().item<double>();
+    if (loss < least) least = loss, best = l;
+  }
+  return best;
+}
+
+std::unique_ptr<Logits> from_energies(const model::Model& model, const RobustnessOptions& options,
+                                      const Labelled& training, Robustness& told, Observer& observer) {
+  const bool noise = model.condition_spec().noise.has_value();
+  if (!noise && !options.sigmas.empty()) throw UserError("this model takes no noise levels");
+  const bool choose_level = options.sigmas.empty();
+  std::vector<double> sigmas = choose_level ? profile_levels(model, options.levels) : options.sigmas;
+  auto logits = std::make_unique<EnergyLogits>(model, sigmas);
+  at::Tensor energies = logits->energies(
+      training.x, [&](std::int64_t done, std::int64_t total) { observer.progress("training pictures", done, total); });
+  if (choose_level && sigmas.size() > 1) {
+    const std::int64_t best = best_level(energies, training.labels);
+    sigmas = {sigmas[static_cast<std::size_t>(best)]};
+    energies = energies.narrow(1, best, 1);
+    logits = std::make_unique<EnergyLogits>(model, sigmas);
+  }
+  told.calibration = calibrate(energies, training.labels);
+  logits->use(told.calibration);
+  if (noise) told.sigmas = sigmas;
+  return logits;
+}
+
+std::unique_ptr<Logits> from_classifier(const model::Model& model, const model::NetworkFile& file,
+                                        const Labelled& training, Robustness& told) {
+  auto logits =
+      std::make_unique<NetworkLogits>(file.graph, nn::effective_weights(file.graph, file.parameters, file.buffers),
+                                      model.space().low, model.space().high);
+  told.calibration = calibrate(-logits->of(training.x).unsqueeze(1), training.labels, /*offsets=*/false);
+  logits->use(told.calibration);
+  return logits;
+}
+
+/// `inner` after steps on the energy of no class in particular, at the level that tells classes.
+std::unique_ptr<Logits> refined(const Logits& inner, const model::Model& model, const RobustnessOptions& options,
+                                const Robustness& told) {
+  RefineOptions refine = options.refine;
+  refine.seed = told.seed;
+  const double sigma = told.sigmas.empty() ? 1 : told.sigmas.front();
+  if (refine.step_size == 0) {
+    if (told.sigmas.empty()) throw UserError("refine: this model takes no noise levels, so the step size must be said");
+    const double in_pixels = sigma / (model.space().high - model.space().low);
+    refine.step_size = 0.1 * in_pixels * in_pixels;
+  }
+  const bool exact = refine.through == Through::steps;
+  if (exact && options.reference == nullptr) throw UserError("refine: derivatives through the steps need a reference");
+  const model::Model& used = exact ? *options.reference : model;
+  return std::make_unique<Refined>(inner, of_unit(used, energy_under(used, {}, sigma)), used.device(), refine);
+}
+
+void warn_of_weakness(const EpsResult& at, bool last, Robustness& told) {
+  double white = 2;
+  for (const AttackResult& a : at.attacks) {
+    if (a.attack != Attack::square) white = std::min(white, a.accuracy.value);
+  }
+  for (const AttackResult& a : at.attacks) {
+    if (a.attack == Attack::square && white <= 1 && a.accuracy.value < white)
+      told.warnings.push_back(fmt::format(
+          "eps {:.4g}: square, without gradients, finds more than attacks with them: gradients may be masked", at.eps));
+  }
+  if (last && at.eps >= 0.5 && at.accuracy.value > 0)
+    told.warnings.push_back(
+        fmt::format("eps {:.4g}: {:.1f} % are told right, where any picture can become grey: the attacks are too weak",
+                    at.eps, 100 * at.accuracy.value));
+}
+
+/// A part of the pictures at a time, which changes nothing but how often progress is told.
+template <class Part>
+void by_parts(std::int64_t count, const std::string& stage, Observer& observer, const Part& part) {
+  constexpr std::int64_t size = 128;
+  for (std::int64_t begin = 0; begin < count; begin += size) {
+    const std::int64_t end = std::min(count, begin + size);
+    part(begin, end, [&](std::int64_t done, std::int64_t total) {
+      observer.progress(stage, begin * total + done * (end - begin), count * total);
+    });
+    observer.progress(stage, end, count);
+  }
+}
+
+EpsResult attacked(double eps, const Logits& logits, const Labelled& test, const RobustnessOptions& options,
+                   std::uint64_t seed, Observer& observer) {
+  EpsResult result{.eps = eps};
+  const std::int64_t count = test.x.size(0);
+  at::Tensor right = at::ones({count}, at::kBool);
+  AttackOptions attack_options = options.attack;
+  attack_options.eps = eps, attack_options.seed = seed;
+  for (const Attack one : options.attacks) {
+    const double begun = now();
+    AttackResult told{.attack = one};
+    std::int64_t count_right = 0;
+    by_parts(count, fmt::format("{}, eps {:.4g}", name_of(one), eps), observer,
+             [&](std::int64_t begin, std::int64_t end, const Progress& progress) {
+               const Attacked found = attack(one, logits, test.x.slice(0, begin, end), test.labels.slice(0, begin, end),
+                                             at::arange(begin, end), attack_options, progress);
+               right.slice(0, begin, end).logical_and_(found.right);
+               count_right += found.right.sum().item<std::int64_t>();
+               told.gradients += found.gradients, told.evaluations += found.evaluations;
+             });
+    told.accuracy = fraction_right(count_right, count);
+    told.seconds = now() - begun;
+    result.attacks.push_back(told);
+  }
+  result.accuracy = fraction_right(right.sum().item<std::int64_t>(), count);
+  return result;
+}
+
+}  // namespace
+
+void check(const RobustnessOptions& options) {
+  check(options.refine);
+  if (options.refine.steps > 0 && options.classifier != nullptr)
+    throw UserError("refine: this model is a classifier, which has no energy to take steps on");
+  for (const double eps : options.eps) {
+    AttackOptions at = options.attack;
+    at.eps = eps;
+    for (const Attack one : options.attacks) check(one, at);
+  }
+  if (!options.eps.empty() && options.attacks.empty()) throw UserError("expected at least one attack");
+  for (const double sigma : options.sigmas) {
+    if (!(sigma > 0 && std::isfinite(sigma)))
+      throw UserError(fmt::format("sigma: expected a noise level above 0, got {}", sigma));
+  }
+}
+
+Robustness robustness(const model::Model& model, const RobustnessOptions& options, Observer& observer) {
+  const at::NoGradGuard no_grad;
+  check(options);
+  Robustness told{.seed = options.seed.value_or(0)};
+  if (model.space().kind != model::SampleSpace::Kind::image) throw UserError("this model's records are no pictures");
+  if (options.classifier == nullptr && model.condition_spec().classes < 2)
+    throw UserError("this model's energies take no classes (network.labels), so it tells none");
+  const Labelled test = labelled(model, Own::test, options.count, told.seed),
+                 training = labelled(model, Own::held_out, options.fitted, told.seed);
+  told.fitted = training.name, told.fitted_count = training.x.size(0), told.count = test.x.size(0);
+  const double begun = now();
+  const auto plain = options.classifier != nullptr ? from_classifier(model, *options.classifier, training, told)
+                                                   : from_energies(model, options, training, told, observer);
+  const auto with_steps = options.refine.steps > 0 ? refined(*plain, model, options, told) : nullptr;
+  const Logits& logits = with_steps ? *with_steps : *plain;
+  std::vector<at::Tensor> parts;
+  by_parts(told.count, "test pictures", observer, [&](std::int64_t begin, std::int64_t end, const Progress&) {
+    parts.push_back(logits.of(test.x.slice(0, begin, end)));
+  });
+  const at::Tensor z = at::cat(parts);
+  told.accuracy = fraction_right(z.argmax(1).eq(test.labels).sum().item<std::int64_t>(), told.count);
+  told.calibration_error = calibration_error(at::softmax(z, 1), test.labels);
+  told.cross_entropy = cross_entropies(z, test.labels).mean().item<double>();
+  told.seconds = now() - begun;
+  for (const double eps : options.eps) told.eps.push_back(attacked(eps, logits, test, options, told.seed, observer));
+  for (const EpsResult& at : told.eps) warn_of_weakness(at, &at == &told.eps.back(), told);
+  return told;
+}
+
+}  // namespace igebm::evaluation

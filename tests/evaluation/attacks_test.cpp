@@ -1,0 +1,195 @@
+#include "igebm/evaluation/attacks.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <torch/csrc/autograd/autograd.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+
+#include "igebm/io/npz.h"
+#include "tests/refusals.h"
+
+namespace igebm::evaluation {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Two layers in double.
+struct Small : Logits {
+  at::Tensor first, first_bias, second, second_bias;
+
+  explicit Small(double size, std::int64_t elements = 36, std::int64_t classes = 5) {
+    at::manual_seed(3);
+    first = size * at::randn({24, elements}, at::kDouble), first_bias = at::randn({24}, at::kDouble);
+    second = size * at::randn({classes, 24}, at::kDouble), second_bias = at::randn({classes}, at::kDouble);
+  }
+  at::Tensor of(const at::Tensor& x) const override {
+    return at::linear(at::silu(at::linear(x.flatten(1), first, first_bias)), second, second_bias);
+  }
+  Pulled pull(const at::Tensor& x, const at::Tensor& labels) const override {
+    const at::AutoGradMode enable(true);
+    const at::Tensor input = x.detach().requires_grad_(), z = of(input);
+    return {z.detach(), torch::autograd::grad({(z * cross_entropy_slopes(z.detach(), labels)).sum()}, {input})[0]};
+  }
+};
+
+struct Case {
+  at::Tensor x, labels, which;
+};
+
+/// Pictures with the labels that the network gives them, so that attacks have work to do.
+Case told_right(const Logits& logits, std::int64_t count = 40) {
+  at::manual_seed(5);
+  const at::Tensor x = at::rand({count, 1, 6, 6}, at::kDouble);
+  return {x, logits.of(x).argmax(1), at::arange(count)};
+}
+
+at::Tensor length(const at::Tensor& x, Norm norm) {
+  return norm == Norm::linf ? x.flatten(1).abs().amax(1) : x.flatten(1).norm(2, 1);
+}
+
+class InBothNorms : public testing::TestWithParam<Norm> {};
+INSTANTIATE_TEST_SUITE_P(Attacks, InBothNorms, testing::Values(Norm::linf, Norm::l2),
+                         [](const auto& norm) { return std::string(name_of(norm.param)); });
+
+double usual_eps(Norm norm) { return norm == Norm::linf ? 0.08 : 0.4; }
+
+TEST_P(InBothNorms, TenStepsEqualPyTorchs) {
+  const std::string python = IGEBM_SOURCE_DIR "/.venv/bin/python";
+  if (std::system((python + " -c 'import numpy, torch' 2>/dev/null").c_str()) != 0) GTEST_SKIP() << "no torch";
+  const fs::path folder = fs::temp_directory_path() / fmt::format("igebm-attacks-{}", getpid());
+  fs::create_directories(folder);
+  const Small logits(1);
+  const Case c = told_right(logits);
+  AttackOptions o{
+      .norm = GetParam(), .eps = usual_eps(GetParam()), .steps = 10, .step_size = 0.3 * usual_eps(GetParam())};
+  const at::Tensor start = project(c.x + 0.5 * o.eps * (at::rand_like(c.x) - 0.5), c.x, o.norm, o.eps);
+  io::write_npz(folder / "attacks.npz", {{"x", c.x},
+                                         {"labels", c.labels},
+                                         {"start", start},
+                                         {"eps", at::full({}, o.eps, at::kDouble)},
+                                         {"size", at::full({}, o.step_size, at::kDouble)},
+                                         {"steps", at::full({}, o.steps, at::kLong)},
+                                         {"first", logits.first},
+                                         {"first_bias", logits.first_bias},
+                                         {"second", logits.second},
+                                         {"second_bias", logits.second_bias}});
+  ASSERT_EQ(std::system((python + " " IGEBM_SOURCE_DIR "/tests/evaluation/attacks.py " + folder.string() + " " +
+                         name_of(o.norm))
+                            .c_str()),
+            0);
+  const io::NpzFile file(folder / "expected.npz");
+  const at::Tensor pgd = file.open("pgd").read(), apgd = file.open("apgd").read();
+  const auto compare = [](const at::Tensor& expected) {
+    return [&expected](std::int64_t step, const at::Tensor& x) {
+      // PyTorch's adds 1e-12 to lengths.
+      EXPECT_LT((x - expected[step]).abs().max().item<double>(), 1e-8) << "step " << step;
+    };
+  };
+  pgd_from(start, logits, c.x, c.labels, o, /*stop=*/false, compare(pgd));
+  apgd_from(start, logits, c.x, c.labels, o, /*stop=*/false, compare(apgd));
+  EXPECT_GT(file.open("halved").read().item<std::int64_t>(), 5) << "the test is to see steps that are halved";
+  fs::remove_all(folder);
+}
+
+TEST_P(InBothNorms, TheBallNeverMoves) {
+  const Small logits(1);
+  const Case c = told_right(logits);
+  const AttackOptions o{
+      .norm = GetParam(), .eps = usual_eps(GetParam()), .steps = 30, .step_size = 0.5 * usual_eps(GetParam())};
+  double farthest = 0;
+  const auto within = [&](std::int64_t step, const at::Tensor& x) {
+    const double far = length(x - c.x, o.norm).max().item<double>();
+    farthest = std::max(farthest, far);
+    EXPECT_LE(far, o.eps * (1 + 1e-9)) << "step " << step;
+    EXPECT_GE(x.min().item<double>(), 0);
+    EXPECT_LE(x.max().item<double>(), 1);
+  };
+  pgd_from(c.x, logits, c.x, c.labels, o, /*stop=*/false, within);
+  apgd_from(c.x, logits, c.x, c.labels, o, /*stop=*/false, within);
+  EXPECT_GT(farthest, 0.99 * o.eps);
+  for (const Attack one : {Attack::pgd, Attack::apgd, Attack::square}) {
+    if (one == Attack::square && o.norm == Norm::l2) continue;
+    AttackOptions few = o;
+    few.restarts = 3, few.queries = 50;
+    const Attacked found = attack(one, logits, c.x, c.labels, c.which, few);
+    EXPECT_LE(length(found.x - c.x, o.norm).max().item<double>(), o.eps * (1 + 1e-9)) << name_of(one);
+    // What is called wrong is told wrong, and the others are as they were.
+    const at::Tensor told = logits.of(found.x).argmax(1).eq(c.labels);
+    EXPECT_TRUE(told.equal(found.right)) << name_of(one);
+    EXPECT_TRUE(found.x.index({found.right}).equal(c.x.index({found.right}))) << name_of(one);
+  }
+}
+
+double accuracy_under(Attack one, const Logits& logits, const Case& c, const AttackOptions& o) {
+  return attack(one, logits, c.x, c.labels, c.which, o).right.to(at::kDouble).mean().item<double>();
+}
+
+TEST_P(InBothNorms, AccuracyFallsWithEpsToNothing) {
+  const Small logits(0.5);
+  const Case c = told_right(logits);
+  for (const Attack one : {Attack::pgd, Attack::apgd}) {
+    double before = 1;
+    for (const double factor : {0.0, 0.5, 1.0, 2.0, 1000.0}) {
+      const AttackOptions o{.norm = GetParam(), .eps = factor * usual_eps(GetParam()), .restarts = 3};
+      const double now = accuracy_under(one, logits, c, o);
+      EXPECT_LE(now, before + 0.05) << name_of(one) << " " << o.eps;
+      if (factor == 0 || factor == 1000) {
+        EXPECT_EQ(now, factor == 0 ? 1 : 0) << name_of(one);
+      }
+      before = now;
+    }
+  }
+}
+
+TEST(Attacks, GradientsFindWhatQueriesFind) {
+  const Small logits(0.6);
+  const Case c = told_right(logits, 80);
+  const AttackOptions o{.eps = 0.05, .steps = 50, .restarts = 3, .queries = 1000};
+  const double white = accuracy_under(Attack::apgd, logits, c, o), black = accuracy_under(Attack::square, logits, c, o);
+  EXPECT_LE(white, black);
+  EXPECT_LT(black, 0.95);
+  EXPECT_GT(white, 0.05);
+}
+
+/// Loss and gradient where the probability of the label is 1 to the last bit of a double.
+TEST(Attacks, SureLogitsMaskNothing) {
+  const at::Tensor slopes =
+      cross_entropy_slopes(at::tensor({200.0, 0.0, 1.0}, at::kDouble).unsqueeze(0), at::zeros({1}, at::kLong))[0];
+  EXPECT_NEAR(slopes[2].item<double>() / std::exp(-199), 1, 1e-9);
+  EXPECT_NEAR(slopes[0].item<double>() / -(std::exp(-199) + std::exp(-200)), 1, 1e-9);
+  const Small usual(1);
+  Small sure(1);
+  sure.second = 200 * sure.second, sure.second_bias = 200 * sure.second_bias;
+  const Case c = told_right(usual);
+  EXPECT_LT(cross_entropies(sure.of(c.x), c.labels).min().item<double>(), 1e-40);
+  for (const Attack one : {Attack::pgd, Attack::apgd})
+    EXPECT_LT(accuracy_under(one, sure, c, {.eps = 0.08, .restarts = 2}), 0.5) << name_of(one);
+}
+
+TEST(Attacks, DoNotGoByTheBatch) {
+  const Small logits(0.7);
+  const Case c = told_right(logits);
+  const AttackOptions o{.eps = 0.05, .steps = 5, .restarts = 2, .queries = 40, .seed = 7};
+  for (const Attack one : {Attack::pgd, Attack::apgd, Attack::square}) {
+    const Attacked all = attack(one, logits, c.x, c.labels, c.which, o);
+    const auto half = [](const at::Tensor& t) { return t.slice(0, 20); };
+    const Attacked some = attack(one, logits, half(c.x), half(c.labels), half(c.which), o);
+    EXPECT_TRUE(half(all.right).equal(some.right)) << name_of(one);
+    EXPECT_LT((half(all.x) - some.x).abs().max().item<double>(), 1e-12) << name_of(one);
+  }
+}
+
+TEST(Attacks, Refuse) {
+  EXPECT_SAYS(check(Attack::square, {.norm = Norm::l2}), "linf alone");
+  EXPECT_SAYS(check(Attack::pgd, {.eps = -1}), "eps");
+  EXPECT_SAYS(check(Attack::pgd, {.steps = 0}), "steps");
+}
+
+}  // namespace
+}  // namespace igebm::evaluation

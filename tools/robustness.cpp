@@ -1,0 +1,240 @@
+#include "igebm/evaluation/robustness.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "igebm/base/error.h"
+#include "igebm/io/recipe.h"
+#include "igebm/model/shipped.h"
+#include "tools/commands.h"
+
+namespace igebm::tools {
+namespace {
+
+using evaluation::Interval;
+using evaluation::Robustness;
+
+struct RobustnessArguments {
+  std::string run, norm = "linf", through = "identity", box = "8/255", weights = "average", device;
+  std::vector<std::string> set, attacks = {"pgd", "apgd"}, eps;
+  evaluation::RobustnessOptions options;
+  std::int64_t seed = -1;
+  bool best = false, json = false;
+};
+
+nlohmann::ordered_json json_of_fraction(const Interval& i) {
+  return {{"value", i.value}, {"interval", {i.low, i.high}}};
+}
+
+nlohmann::ordered_json json_of_eps(const evaluation::EpsResult& at) {
+  nlohmann::ordered_json attacks = nlohmann::ordered_json::array();
+  for (const auto& a : at.attacks)
+    attacks.push_back({{"attack", name_of(a.attack)},
+                       {"accuracy", json_of_fraction(a.accuracy)},
+                       {"gradients", a.gradients},
+                       {"evaluations", a.evaluations},
+                       {"seconds", a.seconds}});
+  return {{"eps", at.eps}, {"accuracy", json_of_fraction(at.accuracy)}, {"attacks", attacks}};
+}
+
+void print_robustness_json(const RobustnessArguments& a, const Robustness& r) {
+  nlohmann::ordered_json json = {{"model", a.run},
+                                 {"count", r.count},
+                                 {"fitted_on", {{"pictures", r.fitted}, {"count", r.fitted_count}}},
+                                 {"sigmas", r.sigmas},
+                                 {"seed", r.seed},
+                                 {"refine", a.options.refine.steps},
+                                 {"accuracy", json_of_fraction(r.accuracy)},
+                                 {"calibration_error", r.calibration_error},
+                                 {"cross_entropy", r.cross_entropy},
+                                 {"seconds", r.seconds}};
+  if (!r.eps.empty()) {
+    json["norm"] = a.norm;
+    if (a.options.refine.steps > 0) json["through"] = a.through, json["noises"] = a.options.refine.attack_chains;
+    json["eps"] = nlohmann::ordered_json::array();
+    for (const auto& at : r.eps) json["eps"].push_back(json_of_eps(at));
+    json["warnings"] = r.warnings;
+  }
+  fmt::print("{}\n", json_text(json));
+}
+
+std::string percent(const Interval& i) {
+  return fmt::format("{:>6.2f} % ({:.2f} to {:.2f})", 100 * i.value, 100 * i.low, 100 * i.high);
+}
+
+void print_robustness_text(const RobustnessArguments& a, const Robustness& r) {
+  fmt::print("{}: {} test pictures; {}temperature fitted on {} pictures {}, seed {}\n", a.run, r.count,
+             r.sigmas.empty() ? "" : fmt::format("energies at noise {:.3g}, ", fmt::join(r.sigmas, " + ")),
+             r.fitted_count, r.fitted, r.seed);
+  if (a.options.refine.steps > 0)
+    fmt::print("{} Langevin steps beforehand{}\n", a.options.refine.steps,
+               r.eps.empty() ? "" : fmt::format("; attacks see them: {}", a.through));
+  fmt::print("{:<18}{}\n", "accuracy", percent(r.accuracy));
+  fmt::print("{:<18}{:>6.4f}\n{:<18}{:>6.4f} nats\n", "calibration error", r.calibration_error, "cross entropy",
+             r.cross_entropy);
+  for (const auto& at : r.eps) {
+    fmt::print("{}, eps {:.4g}\n", a.norm, at.eps);
+    for (const auto& one : at.attacks)
+      fmt::print("  {:<16}{}   {} gradients, {} evaluations, {}\n", name_of(one.attack), percent(one.accuracy),
+                 one.gradients, one.evaluations, duration(one.seconds));
+    if (at.attacks.size() > 1) fmt::print("  {:<16}{}\n", "all of these", percent(at.accuracy));
+  }
+  fmt::print("in brackets, 95 % intervals (Wilson)\n");
+  for (const std::string& warning : r.warnings) fmt::print("warning: {}\n", warning);
+}
+
+/// "8/255" or "0.3".
+double radius_of(const char* option, const std::string& text) {
+  const auto slash = text.find('/');
+  const auto above = io::number_of(text.substr(0, slash));
+  const auto below = slash == std::string::npos ? std::optional(1.0) : io::number_of(text.substr(slash + 1));
+  if (!above || !below || !(*below > 0) || !(*above >= 0))
+    throw UserError(fmt::format("{}: expected a number from 0, such as 0.3 or 8/255, got {}", option, text));
+  return *above / *below;
+}
+
+void evaluate_robustness(RobustnessArguments& a) {
+  evaluation::RobustnessOptions& o = a.options;
+  for (const std::string& eps : a.eps) o.eps.push_back(radius_of("--eps", eps));
+  o.attack.norm = value_of<evaluation::Norm>(a.norm).value();
+  o.attacks.clear();
+  for (const std::string& name : a.attacks) o.attacks.push_back(value_of<evaluation::Attack>(name).value());
+  if (a.seed >= 0) o.seed = static_cast<std::uint64_t>(a.seed);
+  o.refine.box = radius_of("--refine-box", a.box);
+  o.refine.through = value_of<evaluation::Through>(a.through).value();
+  check(o);
+  model::OpenOptions open{
+      .weights = weights_of(a.weights), .best = a.best, .device = a.device, .precision = engine::Precision::f32};
+  const model::Model model = open_model(a.run, open, a.set);
+  std::optional<model::Model> reference;
+  if (o.refine.steps > 0 && o.refine.through == evaluation::Through::steps) {
+    open.engine = engine::Kind::reference;
+    reference = open_model(a.run, open, a.set);
+    o.reference = &*reference;
+  }
+  std::optional<model::NetworkFile> classifier;
+  if (model.graph().outputs > 0) {
+    const auto path = model::find_model(a.run);
+    classifier = model::load_network(a.best ? model::find_best(model::run_of(path)) : path, weights_of(a.weights));
+    o.classifier = &*classifier;
+  }
+  const auto progress = make_progress("interrupted, nothing is written", a.json);
+  catch_interrupts();
+  const Robustness r = evaluation::robustness(model, o, *progress);
+  a.json ? print_robustness_json(a, r) : print_robustness_text(a, r);
+}
+
+/// Those of both commands.
+void add_classification_options(CLI::App& command, RobustnessArguments& a) {
+  add_run_argument(command, a.run);
+  evaluation::RobustnessOptions& o = a.options;
+  command.add_option("--count", o.count, "test pictures, chosen at random")
+      ->capture_default_str()
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{10000000}));
+  command
+      .add_option("--usual", o.fitted,
+                  "training pictures, held out if there are such, by which the noise level is chosen, and temperature "
+                  "and classes' offsets are fitted")
+      ->capture_default_str()
+      ->check(CLI::Range(std::int64_t{20}, std::int64_t{10000000}));
+  command.add_option("--levels", o.levels, "noise levels among which one is chosen, of a model that takes them")
+      ->capture_default_str()
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1000}));
+  command
+      .add_option("--sigma", o.sigmas,
+                  "a noise level in their place; of several, given often, the energies are added with fitted weights")
+      ->take_all()
+      ->allow_extra_args(false);
+  command
+      .add_option("--refine", o.refine.steps,
+                  "Langevin steps that a picture takes on the energy before its class is told; attacks see them")
+      ->capture_default_str()
+      ->check(CLI::Range(std::int64_t{0}, std::int64_t{10000}));
+  command.add_option("--refine-box", a.box, "how far a pixel may go by them")->capture_default_str();
+  command
+      .add_option("--refine-step", o.refine.step_size,
+                  "their size: x - size / 2 dE/dx, of pixels (default: a tenth of the noise level's variance)")
+      ->check(CLI::PositiveNumber);
+  command.add_option("--refine-noise", o.refine.noise, "their noise, of pixels")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+}
+
+void add_model_options(CLI::App& command, RobustnessArguments& a) {
+  add_seed_option(command, a.seed, "0");
+  add_best_option(command, a.best);
+  add_weights_option(command, a.weights);
+  add_recipe_options(command, a.set);
+  add_device_option(command, a.device);
+  add_threads_option(command);
+  command.add_flag("--json", a.json, "print one JSON object");
+}
+
+}  // namespace
+
+void add_evaluate_classification(CLI::App& app) {
+  auto* command = app.add_subcommand("classification", "the class by least energy: accuracy, calibration");
+  auto a = std::make_shared<RobustnessArguments>();
+  command->footer(
+      "Example:\n"
+      "  igebm evaluate classification mnist --count 10000\n"
+      "The class of an energy's model is that of the least energy; of a classifier, of the greatest logit.");
+  add_classification_options(*command, *a);
+  add_model_options(*command, *a);
+  command->callback([a] { as_command("evaluate classification", [&] { evaluate_robustness(*a); }); });
+}
+
+void add_evaluate_robustness(CLI::App& app) {
+  auto* command = app.add_subcommand("robustness", "what accuracy is left where pictures are changed by an attack");
+  auto a = std::make_shared<RobustnessArguments>();
+  a->options.count = 100;
+  command->footer(
+      "Examples:\n"
+      "  igebm evaluate robustness mnist --eps .1 --eps .3 --count 50\n"
+      "  igebm evaluate robustness cifar10 --norm l2 --eps .5 --attack apgd --restarts 1 --json\n"
+      "All attacks see the gradients of all classes' energies, but for square, which sees their values alone.");
+  add_classification_options(*command, *a);
+  evaluation::AttackOptions& o = a->options.attack;
+  command
+      ->add_option("--eps", a->eps,
+                   "the greatest change, where black is 0 and white 1; may be a ratio (8/255), and given often")
+      ->required()
+      ->take_all()
+      ->allow_extra_args(false);
+  command->add_option("--norm", a->norm, "what is bounded: each pixel's change (linf) or their root of squares (l2)")
+      ->capture_default_str()
+      ->check(CLI::IsMember(all_names<evaluation::Norm>()));
+  command
+      ->add_option("--attack", a->attacks,
+                   fmt::format("one of {}; may be given often", fmt::join(all_names<evaluation::Attack>(), ", ")))
+      ->capture_default_str()
+      ->take_all()
+      ->allow_extra_args(false)
+      ->check(CLI::IsMember(all_names<evaluation::Attack>()));
+  command->add_option("--steps", o.steps, "of pgd and apgd, of each restart")
+      ->capture_default_str()
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{100000}));
+  command->add_option("--restarts", o.restarts, "random starts of pgd and apgd")
+      ->capture_default_str()
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{100000}));
+  command->add_option("--step-size", o.step_size, "of pgd (default: 2.5 eps / steps)")->check(CLI::PositiveNumber);
+  command->add_option("--queries", o.queries, "of square")
+      ->capture_default_str()
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{10000000}));
+  command
+      ->add_option("--through", a->through,
+                   "how attacks take derivatives of --refine: identity (BPDA: as if it did nothing) or steps (exactly)")
+      ->capture_default_str()
+      ->check(CLI::IsMember(all_names<evaluation::Through>()));
+  command->add_option("--noises", a->options.refine.attack_chains, "of --refine, over which attacks average gradients")
+      ->capture_default_str()
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{100000}));
+  add_model_options(*command, *a);
+  command->callback([a] { as_command("evaluate robustness", [&] { evaluate_robustness(*a); }); });
+}
+
+}  // namespace igebm::tools
