@@ -12,8 +12,8 @@
 namespace igebm::sampling {
 namespace {
 
-/// n_k + n_{k+1} of each chain, of x's shape.
-at::Tensor two_noises(const Chains& chains, std::uint64_t seed) {
+/// share n_k + n_{k+1} of each chain, of x's shape.
+at::Tensor two_noises(const Chains& chains, double share, std::uint64_t seed) {
   at::Tensor stream = chains.stream.cpu(), steps = chains.steps.cpu(), sum = at::zeros(chains.x.sizes());
   const auto rows = static_cast<std::size_t>(chains.size());
   for (int k = 0; k < 2; ++k) {
@@ -22,7 +22,7 @@ at::Tensor two_noises(const Chains& chains, std::uint64_t seed) {
     random_normal_rows(seed, Purpose::averaged_noise, {stream.const_data_ptr<std::int64_t>(), rows},
                        {place.const_data_ptr<std::int64_t>(), rows}, noise.numel() / chains.size(),
                        noise.data_ptr<float>());
-    sum.add_(noise);
+    sum.add_(noise, k == 0 ? share : 1);
   }
   return sum.to(chains.x.device());
 }
@@ -34,7 +34,7 @@ AveragedLangevin::AveragedLangevin(double step_size, std::uint64_t seed) : step_
     throw UserError(fmt::format("averaged Langevin: step_size must be above 0, got {}", step_size));
 }
 
-StepInfo AveragedLangevin::transition(const energy::Energy& energy, Chains& chains, Position) const {
+StepInfo AveragedLangevin::transition(const energy::Energy& energy, Chains& chains, Position position) const {
   const std::int64_t count = chains.size();
   if (count == 0 || chains.x.numel() == 0) return {};
   const auto [e, g] = energy.energy_and_gradient(chains.x);
@@ -42,7 +42,8 @@ StepInfo AveragedLangevin::transition(const energy::Energy& energy, Chains& chai
                    finite = e.isfinite().logical_and(squares.isfinite());
   std::vector<std::int64_t> rows(static_cast<std::size_t>(g.dim()), 1);
   rows[0] = count;
-  const at::Tensor moved = chains.x - step_size_ * g + std::sqrt(step_size_ / 2) * two_noises(chains, seed_);
+  const double share = position.step == 0 && position.total > 1 ? std::sqrt(3.0) : 1;
+  const at::Tensor moved = chains.x - step_size_ * g + std::sqrt(step_size_ / 2) * two_noises(chains, share, seed_);
   chains.x = chains.held(at::where(finite.reshape(rows), moved, chains.x));
   chains.steps.add_(1);
   chains.energy.forget();

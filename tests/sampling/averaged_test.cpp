@@ -38,6 +38,14 @@ TEST(AveragedLangevin, HasAGaussiansLawAtLongSteps) {
   EXPECT_LT((chains.x.mean(0) * p.sqrt()).abs().max().item<double>(), 4 / std::sqrt(count));
 }
 
+// As at noise levels, where chains run again and again: what each run loses would add up to an eighth.
+TEST(AveragedLangevin, KeepsALawOverShortRuns) {
+  const std::int64_t count = 20000;
+  auto chains = start_chains({Start::normal}, {1}, count, 0, {}, 3);
+  for (int k = 0; k < 40; ++k) run(AveragedLangevin(0.02, 5), Precisions(at::ones({1})), chains, 4);
+  EXPECT_NEAR(chains.x.var().item<double>(), 1, 4 * std::sqrt(2.0 / static_cast<double>(count)));
+}
+
 TEST(AveragedLangevin, HoldsWhatIsFixedAndWhatIsNotFinite) {
   const Precisions energy(at::ones({2}));
   auto chains = start_chains({Start::normal}, {2}, 3, 0, {}, 3);
