@@ -69,6 +69,7 @@ struct Origin {
   std::string model;                       ///< as the user calls it, or an expression; empty: none
   std::string step;                        ///< training steps; empty: not known, or several models
   std::optional<std::uint64_t> seed = {};  ///< of random numbers
+  bool command = true;                     ///< is it the command that made it alone?
 };
 /// What every picture and npz file says of itself (io::write_png, io::write_npz): one JSON object of program, commit,
 /// command, model, step and seed, under the name "provenance". The same command makes the same text.

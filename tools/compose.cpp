@@ -32,7 +32,8 @@ struct ComposeArguments {
 };
 
 generation::Vocabulary vocabulary_of(const ComposeArguments& a, bool compares) {
-  model::OpenOptions options{.weights = weights_of(a.weights), .device = a.device};
+  // In the plane the default kernel compares energies.
+  model::OpenOptions options{.weights = weights_of(a.weights), .device = a.device, .exact_points = a.moved.correct.empty()};
   if (compares) options.precision = engine::Precision::f32;  // energies are compared
   generation::Vocabulary vocabulary(options);
   for (const std::string& given : a.models) {
@@ -68,17 +69,12 @@ void compose(const ComposeArguments& a) {
   const fs::path out(a.out);
   check_out(a.out);
   const generation::Expression expression = generation::parse(a.expression);
-  const auto composed = [&](bool compares) {
-    generation::Vocabulary vocabulary = vocabulary_of(a, compares);
-    generation::Composite made(expression, vocabulary, {.negation = a.negation, .given = a.given});
-    if (const std::string name = vocabulary.unused(); !name.empty())
-      throw UserError(fmt::format("--model {}=…: the expression does not name it", name));
-    return made;
-  };
-  bool compares = sampling::compares_energies(a.moved.correct) || generation::has_disjunction(expression);
-  generation::Composite composite = composed(compares);
+  generation::Vocabulary vocabulary =
+      vocabulary_of(a, sampling::compares_energies(a.moved.correct) || generation::has_disjunction(expression));
+  generation::Composite composite(expression, vocabulary, {.negation = a.negation, .given = a.given});
+  if (const std::string name = vocabulary.unused(); !name.empty())
+    throw UserError(fmt::format("--model {}=…: the expression does not name it", name));
   const generation::ComposingOptions moved = generation::with_defaults(a.moved, composite);
-  if (!compares && sampling::compares_energies(moved.correct)) composite = composed(true);
   check_out(a.out, composite.space().shape);
   const sampling::SamplerOptions sampler = generation::sampler_of(moved, composite);
   io::check_writable(a.out);
@@ -86,7 +82,7 @@ void compose(const ComposeArguments& a) {
   const double begun = now();
   catch_interrupts();
   const std::uint64_t seed = a.seed >= 0 ? static_cast<std::uint64_t>(a.seed) : 0;
-  composite.normalise(seed, *console);
+  const auto log_z = composite.normalise(seed, *console);
 
   model::SampleRequest request{.count = a.count, .seed = seed, .sampler = sampler};
   const bool annealed = composite.range().has_value();
@@ -119,6 +115,8 @@ void compose(const ComposeArguments& a) {
                                 {"particles", a.particles},
                                 {"seconds", now() - begun},
                                 {"non_finite", non_finite}};
+    for (const auto& z : log_z)
+      json["log_z"].push_back({{"of", z.part}, {"log_z", z.value}, {"deviation", z.deviation}});
     if (annealed) json["weight"] = composite.range()->weight;
     if (counted > 0) json["accepted"] = accepted / counted;
     fmt::print("{}\n", json_text(json));

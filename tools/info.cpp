@@ -61,7 +61,7 @@ void info(const std::string& what) {
     describe_graph(training::build_graph(recipe.network, data.shape(), data.classes, conditions));
     return;
   }
-  if (path.extension() == ".png" || path.extension() == ".npz") {
+  if (path.extension() == ".png" || path.extension() == ".npz" || path.extension() == ".gif") {
     const nlohmann::ordered_json said = read_provenance(path);
     for (const auto& [name, value] : said.items())
       fmt::print("{}: {}\n", name, value.is_string() ? value.get<std::string>() : value.dump());
@@ -114,9 +114,10 @@ void add_info(CLI::App& app) {
       app.add_subcommand("info", "say what a run, a checkpoint or a recipe holds, and where a picture comes from");
   auto what = std::make_shared<std::string>();
   command
-      ->add_option("WHAT", *what,
-                   "a run's or checkpoint's folder, a model's name, a .safetensors file, a recipe, or FILE.png or "
-                   "FILE.npz of igebm")
+      ->add_option(
+          "WHAT", *what,
+          "a run's or checkpoint's folder, a model's name, a .safetensors file, a recipe, or FILE.png, FILE.gif or "
+          "FILE.npz of igebm")
       ->required();
   add_threads_option(*command);
   command->callback([what] { info(*what); });

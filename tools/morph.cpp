@@ -195,7 +195,7 @@ void write_out(const MorphArguments& a, const model::Model& model, const at::Ten
   std::vector<at::Tensor> shown;  // there and back
   for (std::int64_t k = 0; k < pictures.size(1); ++k) shown.push_back(io::grid(pictures.select(1, k)));
   for (std::int64_t k = pictures.size(1) - 2; k > 0; --k) shown.push_back(shown[static_cast<std::size_t>(k)]);
-  io::write_gif(out, shown, 8);
+  io::write_gif(out, shown, 8, texts);
 }
 
 void check_morph(const MorphArguments& a) {

@@ -31,7 +31,7 @@ void remember_command(int count, char** words) {
 io::Texts provenance(const Origin& origin) {
   nlohmann::ordered_json json{{"program", "igebm " IGEBM_VERSION}};
   if (*commit != '\0') json["commit"] = commit;
-  json["command"] = command_line();
+  if (origin.command) json["command"] = command_line();
   if (!origin.model.empty()) json["model"] = origin.model;
   if (!origin.step.empty()) json["step"] = origin.step;
   if (origin.seed) json["seed"] = *origin.seed;
@@ -40,7 +40,10 @@ io::Texts provenance(const Origin& origin) {
 }
 
 nlohmann::ordered_json read_provenance(const std::filesystem::path& path) {
-  const io::Texts texts = path.extension() == ".npz" ? io::npz_texts(path) : io::png_texts(path);
+  const auto read = path.extension() == ".npz"   ? io::npz_texts
+                    : path.extension() == ".gif" ? io::gif_texts
+                                                 : io::png_texts;
+  const io::Texts texts = read(path);
   const auto found = texts.find(provenance_key);
   if (found == texts.end()) throw UserError(fmt::format("{}: does not say where it comes from", path.string()));
   const auto json = nlohmann::ordered_json::parse(found->second, nullptr, false);

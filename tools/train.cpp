@@ -146,6 +146,10 @@ void train(const TrainArguments& a) {
         a.out.empty() ? "runs" / std::filesystem::path(a.recipe).stem() : std::filesystem::path(a.out);
     return training::Trainer::begin(recipe, out, *console);
   }();
+  // Not by which commands: a run that is resumed leaves the same pictures as one that is not.
+  trainer->sign_pictures([seed = trainer->seed()](std::int64_t at) {
+    return provenance({.model = "", .step = std::to_string(at), .seed = seed, .command = false});
+  });
   const bool finished = trainer->train(interrupted, interrupted);
   const std::filesystem::path folder = trainer->run();
   const std::int64_t step = trainer->step();

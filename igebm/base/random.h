@@ -33,10 +33,11 @@ enum class Purpose : std::uint32_t {
   evaluation = 20,
   known_noise = 21,  // of what inpainting knows
   mask = 22,
-  resample = 23,    // of groups of chains
-  damage = 24,      // done to pictures that are to be restored
-  directions = 25,  // that eigenvectors are looked for from
-  attack = 26,      // starts and proposals of attacks on classifiers
+  resample = 23,        // of groups of chains
+  damage = 24,          // done to pictures that are to be restored
+  directions = 25,      // that eigenvectors are looked for from
+  averaged_noise = 26,  // of Langevin steps, each with the next one's
+  attack = 27,          // starts and proposals of attacks on classifiers
 };
 
 using PhiloxCounter = std::array<std::uint32_t, 4>;

@@ -12,6 +12,7 @@
 
 #include "igebm/base/error.h"
 #include "igebm/energy/compose.h"
+#include "igebm/generation/node.h"
 #include "igebm/generation/normaliser.h"
 #include "igebm/generation/particles.h"
 #include "igebm/sampling/pilot.h"
@@ -47,38 +48,6 @@ double elements_of(const model::SampleSpace& space) {
 }
 
 }  // namespace
-
-struct Composite::Node {
-  std::string text;
-  std::size_t column = 1;
-  EnergyAt own;  // of a term, in the composition's range
-  std::shared_ptr<const model::Model> model;
-  nn::Condition condition;
-  double factor = 1;  // to the model's range
-  bool disjunction = false;
-  std::vector<std::shared_ptr<Node>> parts;
-  std::vector<double> weights;  // signed; of an "or" the shares
-  double least = 1, greatest = 1;
-  bool normalised = false;
-  std::vector<std::optional<Normaliser>> normalisers;  // of an "or"'s parts, in units of their models' noise
-
-  bool term() const { return parts.empty(); }
-
-  energy::EnergyPtr at(double sigma) const {
-    if (term()) return own(sigma);
-    std::vector<energy::EnergyPtr> energies;
-    for (std::size_t i = 0; i < parts.size(); ++i) {
-      energy::EnergyPtr e = parts[i]->at(sigma);
-      if (disjunction && normalisers[i])
-        e = energy::beside_gaussian(e, 0, normalisers[i]->at(sigma * parts[i]->factor));
-      energies.push_back(std::move(e));
-    }
-    if (disjunction) return std::make_shared<energy::Mixture>(std::move(energies), weights);
-    return std::make_shared<energy::Sum>(std::move(energies), weights);
-  }
-
-  bool unknown(std::size_t i) const { return disjunction && !parts[i]->normalised && !normalisers[i]; }
-};
 
 /// Puts the tree together.
 class Builder {
@@ -385,7 +354,8 @@ bool Composite::needs_normalisers() const {
   return found;
 }
 
-void Composite::normalise(std::uint64_t seed, Observer& observer) {
+std::vector<Composite::LogZ> Composite::normalise(std::uint64_t seed, Observer& observer) {
+  std::vector<LogZ> all;
   each_unknown(*root_, [&](Node& node, std::size_t i) {
     const Node& part = *node.parts[i];
     if (!range_)
@@ -424,10 +394,12 @@ void Composite::normalise(std::uint64_t seed, Observer& observer) {
           seed, [&](std::int64_t done, std::int64_t total) { observer.progress("normaliser", done, total); });
     }
     const Normaliser& found = *node.normalisers[i];
-    observer.message(fmt::format("log Z of {}: {:.2f} ± {:.2f} at the least noise",
-                                 part.term() ? part.text : fmt::format("what begins in column {}", part.column),
-                                 found.log_z.back(), found.deviation));
+    all.push_back({part.term() ? part.text : fmt::format("what begins in column {}", part.column), found.log_z.back(),
+                   found.deviation});
+    observer.message(fmt::format("log Z of {}: {:.2f} ± {:.2f} at the least noise", all.back().part, all.back().value,
+                                 found.deviation));
   });
+  return all;
 }
 
 energy::EnergyPtr Composite::energy(double sigma) const {
@@ -453,8 +425,8 @@ model::Samples Composite::sample(const model::SampleRequest& request, std::int64
   sampling::SamplerOptions sampler = request.sampler.value_or(sampler_);
   if (const std::string problem = model::kernel_problem(settings_, sampler); !problem.empty())
     throw UserError("sampling.kernel: " + problem);
-  // The moments are those of one W.
-  if (root_->least < root_->greatest) sampler.annealing.moments = false;
+  const bool uneven = root_->least < root_->greatest;
+  if (uneven) sampler.annealing.moments = false, sampler.annealing.ancestral = 0;  // which are of one W
   const std::uint64_t seed = request.seed.value_or(seed_);
   const auto energies_at = [&](double sigma) { return std::vector{energy(sigma)}; };
   if (range_) {
@@ -471,6 +443,7 @@ model::Samples Composite::sample(const model::SampleRequest& request, std::int64
             .to(device_);
     Particles group(particles, seed);
     sampling::LevelHooks hooks;
+    if (uneven) hooks.descent = [&](double sigma) { return std::vector{root_->descent(sigma)}; };
     if (particles > 1) {
       hooks.before = [&](const sampling::NoiseLevel& level, sampling::Chains& now) {
         std::vector<energy::EnergyPtr> of_parts;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "igebm/base/observer.h"
 #include "igebm/generation/expression.h"
@@ -46,9 +47,14 @@ class Composite {
 
   /// Does an "or" hold energies of which Z is not known? They do not compare, until normalise.
   bool needs_normalisers() const;
+  /// log Z of a part of an "or" at the least noise, and how far chance may have moved it.
+  struct LogZ {
+    std::string part;
+    double value = 0, deviation = 0;
+  };
   /// Finds log Z of each such part at each noise level (normaliser.h). Throws UserError where an energy has no noise
   /// levels.
-  void normalise(std::uint64_t seed, Observer& observer);
+  std::vector<LogZ> normalise(std::uint64_t seed, Observer& observer);
 
   /// At noise level sigma, which those of clean inputs do not look at. REQUIRES: needs no normalisers.
   energy::EnergyPtr energy(double sigma) const;

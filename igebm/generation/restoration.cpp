@@ -17,6 +17,7 @@
 #include "igebm/energy/compose.h"
 #include "igebm/io/files.h"
 #include "igebm/io/picture.h"
+#include "igebm/sampling/averaged.h"
 #include "igebm/sampling/budget.h"
 #include "igebm/sampling/schedule.h"
 
@@ -220,7 +221,10 @@ void anneal(const Source& source, const sampling::SamplerOptions& options, const
   const auto energies_at = [&](double sigma) { return energies(sigma, true); };
   // Of the chain at this level, y, which is it under more noise, tells nothing more of the next: the way there is the
   // model's own.
-  const sampling::LevelHooks hooks{.before = give, .descent = [&](double sigma) { return energies(sigma, false); }};
+  const sampling::LevelHooks hooks{
+      .before = give,
+      .descent = [&](double sigma) { return energies(sigma, false); },
+      .mixing = [&](double step_size) { return std::make_unique<sampling::AveragedLangevin>(step_size, seed); }};
   sampling::NoiseRange range = *source.range;
   const double greatest = seen.deviation.max().item<double>();
   if (greatest < range.sigma_max) {
@@ -255,12 +259,18 @@ sampling::SamplerOptions restoration_sampler(const model::Model& model, std::int
 
 namespace {
 
-sampling::SamplerOptions checked(const Source& source, const RestorationOptions& options, const char* who) {
+// Of sigma^2, averaged Langevin's steps: noise alone bends an energy by 1 / sigma^2, y's likelihood by as much again,
+// and the step that forgets at once what it came from is 1 / that.
+constexpr double share_beside_known = 1, share_beside_likelihood = 0.5;
+
+sampling::SamplerOptions checked(const Source& source, const RestorationOptions& options, double share,
+                                 const char* who) {
   if (options.samples < 1 || options.batch < 1)
     throw UserError(fmt::format("{}: expected samples and batch of at least 1", who));
   sampling::SamplerOptions sampler =
       sampling::within_budget(options.sampler.value_or(source.sampler), source.range.has_value());
   sampler.ensemble = 1;
+  if (source.range && sampler.kernel == "langevin") sampler.annealing.step_share = share;
   if (source.range && sampler.steps < 1)
     throw UserError(fmt::format(
         "{}: expected at least one step at each noise level, by which the rest takes to what is known", who));
@@ -314,7 +324,7 @@ at::Tensor draw(const Source& source, const RestorationOptions& request, const s
 
 at::Tensor complete(const Source& source, const at::Tensor& x, const at::Tensor& known,
                     const RestorationOptions& options) {
-  const sampling::SamplerOptions sampler = checked(source, options, "inpaint");
+  const sampling::SamplerOptions sampler = checked(source, options, share_beside_known, "inpaint");
   require_shape(x, source.space.shape, "inpaint");
   const at::Tensor deviation = at::zeros(x.sizes()).masked_fill(known.logical_not(), unseen);
   return draw(source, options, sampler,
@@ -368,7 +378,7 @@ at::Tensor restore(const model::Model& model, const at::Tensor& y, double deviat
                    const RestorationOptions& options) {
   const Source source = source_of(model);
   require_noise_levels(source, "restore");
-  sampling::SamplerOptions sampler = checked(source, options, "restore");
+  sampling::SamplerOptions sampler = checked(source, options, share_beside_likelihood, "restore");
   sampler.annealing.ancestral = 1;  // the next level's law given this one's, which is not a point, is the model's own
   if (!(deviation > 0 && std::isfinite(deviation)))
     throw UserError(fmt::format("restore: expected a noise above 0, got {}", deviation));
@@ -389,7 +399,7 @@ at::Tensor remove_salt(const model::Model& model, const at::Tensor& y, double pr
                        const RestorationOptions& options) {
   const Source source = source_of(model);
   require_noise_levels(source, "salt");
-  const sampling::SamplerOptions sampler = checked(source, options, "salt");
+  const sampling::SamplerOptions sampler = checked(source, options, share_beside_likelihood, "salt");
   if (!(probability > 0 && probability < 1))
     throw UserError(fmt::format("salt: expected a probability between 0 and 1, got {}", probability));
   require_shape(y, source.space.shape, "salt");

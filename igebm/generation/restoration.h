@@ -28,10 +28,12 @@ sampling::SamplerOptions restoration_sampler(const model::Model& model, std::int
 
 /// What completions and restorations are drawn with.
 struct RestorationOptions {
-  std::int64_t samples = 5;                              ///< of each picture
-  nn::Condition condition = {};                          ///< one row, or N; empty: none in particular
-  std::optional<std::uint64_t> seed = {};                ///< the recipe's
-  std::optional<sampling::SamplerOptions> sampler = {};  ///< the recipe's
+  std::int64_t samples = 5;                ///< of each picture
+  nn::Condition condition = {};            ///< one row, or N; empty: none in particular
+  std::optional<std::uint64_t> seed = {};  ///< the recipe's
+  /// The recipe's. With noise levels its "langevin" is averaged Langevin (sampling/averaged.h), whose step size is
+  /// chosen here: on the way down there is time for few steps, and long ones of Langevin's own would add noise.
+  std::optional<sampling::SamplerOptions> sampler = {};
   std::int64_t batch = 250;
   sampling::OnStep on_step = {};
 };

@@ -169,4 +169,39 @@ Texts png_texts(const std::filesystem::path& path) {
   return texts;
 }
 
+Texts gif_texts(const std::filesystem::path& path) {
+  const std::string bytes = read_file(path);
+  if (!bytes.starts_with("GIF8")) throw UserError(fmt::format("{}: no GIF file", path.string()));
+  std::size_t at = 0;
+  const auto take = [&](std::size_t count) {
+    if (count > bytes.size() - at) throw UserError(fmt::format("{}: truncated", path.string()));
+    const std::string_view taken = std::string_view(bytes).substr(at, count);
+    at += count;
+    return taken;
+  };
+  const auto byte = [&] { return static_cast<unsigned char>(take(1)[0]); };
+  const auto colors = [](unsigned char flags) { return (flags & 0x80) != 0 ? std::size_t{6} << (flags & 7) : 0; };
+  take(10);
+  const std::size_t table = colors(byte());
+  take(2 + table);
+  Texts texts;
+  while (true) {
+    const unsigned char kind = byte();
+    if (kind == ';') return texts;
+    if (kind != '!' && kind != ',') throw UserError(fmt::format("{}: damaged at byte {}", path.string(), at - 1));
+    bool comment = false;
+    if (kind == '!') {
+      comment = byte() == 0xFE;
+    } else {
+      take(8);
+      const std::size_t own = colors(byte());
+      take(own + 1);
+    }
+    std::string body;
+    for (std::size_t size = byte(); size > 0; size = byte()) body += take(size);
+    const auto colon = body.find(": ");
+    if (comment && colon != std::string::npos) texts[body.substr(0, colon)] = body.substr(colon + 2);
+  }
+}
+
 }  // namespace igebm::io

@@ -51,7 +51,11 @@ inline constexpr const char* picture_kinds = "PNG, JPEG, WebP, BMP, TIFF, PGM or
 /// Whether a file's name ends as one of these does, in capitals or not.
 bool has_picture_name(const std::filesystem::path& path);
 
-/// An animated GIF that repeats for ever. Throws UserError where igebm was built without giflib.
-void write_gif(const std::filesystem::path& path, const std::vector<at::Tensor>& frames, double frames_per_second);
+/// An animated GIF that repeats for ever; texts become comments, "NAME: TEXT". Throws UserError where igebm was built
+/// without giflib.
+void write_gif(const std::filesystem::path& path, const std::vector<at::Tensor>& frames, double frames_per_second,
+               const Texts& texts = {});
+/// Such comments of a GIF file. Throws UserError where it is none, or is truncated.
+Texts gif_texts(const std::filesystem::path& path);
 
 }  // namespace igebm::io

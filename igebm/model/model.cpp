@@ -74,8 +74,9 @@ Settings with(Settings s, const OpenOptions& o) {
   return s;
 }
 
-Model make(const std::vector<NetworkFile>& files, const Settings& settings, const fs::path& run) {
+Model make(const std::vector<NetworkFile>& files, Settings settings, const OpenOptions& o, const fs::path& run) {
   const at::NoGradGuard no_grad;
+  if (o.exact_points && files.back().graph.input_shape.size() == 1) settings.precision = engine::Precision::f32;
   engine::Options options = engine_options(settings, run);
   options.autotuner = std::make_shared<engine::Autotuner>();  // measured once, for all of them
   std::vector<std::shared_ptr<engine::Prepared>> networks;
@@ -105,7 +106,7 @@ Model Model::open(const fs::path& what, const OpenOptions& options) {
   const fs::path path = find_model(what.string());
   if (fs::is_regular_file(path)) {
     const NetworkFile file = read_network_file(path);
-    Model model = make({file}, with(settings_of(file), options), {});
+    Model model = make({file}, with(settings_of(file), options), options, {});
     model.step_ = step_of(file);
     return model;
   }
@@ -117,7 +118,7 @@ Model Model::open(const fs::path& what, const OpenOptions& options, const Settin
   const fs::path run = run_of(path);
   const Settings settings = with(given, options);
   const auto files = load_ensemble(options.best ? find_best(run) : path, settings.sampling.ensemble, options.weights);
-  Model model = make(files, settings, run);
+  Model model = make(files, settings, options, run);
   model.step_ = step_of(files.back());
   return model;
 }

@@ -38,6 +38,7 @@ struct OpenOptions {
   std::optional<engine::Kind> engine = {};
   std::string device = {};
   std::optional<engine::Precision> precision = {};
+  bool exact_points = false;  ///< f32 where records are points in the plane, whose energies are then compared
 };
 
 /// Samples that are given more steps: the same chains, with new random numbers.

@@ -182,7 +182,9 @@ void sample_annealed(const SamplerOptions& given, const NoiseRange& range, const
     for (const auto& [langevin, steps] :
          {std::pair{level.mixing, level.mixing_steps}, {level.fine, level.fine_steps}}) {
       mixing.langevin = langevin;
-      if (steps > 0) take(entry.make(mixing, seed), steps, energies);
+      if (steps < 1) continue;
+      const bool instead = hooks.mixing && options.kernel == "langevin";
+      take(instead ? hooks.mixing(langevin.step_size) : entry.make(mixing, seed), steps, energies);
     }
     if (level.descent_steps > 0)
       take(std::make_unique<Langevin>(level.descent, seed), level.descent_steps,

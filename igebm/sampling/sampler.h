@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -96,6 +97,8 @@ struct LevelHooks {
   std::function<void(const NoiseLevel&, Chains&)> before = {};
   /// The energies whose slope leads from a level to the next, and to none; null: those of the level.
   EnergiesAt descent = {};
+  /// What takes the steps at a level, of that step size, in the place of Langevin; null: Langevin.
+  std::function<std::unique_ptr<Kernel>(double step_size)> mixing = {};
 };
 
 /// The noise levels of an energy E(x, sigma).

@@ -27,6 +27,7 @@ struct Trainer::Run {
   std::unique_ptr<Learner> learner;
   RunFolder folder;
   SampleMetric metric;  ///< empty unless the recipe evaluates
+  std::function<io::Texts(std::int64_t step)> texts;
 
   Run(const Recipe& recipe, const fs::path& path, Observer& caller, const MakeSampleMetric& make_metric)
       : observers({&caller}), learner(make_learner(recipe, path, observers)), folder{.path = path} {
@@ -53,7 +54,9 @@ struct Trainer::Run {
 Trainer::Trainer(std::unique_ptr<Run> run) : run_(std::move(run)) {}
 Trainer::Trainer(Trainer&&) noexcept = default;
 Trainer::~Trainer() = default;
+void Trainer::sign_pictures(std::function<io::Texts(std::int64_t step)> texts) { run_->texts = std::move(texts); }
 std::int64_t Trainer::step() const { return run_->learner->step; }
+std::uint64_t Trainer::seed() const { return static_cast<std::uint64_t>(run_->learner->recipe.seed); }
 const fs::path& Trainer::run() const { return run_->folder.path; }
 
 namespace {
@@ -239,7 +242,8 @@ void Trainer::Run::picture(const fs::path& path, std::int64_t count) {
   const at::Tensor x = model.sample(learner->request(count, picture_streams)).x;
   observers.samples(learner->step, model.space().to_unit(x));
   model::write_picture(path, model, x, learner->data.extent(),
-                       plane ? learner->data.first(std::min(count, learner->data.size())).x : at::Tensor());
+                       plane ? learner->data.first(std::min(count, learner->data.size())).x : at::Tensor(),
+                       texts ? texts(learner->step) : io::Texts());
   observers.picture(learner->step, path.string());
 }
 

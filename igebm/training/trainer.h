@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "igebm/base/observer.h"
+#include "igebm/io/files.h"
 #include "igebm/training/sample_metric.h"
 
 namespace igebm::training {
@@ -28,7 +29,12 @@ class Trainer {
   /// false. `stop_within` is asked often on the way through a step, which is then given up: it stops before that step.
   bool train(const std::function<bool()>& stop, const std::function<bool()>& stop_within = {});
 
+  /// What pictures of samples say of where they come from, at that step; none unless it is told. They are equal where
+  /// this is, in a run that went through and in one that was resumed.
+  void sign_pictures(std::function<io::Texts(std::int64_t step)> texts);
+
   std::int64_t step() const;
+  std::uint64_t seed() const;
   const std::filesystem::path& run() const;
 
  private:

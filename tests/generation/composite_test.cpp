@@ -137,13 +137,13 @@ TEST(Composites, SamplesHaveTheLaw) {
 
 // Parts of other weights and products as parts, whose Z is found: W = 1 and W = 4 and 2.
 TEST(Composites, SharesOfAnOrHold) {
-  const auto left = [](const std::string& text) {
+  const auto left = [](const std::string& text, std::int64_t count = 4000, std::int64_t moves = 20) {
     Composite c = compose(text);
     Observer silent;
     c.normalise(1, silent);
-    sampling::SamplerOptions sampler{.steps = 20, .kernel = "mala"};
+    sampling::SamplerOptions sampler{.steps = moves, .kernel = "mala"};
     sampler.annealing.step_share = 0.7;
-    return c.sample({.count = 4000, .seed = 2, .sampler = sampler, .batch = 4000, .energies = false})
+    return c.sample({.count = count, .seed = 2, .sampler = sampler, .batch = count, .energies = false})
         .x.select(1, 0)
         .lt(0)
         .to(at::kDouble)
@@ -151,6 +151,8 @@ TEST(Composites, SharesOfAnOrHold) {
         .item<double>();
   };
   const std::string g = "gaussian(2,0,.4)";
+  // Few moves leave what the steps between levels do: at one pace for both parts .472.
+  EXPECT_NEAR(left("gaussian(-2,0,.3) | (" + g + "&" + g + "&" + g + "&" + g + ")", 20000, 4), 0.5, 0.02);
   // 4 standard errors, and what normalisers leave open.
   EXPECT_NEAR(left("gaussian(-2,0,.3) | (" + g + "&" + g + "&" + g + "&" + g + ")"), 0.5, 0.032 + 0.03);
   EXPECT_NEAR(left("0.8*(gaussian(-3,0,.6) & gaussian(-1,0,.6)) | 0.2*gaussian(2,0,.4)"), 0.8, 0.025 + 0.03);

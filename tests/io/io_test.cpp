@@ -200,9 +200,16 @@ TEST_F(Files, PicturesAsPillowSeesThem) {
   write_png(folder / "sheet.png", sheet);
   std::vector<at::Tensor> frames;
   for (int i = 0; i < 3; ++i) frames.push_back(at::full({8, 9, 1}, 80 * i, at::kByte));
-  write_gif(folder / "grey.gif", frames, 10);
+  const Texts texts = {{"about", std::string(700, 'a') + ": b"}, {"other", "{}"}};
+  write_gif(folder / "grey.gif", frames, 10, texts);
+  EXPECT_EQ(gif_texts(folder / "grey.gif"), texts);
   for (auto& frame : frames) frame = frame.expand({8, 9, 3}).contiguous();
   write_gif(folder / "colour.gif", frames, 10);
+  EXPECT_TRUE(gif_texts(folder / "colour.gif").empty());
+  const std::string bytes = read_file(folder / "colour.gif");
+  write_atomically(folder / "cut.gif", bytes.substr(0, bytes.size() - 1));
+  EXPECT_THROW(gif_texts(folder / "cut.gif"), UserError);
+  EXPECT_THROW(gif_texts(folder / "sheet.png"), UserError);
   if (!has("PIL, numpy")) GTEST_SKIP() << "pillow is not installed";
   EXPECT_EQ(run_python("from PIL import Image; import numpy as np\n"
                        "p = np.array(Image.open(\"sheet.png\")); assert p.shape == (22, 44, 3) and tuple(p[3, 17]) == "

@@ -2,6 +2,7 @@
 """igebm compose: what it draws, and what it refuses."""
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 import unittest
@@ -63,6 +64,9 @@ class Compose(Running):
     def test_energies_of_models_are_normalised_for_or(self):
         told = self.works("compose", "two-moons | eight-gaussians", "--count", 200, "--out", self.out)
         self.assertRegex(told, r"log Z of two-moons: -?[\d.]+ ± [\d.]+")
+        log_z = self.points("two-moons | gaussian(0,0,1)", "--count", 2, "--levels", 3)[0]["log_z"]
+        self.assertEqual([z["of"] for z in log_z], ["two-moons"])
+        self.assertLess(abs(log_z[0]["log_z"] - float(re.search("log Z of two-moons: (.*?) ", told).group(1))), 0.01)
         far = (numpy.hypot(*numpy.load(self.out)["points"].T) > 1.75).mean()  # eight Gaussians stand on a circle of 2
         self.assertLess(abs(far - 0.5), 0.16)
 

@@ -17,7 +17,7 @@ class Program(Runs):
         self.assertEqual([r["step"] for r in records], list(range(5, 41, 5)))
         self.assertIn("energy/data", records[0])
         self.assertIn("steps = 40", (run / "recipe.toml").read_text())
-        self.assertTrue((run / "samples.png").exists())
+        self.assertRegex(self.works("info", run / "samples.png"), "program: igebm .*\n(?s:.*)step: 40\nseed: ")
         self.assertIn("40 of 40 (finished)", self.works("info", run))
         self.assertIn("32 32".split()[0], self.works("info", self.recipe))
         self.works("info", run / "checkpoints/000040")
@@ -31,6 +31,7 @@ class Program(Runs):
         for name in ("a.png", "b.gif", "c.npz"):
             self.works("sample", run, "--count", 5, "--label", 3, "--seed", 2, "--steps", 4, "--out", self.folder / name)
             self.assertGreater((self.folder / name).stat().st_size, 200)
+        self.assertRegex(self.works("info", self.folder / "b.gif"), "command: igebm sample .*b.gif\n(?s:.*)seed: 2")
         self.works("sample", run, "--count", 5, "--label", 3, "--seed", 2, "--steps", 4, "--out", self.folder / "again.npz")
         self.assertEqual(arrays(self.folder / "c.npz"), arrays(self.folder / "again.npz"))
         self.refused("expected 0 to 9", "sample", run, "--label", 10)

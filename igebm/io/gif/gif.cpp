@@ -38,7 +38,8 @@ ColorMap colors(bool grey) {
 
 }  // namespace
 
-void write_gif(const std::filesystem::path& path, const std::vector<at::Tensor>& frames, double frames_per_second) {
+void write_gif(const std::filesystem::path& path, const std::vector<at::Tensor>& frames, double frames_per_second,
+               const Texts& texts) {
   if (frames.empty() || frames_per_second <= 0)
     throw UserError(fmt::format("{}: a GIF needs frames and a positive rate", path.string()));
   const int h = static_cast<int>(frames[0].size(0)), w = static_cast<int>(frames[0].size(1));
@@ -55,6 +56,7 @@ void write_gif(const std::filesystem::path& path, const std::vector<at::Tensor>&
   good = good && EGifPutExtensionLeader(gif, APPLICATION_EXT_FUNC_CODE) == GIF_OK &&
          EGifPutExtensionBlock(gif, 11, "NETSCAPE2.0") == GIF_OK && EGifPutExtensionBlock(gif, 3, forever) == GIF_OK &&
          EGifPutExtensionTrailer(gif) == GIF_OK;
+  for (const auto& [name, text] : texts) good = good && EGifPutComment(gif, (name + ": " + text).c_str()) == GIF_OK;
   for (const at::Tensor& frame : frames) {
     GraphicsControlBlock control{DISPOSE_DO_NOT, false,
                                  std::max(2, static_cast<int>(std::lround(100 / frames_per_second))),

@@ -6,7 +6,7 @@
 
 namespace igebm::io {
 
-void write_gif(const std::filesystem::path& path, const std::vector<at::Tensor>&, double) {
+void write_gif(const std::filesystem::path& path, const std::vector<at::Tensor>&, double, const Texts&) {
   throw UserError(fmt::format("{}: this igebm was built without giflib; write .png or .npz", path.string()));
 }
 

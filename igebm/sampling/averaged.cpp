@@ -1,0 +1,60 @@
+#include "igebm/sampling/averaged.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <cmath>
+#include <utility>
+
+#include "igebm/base/error.h"
+#include "igebm/base/random.h"
+
+namespace igebm::sampling {
+namespace {
+
+/// share n_k + n_{k+1} of each chain, of x's shape.
+at::Tensor two_noises(const Chains& chains, double share, std::uint64_t seed) {
+  at::Tensor stream = chains.stream.cpu(), steps = chains.steps.cpu(), sum = at::zeros(chains.x.sizes());
+  const auto rows = static_cast<std::size_t>(chains.size());
+  for (int k = 0; k < 2; ++k) {
+    at::Tensor noise = at::empty(chains.x.sizes());
+    const at::Tensor place = steps + k;
+    random_normal_rows(seed, Purpose::averaged_noise, {stream.const_data_ptr<std::int64_t>(), rows},
+                       {place.const_data_ptr<std::int64_t>(), rows}, noise.numel() / chains.size(),
+                       noise.data_ptr<float>());
+    sum.add_(noise, k == 0 ? share : 1);
+  }
+  return sum.to(chains.x.device());
+}
+
+}  // namespace
+
+AveragedLangevin::AveragedLangevin(double step_size, std::uint64_t seed) : step_size_(step_size), seed_(seed) {
+  if (!(step_size > 0 && std::isfinite(step_size)))
+    throw UserError(fmt::format("averaged Langevin: step_size must be above 0, got {}", step_size));
+}
+
+StepInfo AveragedLangevin::transition(const energy::Energy& energy, Chains& chains, Position position) const {
+  const std::int64_t count = chains.size();
+  if (count == 0 || chains.x.numel() == 0) return {};
+  const auto [e, g] = energy.energy_and_gradient(chains.x);
+  const at::Tensor squares = g.to(at::kDouble).square().flatten(1).sum(1),
+                   finite = e.isfinite().logical_and(squares.isfinite());
+  std::vector<std::int64_t> rows(static_cast<std::size_t>(g.dim()), 1);
+  rows[0] = count;
+  const double share = position.step == 0 && position.total > 1 ? std::sqrt(3.0) : 1;
+  const at::Tensor moved = chains.x - step_size_ * g + std::sqrt(step_size_ / 2) * two_noises(chains, share, seed_);
+  chains.x = chains.held(at::where(finite.reshape(rows), moved, chains.x));
+  chains.steps.add_(1);
+  chains.energy.forget();
+  std::vector<ChainInfo> info(static_cast<std::size_t>(count));
+  const at::Tensor of_e = e.to(at::kFloat).cpu(), of_g = squares.cpu(), good = finite.cpu();
+  for (std::int64_t i = 0; i < count; ++i) {
+    if (!(info[static_cast<std::size_t>(i)].finite = good[i].item<bool>())) continue;
+    info[static_cast<std::size_t>(i)].energy = of_e[i].item<float>();
+    info[static_cast<std::size_t>(i)].gradient_square = of_g[i].item<double>();
+  }
+  return summarise(std::move(info), chains.x.numel() / count);
+}
+
+}  // namespace igebm::sampling
