@@ -12,17 +12,18 @@
 namespace igebm::evaluation {
 namespace {
 
-constexpr std::int64_t side = 1000;       // cells
-constexpr std::int64_t proposals = 4096;  // at a time
-constexpr double spare = 0.1;             // nats that the density may exceed its greatest value on the grid by
+constexpr std::int64_t cells_a_side = 1000;  // of the grid
+constexpr std::int64_t proposals = 4096;     // at a time
+constexpr double spare = 0.1;                // nats that the density may exceed its greatest value on the grid by
 
 }  // namespace
 
 PlaneLaw::PlaneLaw(const energy::Energy& energy, double bound, c10::Device device)
     : energy_(energy), bound_(bound), device_(device) {
-  const double cell = 2 * bound / side;
-  const at::Tensor axis = (at::arange(side, at::kFloat) + 0.5) * cell - bound;
-  const at::Tensor log_p = log_density(at::stack({axis.repeat({side}), axis.repeat_interleave(side)}, 1));
+  const double cell = 2 * bound / cells_a_side;
+  const at::Tensor axis = (at::arange(cells_a_side, at::kFloat) + 0.5) * cell - bound;
+  const at::Tensor log_p =
+      log_density(at::stack({axis.repeat({cells_a_side}), axis.repeat_interleave(cells_a_side)}, 1));
   log_z_ = at::logsumexp(log_p, 0).item<double>() + 2 * std::log(cell);
   greatest_ = log_p.max().item<double>() + spare;
 }
