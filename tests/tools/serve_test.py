@@ -75,11 +75,7 @@ class Serve(Serving):
         self.assertIn("default-src 'none'", response.getheader("Content-Security-Policy"))
 
     def test_who_leaves_frees_the_engine(self):
-        body = json.dumps({"model": "mnist", "count": 200, "budget": 2000}).encode()  # minutes
-        leaving = socket.create_connection(("127.0.0.1", self.server.port))
-        leaving.sendall(b"POST /api/sample HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-        while b"event: frame" not in leaving.recv(4096):
-            pass
+        leaving = self.server.begin("sample", model="mnist", count=200, budget=2000)  # minutes
         with concurrent.futures.ThreadPoolExecutor() as threads:
             waiting = threads.submit(self.server.events, model="mnist", count=1, budget=5)
             time.sleep(0.5)

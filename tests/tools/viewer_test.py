@@ -160,6 +160,15 @@ class Tabs(Serving):
             self.assertEqual(status, 400, body)
             self.assertIn(said, json.loads(body)["error"])
 
+    def test_who_leaves_frees_the_engine_whatever_it_does(self):
+        for request in (("compose", {"expression": "mnist(3) | mnist(8)"}), ("morph", {"model": "mnist", "from": "3", "to": "8", "frames": 40, "count": 8}),
+                        ("restore", {"model": "mnist", "picture": url_of(self.three), "samples": 16, "steps": 20, "levels": 200}),
+                        ("plane", {"expression": "two-moons", "count": 10000, "steps": 5000})):  # a minute and more, each
+            begun = time.monotonic()
+            self.server.begin(request[0], **request[1]).close()
+            self.server.answer("energy", model="mnist", picture=url_of(self.three))
+            self.assertLess(time.monotonic() - begun, 20, request)
+
     def test_a_training_is_watched_and_asked_to_end(self):
         self.refused(400, "igebm serve was given none", "POST", "/api/train", {})
         with tempfile.TemporaryDirectory() as folder:

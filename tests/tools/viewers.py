@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import unittest
 
@@ -38,6 +39,18 @@ class Server:
         status, body, _ = self.ask("POST", f"/api/{to}", request)
         assert status == 200, body
         return [(name, json.loads(data)) for name, data in re.findall(r"event: (.*)\ndata: (.*)\n\n", body.decode())]
+
+    def begin(self, to, /, **request):
+        """A connection that has heard of a first step, to be left."""
+        body = json.dumps(request).encode()
+        connection = socket.create_connection(("127.0.0.1", self.port))
+        connection.sendall(b"POST /api/%s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % (to.encode(), len(body)) + body)
+        heard = b""
+        while b"event: frame" not in heard:
+            piece = connection.recv(4096)
+            assert piece, heard
+            heard += piece
+        return connection
 
     def answer(self, to, /, **request):
         """The data of "done" alone."""

@@ -24,24 +24,28 @@ function grouped(series) {
 
 function plot(series) {
   if (typeof Dygraph === "undefined") return;
-  for (const [group, lines] of grouped(series)) {
+  const groups = [...grouped(series)].sort(([a], [b]) => placeOf(a) - placeOf(b) || (a < b ? -1 : 1)), before = charts.size;
+  for (const [group, lines] of groups) {
     const steps = [...new Set(lines.flatMap((l) => l.points.map((p) => p[0])))].sort((a, b) => a - b);
-    const values = lines.map((l) => new Map(l.points));
+    const values = lines.map((l) => new Map(l.points)), labels = ["step", ...lines.map((l) => l.name)];
     const rows = steps.map((step) => [step, ...values.map((v) => v.get(step) ?? null)]);
     if (!rows.length) continue;
     if (charts.has(group)) {
-      charts.get(group).updateOptions({ file: rows, labels: ["step", ...lines.map((l) => l.name)] });
+      charts.get(group).updateOptions({ file: rows, labels });
       continue;
     }
     const box = document.createElement("div"), title = document.createElement("h2"), host = document.createElement("div");
-    title.textContent = group;
+    title.textContent = lines.map((l) => l.name).join(", ");
     host.className = "canvas";
     box.append(title, host);
     part(panel, "plots").append(box);
-    charts.set(group, new Dygraph(host, rows, { labels: ["step", ...lines.map((l) => l.name)], colors: colours, strokeWidth: 1.3, connectSeparatedPoints: true, legend: "follow",
+    charts.set(group, new Dygraph(host, rows, { labels, colors: colours, strokeWidth: 1.3, connectSeparatedPoints: true, legend: "follow",
       axes: { y: { axisLabelWidth: 60 } }, gridLineColor: "rgba(128,128,128,.25)", axisLineColor: "rgba(128,128,128,.6)", maxNumberWidth: 8 }));
   }
+  if (charts.size > before) for (const chart of charts.values()) chart.resize();  // those beside them took of their width
 }
+const first = ["loss", "energy", "energy/samples - data", "quality", "gradient_norm"];
+const placeOf = (group) => (first.includes(group) ? first.indexOf(group) : first.length);
 
 async function look() {
   clearTimeout(timer);
