@@ -281,12 +281,12 @@ Likelihood likelihood(const model::Model& model, const LikelihoodOptions& option
   const data::Dataset test_set = data::load(data, data::Split::test, data_seed);
   Measuring m{.model = model, .options = options, .observer = observer};
   m.begin(test_set, training_set);
-  m.baselines(training_set);
   m.normalise_by_levels();
   const std::optional<PlaneLaw> law = m.plane();
   if (law) m.add("quadrature", "a sum over a grid", {law->log_z(), law->log_z(), law->log_z()});
   if (options.annealed) m.anneal(law);
   m.densities();
+  m.baselines(training_set);
   return m.out;
 }
 
