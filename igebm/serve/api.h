@@ -16,8 +16,8 @@ class Api {
  public:
   explicit Api(std::vector<Offer> offers) : models_(std::move(offers)) {}
 
-  /// {"models": [{"name", "about", "kind": "image" or "points", "shape", "classes": [...], "none", "numbers": [...],
-  /// "noise_levels", "gradients"}]}.
+  /// {"models": [{"name", "about", "own", "kind": "image" or "points", "shape", "classes": [...], "none", "numbers":
+  /// [...], "noise_levels", "gradients", "noise"}]}.
   Json models() { return models_.told(); }
 
   /// The names of what can be asked for: "sample", …
