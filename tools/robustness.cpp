@@ -1,5 +1,6 @@
 #include "igebm/evaluation/robustness.h"
 
+#include <ATen/ATen.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -41,10 +42,17 @@ nlohmann::ordered_json json_of_eps(const evaluation::EpsResult& at) {
   return {{"eps", at.eps}, {"accuracy", json_of_fraction(at.accuracy)}, {"attacks", attacks}};
 }
 
+std::vector<double> numbers_of(const at::Tensor& t) {
+  return t.defined() ? std::vector<double>(t.data_ptr<double>(), t.data_ptr<double>() + t.numel())
+                     : std::vector<double>();
+}
+
 void print_robustness_json(const RobustnessArguments& a, const Robustness& r) {
   nlohmann::ordered_json json = {{"model", a.run},
                                  {"count", r.count},
                                  {"fitted_on", {{"pictures", r.fitted}, {"count", r.fitted_count}}},
+                                 {"weights", numbers_of(r.calibration.weights.contiguous())},
+                                 {"offsets", numbers_of(r.calibration.bias)},
                                  {"sigmas", r.sigmas},
                                  {"seed", r.seed},
                                  {"refine", a.options.refine.steps},

@@ -16,7 +16,9 @@ class Robustness(Runs):
 
     def test_classes_by_least_energy(self):
         run = self.sprites()
-        arguments = ["evaluate", "classification", run, "--count", 10, "--usual", 20, "--levels", 3]
+        def asked(count=10, usual=20):
+            return ["evaluate", "classification", run, "--count", count, "--usual", usual, "--levels", 3]
+        arguments = asked()
         told = json.loads(self.works(*arguments, "--json"))
         self.assertEqual(told, json.loads(self.works(*arguments, "--json")) | {"seconds": told["seconds"]})
         self.assertEqual((told["count"], told["fitted_on"]), (10, {"pictures": "trained on", "count": 20}))
@@ -24,6 +26,13 @@ class Robustness(Runs):
         self.assertLessEqual(0 <= low <= told["accuracy"]["value"], high <= 1)
         self.assertEqual(len(told["sigmas"]), 1)
         self.assertNotIn("eps", told)
+        # What is fitted does not go by the test pictures, but by those of training.
+        others = json.loads(self.works(*asked(count=7), "--json"))
+        fitted = ("sigmas", "weights", "offsets")
+        self.assertEqual([told[name] for name in fitted], [others[name] for name in fitted])
+        self.assertEqual((len(told["weights"]), len(told["offsets"])), (1, 3))
+        fewer = json.loads(self.works(*asked(usual=25), "--json"))
+        self.assertNotEqual(fewer["weights"], told["weights"])
         several = json.loads(self.works(*arguments, "--sigma", 0.5, "--sigma", 1, "--json"))
         self.assertEqual(several["sigmas"], [0.5, 1])
         self.assertIn("in brackets", self.works(*arguments, "--refine", 2))
