@@ -159,7 +159,7 @@ void add_compose(CLI::App& app) {
                    "plane, ula of pictures): ula (Langevin), "
                    "mala, hmc or none")
       ->check(CLI::IsMember({"ula", "mala", "hmc", "none"}));
-  command->add_option("--moves", a->moved.moves, "of it at each level (default: 20 in the plane, 4 of pictures)")
+  command->add_option("--moves", a->moved.moves, "of it at each level (default: 10 in the plane, 4 of pictures)")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{100000}));
   command
       ->add_option(
@@ -172,7 +172,7 @@ void add_compose(CLI::App& app) {
       ->add_option("--step-share", a->moved.step_share,
                    "of sigma^2 that a step's size is at a noise level (default: the first model's)")
       ->check(CLI::Range(1e-6, 10.0));
-  command->add_option("--levels", a->moved.levels, "noise levels (default: the first model's)")
+  command->add_option("--levels", a->moved.levels, "noise levels (default: 60 in the plane, of pictures the first model's)")
       ->check(CLI::Range(std::int64_t{2}, std::int64_t{100000}));
   command->add_option("--count", a->count, "how many samples")
       ->capture_default_str()

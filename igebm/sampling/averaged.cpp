@@ -12,17 +12,17 @@
 namespace igebm::sampling {
 namespace {
 
-/// share n_k + n_{k+1} of each chain, of x's shape.
-at::Tensor two_noises(const Chains& chains, double share, std::uint64_t seed) {
+/// n_k + n_{k+1} of each chain, of x's shape; at a run's first step sqrt(3) n + n_{k+1}, where n is no other step's.
+at::Tensor two_noises(const Chains& chains, bool first, std::uint64_t seed) {
   at::Tensor stream = chains.stream.cpu(), steps = chains.steps.cpu(), sum = at::zeros(chains.x.sizes());
   const auto rows = static_cast<std::size_t>(chains.size());
   for (int k = 0; k < 2; ++k) {
     at::Tensor noise = at::empty(chains.x.sizes());
     const at::Tensor place = steps + k;
-    random_normal_rows(seed, Purpose::averaged_noise, {stream.const_data_ptr<std::int64_t>(), rows},
-                       {place.const_data_ptr<std::int64_t>(), rows}, noise.numel() / chains.size(),
-                       noise.data_ptr<float>());
-    sum.add_(noise, k == 0 ? share : 1);
+    random_normal_rows(seed, first && k == 0 ? Purpose::langevin_noise : Purpose::averaged_noise,
+                       {stream.const_data_ptr<std::int64_t>(), rows}, {place.const_data_ptr<std::int64_t>(), rows},
+                       noise.numel() / chains.size(), noise.data_ptr<float>());
+    sum.add_(noise, first && k == 0 ? std::sqrt(3.0) : 1);
   }
   return sum.to(chains.x.device());
 }
@@ -42,17 +42,19 @@ StepInfo AveragedLangevin::transition(const energy::Energy& energy, Chains& chai
                    finite = e.isfinite().logical_and(squares.isfinite());
   std::vector<std::int64_t> rows(static_cast<std::size_t>(g.dim()), 1);
   rows[0] = count;
-  const double share = position.step == 0 && position.total > 1 ? std::sqrt(3.0) : 1;
-  const at::Tensor moved = chains.x - step_size_ * g + std::sqrt(step_size_ / 2) * two_noises(chains, share, seed_);
+  const bool first = position.step == 0 && position.total > 1;
+  const at::Tensor moved = chains.x - step_size_ * g + std::sqrt(step_size_ / 2) * two_noises(chains, first, seed_);
   chains.x = chains.held(at::where(finite.reshape(rows), moved, chains.x));
   chains.steps.add_(1);
   chains.energy.forget();
   std::vector<ChainInfo> info(static_cast<std::size_t>(count));
-  const at::Tensor of_e = e.to(at::kFloat).cpu(), of_g = squares.cpu(), good = finite.cpu();
+  const at::Tensor of_e = e.to(at::kFloat).cpu().contiguous(), of_g = squares.cpu().contiguous(),
+                   good = finite.cpu().contiguous();
   for (std::int64_t i = 0; i < count; ++i) {
-    if (!(info[static_cast<std::size_t>(i)].finite = good[i].item<bool>())) continue;
-    info[static_cast<std::size_t>(i)].energy = of_e[i].item<float>();
-    info[static_cast<std::size_t>(i)].gradient_square = of_g[i].item<double>();
+    ChainInfo& one = info[static_cast<std::size_t>(i)];
+    one.finite = good.const_data_ptr<bool>()[i];
+    if (!one.finite) continue;
+    one.energy = of_e.const_data_ptr<float>()[i], one.gradient_square = of_g.const_data_ptr<double>()[i];
   }
   return summarise(std::move(info), chains.x.numel() / count);
 }
