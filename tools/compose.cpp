@@ -33,7 +33,8 @@ struct ComposeArguments {
 
 generation::Vocabulary vocabulary_of(const ComposeArguments& a, bool compares) {
   // In the plane the default kernel compares energies.
-  model::OpenOptions options{.weights = weights_of(a.weights), .device = a.device, .exact_points = a.moved.correct.empty()};
+  model::OpenOptions options{
+      .weights = weights_of(a.weights), .device = a.device, .exact_points = a.moved.correct.empty()};
   if (compares) options.precision = engine::Precision::f32;  // energies are compared
   generation::Vocabulary vocabulary(options);
   for (const std::string& given : a.models) {
@@ -172,7 +173,9 @@ void add_compose(CLI::App& app) {
       ->add_option("--step-share", a->moved.step_share,
                    "of sigma^2 that a step's size is at a noise level (default: the first model's)")
       ->check(CLI::Range(1e-6, 10.0));
-  command->add_option("--levels", a->moved.levels, "noise levels (default: 60 in the plane, of pictures the first model's)")
+  command
+      ->add_option("--levels", a->moved.levels,
+                   "noise levels (default: 60 in the plane, of pictures the first model's)")
       ->check(CLI::Range(std::int64_t{2}, std::int64_t{100000}));
   command->add_option("--count", a->count, "how many samples")
       ->capture_default_str()

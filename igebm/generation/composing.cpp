@@ -14,8 +14,6 @@ bool has_disjunction(const Expression& expression) {
 
 ComposingOptions with_defaults(ComposingOptions options, const Composite& composite) {
   if (!composite.range()) return options;
-  // In the plane gradients cost little, and exact kernels leave no error of theirs; of pictures they take steps too
-  // short.
   const bool points = composite.space().kind == model::SampleSpace::Kind::points;
   if (options.correct.empty()) options.correct = points ? "mala" : "ula";
   if (options.moves == 0) options.moves = points ? 10 : 4;

@@ -11,8 +11,8 @@ namespace igebm::generation {
 /// What moves its chains. Left out is what follows from what the composition is of.
 struct ComposingOptions {
   std::string correct;      ///< "ula", "mala" or "hmc" at each noise level, or "none"; empty: mala in the plane, or ula
-  std::int64_t moves = 0;   ///< of it at each level; 0: 20 in the plane, 4 of pictures
-  std::int64_t levels = 0;  ///< 0: the first model's
+  std::int64_t moves = 0;   ///< of it at each level; 0: 10 in the plane, 4 of pictures
+  std::int64_t levels = 0;  ///< 0: 60 in the plane, of pictures the first model's
   double step_share = 0;    ///< AnnealingOptions::step_share; 0: the first model's, or exact_share
 };
 

@@ -17,7 +17,6 @@
 #include "igebm/energy/compose.h"
 #include "igebm/io/files.h"
 #include "igebm/io/picture.h"
-#include "igebm/sampling/averaged.h"
 #include "igebm/sampling/budget.h"
 #include "igebm/sampling/schedule.h"
 
@@ -221,10 +220,7 @@ void anneal(const Source& source, const sampling::SamplerOptions& options, const
   const auto energies_at = [&](double sigma) { return energies(sigma, true); };
   // Of the chain at this level, y, which is it under more noise, tells nothing more of the next: the way there is the
   // model's own.
-  const sampling::LevelHooks hooks{
-      .before = give,
-      .descent = [&](double sigma) { return energies(sigma, false); },
-      .mixing = [&](double step_size) { return std::make_unique<sampling::AveragedLangevin>(step_size, seed); }};
+  const sampling::LevelHooks hooks{.before = give, .descent = [&](double sigma) { return energies(sigma, false); }};
   sampling::NoiseRange range = *source.range;
   const double greatest = seen.deviation.max().item<double>();
   if (greatest < range.sigma_max) {
@@ -270,7 +266,8 @@ sampling::SamplerOptions checked(const Source& source, const RestorationOptions&
   sampling::SamplerOptions sampler =
       sampling::within_budget(options.sampler.value_or(source.sampler), source.range.has_value());
   sampler.ensemble = 1;
-  if (source.range && sampler.kernel == "langevin") sampler.annealing.step_share = share;
+  if (source.range && sampler.kernel == "langevin")
+    sampler.annealing.averaged = true, sampler.annealing.step_share = share;
   if (source.range && sampler.steps < 1)
     throw UserError(fmt::format(
         "{}: expected at least one step at each noise level, by which the rest takes to what is known", who));

@@ -29,7 +29,8 @@ at::Tensor two_noises(const Chains& chains, bool first, std::uint64_t seed) {
 
 }  // namespace
 
-AveragedLangevin::AveragedLangevin(double step_size, std::uint64_t seed) : step_size_(step_size), seed_(seed) {
+AveragedLangevin::AveragedLangevin(double step_size, std::uint64_t seed, double temperature)
+    : step_size_(step_size), noise_(std::sqrt(step_size * temperature / 2)), seed_(seed) {
   if (!(step_size > 0 && std::isfinite(step_size)))
     throw UserError(fmt::format("averaged Langevin: step_size must be above 0, got {}", step_size));
 }
@@ -43,7 +44,7 @@ StepInfo AveragedLangevin::transition(const energy::Energy& energy, Chains& chai
   std::vector<std::int64_t> rows(static_cast<std::size_t>(g.dim()), 1);
   rows[0] = count;
   const bool first = position.step == 0 && position.total > 1;
-  const at::Tensor moved = chains.x - step_size_ * g + std::sqrt(step_size_ / 2) * two_noises(chains, first, seed_);
+  const at::Tensor moved = chains.x - step_size_ * g + noise_ * two_noises(chains, first, seed_);
   chains.x = chains.held(at::where(finite.reshape(rows), moved, chains.x));
   chains.steps.add_(1);
   chains.energy.forget();

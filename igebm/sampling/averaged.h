@@ -15,12 +15,12 @@ namespace igebm::sampling {
 /// 2K of the variance. A chain whose energy or gradient is not finite stays where it is.
 class AveragedLangevin : public Kernel {
  public:
-  /// h above 0. Throws UserError.
-  AveragedLangevin(double step_size, std::uint64_t seed);
+  /// h above 0; the noise times sqrt(temperature). Throws UserError.
+  AveragedLangevin(double step_size, std::uint64_t seed, double temperature = 1);
   StepInfo transition(const energy::Energy& energy, Chains& chains, Position position) const override;
 
  private:
-  double step_size_;
+  double step_size_, noise_;
   std::uint64_t seed_;
 };
 

@@ -79,6 +79,9 @@ void describe(Fields& f, SamplerOptions& o, bool annealed) {
     f.field("rho", a.rho, not_negative,
             "levels evenly spaced in sigma^(1 / rho): the greater, the more of them at little noise; 0: geometric");
     f.field("step_share", a.step_share, positive, "of sigma^2 that is a step's size at a level");
+    f.field(
+        "averaged", a.averaged,
+        "each of those steps' noise with the next one's: right where energies are Gaussian up to a step_share of 1");
     f.field("predictor", a.predictor, "between levels x - (sigma - next sigma) sigma dE/dx, so that few steps do");
     f.field("ancestral", a.ancestral, share,
             "of the predictor: 0 follows the flow; up to 1, the more of each level's noise is drawn anew");

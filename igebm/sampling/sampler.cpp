@@ -11,6 +11,7 @@
 
 #include "igebm/base/error.h"
 #include "igebm/base/random.h"
+#include "igebm/sampling/averaged.h"
 #include "igebm/sampling/budget.h"
 #include "igebm/sampling/predictor.h"
 #include "igebm/sampling/registry.h"
@@ -183,8 +184,10 @@ void sample_annealed(const SamplerOptions& given, const NoiseRange& range, const
          {std::pair{level.mixing, level.mixing_steps}, {level.fine, level.fine_steps}}) {
       mixing.langevin = langevin;
       if (steps < 1) continue;
-      const bool instead = hooks.mixing && options.kernel == "langevin";
-      take(instead ? hooks.mixing(langevin.step_size) : entry.make(mixing, seed), steps, energies);
+      const bool averaged = a.averaged && options.kernel == "langevin";
+      take(averaged ? std::make_unique<AveragedLangevin>(langevin.step_size, seed, langevin.temperature_end)
+                    : entry.make(mixing, seed),
+           steps, energies);
     }
     if (level.descent_steps > 0)
       take(std::make_unique<Langevin>(level.descent, seed), level.descent_steps,

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -32,6 +31,8 @@ struct AnnealingOptions {
   double rho = 0;  ///< 0: geometric, to which great values come near
   double step_share = 0.1;
   std::vector<double> step_shares = {};  ///< of each level instead (sampling/pilot.h); empty: step_share
+  /// Langevin steps whose noise is averaged with the next one's (sampling/averaged.h), which may be ten times as long.
+  bool averaged = false;
   bool predictor = true;
   double ancestral = 0;    ///< of the predictor
   std::int64_t order = 1;  ///< likewise, 1 or 2
@@ -97,8 +98,6 @@ struct LevelHooks {
   std::function<void(const NoiseLevel&, Chains&)> before = {};
   /// The energies whose slope leads from a level to the next, and to none; null: those of the level.
   EnergiesAt descent = {};
-  /// What takes the steps at a level, of that step size, in the place of Langevin; null: Langevin.
-  std::function<std::unique_ptr<Kernel>(double step_size)> mixing = {};
 };
 
 /// The noise levels of an energy E(x, sigma).
