@@ -14,8 +14,8 @@ namespace igebm::evaluation {
 
 struct PictureSet {
   std::string name;
-  at::Tensor x;      ///< uint8 (N, C, H, W)
-  std::string made;  ///< what was done to fit the model: "28x28 made 32x32", "grey made colour"; empty: nothing
+  at::Tensor x;            ///< uint8 (N, C, H, W)
+  std::string made;        ///< what was done to fit the model: "28x28 made 32x32", "grey made colour"; empty: nothing
   at::Tensor labels = {};  ///< (N) int64, of the model's own data where they have any
 };
 

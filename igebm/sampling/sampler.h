@@ -31,7 +31,9 @@ struct AnnealingOptions {
   double rho = 0;  ///< 0: geometric, to which great values come near
   double step_share = 0.1;
   std::vector<double> step_shares = {};  ///< of each level instead (sampling/pilot.h); empty: step_share
-  /// Langevin steps whose noise is averaged with the next one's (sampling/averaged.h), which may be ten times as long.
+  /// Langevin steps whose noise is averaged with the next one's (sampling/averaged.h), which may be ten times as long
+  /// where something is known of the sample, as in restorations; of samples from nothing such steps make worse ones, so
+  /// that no recipe knows it (docs/experiments/fashion-mnist.md).
   bool averaged = false;
   bool predictor = true;
   double ancestral = 0;    ///< of the predictor

@@ -38,12 +38,12 @@ struct Small : Logits {
   }
 };
 
-struct Case {
+struct Pictures {
   at::Tensor x, labels, which;
 };
 
 /// Pictures with the labels that the network gives them, so that attacks have work to do.
-Case told_right(const Logits& logits, std::int64_t count = 40) {
+Pictures told_right(const Logits& logits, std::int64_t count = 40) {
   at::manual_seed(5);
   const at::Tensor x = at::rand({count, 1, 6, 6}, at::kDouble);
   return {x, logits.of(x).argmax(1), at::arange(count)};
@@ -65,7 +65,7 @@ TEST_P(InBothNorms, TenStepsEqualPyTorchs) {
   const fs::path folder = fs::temp_directory_path() / fmt::format("igebm-attacks-{}", getpid());
   fs::create_directories(folder);
   const Small logits(1);
-  const Case c = told_right(logits);
+  const Pictures c = told_right(logits);
   AttackOptions o{
       .norm = GetParam(), .eps = usual_eps(GetParam()), .steps = 10, .step_size = 0.3 * usual_eps(GetParam())};
   const at::Tensor start = project(c.x + 0.5 * o.eps * (at::rand_like(c.x) - 0.5), c.x, o.norm, o.eps);
@@ -99,7 +99,7 @@ TEST_P(InBothNorms, TenStepsEqualPyTorchs) {
 
 TEST_P(InBothNorms, TheBallNeverMoves) {
   const Small logits(1);
-  const Case c = told_right(logits);
+  const Pictures c = told_right(logits);
   const AttackOptions o{
       .norm = GetParam(), .eps = usual_eps(GetParam()), .steps = 30, .step_size = 0.5 * usual_eps(GetParam())};
   double farthest = 0;
@@ -126,13 +126,13 @@ TEST_P(InBothNorms, TheBallNeverMoves) {
   }
 }
 
-double accuracy_under(Attack one, const Logits& logits, const Case& c, const AttackOptions& o) {
+double accuracy_under(Attack one, const Logits& logits, const Pictures& c, const AttackOptions& o) {
   return attack(one, logits, c.x, c.labels, c.which, o).right.to(at::kDouble).mean().item<double>();
 }
 
 TEST_P(InBothNorms, AccuracyFallsWithEpsToNothing) {
   const Small logits(0.5);
-  const Case c = told_right(logits);
+  const Pictures c = told_right(logits);
   for (const Attack one : {Attack::pgd, Attack::apgd}) {
     double before = 1;
     for (const double factor : {0.0, 0.5, 1.0, 2.0, 1000.0}) {
@@ -149,7 +149,7 @@ TEST_P(InBothNorms, AccuracyFallsWithEpsToNothing) {
 
 TEST(Attacks, GradientsFindWhatQueriesFind) {
   const Small logits(0.6);
-  const Case c = told_right(logits, 80);
+  const Pictures c = told_right(logits, 80);
   const AttackOptions o{.eps = 0.05, .steps = 50, .restarts = 3, .queries = 1000};
   const double white = accuracy_under(Attack::apgd, logits, c, o), black = accuracy_under(Attack::square, logits, c, o);
   EXPECT_LE(white, black);
@@ -166,7 +166,7 @@ TEST(Attacks, SureLogitsMaskNothing) {
   const Small usual(1);
   Small sure(1);
   sure.second = 200 * sure.second, sure.second_bias = 200 * sure.second_bias;
-  const Case c = told_right(usual);
+  const Pictures c = told_right(usual);
   EXPECT_LT(cross_entropies(sure.of(c.x), c.labels).min().item<double>(), 1e-40);
   for (const Attack one : {Attack::pgd, Attack::apgd})
     EXPECT_LT(accuracy_under(one, sure, c, {.eps = 0.08, .restarts = 2}), 0.5) << name_of(one);
@@ -174,7 +174,7 @@ TEST(Attacks, SureLogitsMaskNothing) {
 
 TEST(Attacks, DoNotGoByTheBatch) {
   const Small logits(0.7);
-  const Case c = told_right(logits);
+  const Pictures c = told_right(logits);
   const AttackOptions o{.eps = 0.05, .steps = 5, .restarts = 2, .queries = 40, .seed = 7};
   for (const Attack one : {Attack::pgd, Attack::apgd, Attack::square}) {
     const Attacked all = attack(one, logits, c.x, c.labels, c.which, o);
