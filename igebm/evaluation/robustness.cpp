@@ -183,11 +183,11 @@ Robustness robustness(const model::Model& model, const RobustnessOptions& option
                                                    : from_energies(model, options, training, told, observer);
   const auto with_steps = options.refine.steps > 0 ? refined(*plain, model, options, told) : nullptr;
   const Logits& logits = with_steps ? *with_steps : *plain;
-  std::vector<at::Tensor> parts;
+  std::vector<at::Tensor> logit_rows;
   by_parts(told.count, "test pictures", observer, [&](std::int64_t begin, std::int64_t end, const Progress&) {
-    parts.push_back(logits.of(test.x.slice(0, begin, end)));
+    logit_rows.push_back(logits.of(test.x.slice(0, begin, end)));
   });
-  const at::Tensor z = at::cat(parts);
+  const at::Tensor z = at::cat(logit_rows);
   told.accuracy = fraction_right(z.argmax(1).eq(test.labels).sum().item<std::int64_t>(), told.count);
   told.calibration_error = calibration_error(at::softmax(z, 1), test.labels);
   told.cross_entropy = cross_entropies(z, test.labels).mean().item<double>();
