@@ -4,27 +4,17 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <utility>
 
 #include "igebm/base/error.h"
-#include "igebm/base/random.h"
 
 namespace igebm::sampling {
 namespace {
 
 /// n_k + n_{k+1} of each chain, of x's shape; at a run's first step sqrt(3) n + n_{k+1}, where n is no other step's.
 at::Tensor two_noises(const Chains& chains, bool first, std::uint64_t seed) {
-  at::Tensor stream = chains.stream.cpu(), steps = chains.steps.cpu(), sum = at::zeros(chains.x.sizes());
-  const auto rows = static_cast<std::size_t>(chains.size());
-  for (int k = 0; k < 2; ++k) {
-    at::Tensor noise = at::empty(chains.x.sizes());
-    const at::Tensor place = steps + k;
-    random_normal_rows(seed, first && k == 0 ? Purpose::langevin_noise : Purpose::averaged_noise,
-                       {stream.const_data_ptr<std::int64_t>(), rows}, {place.const_data_ptr<std::int64_t>(), rows},
-                       noise.numel() / chains.size(), noise.data_ptr<float>());
-    sum.add_(noise, first && k == 0 ? std::sqrt(3.0) : 1);
-  }
-  return sum.to(chains.x.device());
+  const at::Tensor before = first ? normals_of(chains, seed, Purpose::langevin_noise) * std::sqrt(3.0)
+                                  : normals_of(chains, seed, Purpose::averaged_noise);
+  return before + normals_of(chains, seed, Purpose::averaged_noise, 1);
 }
 
 }  // namespace
@@ -48,16 +38,7 @@ StepInfo AveragedLangevin::transition(const energy::Energy& energy, Chains& chai
   chains.x = chains.held(at::where(finite.reshape(rows), moved, chains.x));
   chains.steps.add_(1);
   chains.energy.forget();
-  std::vector<ChainInfo> info(static_cast<std::size_t>(count));
-  const at::Tensor of_e = e.to(at::kFloat).cpu().contiguous(), of_g = squares.cpu().contiguous(),
-                   good = finite.cpu().contiguous();
-  for (std::int64_t i = 0; i < count; ++i) {
-    ChainInfo& one = info[static_cast<std::size_t>(i)];
-    one.finite = good.const_data_ptr<bool>()[i];
-    if (!one.finite) continue;
-    one.energy = of_e.const_data_ptr<float>()[i], one.gradient_square = of_g.const_data_ptr<double>()[i];
-  }
-  return summarise(std::move(info), chains.x.numel() / count);
+  return summarise(e, squares, finite, chains.x.numel() / count);
 }
 
 }  // namespace igebm::sampling

@@ -123,6 +123,16 @@ void Chains::touch() const {
   if (!x.is_inference()) x.unsafeGetTensorImpl()->bump_version();
 }
 
+at::Tensor normals_of(const Chains& chains, std::uint64_t seed, Purpose purpose, std::int64_t ahead) {
+  const at::Tensor stream = chains.stream.cpu(), place = chains.steps.cpu() + ahead;
+  const auto rows = static_cast<std::size_t>(chains.size());
+  at::Tensor numbers = at::empty(chains.x.sizes());
+  random_normal_rows(seed, purpose, {stream.const_data_ptr<std::int64_t>(), rows},
+                     {place.const_data_ptr<std::int64_t>(), rows},
+                     numbers.numel() / std::max<std::int64_t>(chains.size(), 1), numbers.data_ptr<float>());
+  return numbers.to(chains.x.device());
+}
+
 Chains start_chains(const StartOptions& options, const std::vector<std::int64_t>& shape, std::int64_t count,
                     std::int64_t first_stream, const at::Tensor& labels, std::uint64_t seed) {
   std::vector<std::int64_t> size = {count};

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "igebm/base/enums.h"
+#include "igebm/base/random.h"
 #include "igebm/sampling/energy_cache.h"
 
 namespace igebm::sampling {
@@ -42,6 +43,9 @@ struct Chains {
   /// To be called by who has written to x's memory by a pointer.
   void touch() const;
 };
+
+/// Standard normal numbers of x's shape, on its device: of each chain's stream, at its place in it or `ahead` of that.
+at::Tensor normals_of(const Chains& chains, std::uint64_t seed, Purpose purpose, std::int64_t ahead = 0);
 
 enum class Start {
   uniform,  ///< in [low, high]

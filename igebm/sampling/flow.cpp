@@ -24,14 +24,8 @@ StepInfo Flow::transition(const energy::Energy& energy, Chains& chains, Position
   const at::Tensor bad_rows = bad.reshape(column);
   chains.x = at::where(bad_rows, chains.x, end);
   const at::Tensor free = chains.fixed.defined() ? g.masked_fill(chains.fixed, 0) : g;
-  const at::Tensor energies = e.masked_fill(bad, 0).to(at::kFloat).cpu(), stays = bad.cpu(),
-                   squares = free.masked_fill(bad_rows, 0).to(at::kDouble).square().flatten(1).sum(1).cpu();
-  std::vector<ChainInfo> each(static_cast<std::size_t>(g.size(0)));
-  for (std::size_t i = 0; i < each.size(); ++i) {
-    const bool good = !stays.const_data_ptr<bool>()[i];
-    each[i] = {squares.const_data_ptr<double>()[i], energies.const_data_ptr<float>()[i], 0, good, good};
-  }
-  return summarise(std::move(each), g.size(0) > 0 ? g.numel() / g.size(0) : 0);
+  const at::Tensor squares = free.masked_fill(bad_rows, 0).to(at::kDouble).square().flatten(1).sum(1);
+  return summarise(e, squares, bad.logical_not(), g.size(0) > 0 ? g.numel() / g.size(0) : 0);
 }
 
 }  // namespace igebm::sampling

@@ -1,5 +1,7 @@
 #include "igebm/sampling/kernel.h"
 
+#include <ATen/ATen.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -41,6 +43,21 @@ StepInfo summarise(std::vector<ChainInfo> chains, std::int64_t elements) {
   info.accepted_share = finite > 0 ? static_cast<double>(accepted) / good : 1;
   info.chains = std::move(chains);
   return info;
+}
+
+StepInfo summarise(const at::Tensor& energies, const at::Tensor& squares, const at::Tensor& finite,
+                   std::int64_t elements) {
+  const at::Tensor of_e = energies.to(at::kFloat).cpu().contiguous(), of_g = squares.cpu().contiguous(),
+                   good = finite.cpu().contiguous();
+  std::vector<ChainInfo> chains(static_cast<std::size_t>(good.size(0)));
+  for (std::size_t i = 0; i < chains.size(); ++i) {
+    if (good.const_data_ptr<bool>()[i]) {
+      chains[i] = {.gradient_square = of_g.const_data_ptr<double>()[i], .energy = of_e.const_data_ptr<float>()[i]};
+    } else {
+      chains[i] = {.finite = false, .accepted = false};
+    }
+  }
+  return summarise(std::move(chains), elements);
 }
 
 StepInfo Kernel::transitions(const energy::Energy& energy, Chains& chains, Position first, std::int64_t steps) const {

@@ -35,6 +35,10 @@ struct StepInfo {
 /// The figures over chains of `elements` numbers each, summed in the chains' order, so that they do not depend on the
 /// number of threads.
 StepInfo summarise(std::vector<ChainInfo> chains, std::int64_t elements);
+/// The same of energies (N), squares of gradients (N) double, and which chains moved (N) bool, as their energies and
+/// gradients were finite; of no account of the others.
+StepInfo summarise(const at::Tensor& energies, const at::Tensor& squares, const at::Tensor& finite,
+                   std::int64_t elements);
 
 /// Where in a run of `total` steps a step is, for what is annealed.
 struct Position {

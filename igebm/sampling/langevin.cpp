@@ -205,18 +205,11 @@ StepInfo Langevin::step(const energy::Energy& energy, Chains& chains, Position p
 }
 
 at::Tensor Langevin::gradient_point(const Chains& chains, Position position) const {
-  at::Tensor x = chains.x.to(c10::kCPU).clone(at::MemoryFormat::Contiguous);
+  at::Tensor x = chains.x.clone(at::MemoryFormat::Contiguous);
   const double sigma = noise_of(options_, position);
-  if (options_.noise_first && sigma > 0) {
-    const at::Tensor stream = chains.stream.cpu(), steps = chains.steps.cpu();
-    const auto rows = static_cast<std::size_t>(chains.size());
-    at::Tensor noise = at::empty(x.sizes());
-    random_normal_rows(seed_, Purpose::langevin_noise, {stream.const_data_ptr<std::int64_t>(), rows},
-                       {steps.const_data_ptr<std::int64_t>(), rows}, x.numel() / std::max<std::int64_t>(x.size(0), 1),
-                       noise.data_ptr<float>());
-    x.add_(noise, static_cast<float>(sigma));
-  }
-  return chains.held(x.to(chains.x.device()));
+  if (options_.noise_first && sigma > 0)
+    x.add_(normals_of(chains, seed_, Purpose::langevin_noise), static_cast<float>(sigma));
+  return chains.held(x);
 }
 
 StepInfo Langevin::transitions(const energy::Energy& energy, Chains& chains, Position first, std::int64_t steps) const {

@@ -10,7 +10,6 @@
 #include <utility>
 
 #include "igebm/base/error.h"
-#include "igebm/base/random.h"
 #include "igebm/sampling/averaged.h"
 #include "igebm/sampling/budget.h"
 #include "igebm/sampling/predictor.h"
@@ -133,13 +132,7 @@ void start_from_noise(const SamplerOptions& options, const NoiseRange& range, do
 }
 
 void add_noise(Chains& chains, const at::Tensor& sigma, std::uint64_t seed) {
-  const at::Tensor stream = chains.stream.cpu(), steps = chains.steps.cpu();
-  const auto rows = static_cast<std::size_t>(chains.size());
-  at::Tensor noise = at::empty(chains.x.sizes());
-  random_normal_rows(seed, Purpose::langevin_noise, {stream.const_data_ptr<std::int64_t>(), rows},
-                     {steps.const_data_ptr<std::int64_t>(), rows}, noise.numel() / chains.size(),
-                     noise.data_ptr<float>());
-  chains.x = chains.held(chains.x + sigma * noise.to(chains.x.device()));
+  chains.x = chains.held(chains.x + sigma * normals_of(chains, seed, Purpose::langevin_noise));
   chains.steps.add_(1);
   chains.energy.forget();
 }
