@@ -115,7 +115,6 @@ std::unique_ptr<Job> prepare_compose(Request& request, Models& models) {
   if (moved.moves > 0) command += fmt::format(" --moves {}", moved.moves);
   if (moved.levels > 0) command += fmt::format(" --levels {}", moved.levels);
   moved = generation::with_defaults(moved, composite);
-  if (!compares && sampling::compares_energies(moved.correct)) composite = models.compose(composed, true);
   const bool pictures = composite.space().kind == model::SampleSpace::Kind::image;
   if (!io::has_picture(composite.space().shape)) throw UserError("expression: its records are no pictures");
   if (pictures && count > 100) throw UserError("count: expected a whole number from 1 to 100, of pictures");

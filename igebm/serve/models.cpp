@@ -142,7 +142,7 @@ generation::Composite Models::compose(const Composed& asked, bool compares) {
   }
   auto words = vocabularies_.find(compares);
   if (words == vocabularies_.end()) {
-    model::OpenOptions opened;
+    model::OpenOptions opened{.exact_points = true};
     if (compares) opened.precision = engine::Precision::f32;
     words = vocabularies_.emplace(compares, generation::Vocabulary(opened)).first;
     for (const Offer& o : offers_) {
