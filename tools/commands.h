@@ -18,6 +18,10 @@ namespace CLI {
 class App;
 }
 
+namespace igebm::evaluation {
+struct Interval;
+}
+
 /// One function per subcommand: it adds its options and what to do when it is chosen.
 namespace igebm::tools {
 
@@ -117,6 +121,8 @@ std::string duration(double seconds);
 
 /// For programs to read: `indent` as nlohmann's dump() has it. Bytes of a path that are no UTF-8 become U+FFFD.
 std::string json_text(const nlohmann::ordered_json& json, int indent = -1);
+/// {"value": …, "interval": [low, high]}
+nlohmann::ordered_json interval_json(const evaluation::Interval& interval);
 
 /// SIGINT, SIGTERM, SIGHUP (unless nohup has it ignored) and SIGUSR1, which schedulers send before they end a job, ask
 /// long work to stop; a second SIGINT or SIGTERM ends the program at once. A reader of the output that goes away does

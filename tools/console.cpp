@@ -14,6 +14,7 @@
 #include <nlohmann/json.hpp>
 
 #include "igebm/base/error.h"
+#include "igebm/evaluation/separation.h"
 #include "igebm/io/picture.h"
 #include "tools/commands.h"
 
@@ -123,6 +124,10 @@ std::string duration(double seconds) {
 
 std::string json_text(const nlohmann::ordered_json& json, int indent) {
   return json.dump(indent, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+
+nlohmann::ordered_json interval_json(const evaluation::Interval& interval) {
+  return {{"value", interval.value}, {"interval", {interval.low, interval.high}}};
 }
 
 void print_on(const std::string& text) {

@@ -19,7 +19,6 @@ namespace igebm::tools {
 namespace {
 
 namespace fs = std::filesystem;
-using evaluation::Interval;
 using evaluation::Ood;
 
 struct OodArguments {
@@ -29,8 +28,6 @@ struct OodArguments {
   std::int64_t seed = -1;
   bool best = false, json = false;
 };
-
-nlohmann::ordered_json json_of(const Interval& i) { return {{"value", i.value}, {"interval", {i.low, i.high}}}; }
 
 nlohmann::ordered_json json_of(const std::optional<double>& mean) {
   return mean ? nlohmann::ordered_json(*mean) : nlohmann::ordered_json();
@@ -45,9 +42,9 @@ void print_json(const OodArguments& a, const Ood& ood, double seconds) {
       entries.push_back({{"set", set.name},
                          {"score", score.name},
                          {"baseline", score.baseline},
-                         {"auroc", json_of(set.separations[i].auroc)},
-                         {"aupr", json_of(set.separations[i].aupr)},
-                         {"fpr95", json_of(set.separations[i].fpr95)}});
+                         {"auroc", interval_json(set.separations[i].auroc)},
+                         {"aupr", interval_json(set.separations[i].aupr)},
+                         {"fpr95", interval_json(set.separations[i].fpr95)}});
     }
   }
   fmt::print("{}\n",

@@ -27,19 +27,15 @@ struct RobustnessArguments {
   bool best = false, json = false;
 };
 
-nlohmann::ordered_json json_of_fraction(const Interval& i) {
-  return {{"value", i.value}, {"interval", {i.low, i.high}}};
-}
-
 nlohmann::ordered_json json_of_eps(const evaluation::EpsResult& at) {
   nlohmann::ordered_json attacks = nlohmann::ordered_json::array();
   for (const auto& a : at.attacks)
     attacks.push_back({{"attack", name_of(a.attack)},
-                       {"accuracy", json_of_fraction(a.accuracy)},
+                       {"accuracy", interval_json(a.accuracy)},
                        {"gradients", a.gradients},
                        {"evaluations", a.evaluations},
                        {"seconds", a.seconds}});
-  return {{"eps", at.eps}, {"accuracy", json_of_fraction(at.accuracy)}, {"attacks", attacks}};
+  return {{"eps", at.eps}, {"accuracy", interval_json(at.accuracy)}, {"attacks", attacks}};
 }
 
 std::vector<double> numbers_of(const at::Tensor& t) {
@@ -56,7 +52,7 @@ void print_robustness_json(const RobustnessArguments& a, const Robustness& r) {
                                  {"sigmas", r.sigmas},
                                  {"seed", r.seed},
                                  {"refine", a.options.refine.steps},
-                                 {"accuracy", json_of_fraction(r.accuracy)},
+                                 {"accuracy", interval_json(r.accuracy)},
                                  {"calibration_error", r.calibration_error},
                                  {"cross_entropy", r.cross_entropy},
                                  {"seconds", r.seconds}};
