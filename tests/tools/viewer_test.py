@@ -13,29 +13,8 @@ import numpy
 from PIL import Image
 
 from running import PROGRAM, igebm
+from runs import RECIPE
 from viewers import Server, Serving, png
-
-RECIPE = """
-[data]
-name = "two-moons"
-count = 500
-[network]
-kind = "mlp"
-widths = [16, 16]
-[train]
-checkpoint_every = 20
-samples_every = 20
-[phase.train]
-steps = 1000000
-batch = 16
-[phase.train.energy_matching]
-[sampling]
-start = "normal"
-flow_steps = 2
-steps = 2
-step_size = 0.01
-"""
-
 
 def url_of(pixels):
     """Grey pixels as a data URL."""
@@ -174,7 +153,8 @@ class Tabs(Serving):
         with tempfile.TemporaryDirectory() as folder:
             place = pathlib.Path(folder)
             (place / "moons.toml").write_text(RECIPE)
-            training = subprocess.Popen([PROGRAM, "train", place / "moons.toml", "--out", place / "moons", "--threads", "1"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            training = subprocess.Popen([PROGRAM, "train", place / "moons.toml", "--out", place / "moons", "--threads", "1",
+                                         "--set", "phase.train.steps=1000000", "--set", "train.samples_every=20"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
             while not list((place / "moons" / "samples").glob("*.png")) and training.poll() is None:
                 time.sleep(0.2)
             server = Server(place / "moons")
