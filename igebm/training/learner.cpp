@@ -140,7 +140,12 @@ void Learner::try_phases() const {
   for (const PhaseOptions& p : recipe.phases) make_objectives(p, network.graph());
 }
 
-void Used::add(const PhaseOptions& phase, std::int64_t steps) {
+void Used::add(const PhaseOptions& phase, std::int64_t before, std::int64_t steps) {
+  // The phase's last batch counts as seen at its end, though it may have been repeated less often.
+  const auto batches = [&](std::int64_t n) {
+    return n == phase.steps ? (n + phase.repeats - 1) / phase.repeats : n / phase.repeats;
+  };
+  data += (batches(before + steps) - batches(before)) * phase.batch;
   records += steps * phase.batch;
   if (phase.objectives.keeps_chains()) chains += steps * phase.batch;
 }
@@ -148,8 +153,8 @@ void Used::add(const PhaseOptions& phase, std::int64_t steps) {
 Used Learner::used_before(std::int64_t at_step) const {
   const auto [index, within] = place_of(recipe, at_step);
   Used sum;
-  for (std::size_t i = 0; i < index; ++i) sum.add(recipe.phases[i], recipe.phases[i].steps);
-  sum.add(recipe.phases[index], within);
+  for (std::size_t i = 0; i < index; ++i) sum.add(recipe.phases[i], 0, recipe.phases[i].steps);
+  sum.add(recipe.phases[index], 0, within);
   return sum;
 }
 
@@ -246,7 +251,8 @@ Checkpoint Learner::checkpoint() const {
   c.average = average.weights();
   c.state["optimizer"] = optimizer->state();
   c.state["used"] = {{"records", at::scalar_tensor(used.records, at::kLong)},
-                     {"chains", at::scalar_tensor(used.chains, at::kLong)}};
+                     {"chains", at::scalar_tensor(used.chains, at::kLong)},
+                     {"data", at::scalar_tensor(used.data, at::kLong)}};
   c.state["average"] = {{"step", at::scalar_tensor(average.step(), at::kLong)}};
   for (const auto& [name, objective] : objectives) c.state[name] = objective->state();
   return c;
@@ -262,8 +268,11 @@ void Learner::restore(const Checkpoint& c) {
   entered = c.phase.empty() ? phase().name : c.phase;
   phase_steps = c.phase.empty() ? within : c.phase_steps;
   used = used_before(step);
-  if (const auto said = c.state.find("used"); said != c.state.end())
-    used = {said->second.at("records").item<std::int64_t>(), said->second.at("chains").item<std::int64_t>()};
+  if (const auto said = c.state.find("used"); said != c.state.end()) {
+    const auto number = [&](const char* name) { return said->second.at(name).item<std::int64_t>(); };
+    used = {number("records"), number("chains"), number(said->second.contains("data") ? "data" : "records")};
+  }
+
   const auto copy = [](const nn::Tensors& from, nn::Tensors& to) {
     for (auto& [name, t] : to) t.copy_(from.at(name));
   };
@@ -291,7 +300,7 @@ void Learner::start_anew() {
 data::Batch Learner::next_batch() {
   try {
     // While a device works, the next one is made.
-    const std::int64_t first = used.records, count = phase().batch;
+    const std::int64_t first = used.data, count = phase().batch;
     return device.is_cuda() ? ahead_.take(first, count) : data.from(first, count);
   } catch (const UserError& e) {
     throw UnreadableData(e.what());
@@ -342,7 +351,7 @@ std::string Learner::advance() {
   average.update(network.parameters(), p.average);
   ++step;
   ++phase_steps;
-  used.add(p, 1);
+  used.add(p, within, 1);
   figures.insert(figures.begin(), {"loss", value});
   figures.emplace_back("gradient_norm", norm);
   figures.emplace_back("learning_rate", rate);

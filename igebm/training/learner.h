@@ -18,11 +18,12 @@
 
 namespace igebm::training {
 
-/// What steps have used of the data, and of streams for chains that start anew: batches and streams of noise go on from
-/// there.
+/// What steps have used of streams of noise, one for each record of each step, and of those for chains that start anew;
+/// and how many of the data they have seen, which is less where steps repeat a batch. What comes goes on from there.
 struct Used {
-  std::int64_t records = 0, chains = 0;
-  void add(const PhaseOptions& phase, std::int64_t steps);
+  std::int64_t records = 0, chains = 0, data = 0;
+  /// So many steps of the phase after its first `before`.
+  void add(const PhaseOptions& phase, std::int64_t before, std::int64_t steps);
 };
 
 /// Thrown where the data of a step cannot be read; nothing of the step has happened yet.

@@ -41,6 +41,8 @@ void check_objectives(Fields& f, const Terms& objectives, Network network) {
 void describe(Fields& f, PhaseOptions& o, Network network) {
   f.field("steps", o.steps, count_from_one, "training steps");
   f.field("batch", o.batch, count_from_one, "data a step; contrastive divergence takes as many chains");
+  f.field("repeats", o.repeats, count_from_one,
+          "steps one after another that take the same records, each with noise of its own: more of a single pass");
   f.field("average", o.average, Range{0, 1, false, true},
           "decay of the average of weights that samples are drawn with; 0: none");
   f.field("from_average", o.from_average, "start from the average of the phase before");

@@ -31,6 +31,7 @@ struct PhaseOptions {
   std::string name;
   std::int64_t steps = 1000;
   std::int64_t batch = 64;
+  std::int64_t repeats = 1;  ///< steps that take the same records, with noise anew
   double average = 0.995;    ///< decay of the average of weights; 0: none
   bool from_average = true;  ///< the phase starts from the average of the phase before
   OptimizerOptions optimizer;

@@ -11,6 +11,7 @@
 #include "igebm/io/npz.h"
 #include "igebm/training/checkpoint.h"
 #include "igebm/training/contrastive_divergence.h"
+#include "igebm/training/learner.h"
 #include "igebm/training/record.h"
 #include "igebm/training/trainer.h"
 #include "tests/training/run_fixture.h"
@@ -87,6 +88,38 @@ TEST_F(Resume, APhaseOfAnyNameIsWrittenAndReadBack) {
   fs::remove_all(folder / "parts/checkpoints/000015");
   fs::remove_all(folder / "whole/checkpoints/000015");
   EXPECT_TRUE(contents(folder / "whole") == contents(folder / "parts"));
+}
+
+TEST_F(Resume, RepeatedBatchesGoOnWithinTheirRepeats) {
+  Recipe recipe = small();
+  for (PhaseOptions& phase : recipe.phases) phase.repeats = 3;
+  recipe = with_choices(recipe);
+  Trainer::begin(recipe, folder / "whole", silent).train({});
+  Trainer::begin(recipe, folder / "parts", silent).train(stop_after(10));
+  Trainer::resume(folder / "parts", {}, silent).train({});
+  EXPECT_EQ(figures(folder / "whole"), figures(folder / "parts"));
+  expect_same_state(folder / "whole/checkpoints/000030", folder / "parts/checkpoints/000030");
+}
+
+TEST_F(Resume, StepsOfARepeatedBatchSeeTheSameRecordsUnderOtherNoise) {
+  Recipe recipe = one_phase();
+  recipe.phases[0].steps = 5;
+  recipe.phases[0].repeats = 2;
+  const std::int64_t batch = recipe.phases[0].batch;
+  const auto learner = make_learner(recipe, {}, silent);
+  learner->choose_algorithms();
+  learner->enter_phase();
+  std::vector<at::Tensor> seen;
+  for (std::int64_t step = 0; step < 5; ++step) {
+    EXPECT_EQ(learner->used.records, step * batch);  // a stream of noise for each record of each step
+    EXPECT_EQ(learner->used.data, step / 2 * batch);
+    seen.push_back(learner->next_batch().x);
+    ASSERT_EQ(learner->advance(), "");
+  }
+  EXPECT_TRUE(at::equal(seen[0], seen[1]));
+  EXPECT_FALSE(at::equal(seen[1], seen[2]));
+  EXPECT_EQ(learner->used.data, 3 * batch);  // the last was cut short by the phase's end
+  EXPECT_EQ(learner->used_before(3).data, batch);
 }
 
 // As if the recipe had had it from the start, whatever wrote the checkpoint.
