@@ -38,7 +38,7 @@ struct RestoreArguments {
   double deviation = 0.01;
 };
 
-/// What pictures are restored as: what is asked for; none in particular; or the records' own class.
+/// What pictures are restored as: what is asked for; their own class, where they have one; or none in particular.
 nn::Condition condition_of(const RestoreArguments& a, const model::ConditionSpec& spec,
                            const evaluation::Records& records) {
   if (!a.label.empty()) return model::condition_of_class(spec, a.label);
@@ -46,10 +46,10 @@ nn::Condition condition_of(const RestoreArguments& a, const model::ConditionSpec
     if (spec.values == 0) throw UserError("--condition: this model takes no numbers");
     return model::condition_with(spec, a.condition, 1);
   }
+  if (spec.classes > 0 && records.labels.defined()) return {.classes = records.labels};
   if (spec.optional_condition || (spec.classes == 0 && spec.values == 0)) return {};
   if (spec.values > 0) throw UserError("this model needs its numbers; say --condition");
-  if (!records.labels.defined()) throw UserError("this model needs a class; say --label");
-  return {.classes = records.labels};
+  throw UserError("this model needs a class; say --label");
 }
 
 /// A model opened for it, what it is asked, and how it is drawn with.
@@ -280,7 +280,7 @@ void add_shared_options(CLI::App& command, const std::shared_ptr<RestoreArgument
   command.add_option("--samples", a->samples, "answers to each")
       ->capture_default_str()
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{100000}));
-  command.add_option("--label", a->label, "the class they are of (default: none in particular, or the pictures' own)");
+  command.add_option("--label", a->label, "the class they are of, or none (default: their own, of records of the data; else none in particular)");
   command.add_option("--condition", a->condition, "NAME=VALUE,… of a model of numbers");
   command.add_option("--steps", a->steps, "Langevin steps at each noise level")
       ->capture_default_str()

@@ -257,7 +257,7 @@ namespace {
 
 // Of sigma^2, averaged Langevin's steps: noise alone bends an energy by 1 / sigma^2, y's likelihood by as much again,
 // and the step that forgets at once what it came from is 1 / that.
-constexpr double share_beside_known = 1, share_beside_likelihood = 0.5;
+constexpr double share_beside_known = 0.6, share_beside_likelihood = 0.5;
 
 sampling::SamplerOptions checked(const Source& source, const RestorationOptions& options, double share,
                                  const char* who) {
