@@ -38,6 +38,7 @@ void add_evaluate_ood(CLI::App& evaluate);
 void add_evaluate_likelihood(CLI::App& evaluate);
 void add_evaluate_classification(CLI::App& evaluate);
 void add_evaluate_robustness(CLI::App& evaluate);
+void add_evaluate_continual(CLI::App& evaluate);
 void add_neighbours(CLI::App& app);
 void add_curve(CLI::App& app);
 void add_inpaint(CLI::App& app);

@@ -257,6 +257,7 @@ void add_evaluate(CLI::App& app) {
   add_evaluate_likelihood(*command);
   add_evaluate_classification(*command);
   add_evaluate_robustness(*command);
+  add_evaluate_continual(*command);
 }
 
 }  // namespace igebm::tools

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "igebm/base/error.h"
+#include "igebm/data/collect.h"
 #include "igebm/io/recipe.h"
 
 namespace igebm::data {
@@ -32,6 +33,8 @@ std::int64_t place(const std::string& name, const std::vector<std::string>& name
 Withheld::Withheld(const Dataset& set, const std::vector<std::string>& groups) {
   if (set.labels.defined()) labels_ = set.labels.contiguous();
   if (set.conditions.defined()) conditions_ = set.conditions.contiguous();
+  const std::vector<std::string> classes =
+      set.class_names.empty() && set.labels.defined() ? numbered(set.classes) : set.class_names;
   for (const auto& group : groups) {
     std::vector<Part> parts;
     for (std::size_t from = 0; from <= group.size();) {
@@ -46,7 +49,7 @@ Withheld::Withheld(const Dataset& set, const std::vector<std::string>& groups) {
       Part part;
       const std::size_t sign = text.find_first_of("<>");
       if (sign == std::string::npos) {
-        part.label = place(text, set.class_names, "class", group);
+        part.label = place(text, classes, "class", group);
       } else {
         part.column = place(trimmed(text.substr(0, sign)), set.condition_names, "number", group);
         part.below = text[sign] == '<';

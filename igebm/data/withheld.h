@@ -8,8 +8,8 @@
 namespace igebm::data {
 
 /// Which records a list of groups names. A group is a conjunction, as "heart & size < 0.65 & position.x > 0.5": names
-/// of classes, and comparisons (< or >) of the set's numbers, which are its conditions by column. A record is withheld
-/// if it is in any group.
+/// of classes (their numbers where they have none), and comparisons (< or >) of the set's numbers, which are its
+/// conditions by column. A record is withheld if it is in any group.
 class Withheld {
  public:
   /// Throws UserError that begins with "data.without": a group that can't be read, an unknown name (with the nearest).

@@ -70,4 +70,13 @@ Records read_records(const std::filesystem::path& path) {
   return records;
 }
 
+at::Tensor into_model(const at::Tensor& inputs, const model::SampleSpace& space, bool dequantised) {
+  if (inputs.sizes().slice(1).vec() != space.shape)
+    throw UserError(fmt::format("inputs of shape ({}), where ({}) is expected",
+                                fmt::join(inputs.sizes().slice(1), ", "), fmt::join(space.shape, ", ")));
+  if (space.kind == model::SampleSpace::Kind::points) return inputs.to(at::kFloat);
+  const at::Tensor bytes = inputs.to(at::kFloat);
+  return space.from_unit(dequantised ? (bytes + 0.5) / 256 : bytes / 255);
+}
+
 }  // namespace igebm::evaluation

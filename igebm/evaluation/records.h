@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "igebm/data/data.h"
+#include "igebm/model/model.h"
 
 namespace igebm::evaluation {
 
@@ -28,5 +29,9 @@ Records records_of(const data::Dataset& set, const at::Tensor& rows, const std::
 /// "labels", "y" or "arr_1" where it has them. Pictures are (N, C, H, W), (N, H, W, C) or (N, H, W), float in [0, 1] or
 /// uint8; they become float (N, C, H, W). Throws UserError that names the file and the array.
 Records read_records(const std::filesystem::path& file);
+
+/// Bytes of pictures (N, C, H, W) in a model's range, whatever they come from: the middle of their level's bin where
+/// its data were dequantised, else pixel / 255. Points are float (N, D) and stay. Throws UserError for another shape.
+at::Tensor into_model(const at::Tensor& inputs, const model::SampleSpace& space, bool dequantised);
 
 }  // namespace igebm::evaluation

@@ -26,12 +26,7 @@ Scorer::Scorer(const model::Model& model, const ScorerOptions& options)
 }
 
 at::Tensor Scorer::into_model(const at::Tensor& inputs) const {
-  if (inputs.sizes().slice(1).vec() != space_.shape)
-    throw UserError(fmt::format("inputs of shape ({}), where ({}) is expected",
-                                fmt::join(inputs.sizes().slice(1), ", "), fmt::join(space_.shape, ", ")));
-  if (space_.kind == model::SampleSpace::Kind::points) return inputs.to(at::kFloat);
-  const at::Tensor bytes = inputs.to(at::kFloat);
-  return space_.from_unit(dequantize_ ? (bytes + 0.5) / 256 : bytes / 255);
+  return evaluation::into_model(inputs, space_, dequantize_);
 }
 
 Scorer::Seen Scorer::seen(const at::Tensor& inputs, const Profile& profile,

@@ -69,6 +69,11 @@ class Threads(Running):
         sprites = ["--set", "data.name=dsprites-drawn", "--set", "data.size=28", "--set", "data.count=100"]
         given["evaluate", "classification"] = ["mnist", "--count", 2, "--usual", 20, "--sigma", 1, *sprites]
         given["evaluate", "robustness"] = [*given["evaluate", "classification"], "--eps", 0.1, "--steps", 1, "--restarts", 1]
+        levels = self.folder / "levels.toml"
+        levels.write_text(RECIPE.replace("[phase.train.energy_matching]", "[phase.train.denoising_score_matching]")
+                          .replace("widths = [16, 16]", "widths = [16, 16]\nnoise_features = 4").split("[sampling]")[0])
+        given["evaluate", "continual"] = [levels, "--per-task", 1, "--count", 10, "--calibrated", 10, "--features", 10, "--parts", 1,
+                                          "--out", self.folder / "continual"]
         found = commands()
         self.assertEqual(set(found) - {("data", "list"), ("data", "fetch"), ("models",), ("export",), ("report",), ("serve",)}, set(given), "what computes takes --threads")
         for command, arguments in given.items():

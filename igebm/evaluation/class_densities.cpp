@@ -1,0 +1,196 @@
+#include "igebm/evaluation/class_densities.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+#include <fmt/format.h>
+
+#include <cmath>
+#include <vector>
+
+#include "igebm/base/error.h"
+#include "igebm/base/random.h"
+
+namespace igebm::evaluation {
+namespace {
+
+constexpr std::int64_t records_at_a_time = 2000;
+
+at::Tensor rows_in_unit(const at::Tensor& x) {
+  const at::Tensor rows = x.flatten(1).to(at::kFloat);
+  return x.scalar_type() == at::kByte ? rows / 255 : rows;
+}
+
+at::Tensor of_class(const at::Tensor& x, const at::Tensor& labels, std::int64_t y) {
+  const at::Tensor rows = labels.eq(y).nonzero().squeeze(1);
+  if (rows.size(0) < 2) throw UserError(fmt::format("class {} has fewer than two records", y));
+  return rows_in_unit(x.index_select(0, rows));
+}
+
+/// A Gaussian with directions of its own and one variance for all others; without such, all are its own.
+struct Analyser {
+  at::Tensor mean, directions, variances;              // (d), (d, q), (q) double
+  double rest = 0, log_share = 0;                      // variance of the other d - q
+  at::Tensor log_density(const at::Tensor& x) const {  // (n, d) float -> (n) double
+    const at::Tensor centred = x - mean, along = at::matmul(centred, directions).to(at::kDouble).square();
+    at::Tensor twice = at::matmul(along, variances.reciprocal()) + variances.log().sum();
+    const auto others = static_cast<double>(mean.size(0) - variances.size(0));
+    if (others > 0) {
+      const at::Tensor left = centred.to(at::kDouble).square().sum(1) - along.sum(1);
+      twice = twice + left.clamp_min(0) / rest + others * std::log(rest);
+    }
+    return log_share - twice / 2;
+  }
+};
+
+/// Of a mean and a covariance whose records have weights.
+Analyser analyser(const at::Tensor& x, const at::Tensor& weights, std::int64_t dimensions, double ridge) {
+  const double total = weights.sum().item<double>();
+  Analyser a;
+  const at::Tensor share = (weights / total).to(at::kFloat).unsqueeze(1);
+  a.mean = (x * share).sum(0);
+  const at::Tensor scaled = (x - a.mean) * share.sqrt();
+  const auto [values, vectors] = at::linalg_eigh(at::matmul(scaled.t(), scaled).to(at::kDouble));  // ascending
+  const std::int64_t size = x.size(1), own = std::min(dimensions, size);
+  a.directions = vectors.slice(1, size - own).to(at::kFloat).contiguous();
+  a.rest = own < size ? values.slice(0, 0, size - own).mean().item<double>() + ridge : 0;
+  a.variances = (values.slice(0, size - own).clamp_min(0) + ridge).clamp_min(a.rest);
+  return a;
+}
+
+class Mixtures : public ClassDensities {
+ public:
+  explicit Mixtures(std::vector<std::vector<Analyser>> classes) : classes_(std::move(classes)) {}
+  std::int64_t numbers() const override {
+    std::int64_t sum = 0;
+    for (const auto& parts : classes_)
+      for (const auto& a : parts) sum += a.mean.numel() + a.directions.numel() + a.variances.numel() + 2;
+    return sum;
+  }
+
+ protected:
+  at::Tensor rows(const at::Tensor& x) const override {
+    std::vector<at::Tensor> all;
+    for (const auto& parts : classes_) {
+      std::vector<at::Tensor> each;
+      for (const auto& a : parts) each.push_back(a.log_density(x));
+      all.push_back(at::logsumexp(at::stack(each, 1), 1));
+    }
+    return at::stack(all, 1);
+  }
+
+ private:
+  std::vector<std::vector<Analyser>> classes_;
+};
+
+/// Which of `parts` means each row is nearest to, after a few of Lloyd's rounds from rows taken at random.
+at::Tensor nearest_means(const at::Tensor& x, std::int64_t parts, std::uint64_t seed, std::int64_t y) {
+  at::Tensor order = at::empty({x.size(0)}, at::kFloat);
+  random_uniform({seed, Purpose::data_order, static_cast<std::uint64_t>(y), 0},
+                 {order.data_ptr<float>(), static_cast<std::size_t>(order.numel())});
+  at::Tensor means = x.index_select(0, order.argsort().slice(0, 0, parts)), nearest;
+  for (int round = 0; round < 8; ++round) {
+    nearest = (means.square().sum(1) - 2 * at::matmul(x, means.t())).argmin(1);
+    const at::Tensor one_hot = at::one_hot(nearest, parts).to(at::kFloat), sizes = one_hot.sum(0).unsqueeze(1);
+    means = at::where(sizes > 0, at::matmul(one_hot.t(), x) / sizes.clamp_min(1), means);
+  }
+  return nearest;
+}
+
+std::vector<Analyser> fit_mixture(const at::Tensor& x, const AnalyserOptions& o, std::int64_t y) {
+  const std::int64_t parts = std::min(o.parts, x.size(0) / 2);
+  at::Tensor belongs = at::one_hot(nearest_means(x, parts, o.seed, y), parts).to(at::kDouble);
+  std::vector<Analyser> mixture;
+  for (std::int64_t round = 0; round < o.rounds; ++round) {
+    mixture.clear();
+    std::vector<at::Tensor> densities;
+    for (std::int64_t k = 0; k < parts; ++k) {
+      const at::Tensor weights = belongs.select(1, k);
+      const double share = weights.sum().item<double>() / static_cast<double>(x.size(0));
+      if (share * static_cast<double>(x.size(0)) < 2) continue;  // nobody's
+      mixture.push_back(analyser(x, weights, o.dimensions, o.floor));
+      mixture.back().log_share = std::log(share);
+      densities.push_back(mixture.back().log_density(x));
+    }
+    belongs = at::softmax(at::stack(densities, 1), 1);
+    if (belongs.size(1) < parts)  // parts keep their places
+      belongs = at::cat({belongs, at::zeros({x.size(0), parts - belongs.size(1)}, at::kDouble)}, 1);
+  }
+  return mixture;
+}
+
+class SharedBody : public ClassDensities {
+ public:
+  SharedBody(at::Tensor body, at::Tensor offset, at::Tensor weights, at::Tensor bias, std::int64_t kept)
+      : body_(std::move(body)),
+        offset_(std::move(offset)),
+        weights_(std::move(weights)),
+        bias_(std::move(bias)),
+        kept_(kept) {}
+  static at::Tensor features(const at::Tensor& x, const at::Tensor& body, const at::Tensor& offset) {
+    return at::addmm(offset, x, body).clamp_min_(0);
+  }
+  std::int64_t numbers() const override { return kept_; }
+
+ protected:
+  at::Tensor rows(const at::Tensor& x) const override {
+    return at::matmul(features(x, body_, offset_).to(at::kDouble), weights_) + bias_;
+  }
+
+ private:
+  at::Tensor body_, offset_, weights_, bias_;  // (d, f), (f), (f, K) double, (K) double
+  std::int64_t kept_;
+};
+
+}  // namespace
+
+at::Tensor ClassDensities::of(const at::Tensor& x) const {
+  const at::NoGradGuard no_grad;
+  std::vector<at::Tensor> parts;
+  for (const at::Tensor& part : x.split(records_at_a_time)) parts.push_back(rows(rows_in_unit(part)));
+  return at::cat(parts);
+}
+
+std::unique_ptr<ClassDensities> gaussians(const at::Tensor& x, const at::Tensor& labels, std::int64_t classes,
+                                          double ridge) {
+  return analysers(x, labels, classes, {.parts = 1, .dimensions = x[0].numel(), .rounds = 1, .floor = ridge});
+}
+
+std::unique_ptr<ClassDensities> analysers(const at::Tensor& x, const at::Tensor& labels, std::int64_t classes,
+                                          const AnalyserOptions& options) {
+  const at::NoGradGuard no_grad;
+  std::vector<std::vector<Analyser>> all;
+  for (std::int64_t y = 0; y < classes; ++y) all.push_back(fit_mixture(of_class(x, labels, y), options, y));
+  return std::make_unique<Mixtures>(std::move(all));
+}
+
+std::unique_ptr<ClassDensities> shared_body(const at::Tensor& x, const at::Tensor& labels, std::int64_t classes,
+                                            std::int64_t features, std::uint64_t seed) {
+  const at::NoGradGuard no_grad;
+  const std::int64_t size = x[0].numel(), count = x.size(0);
+  at::Tensor body = at::empty({size, features}, at::kFloat), offset = at::empty({features}, at::kFloat);
+  const auto draw = [&](at::Tensor& t, std::uint64_t stream, double scale) {
+    random_normal({seed, Purpose::initial_weights, stream, 0}, {t.data_ptr<float>(), static_cast<std::size_t>(t.numel())});
+    t.mul_(scale);
+  };
+  draw(body, 0, 3 / std::sqrt(static_cast<double>(size)));
+  draw(offset, 1, 0.5);
+  // All that is kept of the records: their number, sum and products, each added to record by record.
+  at::Tensor sums = at::zeros({classes, features}, at::kDouble),
+             products = at::zeros({features, features}, at::kDouble);
+  at::Tensor counts = at::zeros({classes}, at::kDouble);
+  for (std::int64_t begin = 0; begin < count; begin += records_at_a_time) {
+    const std::int64_t end = std::min(count, begin + records_at_a_time);
+    const at::Tensor f = SharedBody::features(rows_in_unit(x.slice(0, begin, end)), body, offset);
+    const at::Tensor one_hot = at::one_hot(labels.slice(0, begin, end), classes).to(at::kFloat);
+    sums += at::matmul(one_hot.t(), f), counts += one_hot.sum(0), products += at::matmul(f.t(), f);
+  }
+  const at::Tensor means = sums / counts.clamp_min(1).unsqueeze(1);
+  at::Tensor within = (products - at::matmul(means.t(), sums)) / static_cast<double>(count);
+  within.diagonal().add_(1e-3 * within.diagonal().mean());
+  const at::Tensor weights = at::linalg_solve(within, means.t().contiguous());
+  const at::Tensor bias = (means.t() * weights).sum(0) / -2;
+  return std::make_unique<SharedBody>(body, offset, weights, bias,
+                                      body.numel() + offset.numel() + sums.numel() + features * (features + 1) / 2);
+}
+
+}  // namespace igebm::evaluation

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+
+#include "igebm/evaluation/features.h"
+
+/// What tells classes apart without a network that learns: baselines of learning them one after another.
+namespace igebm::evaluation {
+
+/// Densities of classes without a network, each fitted on its own class's records alone: nothing of one is changed by
+/// another's, so they are the baselines of learning classes one after another.
+class ClassDensities {
+ public:
+  virtual ~ClassDensities() = default;
+  /// log p(x | class) but for a number that all classes share: (N, K) double, of uint8 (N, C, H, W) or float (N, ...).
+  at::Tensor of(const at::Tensor& x) const;
+  /// That may be told apart: parameters.
+  virtual std::int64_t numbers() const = 0;
+
+ protected:
+  virtual at::Tensor rows(const at::Tensor& x) const = 0;  // (n, d) float -> (n, K) double
+};
+
+/// One Gaussian a class, of the records' mean and covariance + ridge I; pixels are in [0, 1].
+std::unique_ptr<ClassDensities> gaussians(const at::Tensor& x, const at::Tensor& labels, std::int64_t classes,
+                                          double ridge = 0.05);
+
+/// A mixture of probabilistic principal component analysers a class (Tipping & Bishop 1999): `parts` Gaussians, each
+/// with `dimensions` directions of its own and one variance, at least `floor`, for all others. Begun by k-means, then
+/// `rounds` of expectation maximisation: many passes over the class's records.
+struct AnalyserOptions {
+  std::int64_t parts = 10, dimensions = 20, rounds = 10;
+  double floor = 3e-3;
+  std::uint64_t seed = 0;
+};
+std::unique_ptr<ClassDensities> analysers(const at::Tensor& x, const at::Tensor& labels, std::int64_t classes,
+                                          const AnalyserOptions& options);
+
+/// Gaussians of one covariance in random features, max(0, A x + b): a body that classes share and no class changes, and
+/// above it a mean for each class and sums over all records, which are added to record by record (streaming linear
+/// discriminant analysis, Hayes & Kanan 2020).
+std::unique_ptr<ClassDensities> shared_body(const at::Tensor& x, const at::Tensor& labels, std::int64_t classes,
+                                            std::int64_t features, std::uint64_t seed);
+
+}  // namespace igebm::evaluation

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <string>
+#include <vector>
+
+#include "igebm/evaluation/calibration.h"
+
+/// Learning classes one task after another: what is still known of the earlier ones?
+namespace igebm::evaluation {
+
+/// The classes that each task brings.
+using Tasks = std::vector<std::vector<std::int64_t>>;
+
+/// {0, ..., per_task - 1}, {per_task, ...}, ...; the last may be smaller. Throws UserError.
+Tasks equal_tasks(std::int64_t classes, std::int64_t per_task);
+
+struct Continual {
+  /// [t][s], s <= t: of test records of task s, told after task t among all classes of tasks 0 to t; no record's task
+  /// is told.
+  std::vector<std::vector<Interval>> accuracy;
+  std::vector<Interval> overall;  ///< of test records of all those tasks
+  /// Of each task but the last: its accuracy at best, less that after the last task (Chaudhry et al. 2018). Part of
+  /// that is no forgetting: there are more classes to tell apart.
+  std::vector<double> forgotten;
+  double mean_forgotten() const;
+};
+
+/// scores: after each task (N, K), the greater the likelier is a class; one tensor stands for all tasks, where no later
+/// task changes what is said of an earlier one's classes. labels: (N) int64. Every class of the labels is of one task.
+/// Throws UserError where the shapes do not fit.
+Continual continual(const std::vector<at::Tensor>& scores, const at::Tensor& labels, const Tasks& tasks);
+
+}  // namespace igebm::evaluation

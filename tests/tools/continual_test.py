@@ -1,0 +1,91 @@
+#!/usr/bin/env python3
+"""Classes learned one task after another, as the command's user meets it."""
+import json
+import pathlib
+import unittest
+
+from runs import Runs
+
+MOONS = """
+[data]
+name = "two-moons"
+noise = 0.1
+count = 4000
+validation = 0.0
+[network]
+kind = "mlp"
+widths = [32, 32]
+noise_features = 8
+[train]
+samples_every = 0
+metrics_every = 1
+[phase.train]
+batch = 50
+repeats = 20
+[phase.train.optimizer]
+kind = "muon"
+learning_rate = 5e-3
+schedule = "cosine"
+[phase.train.denoising_score_matching]
+form = "preconditioned"
+sigma_min = 0.03
+sigma_max = 10.0
+"""
+
+
+class Continual(Runs):
+    def setUp(self):
+        super().setUp()
+        self.recipe, self.out = self.folder / "moons.toml", self.folder / "out"
+        self.recipe.write_text(MOONS)
+
+    def command(self, *more):
+        return ["evaluate", "continual", self.recipe, "--per-task", 1, "--out", self.out, "--count", 500, "--calibrated", 200, "--features", 300,
+                "--parts", 3, "--dimensions", 1, "--sigma", 0.1, "--sigma", 0.2, *more]
+
+    def steps(self, y):
+        return [json.loads(line)["step"] for line in (self.out / f"seed-0/class-{y}/metrics.jsonl").read_text().splitlines()]
+
+    def test_each_class_is_learned_in_one_pass_and_told_from_the_others(self):
+        told = json.loads(self.works(*self.command("--json")))
+        self.assertEqual((told["tasks"], told["test"], told["data"]), ([[0], [1]], 500, "two-moons"))
+        rows = {row["name"]: row for row in told["rows"]}
+        self.assertEqual([name for name, row in rows.items() if row["baseline"]], ["Gaussian", "analysers"])
+        # Half circles that reach into one another: a Gaussian of each cannot follow them.
+        self.assertGreater(rows["class energies"]["accuracy"]["mean"], 0.97)
+        self.assertLess(rows["Gaussian"]["accuracy"]["mean"], 0.95)
+        for row in rows.values():
+            (seed,) = row["seeds"]
+            self.assertEqual(seed["overall"][0]["value"], 1)  # one class is known, and all that is asked for
+            self.assertAlmostEqual(seed["forgotten"][0], 1 - seed["tasks"][1][0])
+            self.assertEqual(row["accuracy"]["mean"], seed["overall"][1]["value"])
+        # 2,000 records of a class are 40 batches, twenty steps each.
+        self.assertEqual([max(self.steps(y)) for y in (0, 1)], [800, 800])
+        recipe = (self.out / "seed-0/class-1/recipe.toml").read_text()
+        self.assertIn("without", recipe)
+
+        # What is there is kept; a training that was cut off goes on to the same energies.
+        weights = sorted(self.out.glob("seed-0/class-1/checkpoints/*/average.safetensors"))[-1]
+        before = weights.read_bytes(), weights.stat().st_mtime_ns
+        again = json.loads(self.works(*self.command("--json")))
+        self.assertEqual(again | {"seconds": 0}, told | {"seconds": 0})
+        self.assertEqual((weights.read_bytes(), weights.stat().st_mtime_ns), before)
+        text = self.works(*self.command())
+        self.assertIn("class energies", text)
+        self.assertIn("* needs no network", text)
+
+    def test_what_is_wrong_is_said_in_a_line(self):
+        def refused(expected, *more):
+            self.refused(expected, *self.command(*more))
+
+        refused("noise", "--set", "network.noise_features=0")
+        refused("data.without", "--set", 'data.without=["0"]')
+        refused("network.labels", "--set", "network.labels=true")
+        refused("--sigma", "--sigma", 0)
+        self.refused("expected fewer classes a task", "evaluate", "continual", self.recipe, "--out", self.out)  # two a task, of two
+        refused("class 0 has fewer records than phase.train.batch", "--set", "phase.train.batch=3000")
+        self.assertFalse(pathlib.Path(self.out).exists())
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,309 @@
+#include "igebm/evaluation/continual.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <CLI/CLI.hpp>
+#include <cmath>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "igebm/base/clock.h"
+#include "igebm/base/error.h"
+#include "igebm/data/data.h"
+#include "igebm/evaluation/class_densities.h"
+#include "igebm/evaluation/class_energies.h"
+#include "igebm/evaluation/formulas.h"
+#include "igebm/model/files.h"
+#include "igebm/training/recipe.h"
+#include "igebm/training/trainer.h"
+#include "tools/commands.h"
+
+namespace igebm::tools {
+namespace {
+
+namespace fs = std::filesystem;
+using evaluation::Continual;
+
+struct ContinualArguments {
+  std::string recipe, out;
+  std::vector<std::string> set;
+  evaluation::ClassEnergyOptions energies = {};
+  evaluation::AnalyserOptions analysers = {};
+  std::int64_t per_task = 2, seeds = 1, count = 0, features = 2000;
+  bool json = false;
+};
+
+/// A way to learn, and what came of it with each seed.
+struct Method {
+  std::string name, about;
+  bool baseline = false;
+  std::int64_t numbers = 0;  ///< that it keeps
+  std::vector<Continual> seeds = {};
+
+  std::pair<double, double> over_seeds(double (*figure)(const Continual&)) const {
+    const auto n = static_cast<double>(seeds.size());
+    double sum = 0, squares = 0;
+    for (const Continual& c : seeds) sum += figure(c);
+    for (const Continual& c : seeds) squares += std::pow(figure(c) - sum / n, 2);
+    return {sum / n, seeds.size() > 1 ? std::sqrt(squares / (n - 1)) : 0};
+  }
+};
+
+double final_accuracy(const Continual& c) { return c.overall.back().value; }
+double mean_forgotten(const Continual& c) { return c.mean_forgotten(); }
+
+/// Tells of one training among many.
+class OneOfMany : public Observer {
+ public:
+  OneOfMany(Observer& observer, std::string stage) : observer_(observer), stage_(std::move(stage)) {}
+  void progress(std::string_view /*stage*/, std::int64_t done, std::int64_t total) override {
+    observer_.progress(stage_, done, total);
+  }
+
+ private:
+  Observer& observer_;
+  std::string stage_;
+};
+
+class ContinualWork {
+ public:
+  ContinualWork(const ContinualArguments& arguments, Observer& observer)
+      : a_(arguments),
+        observer_(observer),
+        recipe_(training::read_recipe(a_.recipe, a_.set)),
+        train_(data::load(recipe_.data, data::Split::train, 0)),
+        test_(data::load(recipe_.data, data::Split::test, 0)) {
+    if (!train_.labels.defined()) throw UserError(fmt::format("{}: its data have no labels", recipe_.data.name));
+    if (recipe_.phases.size() != 1)
+      throw UserError(fmt::format("{}: expected one phase, got {}", a_.recipe, recipe_.phases.size()));
+    if (!recipe_.data.without.empty())
+      throw UserError("data.without: each class is trained without the others; leave it out");
+    // Before anything is trained.
+    if (recipe_.network.noise_features == 0)
+      throw UserError("network.noise_features: energies of classes compare by noise levels; expected above 0, got 0");
+    if (recipe_.network.labels || !recipe_.network.conditions.empty())
+      throw UserError("network.labels, network.conditions: each network sees one class; leave them out");
+    tasks_ = evaluation::equal_tasks(classes(), a_.per_task);
+    for (std::int64_t y = 0; y < classes(); ++y) recipe_of(y, 0);
+    if (a_.count > 0 && a_.count < test_.size()) {
+      const at::Tensor rows = evaluation::choose(test_.size(), a_.count, 0, 1);
+      test_.x = test_.take(rows), test_.labels = test_.labels.index_select(0, rows);
+    }
+  }
+
+  void learn(std::int64_t seed) {
+    densities(seed);
+    energies(seed);
+  }
+  const std::vector<Method>& methods() const { return methods_; }
+  const evaluation::Tasks& tasks() const { return tasks_; }
+  const data::Dataset& test() const { return test_; }
+  const training::Recipe& recipe() const { return recipe_; }
+
+ private:
+  std::int64_t classes() const { return train_.classes; }
+
+  /// One pass over one class's records.
+  training::Recipe recipe_of(std::int64_t y, std::int64_t seed) const {
+    training::Recipe r = recipe_;
+    r.seed = seed;
+    for (std::int64_t other = 0; other < classes(); ++other)
+      if (other != y)
+        r.data.without.push_back(train_.class_names.empty() ? fmt::to_string(other)
+                                                            : train_.class_names[static_cast<std::size_t>(other)]);
+    training::PhaseOptions& phase = r.phases[0];
+    const std::int64_t batches = train_.labels.eq(y).sum().item<std::int64_t>() / phase.batch;
+    if (batches < 1)
+      throw UserError(fmt::format("class {} has fewer records than phase.{}.batch, {}", y, phase.name, phase.batch));
+    phase.steps = batches * phase.repeats;
+    return r;
+  }
+
+  fs::path folder_of(std::int64_t y, std::int64_t seed) const {
+    return fs::path(a_.out) / fmt::format("seed-{}", seed) / fmt::format("class-{}", y);
+  }
+
+  /// Trains, goes on with, or leaves as it is.
+  model::Model trained(std::int64_t y, std::int64_t seed) const {
+    const fs::path folder = folder_of(y, seed);
+    OneOfMany told(observer_, fmt::format("seed {}, class {} of {}", seed, y + 1, classes()));
+    auto trainer = fs::exists(folder / "checkpoints") ? training::Trainer::resume(folder, {}, told)
+                                                      : training::Trainer::begin(recipe_of(y, seed), folder, told);
+    if (!trainer.train(interrupted, interrupted))
+      throw UserError("interrupted: what was trained is kept, the same command goes on");
+    return model::Model::open(folder, {.precision = engine::Precision::f32});
+  }
+
+  Method& method(const std::string& name, const std::string& about, bool baseline) {
+    for (Method& m : methods_)
+      if (m.name == name) return m;
+    return methods_.emplace_back(Method{name, about, baseline});
+  }
+
+  void add(Method& m, std::int64_t numbers, const at::Tensor& scores) const {
+    m.numbers = numbers;
+    m.seeds.push_back(evaluation::continual({scores}, test_.labels, tasks_));
+  }
+
+  void densities(std::int64_t seed) {
+    const auto fitted = [&](const char* name, const char* about, bool baseline, const auto& fit) {
+      observer_.progress(fmt::format("seed {}: {}", seed, name), 0, 1);
+      const std::unique_ptr<evaluation::ClassDensities> one = fit();
+      add(method(name, about, baseline), one->numbers(), one->of(test_.x));
+    };
+    const at::Tensor &x = train_.all(), &labels = train_.labels;
+    auto analysers = a_.analysers;
+    analysers.seed = static_cast<std::uint64_t>(seed);
+    fitted("Gaussian", "a Gaussian for each class", true, [&] { return evaluation::gaussians(x, labels, classes()); });
+    fitted("analysers", "a mixture of principal component analysers for each class; many passes", true,
+           [&] { return evaluation::analysers(x, labels, classes(), analysers); });
+    fitted("shared body", "Gaussians of one covariance, in random features that no class changes", false, [&] {
+      return evaluation::shared_body(x, labels, classes(), a_.features, static_cast<std::uint64_t>(seed));
+    });
+  }
+
+  void energies(std::int64_t seed) {
+    std::vector<at::Tensor> scores;
+    std::int64_t numbers = 0;
+    for (std::int64_t y = 0; y < classes(); ++y) {
+      const model::Model model = trained(y, seed);
+      auto options = a_.energies;
+      options.seed = static_cast<std::uint64_t>(seed);
+      const at::Tensor own = train_.take(train_.labels.eq(y).nonzero().squeeze(1));
+      const evaluation::ClassEnergy energy(model, own, options);
+      scores.push_back(energy
+                           .log_densities(test_.x,
+                                          [&](std::int64_t done, std::int64_t total) {
+                                            observer_.progress(fmt::format("seed {}, class {}: test", seed, y + 1),
+                                                               done, total);
+                                          })
+                           .mean(1));
+      for (const auto& [_, t] : model::load_network(folder_of(y, seed)).parameters) numbers += t.numel();
+      numbers += static_cast<std::int64_t>(energy.log_z().size());
+    }
+    add(method("class energies", "an energy for each class, normalised by that class's records", false), numbers,
+        at::stack(scores, 1));
+  }
+
+  const ContinualArguments& a_;
+  Observer& observer_;
+  training::Recipe recipe_;
+  data::Dataset train_, test_;
+  evaluation::Tasks tasks_;
+  std::vector<Method> methods_;
+};
+
+nlohmann::ordered_json mean_json(const std::pair<double, double>& figure) {
+  return {{"mean", figure.first}, {"deviation", figure.second}};
+}
+
+nlohmann::ordered_json of_seed(const Continual& c) {
+  nlohmann::ordered_json tasks = nlohmann::ordered_json::array(), overall = nlohmann::ordered_json::array();
+  for (const auto& row : c.accuracy) {
+    tasks.push_back(nlohmann::ordered_json::array());
+    for (const auto& of_task : row) tasks.back().push_back(of_task.value);
+  }
+  for (const auto& after : c.overall) overall.push_back(interval_json(after));
+  return {{"overall", overall}, {"tasks", tasks}, {"forgotten", c.forgotten}};
+}
+
+void print_continual_json(const ContinualArguments& a, const ContinualWork& work, double seconds) {
+  nlohmann::ordered_json rows = nlohmann::ordered_json::array();
+  for (const Method& m : work.methods()) {
+    nlohmann::ordered_json each = nlohmann::ordered_json::array();
+    for (const Continual& c : m.seeds) each.push_back(of_seed(c));
+    rows.push_back({{"name", m.name},
+                    {"about", m.about},
+                    {"baseline", m.baseline},
+                    {"accuracy", mean_json(m.over_seeds(final_accuracy))},
+                    {"forgetting", mean_json(m.over_seeds(mean_forgotten))},
+                    {"numbers", m.numbers},
+                    {"seeds", each}});
+  }
+  fmt::print("{}\n", json_text({{"recipe", a.recipe},
+                                {"data", work.recipe().data.name},
+                                {"tasks", work.tasks()},
+                                {"test", work.test().size()},
+                                {"sigmas", a.energies.sigmas},
+                                {"seconds", seconds},
+                                {"rows", rows}}));
+}
+
+void print_continual(const ContinualArguments& a, const ContinualWork& work) {
+  fmt::print("{}: {} classes in {} tasks, one pass, no replay, no task told; {} test records, {} seed{}\n",
+             work.recipe().data.name, work.test().classes, work.tasks().size(), work.test().size(), a.seeds,
+             a.seeds > 1 ? "s" : "");
+  fmt::print("{:<18}{:>22}{:>14}{:>16}\n", "", "accuracy, all classes", "forgotten", "numbers kept");
+  for (const Method& m : work.methods()) {
+    const auto [mean, deviation] = m.over_seeds(final_accuracy);
+    const auto shown = a.seeds > 1
+                           ? fmt::format("{:.2f} ± {:.2f} %", 100 * mean, 100 * deviation)
+                           : fmt::format("{:.2f} ({:.2f} to {:.2f}) %", 100 * mean, 100 * m.seeds[0].overall.back().low,
+                                         100 * m.seeds[0].overall.back().high);
+    fmt::print("{:<18}{:>22}{:>12.2f} %{:>16}  {}\n", (m.baseline ? "* " : "") + m.name, shown,
+               100 * m.over_seeds(mean_forgotten).first, m.numbers, m.about);
+  }
+  fmt::print(
+      "* needs no network; forgotten: by how much earlier tasks' accuracy fell, which is also because there are more "
+      "classes to tell apart\n");
+}
+
+void evaluate_continual(ContinualArguments& a) {
+  if (a.out.empty()) a.out = "runs/" + fs::path(a.recipe).stem().string() + "-continual";
+  for (const double sigma : a.energies.sigmas)
+    if (!(sigma > 0)) throw UserError(fmt::format("--sigma: expected numbers above 0, got {}", sigma));
+  const auto progress = make_progress("interrupted: what was trained is kept, the same command goes on", a.json);
+  catch_interrupts();
+  const double begun = now();
+  ContinualWork work(a, *progress);
+  for (std::int64_t seed = 0; seed < a.seeds; ++seed) work.learn(seed);
+  a.json ? print_continual_json(a, work, now() - begun) : print_continual(a, work);
+}
+
+}  // namespace
+
+void add_evaluate_continual(CLI::App& app) {
+  auto* command =
+      app.add_subcommand("continual", "classes learned one task after another: what is still known at the end?");
+  auto a = std::make_shared<ContinualArguments>();
+  command->footer(
+      "Example:\n"
+      "  igebm evaluate continual recipes/mnist-classes.toml --seeds 5\n"
+      "Trains an energy for each class, in one pass over its records alone. Finished ones are kept; the same command "
+      "goes "
+      "on where it was.");
+  command->add_option("RECIPE", a->recipe, "what each class's energy is trained by, but for its steps")->required();
+  command->add_option("--per-task", a->per_task, "classes that come at once")
+      ->capture_default_str()
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{10000}));
+  command->add_option("--seeds", a->seeds, "how often, with seeds from 0 on")
+      ->capture_default_str()
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1000}));
+  command->add_option("--count", a->count, "test records, chosen at random (default: all)")
+      ->check(CLI::Range(std::int64_t{10}, std::int64_t{10000000}));
+  command->add_option("--sigma", a->energies.sigmas, "a noise level at which energies are compared; may be given often")
+      ->capture_default_str()
+      ->take_all()
+      ->allow_extra_args(false);
+  command->add_option("--calibrated", a->energies.calibrated, "records of a class that its log Z is found with")
+      ->capture_default_str()
+      ->check(CLI::Range(std::int64_t{10}, std::int64_t{10000000}));
+  command->add_option("--parts", a->analysers.parts, "of the mixture that is a baseline")
+      ->capture_default_str()
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1000}));
+  command->add_option("--dimensions", a->analysers.dimensions, "of each of those")
+      ->capture_default_str()
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{10000}));
+  command->add_option("--features", a->features, "of the shared body")
+      ->capture_default_str()
+      ->check(CLI::Range(std::int64_t{10}, std::int64_t{20000}));
+  command->add_option("--out", a->out, "the trainings' folder (default: runs/<name of the recipe>-continual)");
+  add_recipe_options(*command, a->set);
+  add_threads_option(*command, &a->set);
+  command->add_flag("--json", a->json, "print one JSON object");
+  command->callback([a] { as_command("evaluate continual", [&] { evaluate_continual(*a); }); });
+}
+
+}  // namespace igebm::tools
