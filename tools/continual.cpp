@@ -32,7 +32,7 @@ struct ContinualArguments {
   evaluation::ClassEnergyOptions energies = {};
   evaluation::AnalyserOptions analysers = {};
   std::int64_t per_task = 2, seeds = 1, count = 0, features = 2000;
-  bool json = false;
+  bool no_networks = false, json = false;
 };
 
 /// A way to learn, and what came of it with each seed.
@@ -95,7 +95,7 @@ class ContinualWork {
 
   void learn(std::int64_t seed) {
     densities(seed);
-    energies(seed);
+    if (!a_.no_networks) energies(seed);
   }
   const std::vector<Method>& methods() const { return methods_; }
   const evaluation::Tasks& tasks() const { return tasks_; }
@@ -159,6 +159,9 @@ class ContinualWork {
     fitted("Gaussian", "a Gaussian for each class", true, [&] { return evaluation::gaussians(x, labels, classes()); });
     fitted("analysers", "a mixture of principal component analysers for each class; many passes", true,
            [&] { return evaluation::analysers(x, labels, classes(), analysers); });
+    if (x.dim() == 4)
+      fitted("class energies", "a quadratic energy for each class, in oriented gradients", false,
+             [&] { return evaluation::oriented_gaussians(x, labels, classes()); });
     fitted("shared body", "Gaussians of one covariance, in random features that no class changes", false, [&] {
       return evaluation::shared_body(x, labels, classes(), a_.features, static_cast<std::uint64_t>(seed));
     });
@@ -183,8 +186,8 @@ class ContinualWork {
       for (const auto& [_, t] : model::load_network(folder_of(y, seed)).parameters) numbers += t.numel();
       numbers += static_cast<std::int64_t>(energy.log_z().size());
     }
-    add(method("class energies", "an energy for each class, normalised by that class's records", false), numbers,
-        at::stack(scores, 1));
+    add(method("class networks", "a network's energy for each class, normalised by that class's records", false),
+        numbers, at::stack(scores, 1));
   }
 
   const ContinualArguments& a_;
@@ -275,6 +278,7 @@ void add_evaluate_continual(CLI::App& app) {
       "goes "
       "on where it was.");
   command->add_option("RECIPE", a->recipe, "what each class's energy is trained by, but for its steps")->required();
+  command->add_flag("--no-networks", a->no_networks, "only what needs no training: closed forms");
   command->add_option("--per-task", a->per_task, "classes that come at once")
       ->capture_default_str()
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{10000}));

@@ -9,6 +9,7 @@
 
 #include "igebm/base/error.h"
 #include "igebm/base/random.h"
+#include "igebm/evaluation/oriented_gradients.h"
 
 namespace igebm::evaluation {
 namespace {
@@ -20,10 +21,10 @@ at::Tensor rows_in_unit(const at::Tensor& x) {
   return x.scalar_type() == at::kByte ? rows / 255 : rows;
 }
 
-at::Tensor of_class(const at::Tensor& x, const at::Tensor& labels, std::int64_t y) {
+at::Tensor records_of_class(const at::Tensor& x, const at::Tensor& labels, std::int64_t y) {
   const at::Tensor rows = labels.eq(y).nonzero().squeeze(1);
   if (rows.size(0) < 2) throw UserError(fmt::format("class {} has fewer than two records", y));
-  return rows_in_unit(x.index_select(0, rows));
+  return x.index_select(0, rows);
 }
 
 /// A Gaussian with directions of its own and one variance for all others; without such, all are its own.
@@ -68,7 +69,7 @@ class Mixtures : public ClassDensities {
   }
 
  protected:
-  at::Tensor rows(const at::Tensor& x) const override {
+  at::Tensor log_densities(const at::Tensor& x) const override {
     std::vector<at::Tensor> all;
     for (const auto& parts : classes_) {
       std::vector<at::Tensor> each;
@@ -80,6 +81,14 @@ class Mixtures : public ClassDensities {
 
  private:
   std::vector<std::vector<Analyser>> classes_;
+};
+
+class OrientedGaussians : public Mixtures {
+ public:
+  using Mixtures::Mixtures;
+
+ protected:
+  at::Tensor seen(const at::Tensor& x) const override { return oriented_gradients(x); }
 };
 
 /// Which of `parts` means each row is nearest to, after a few of Lloyd's rounds from rows taken at random.
@@ -132,7 +141,7 @@ class SharedBody : public ClassDensities {
   std::int64_t numbers() const override { return kept_; }
 
  protected:
-  at::Tensor rows(const at::Tensor& x) const override {
+  at::Tensor log_densities(const at::Tensor& x) const override {
     return at::matmul(features(x, body_, offset_).to(at::kDouble), weights_) + bias_;
   }
 
@@ -143,10 +152,12 @@ class SharedBody : public ClassDensities {
 
 }  // namespace
 
+at::Tensor ClassDensities::seen(const at::Tensor& x) const { return rows_in_unit(x); }
+
 at::Tensor ClassDensities::of(const at::Tensor& x) const {
   const at::NoGradGuard no_grad;
   std::vector<at::Tensor> parts;
-  for (const at::Tensor& part : x.split(records_at_a_time)) parts.push_back(rows(rows_in_unit(part)));
+  for (const at::Tensor& part : x.split(records_at_a_time)) parts.push_back(log_densities(seen(part)));
   return at::cat(parts);
 }
 
@@ -159,8 +170,24 @@ std::unique_ptr<ClassDensities> analysers(const at::Tensor& x, const at::Tensor&
                                           const AnalyserOptions& options) {
   const at::NoGradGuard no_grad;
   std::vector<std::vector<Analyser>> all;
-  for (std::int64_t y = 0; y < classes; ++y) all.push_back(fit_mixture(of_class(x, labels, y), options, y));
+  for (std::int64_t y = 0; y < classes; ++y)
+    all.push_back(fit_mixture(rows_in_unit(records_of_class(x, labels, y)), options, y));
   return std::make_unique<Mixtures>(std::move(all));
+}
+
+std::unique_ptr<ClassDensities> oriented_gaussians(const at::Tensor& x, const at::Tensor& labels, std::int64_t classes,
+                                                   double ridge) {
+  const at::NoGradGuard no_grad;
+  std::vector<std::vector<Analyser>> all;
+  for (std::int64_t y = 0; y < classes; ++y) {
+    std::vector<at::Tensor> parts;
+    for (const at::Tensor& part : records_of_class(x, labels, y).split(records_at_a_time))
+      parts.push_back(oriented_gradients(part));
+    const at::Tensor rows = at::cat(parts), weights = at::ones({rows.size(0)}, at::kDouble);
+    const double variance = rows.var(0).mean().item<double>();
+    all.push_back({analyser(rows, weights, rows.size(1), ridge * variance)});
+  }
+  return std::make_unique<OrientedGaussians>(std::move(all));
 }
 
 std::unique_ptr<ClassDensities> shared_body(const at::Tensor& x, const at::Tensor& labels, std::int64_t classes,
@@ -169,7 +196,8 @@ std::unique_ptr<ClassDensities> shared_body(const at::Tensor& x, const at::Tenso
   const std::int64_t size = x[0].numel(), count = x.size(0);
   at::Tensor body = at::empty({size, features}, at::kFloat), offset = at::empty({features}, at::kFloat);
   const auto draw = [&](at::Tensor& t, std::uint64_t stream, double scale) {
-    random_normal({seed, Purpose::initial_weights, stream, 0}, {t.data_ptr<float>(), static_cast<std::size_t>(t.numel())});
+    random_normal({seed, Purpose::initial_weights, stream, 0},
+                  {t.data_ptr<float>(), static_cast<std::size_t>(t.numel())});
     t.mul_(scale);
   };
   draw(body, 0, 3 / std::sqrt(static_cast<double>(size)));

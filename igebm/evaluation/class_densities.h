@@ -7,11 +7,10 @@
 
 #include "igebm/evaluation/features.h"
 
-/// What tells classes apart without a network that learns: baselines of learning them one after another.
+/// What tells classes apart by closed forms: learned in one pass but for mixtures, and nothing of one class by another.
 namespace igebm::evaluation {
 
-/// Densities of classes without a network, each fitted on its own class's records alone: nothing of one is changed by
-/// another's, so they are the baselines of learning classes one after another.
+/// Densities of classes, each fitted on its own class's records alone.
 class ClassDensities {
  public:
   virtual ~ClassDensities() = default;
@@ -21,7 +20,9 @@ class ClassDensities {
   virtual std::int64_t numbers() const = 0;
 
  protected:
-  virtual at::Tensor rows(const at::Tensor& x) const = 0;  // (n, d) float -> (n, K) double
+  /// What the density is of: elements in [0, 1], or anything that they make.
+  virtual at::Tensor seen(const at::Tensor& x) const;                  // (n, ...) -> (n, d) float
+  virtual at::Tensor log_densities(const at::Tensor& rows) const = 0;  // (n, d) float -> (n, K) double
 };
 
 /// One Gaussian a class, of the records' mean and covariance + ridge I; pixels are in [0, 1].
@@ -38,6 +39,12 @@ struct AnalyserOptions {
 };
 std::unique_ptr<ClassDensities> analysers(const at::Tensor& x, const at::Tensor& labels, std::int64_t classes,
                                           const AnalyserOptions& options);
+
+/// A Gaussian a class of pictures' oriented gradients (oriented_gradients.h), of their mean and covariance + ridge
+/// times the mean variance: a quadratic energy in features that are fixed (Kimura et al. 1987 have it of characters).
+/// Throws UserError where x are no pictures.
+std::unique_ptr<ClassDensities> oriented_gaussians(const at::Tensor& x, const at::Tensor& labels, std::int64_t classes,
+                                                   double ridge = 0.03);
 
 /// Gaussians of one covariance in random features, max(0, A x + b): a body that classes share and no class changes, and
 /// above it a mean for each class and sums over all records, which are added to record by record (streaming linear

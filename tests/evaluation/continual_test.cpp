@@ -9,6 +9,7 @@
 
 #include "igebm/base/error.h"
 #include "igebm/evaluation/class_densities.h"
+#include "igebm/evaluation/oriented_gradients.h"
 
 namespace igebm::evaluation {
 namespace {
@@ -98,6 +99,43 @@ TEST(ClassDensities, ASharedBodyTellsClassesAndNoOrderMatters) {
   EXPECT_GT(scores.argmax(1).eq(test.labels).to(at::kDouble).mean().item<double>(), 0.95);
   EXPECT_LT((scores - by_class->of(test.x)).abs().max().item<double>(), 1e-2 * scores.abs().max().item<double>());
   EXPECT_EQ(forwards->numbers(), 2 * 200 + 200 + 3 * 200 + 200 * 201 / 2);
+}
+
+/// Bars of 20 x 20 pixels, upright or lying, at places of their own.
+struct Bars {
+  at::Tensor x, labels;
+  Bars(std::int64_t count, std::int64_t place) {
+    x = at::zeros({count, 1, 20, 20}, at::kByte);
+    labels = at::arange(count, at::kLong).remainder(2);
+    for (std::int64_t i = 0; i < count; ++i) {
+      const std::int64_t at = 2 + (place + 7 * i) % 13;
+      const at::Tensor picture = x[i][0];
+      (i % 2 == 0 ? picture.slice(0, at, at + 3) : picture.slice(1, at, at + 3)).fill_(200 + i % 50);
+    }
+  }
+};
+
+TEST(OrientedGradients, TurnWithThePictureAndTellDirections) {
+  const at::Tensor x = Bars(2, 0).x.slice(0, 0, 1), f = oriented_gradients(x).view({9, 6, 6});
+  // The picture turned by a quarter: every map turns, and becomes the map of the direction a quarter on.
+  const at::Tensor turned = oriented_gradients(at::rot90(x, 1, {2, 3}).contiguous()).view({9, 6, 6});
+  for (std::int64_t k = 0; k < 8; ++k) {
+    // Pooling's places are 1, 5, ..., 21 of 20 pixels: not the same from the other side. Sums over them are, nearly.
+    EXPECT_NEAR(turned[k].square().sum().item<double>(), f[(k + 2) % 8].square().sum().item<double>(),
+                0.15 * f.square().sum().item<double>());
+  }
+  // A lying bar has edges up and down, directions 2 and 6, and hardly others.
+  EXPECT_GT(f[2].sum().item<double>() + f[6].sum().item<double>(),
+            3 * (f[0].sum().item<double>() + f[4].sum().item<double>()));
+  // Floats in [0, 1] are the same picture.
+  EXPECT_LT((oriented_gradients(x.to(at::kFloat) / 255) - f.flatten().unsqueeze(0)).abs().max().item<double>(), 1e-4);
+  EXPECT_THROW(oriented_gradients(at::zeros({3, 2})), UserError);
+}
+
+TEST(ClassDensities, OrientedGaussiansTellBarsWhereverTheyAre) {
+  const Bars train(400, 0), test(100, 3);
+  const auto found = oriented_gaussians(train.x, train.labels, 2);
+  EXPECT_GT(found->of(test.x).argmax(1).eq(test.labels).to(at::kDouble).mean().item<double>(), 0.99);
 }
 
 TEST(ClassDensities, AClassOfOneRecordIsRefused) {

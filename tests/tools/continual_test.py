@@ -52,7 +52,7 @@ class Continual(Runs):
         rows = {row["name"]: row for row in told["rows"]}
         self.assertEqual([name for name, row in rows.items() if row["baseline"]], ["Gaussian", "analysers"])
         # Half circles that reach into one another: a Gaussian of each cannot follow them.
-        self.assertGreater(rows["class energies"]["accuracy"]["mean"], 0.97)
+        self.assertGreater(rows["class networks"]["accuracy"]["mean"], 0.97)
         self.assertLess(rows["Gaussian"]["accuracy"]["mean"], 0.95)
         for row in rows.values():
             (seed,) = row["seeds"]
@@ -71,7 +71,7 @@ class Continual(Runs):
         self.assertEqual(again | {"seconds": 0}, told | {"seconds": 0})
         self.assertEqual((weights.read_bytes(), weights.stat().st_mtime_ns), before)
         text = self.works(*self.command())
-        self.assertIn("class energies", text)
+        self.assertIn("class networks", text)
         self.assertIn("* needs no network", text)
 
     def test_what_is_wrong_is_said_in_a_line(self):
