@@ -4,13 +4,12 @@ import contextlib
 import http.client
 import json
 import re
-import shutil
 import signal
 import socket
 import subprocess
 import unittest
 
-from running import PROGRAM, igebm
+from running import PROGRAM, chromium, igebm, no_browser
 
 
 class Server:
@@ -94,18 +93,16 @@ class Serving(unittest.TestCase):
     @contextlib.contextmanager
     def browser(self, heard, **options):
         """Makes pages of Chromium; what they say and ask of others is added to `heard`."""
-        chromium = shutil.which("chromium")
+        path = chromium(self)
         try:
             from playwright.sync_api import sync_playwright
         except ImportError:
-            chromium = None
-        if chromium is None:
-            self.skipTest("no chromium, or no playwright to drive it")
+            no_browser(self, "no playwright to drive a browser")
         with sync_playwright() as tool:
-            browser = tool.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"])
+            browser = tool.chromium.launch(executable_path=path, timeout=120000, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"])
 
-            def new_page(server=self.server, width=420, height=900):
-                page = browser.new_page(viewport={"width": width, "height": height})
+            def new_page(server=self.server, width=420, height=900, **more):
+                page = browser.new_page(viewport={"width": width, "height": height}, **more)
                 page.set_default_timeout(60000)
                 page.on("console", lambda m: heard.append(m.text))
                 page.on("pageerror", lambda e: heard.append(str(e)))
