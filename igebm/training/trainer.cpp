@@ -266,10 +266,10 @@ void Trainer::Run::picture(const fs::path& path, std::int64_t count, bool traced
     };
   const at::Tensor x = model.sample(request).x;
   observers.samples(learner->step, model.space().to_unit(x));
+  if (traced) means.write(fs::path(path).replace_extension(".json"));
   model::write_picture(path, model, x, learner->data.extent(),
                        plane ? learner->data.first(std::min(count, learner->data.size())).x : at::Tensor(),
                        texts ? texts(learner->step) : io::Texts());
-  if (traced) means.write(fs::path(path).replace_extension(".json"));
   observers.picture(learner->step, path.string());
 }
 
