@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <ctime>
 #include <nlohmann/json.hpp>
@@ -50,7 +51,8 @@ std::string text_of(const Json& value) {
 struct Cell {
   std::string name, text;
   std::optional<double> value = {}, low = {}, high = {};
-  bool is_text = false;  // it says which row of a table this is
+  bool is_text = false;    // it says which row of a table this is
+  bool is_figure = false;  // no count, and nothing that was asked for
 };
 
 /// A list of objects within a result.
@@ -72,7 +74,10 @@ const Json* interval_of(const Json& object, const std::string& key) {
 }
 
 Cell cell_of(std::string name, const Json& object, const std::string& key, const Json& value) {
-  Cell cell{.name = std::move(name), .text = text_of(value), .is_text = value.is_string()};
+  Cell cell{.name = std::move(name),
+            .text = text_of(value),
+            .is_text = value.is_string(),
+            .is_figure = value.is_number_float()};
   if (!value.is_number()) return cell;
   cell.value = value.get<double>();
   if (const Json* interval = interval_of(object, key)) {
@@ -288,13 +293,19 @@ std::vector<Evaluation> read_evaluations(const fs::path& run) {
   for (const auto& entry : fs::directory_iterator(folder_of(run), none)) {
     if (entry.path().extension() == ".json" && entry.is_regular_file(none)) files.push_back(entry.path());
   }
+  const auto place_of = [](const std::string& kind) {  // what says most first
+    constexpr std::array<std::string_view, 7> order = {"quality",    "accuracy", "classification", "robustness",
+                                                       "likelihood", "ood",      "curve"};
+    return std::ranges::find(order, kind) - order.begin();
+  };
   const auto kind_of = [](const fs::path& file) {
     const std::string stem = file.stem();
     return stem.substr(0, stem.rfind('-'));
   };
   std::ranges::sort(files, [&](const fs::path& a, const fs::path& b) {
     std::error_code gone;
-    if (kind_of(a) != kind_of(b)) return kind_of(a) < kind_of(b);
+    if (kind_of(a) != kind_of(b))
+      return std::pair(place_of(kind_of(a)), kind_of(a)) < std::pair(place_of(kind_of(b)), kind_of(b));
     return fs::last_write_time(a, gone) > fs::last_write_time(b, gone);
   });
   std::vector<Evaluation> found;
@@ -332,7 +343,10 @@ std::string in_html(const Evaluation& e, bool shows_picture) {
   }
   if (json.contains("machine")) cells.push_back({.name = "machine", .text = text_of(json["machine"])});
   cells.push_back({.name = "at", .text = e.at});
-  return out + facts(cells) + more + "</article>";
+  std::vector<Cell> figures, others;
+  for (Cell& cell : cells) (cell.is_figure ? figures : others).push_back(std::move(cell));
+  out += facts(figures) + more;
+  return out + fmt::format("<details><summary>How it was measured</summary>{}</details></article>", facts(others));
 }
 
 }  // namespace igebm::report

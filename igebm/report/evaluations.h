@@ -19,7 +19,7 @@ struct Evaluation {
 /// where it cannot be written.
 void keep_evaluation(const std::filesystem::path& run, const Evaluation& evaluation, const std::string& command);
 
-/// By kind, the newest first. Files that are none are left out.
+/// By kind, of each the newest first. Files that are none are left out.
 std::vector<Evaluation> read_evaluations(const std::filesystem::path& run);
 
 /// "2026-11-27 23:50 UTC".
