@@ -5,9 +5,11 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstring>
+#include <filesystem>
 #include <random>
 #include <thread>
 
@@ -29,6 +31,22 @@ struct ServeArguments {
 std::string new_token() {
   std::random_device random;
   return fmt::format("{:08x}{:08x}{:08x}{:08x}", random(), random(), random(), random());
+}
+
+/// Where none is named: the runs in runs/ that have an energy, but for those that cannot be read.
+std::vector<std::string> usual_runs() {
+  std::vector<std::string> found;
+  std::error_code none;
+  for (const auto& entry : std::filesystem::directory_iterator("runs", none)) {
+    if (model::list_checkpoints(entry.path()).empty()) continue;
+    try {
+      if (model::load_network(entry.path()).graph.outputs == 0) found.push_back(entry.path());
+    } catch (const UserError&) {
+      continue;
+    }
+  }
+  std::ranges::sort(found);
+  return found;
 }
 
 /// In a process and session of its own, so that it outlives the viewer. What it prints goes to resume.log.
@@ -67,6 +85,7 @@ void serve_viewer(ServeArguments a) {
   catch_interrupts();
   if (!serve::is_loopback(a.options.host)) a.options.token = new_token();
   a.options.resume = resume;
+  if (a.runs.empty()) a.runs = usual_runs();
   serve::Server server(serve::offers(a.runs), a.options);
   const std::string host = a.options.host == "0.0.0.0" || a.options.host == "::" ? "THIS-MACHINE" : a.options.host;
   print_on(fmt::format("http://{}:{}/{}\nCtrl-C ends it\n",
@@ -80,7 +99,8 @@ void serve_viewer(ServeArguments a) {
 void add_serve(CLI::App& app) {
   auto* command = app.add_subcommand("serve", "a page in the browser: choose a model, see its samples form");
   auto a = std::make_shared<ServeArguments>();
-  command->add_option("RUN", a->runs, "runs' folders to offer beside the models that come with igebm");
+  command->add_option("RUN", a->runs,
+                      "runs' folders to offer beside the models that come with igebm (default: those in runs/)");
   command->add_option("--port", a->options.port, "0: any that is free")
       ->capture_default_str()
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{65535}));

@@ -91,12 +91,14 @@ class Serve(Serving):
 
     def test_temperature_and_sampler_are_those_of_the_program(self):
         with tempfile.TemporaryDirectory() as place:
-            run, recipe, out = (pathlib.Path(place) / name for name in ("moons", "moons.toml", "x.npz"))
+            run, recipe, out = (pathlib.Path(place) / name for name in ("runs/moons", "moons.toml", "x.npz"))
             recipe.write_text(RECIPE)
             trained = igebm("train", recipe, "--out", run, "--set", "phase.train.steps=20", "--threads", 1)
             self.assertEqual(trained.returncode, 0, trained.stderr)
-            server, drawn = Server(run), []
+            (run.parent / "no-run").mkdir()
+            server, drawn = Server(cwd=place), []  # it finds those in runs/
             try:
+                self.assertEqual([m["name"] for m in json.loads(server.ask("GET", "/api/models")[1])["models"] if m["own"]], ["moons"])
                 for model, more in (("moons", {}), ("moons", {"sampler": "mala"}), ("moons", {"sampler": "hmc"}), ("moons", {"temperature": 0.01}),
                                     ("two-moons", {"budget": 300}), ("two-moons", {"budget": 300, "temperature": 0.25})):
                     told = server.answer("sample", model=model, count=50, seed=2, **more)

@@ -15,9 +15,9 @@ from running import PROGRAM, chromium, igebm, no_browser
 class Server:
     """One that runs, at a port that was free."""
 
-    def __init__(self, *arguments):
+    def __init__(self, *arguments, cwd="/"):  # where there are no runs/
         self.process = subprocess.Popen([PROGRAM, "serve", "--port", "0", "--threads", "1", *map(str, arguments)], stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE, text=True)
+                                        stderr=subprocess.PIPE, text=True, cwd=cwd)
         self.url = self.process.stdout.readline().strip()
         found = re.fullmatch(r"http://([^:/]+):(\d+)/(\?token=(\w+))?", self.url)
         assert found, (self.url, self.process.stderr.read())

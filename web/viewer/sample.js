@@ -14,6 +14,14 @@ let shown = null;          // {name, what}: what was asked for it
 const budgetOf = (place) => (Number(place) === 0 ? 0 : Math.round(5 * Math.pow(200, (place - 1) / 99)));
 // This one for temperatures: 0.1 to 10.
 const temperatureOf = (place) => Number(Math.pow(10, place).toPrecision(2));
+// A slider's value, or what the address asked for while the slider stands where that has put it: links need not name its places.
+const linked = {};
+const valueOf = (id, of) => (linked[id] && linked[id].place === $(id).value ? linked[id].value : of($(id).value));
+function link(id, place, value) {
+  $(id).value = place;
+  linked[id] = { place: $(id).value, value: Number(value) };
+}
+const budget = () => valueOf("budget", budgetOf), temperature = () => valueOf("temperature", temperatureOf);
 const chosen = () => model($("model").value);
 
 function showModel() {
@@ -25,6 +33,7 @@ function showModel() {
   $("guidance-row").hidden = !of.none;
   $("sampler-row").hidden = of.noise_levels;  // whose steps are Langevin's
   $("guidance").value = 1;
+  linked.budget = linked.temperature = null;
   $("budget").value = 0;
   $("sampler").value = "";
   $("temperature").value = 0;
@@ -32,24 +41,22 @@ function showModel() {
 }
 
 function showSliders() {
-  const budget = budgetOf($("budget").value);
-  $("budget-of").textContent = budget ? String(budget) : `${chosen().gradients}, as its recipe says`;
+  $("budget-of").textContent = budget() ? String(budget()) : `${chosen().gradients}, as its recipe says`;
   $("guidance-of").textContent = $("guidance").value;
-  $("temperature-of").textContent = temperatureOf($("temperature").value);
+  $("temperature-of").textContent = temperature();
 }
 
 function request() {
   const of = chosen(), out = { model: of.name, count: Number($("count").value), seed: Number($("seed").value), ...asked.get() };
-  const budget = budgetOf($("budget").value);
-  if (budget) out.budget = budget;
+  if (budget()) out.budget = budget();
   if (of.none && Number($("guidance").value) !== 1) out.guidance = Number($("guidance").value);
   if ($("sampler").value) out.sampler = $("sampler").value;
-  if (temperatureOf($("temperature").value) !== 1) out.temperature = temperatureOf($("temperature").value);
+  if (temperature() !== 1) out.temperature = temperature();
   return out;
 }
 
 function take(state) {  // from the address
-  $("model").value = model(state.model) ? state.model : (model("fashion-mnist") || models[0]).name;
+  $("model").value = model(state.model) ? state.model : (models.find((m) => m.own) || model("fashion-mnist") || models[0]).name;
   showModel();
   if (!model(state.model)) return;
   asked.set(state);
@@ -57,8 +64,8 @@ function take(state) {  // from the address
   if (state.seed !== undefined) $("seed").value = state.seed;
   if (state.guidance) $("guidance").value = state.guidance;
   if (state.sampler) $("sampler").value = state.sampler;
-  if (state.temperature > 0) $("temperature").value = Math.log10(state.temperature);
-  if (state.budget) $("budget").value = Math.round(1 + 99 * Math.log(state.budget / 5) / Math.log(200));
+  if (state.temperature > 0) link("temperature", Math.log10(state.temperature), state.temperature);
+  if (state.budget > 0) link("budget", Math.round(1 + 99 * Math.log(state.budget / 5) / Math.log(200)), state.budget);
   showSliders();
 }
 
