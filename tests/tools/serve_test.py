@@ -192,17 +192,17 @@ class Serve(Serving):
         with self.browser(heard) as new_page:
             page = new_page()
             page.goto(f"{self.server.url}#model=mnist&label=3&count=4&budget=12&seed=5")
-            page.wait_for_selector("#save:visible", timeout=60000)
+            page.wait_for_selector("#save:visible")
             self.assertIn("4 samples, 12 gradients each", page.inner_text("#state"))
             self.assertEqual(page.inner_text("#command"), "igebm sample mnist --count 4 --budget 12 --label 3 --seed 5 --out samples.png")
             shown = [page.get_attribute("#picture", "src")]
             for seed in (6, 5):  # another, and back
                 page.fill("#seed", str(seed))
                 page.click("#go")
-                page.wait_for_selector("#save:visible", timeout=60000)
+                page.wait_for_selector("#save:visible")
                 shown.append(page.get_attribute("#picture", "src"))
             page.select_option("#model", "two-moons")  # draws at once
-            page.wait_for_selector("#save:visible", timeout=60000)
+            page.wait_for_selector("#save:visible")
             self.assertIn("2000 samples", page.inner_text("#state"))
             self.assertIn("model=two-moons", page.url)
         told = [png(self.server.events(model="mnist", label="3", count=4, budget=12, seed=seed)[-1][1]["image"]) for seed in (5, 6, 5)]

@@ -24,7 +24,7 @@ class Server:
         self.port, self.token = int(found[2]), found[4]
 
     def ask(self, method, path, body=None, **headers):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=240)
         if isinstance(body, dict):
             body = json.dumps(body)
             headers.setdefault("Content-Type", "application/json")
@@ -103,7 +103,7 @@ class Serving(unittest.TestCase):
 
             def new_page(server=self.server, width=420, height=900, **more):
                 page = browser.new_page(viewport={"width": width, "height": height}, **more)
-                page.set_default_timeout(60000)
+                page.set_default_timeout(240000)  # of a machine that does other work
                 page.on("console", lambda m: heard.append(m.text))
                 page.on("pageerror", lambda e: heard.append(str(e)))
                 page.on("request", lambda r: r.url.startswith((server.url.split("?")[0], "data:", "blob:")) or heard.append(r.url))
