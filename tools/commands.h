@@ -83,6 +83,13 @@ io::Texts provenance(const Origin& origin);
 nlohmann::ordered_json read_provenance(const std::filesystem::path& path);
 /// main's, to be told by provenance.
 void remember_command(int count, char** words);
+/// What an evaluation of `origin.model` found, `result` as --json prints it, is kept in its folder for igebm report
+/// (report/evaluations.h), with a picture where there is one: of a run of one's own, not of a model that comes with
+/// igebm, nor of a file. Where it cannot be written there a line on standard error says so.
+void keep_evaluation(const std::string& kind, const Origin& origin, const nlohmann::ordered_json& result,
+                     const at::Tensor& picture = {});
+/// "Intel(R) Xeon(R) Processor, 2 threads".
+std::string machine();
 
 /// --device cpu|cuda|cuda:N|auto; empty: as the model's recipe says.
 void add_device_option(CLI::App& command, std::string& device);

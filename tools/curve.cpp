@@ -95,13 +95,16 @@ void curve(const CurveArguments& a) {
   }
   if (out.has_parent_path()) io::make_folder(out.parent_path());
   const nlohmann::ordered_json json = to_json(a, points);
+  const Origin origin{a.run, model.step(), points[0].evaluation.seed};
+  at::Tensor drawn;
   if (picture) {
     const std::int64_t classes = model.condition_spec().classes, most = 10;
-    io::write_png(out, evaluation::picture_of(points, classes > 1 && classes < most ? classes : most),
-                  provenance({a.run, model.step(), points[0].evaluation.seed}));
+    drawn = evaluation::picture_of(points, classes > 1 && classes < most ? classes : most);
+    io::write_png(out, drawn, provenance(origin));
   } else {
     io::write_atomically(out, json_text(json, 2) + "\n");
   }
+  keep_evaluation("curve", origin, json, drawn);
   if (a.json) {
     fmt::print("{}\n", json_text(json));
   } else {

@@ -67,7 +67,7 @@ data::Options data_of(const EvaluateArguments& a) {
 /// An evaluation with what the user calls its samples and data.
 struct Told {
   Evaluation evaluation;
-  std::string samples, data;
+  std::string samples, data, step;
 };
 
 nlohmann::ordered_json to_json(const Metric& metric, const Figure& figure,
@@ -90,7 +90,7 @@ nlohmann::ordered_json to_json(const evaluation::Quality& q, const std::vector<s
   return json;
 }
 
-void print_json(const EvaluateArguments& a, const Told& told) {
+nlohmann::ordered_json to_json(const EvaluateArguments& a, const Told& told) {
   const Evaluation& e = told.evaluation;
   nlohmann::ordered_json json = {{"samples", told.samples},
                                  {"data", told.data},
@@ -103,7 +103,7 @@ void print_json(const EvaluateArguments& a, const Told& told) {
                                  {"real_split", name_of(e.real_split)},
                                  {"warnings", e.samples.warnings()}};
   if (e.features_accuracy) json["features_accuracy"] = *e.features_accuracy;
-  fmt::print("{}\n", json_text(json));
+  return json;
 }
 
 /// One value, with its deviation where there is one.
@@ -141,14 +141,14 @@ void print_text(const EvaluateArguments& a, const Told& told) {
 }
 
 /// A classifier's run: how often it is right.
-void evaluate_classifier(const EvaluateArguments& a, const training::Recipe& recipe) {
+void evaluate_classifier(const EvaluateArguments& a, const training::Recipe& recipe, const std::string& step) {
   const auto accuracy =
       evaluation::classifier_accuracy(a.what, recipe.data, against(a), static_cast<std::uint64_t>(recipe.seed));
+  const nlohmann::ordered_json json = {
+      {"classifier", a.what}, {"accuracy", accuracy.fraction}, {"count", accuracy.count}, {"split", a.against}};
+  keep_evaluation("accuracy", {.model = a.what, .step = step}, json);
   if (a.json) {
-    fmt::print("{}\n", json_text({{"classifier", a.what},
-                                  {"accuracy", accuracy.fraction},
-                                  {"count", accuracy.count},
-                                  {"split", a.against}}));
+    fmt::print("{}\n", json_text(json));
   } else {
     fmt::print("{}: {:.2f} % of {} {} pictures of {} are right\n", a.what, 100 * accuracy.fraction, accuracy.count,
                a.against, recipe.data.name);
@@ -157,7 +157,7 @@ void evaluate_classifier(const EvaluateArguments& a, const training::Recipe& rec
 
 Told evaluate_file(const EvaluateArguments& a, Observer& observer) {
   const data::Options data = data_of(a);
-  return {evaluation::evaluate(evaluation::read_records(a.what), data, options_of(a), observer), a.what, data.name};
+  return {evaluation::evaluate(evaluation::read_records(a.what), data, options_of(a), observer), a.what, data.name, ""};
 }
 
 /// Nothing of a classifier, which draws no samples.
@@ -168,7 +168,7 @@ std::optional<Told> evaluate_run(const EvaluateArguments& a, Observer& observer)
   const auto recipe = training::read_recipe((model::run_of(run) / "recipe.toml").string(), a.set);
   const auto model = model::Model::open(run, {.weights = weights_of(a.weights), .best = a.best}, recipe);
   if (model.graph().outputs > 0) {
-    evaluate_classifier(a, recipe);
+    evaluate_classifier(a, recipe, model.step());
     return {};
   }
   const Evaluation e = evaluation::evaluate(model, a.count, options_of(a), observer);
@@ -177,7 +177,7 @@ std::optional<Told> evaluate_run(const EvaluateArguments& a, Observer& observer)
                           a.weights == "network" ? "weights as trained" : "average of weights",
                           model.size() > 1 ? fmt::format(", {} checkpoints in turn", model.size()) : "",
                           sampling::describe_steps(recipe.sampling, model.condition_spec().noise.has_value()), e.seed),
-              recipe.data.name};
+              recipe.data.name, model.step()};
 }
 
 std::optional<Told> told_of(const EvaluateArguments& a) {
@@ -192,7 +192,14 @@ std::optional<Told> told_of(const EvaluateArguments& a) {
 
 void evaluate(const EvaluateArguments& a) {
   const auto told = told_of(a);
-  if (told) a.json ? print_json(a, *told) : print_text(a, *told);
+  if (!told) return;
+  const nlohmann::ordered_json json = to_json(a, *told);
+  if (!is_file(a.what)) keep_evaluation("quality", {a.what, told->step, told->evaluation.seed}, json);
+  if (a.json) {
+    fmt::print("{}\n", json_text(json));
+  } else {
+    print_text(a, *told);
+  }
 }
 
 std::string help_of_metrics() {

@@ -64,8 +64,8 @@ nlohmann::ordered_json normaliser_json(const evaluation::LogNormaliser& n, const
   return json;
 }
 
-void print_likelihood_json(const LikelihoodArguments& a, const model::Model& model, const Likelihood& l,
-                           double seconds) {
+nlohmann::ordered_json likelihood_json(const LikelihoodArguments& a, const model::Model& model, const Likelihood& l,
+                                       double seconds) {
   nlohmann::ordered_json normalisers = nlohmann::ordered_json::array(), rows = nlohmann::ordered_json::array();
   for (const auto& n : l.normalisers) normalisers.push_back(normaliser_json(n, a));
   for (const auto& r : l.rows) {
@@ -88,7 +88,7 @@ void print_likelihood_json(const LikelihoodArguments& a, const model::Model& mod
                                  {"log_z", normalisers},
                                  {"log_p", rows}};
   if (l.sigma > 0) json["noise"] = {{"nats", l.noise_nats}, {"bits", l.bits(l.noise_nats)}};
-  fmt::print("{}\n", json_text(json));
+  return json;
 }
 
 std::string law_of(const Likelihood& l) {
@@ -176,7 +176,13 @@ void evaluate_likelihood(LikelihoodArguments& a) {
   const double begun = now();
   const Likelihood l = evaluation::likelihood(model, a.options, *progress);
   if (!a.out.empty()) write_chains(a, model, l);
-  a.json ? print_likelihood_json(a, model, l, now() - begun) : print_likelihood(a, l);
+  const nlohmann::ordered_json json = likelihood_json(a, model, l, now() - begun);
+  keep_evaluation("likelihood", {a.run, model.step(), l.seed}, json);
+  if (a.json) {
+    fmt::print("{}\n", json_text(json));
+  } else {
+    print_likelihood(a, l);
+  }
 }
 
 void add_annealing_options(CLI::App& command, LikelihoodArguments& a) {

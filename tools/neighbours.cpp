@@ -52,16 +52,16 @@ nlohmann::ordered_json to_json(const Nearness& n, std::int64_t rows, std::int64_
           {"distances", shown(n.samples.distances)}};
 }
 
-void print_json(const NeighboursArguments& a, const Neighbours& found) {
+nlohmann::ordered_json to_json(const NeighboursArguments& a, const Neighbours& found) {
   nlohmann::ordered_json measured = nlohmann::ordered_json::array();
   for (const Nearness& n : found.in) measured.push_back(to_json(n, a.count, found.nearest));
-  fmt::print("{}\n", json_text({{"picture", a.out},
-                                {"samples", found.samples.size()},
-                                {"training_pictures", found.training.size(0)},
-                                {"mirrored", found.mirrored},
-                                {"held_out", {{"split", name_of(found.split)}, {"count", found.held_out}}},
-                                {"seed", found.seed},
-                                {"nearness", measured}}));
+  return {{"picture", a.out},
+          {"samples", found.samples.size()},
+          {"training_pictures", found.training.size(0)},
+          {"mirrored", found.mirrored},
+          {"held_out", {{"split", name_of(found.split)}, {"count", found.held_out}}},
+          {"seed", found.seed},
+          {"nearness", measured}};
 }
 
 void print_text(const NeighboursArguments& a, const model::Model& model, const Neighbours& found) {
@@ -97,8 +97,16 @@ void neighbours(const NeighboursArguments& a) {
   catch_interrupts();
   const Neighbours found = evaluation::neighbours(model, options, *progress);
   if (out.has_parent_path()) io::make_folder(out.parent_path());
-  io::write_png(out, evaluation::picture_of(found, a.count), provenance({a.run, model.step(), found.seed}));
-  a.json ? print_json(a, found) : print_text(a, model, found);
+  const Origin origin{a.run, model.step(), found.seed};
+  const at::Tensor picture = evaluation::picture_of(found, a.count);
+  io::write_png(out, picture, provenance(origin));
+  const nlohmann::ordered_json json = to_json(a, found);
+  keep_evaluation("neighbours", origin, json, picture);
+  if (a.json) {
+    fmt::print("{}\n", json_text(json));
+  } else {
+    print_text(a, model, found);
+  }
 }
 
 }  // namespace

@@ -33,7 +33,7 @@ nlohmann::ordered_json json_of(const std::optional<double>& mean) {
   return mean ? nlohmann::ordered_json(*mean) : nlohmann::ordered_json();
 }
 
-void print_json(const OodArguments& a, const Ood& ood, double seconds) {
+nlohmann::ordered_json to_json(const OodArguments& a, const Ood& ood, double seconds) {
   nlohmann::ordered_json entries = nlohmann::ordered_json::array(), sets = nlohmann::ordered_json::array();
   for (const auto& set : ood.sets) {
     sets.push_back({{"name", set.name}, {"count", set.count}, {"near", set.near}, {"made", set.made}});
@@ -47,17 +47,15 @@ void print_json(const OodArguments& a, const Ood& ood, double seconds) {
                          {"fpr95", interval_json(set.separations[i].fpr95)}});
     }
   }
-  fmt::print("{}\n",
-             json_text({{"model", a.run},
-                        {"test", ood.test_count},
-                        {"fitted_on", {{"pictures", ood.usual}, {"count", ood.usual_count}}},
-                        {"seed", ood.seed},
-                        {"seconds", seconds},
-                        {"mean_auroc",
-                         {{"far", json_of(ood.mean_auroc(0, false))}, {"near", json_of(ood.mean_auroc(0, true))}}},
-                        {"sets", sets},
-                        {"missing", ood.missing},
-                        {"entries", entries}}));
+  return {{"model", a.run},
+          {"test", ood.test_count},
+          {"fitted_on", {{"pictures", ood.usual}, {"count", ood.usual_count}}},
+          {"seed", ood.seed},
+          {"seconds", seconds},
+          {"mean_auroc", {{"far", json_of(ood.mean_auroc(0, false))}, {"near", json_of(ood.mean_auroc(0, true))}}},
+          {"sets", sets},
+          {"missing", ood.missing},
+          {"entries", entries}};
 }
 
 void print_text(const OodArguments& a, const Ood& ood) {
@@ -116,8 +114,15 @@ void evaluate_ood(OodArguments& a) {
   catch_interrupts();
   const double begun = now();
   const Ood ood = evaluation::out_of_distribution(model, a.options, *progress);
-  if (!a.out.empty()) write(a, ood, provenance({a.run, model.step(), ood.seed}));
-  a.json ? print_json(a, ood, now() - begun) : print_text(a, ood);
+  const Origin origin{a.run, model.step(), ood.seed};
+  if (!a.out.empty()) write(a, ood, provenance(origin));
+  const nlohmann::ordered_json json = to_json(a, ood, now() - begun);
+  keep_evaluation("ood", origin, json, evaluation::histograms(ood, 0));
+  if (a.json) {
+    fmt::print("{}\n", json_text(json));
+  } else {
+    print_text(a, ood);
+  }
 }
 
 }  // namespace

@@ -1,11 +1,15 @@
 #include <fmt/format.h>
 
 #include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "igebm/base/error.h"
 #include "igebm/io/npz.h"
 #include "igebm/io/picture.h"
+#include "igebm/model/shipped.h"
+#include "igebm/report/evaluations.h"
 #include "tools/commands.h"
 
 namespace igebm::tools {
@@ -21,11 +25,53 @@ std::string& command_line() {
   return line;
 }
 
+/// The same without what makes no other result.
+std::string& asked() {
+  static std::string line;
+  return line;
+}
+
 }  // namespace
 
 void remember_command(int count, char** words) {
   std::string& line = command_line() = "igebm";
   for (int i = 1; i < count; ++i) line.append(" ").append(io::in_shell(words[i]));
+  for (int i = 1; i < count; ++i) {
+    const std::string_view word = words[i];
+    if (word == "--threads") ++i;
+    if (word != "--json" && !word.starts_with("--threads")) asked().append(" ").append(word);
+  }
+}
+
+std::string machine() {
+  std::ifstream file("/proc/cpuinfo");
+  std::string name = "processor";
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with("model name") && line.find(": ") != std::string::npos) {
+      name = line.substr(line.find(": ") + 2);
+      break;
+    }
+  }
+  return fmt::format("{}, {} threads", name, std::thread::hardware_concurrency());
+}
+
+void keep_evaluation(const std::string& kind, const Origin& origin, const nlohmann::ordered_json& result,
+                     const at::Tensor& picture) {
+  const auto run = model::run_of(model::find_model(origin.model));
+  if (model::list_checkpoints(run).empty()) return;
+  const io::Texts texts = provenance(origin);
+  const nlohmann::ordered_json json = {{"provenance", nlohmann::ordered_json::parse(texts.at(provenance_key))},
+                                       {"machine", machine()},
+                                       {"result", result}};
+  try {
+    report::keep_evaluation(run,
+                            {.kind = kind,
+                             .json = json_text(json, 1) + "\n",
+                             .picture = picture.defined() ? io::encode_png(picture, texts) : ""},
+                            asked());
+  } catch (const UserError& e) {
+    fmt::print(stderr, "note: not kept for igebm report: {}\n", e.what());
+  }
 }
 
 io::Texts provenance(const Origin& origin) {

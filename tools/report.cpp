@@ -3,12 +3,12 @@
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <filesystem>
-#include <fstream>
 #include <thread>
 
 #include "igebm/base/error.h"
 #include "igebm/io/files.h"
 #include "igebm/model/shipped.h"
+#include "igebm/report/evaluations.h"
 #include "igebm/report/page.h"
 #include "tools/commands.h"
 
@@ -23,27 +23,6 @@ struct ReportArguments {
   bool follow = false, json = false;
 };
 
-/// "Intel(R) Xeon(R) Processor, 2 threads".
-std::string machine() {
-  std::ifstream file("/proc/cpuinfo");
-  std::string name = "processor";
-  for (std::string line; std::getline(file, line);) {
-    if (line.starts_with("model name") && line.find(": ") != std::string::npos) {
-      name = line.substr(line.find(": ") + 2);
-      break;
-    }
-  }
-  return fmt::format("{}, {} threads", name, std::thread::hardware_concurrency());
-}
-
-std::string minute() {
-  const std::time_t now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
-  std::tm parts{};
-  gmtime_r(&now, &parts);
-  return fmt::format("{:04}-{:02}-{:02} {:02}:{:02} UTC", parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday,
-                     parts.tm_hour, parts.tm_min);
-}
-
 }  // namespace
 
 bool write_report(const std::vector<fs::path>& folders, const fs::path& out, std::int64_t reload_seconds) {
@@ -56,7 +35,9 @@ bool write_report(const std::vector<fs::path>& folders, const fs::path& out, std
     repeat += " " + io::in_shell(folder);
   }
   repeat += " --out " + io::in_shell(out);
-  report::PageOptions options{.made_by = {{"made by", "igebm " IGEBM_VERSION}, {"on", machine()}, {"at", minute()}},
+  report::PageOptions options{.made_by = {{"made by", "igebm " IGEBM_VERSION},
+                                          {"on", machine()},
+                                          {"at", report::minute_of(std::time(nullptr))}},
                               .repeat = repeat,
                               .reload_seconds = in_training ? reload_seconds : 0};
   io::write_atomically(out, report::page(runs, options));

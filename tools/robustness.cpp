@@ -43,7 +43,7 @@ std::vector<double> numbers_of(const at::Tensor& t) {
                      : std::vector<double>();
 }
 
-void print_robustness_json(const RobustnessArguments& a, const Robustness& r) {
+nlohmann::ordered_json robustness_json(const RobustnessArguments& a, const Robustness& r) {
   nlohmann::ordered_json json = {{"model", a.run},
                                  {"count", r.count},
                                  {"fitted_on", {{"pictures", r.fitted}, {"count", r.fitted_count}}},
@@ -63,7 +63,7 @@ void print_robustness_json(const RobustnessArguments& a, const Robustness& r) {
     for (const auto& at : r.eps) json["eps"].push_back(json_of_eps(at));
     json["warnings"] = r.warnings;
   }
-  fmt::print("{}\n", json_text(json));
+  return json;
 }
 
 std::string percent(const Interval& i) {
@@ -129,7 +129,13 @@ void evaluate_robustness(RobustnessArguments& a) {
   const auto progress = make_progress("interrupted, nothing is written", a.json);
   catch_interrupts();
   const Robustness r = evaluation::robustness(model, o, *progress);
-  a.json ? print_robustness_json(a, r) : print_robustness_text(a, r);
+  const nlohmann::ordered_json json = robustness_json(a, r);
+  keep_evaluation(r.eps.empty() ? "classification" : "robustness", {a.run, model.step(), r.seed}, json);
+  if (a.json) {
+    fmt::print("{}\n", json_text(json));
+  } else {
+    print_robustness_text(a, r);
+  }
 }
 
 /// Those of both commands.

@@ -51,18 +51,16 @@
   };
 
   const charts = [];
-  for (const [group, lines] of ordered) {
+  // Curves of a group beside one another; those of training have marks, and follow the controls.
+  const plot = (host, group, lines, x = "step") => {
     const box = document.createElement("div");
     box.className = "plot";
     const title = box.appendChild(document.createElement("h3"));
     title.textContent = group;
     const each = Math.max(...lines.map((l) => l.each));
     if (each > 1) title.textContent += ` (means of ${each})`;
-    plots.append(box);
-    if (typeof Dygraph === "undefined") {  // igebm was built without
-      box.append(table(lines));
-      continue;
-    }
+    host.append(box);
+    if (typeof Dygraph === "undefined") return void box.append(table(lines));  // igebm was built without
     const canvas = box.appendChild(document.createElement("div"));
     canvas.className = "canvas";
     const names = box.appendChild(document.createElement("div"));
@@ -71,7 +69,7 @@
     const values = lines.map((l) => new Map(l.points));
     const rows = steps.map((step) => [step, ...values.map((v) => (v.has(step) ? v.get(step) : null))]);
     const chart = new Dygraph(canvas, rows, {
-      labels: ["step", ...lines.map((l) => l.label)], colors: lines.map((_, i) => colours[i % colours.length]),
+      labels: [x, ...lines.map((l) => l.label)], colors: lines.map((_, i) => colours[i % colours.length]),
       connectSeparatedPoints: true, legend: "always", labelsDiv: names, strokeWidth: 1.5, rollPeriod: 1, digitsAfterDecimal: 4,
       gridLineColor: "rgba(128,128,128,.25)", axisLineColor: "rgba(128,128,128,.6)", drawPoints: steps.length < 40,
       maxNumberWidth: 8, axes: { y: { axisLabelWidth: 64 } },
@@ -82,7 +80,7 @@
           context.fillStyle = colour;
           context.fillRect(x, area.y, 1, area.h);
         };
-        for (const run of runs) {
+        for (const run of x === "step" ? runs : []) {
           for (const [step] of run.phases) mark(step, "rgba(128,128,128,.7)");
           for (const [step] of run.events || []) mark(step, "rgba(192,57,43,.8)");
         }
@@ -90,7 +88,14 @@
     });
     chart.positive = lines.every((l) => l.points.every((p) => p[1] === null || p[1] > 0));
     charts.push(chart);
-  }
+  };
+  for (const [group, lines] of ordered) plot(plots, group, lines);
+
+  const traced = new Map();
+  runs.forEach((run) => run.trace.forEach((s) => traced.set(s.name, [...(traced.get(s.name) || []), { label: runs.length > 1 ? run.name : s.name, points: s.points, each: s.each }])));
+  const trace = document.getElementById("trace");
+  trace.hidden = !traced.size;
+  for (const [name, lines] of traced) plot(trace.querySelector(".plots"), name, lines, "step of the sampler");
 
   const smooth = document.getElementById("smooth");
   smooth.addEventListener("input", () => {

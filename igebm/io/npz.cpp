@@ -133,12 +133,12 @@ Header read_header(ZipMember& member) {
 
 }  // namespace
 
-void write_npz(const std::filesystem::path& path, const std::map<std::string, at::Tensor>& arrays, const Texts& texts) {
+std::string encode_npz(const std::map<std::string, at::Tensor>& arrays, const Texts& texts) {
   std::string out, directory;
   const auto add = [&](const std::string& name, const std::string& bytes) {
     const std::string file = name + ".npy";
     if (bytes.size() >= 0xFFFFFFFFU || out.size() >= 0xFFFFFFFFU - bytes.size())
-      throw UserError(fmt::format("{}: beyond 4 GiB, which this npz writer does not do", path.string()));
+      throw UserError("beyond 4 GiB, which this npz writer does not do");
     std::string common;  // shared by the local header and the directory entry
     put<std::uint16_t>(common, 20);
     put<std::uint16_t>(common, 0);
@@ -172,7 +172,17 @@ void write_npz(const std::filesystem::path& path, const std::map<std::string, at
   put(out, static_cast<std::uint32_t>(directory.size()));
   put(out, start);
   put<std::uint16_t>(out, 0);
-  write_atomically(path, out);
+  return out;
+}
+
+void write_npz(const std::filesystem::path& path, const std::map<std::string, at::Tensor>& arrays, const Texts& texts) {
+  std::string bytes;
+  try {
+    bytes = encode_npz(arrays, texts);
+  } catch (const UserError& e) {
+    throw UserError(fmt::format("{}: {}", path.string(), e.what()));
+  }
+  write_atomically(path, bytes);
 }
 
 NpzFile::Array::Array(ZipMember member, std::string where) : member_(std::move(member)), where_(std::move(where)) {

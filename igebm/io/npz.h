@@ -19,6 +19,9 @@ namespace igebm::io {
 void write_npz(const std::filesystem::path& path, const std::map<std::string, at::Tensor>& arrays,
                const Texts& texts = {});
 
+/// The bytes of such a file.
+std::string encode_npz(const std::map<std::string, at::Tensor>& arrays, const Texts& texts = {});
+
 /// Such texts alone. Throws UserError where the file is no npz, truncated or damaged.
 Texts npz_texts(const std::filesystem::path& path);
 

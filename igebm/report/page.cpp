@@ -8,30 +8,13 @@
 #include "igebm/io/base64.h"
 #include "igebm/io/files.h"
 #include "igebm/report/assets.h"
+#include "igebm/report/html.h"
 
 namespace igebm::report {
 
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-std::string escaped(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    if (c == '&') {
-      out += "&amp;";
-    } else if (c == '<') {
-      out += "&lt;";
-    } else if (c == '>') {
-      out += "&gt;";
-    } else if (c == '"') {
-      out += "&quot;";
-    } else {
-      out += c;
-    }
-  }
-  return out;
-}
 
 /// Within a script element nothing may look like its end.
 std::string in_script(const Json& json) {
@@ -75,11 +58,25 @@ std::string samples(const RunFacts& run, std::size_t index) {
         "</figcaption></figure>",
         index, escaped(run.name), io::png_url(run.pictures[last].second), run.pictures[last].first, last);
   }
-  if (!run.last_picture.empty())
+  if (!run.last_picture.empty()) {
+    std::string columns;
+    for (const std::string& name : run.columns) columns += fmt::format("<span>{}</span>", escaped(name));
     out += fmt::format(
-        "<figure><h3>Samples at the end</h3><img class=\"samples\" alt=\"last samples of {}\" src=\"{}\"></figure>",
-        escaped(run.name), io::png_url(run.last_picture));
+        "<figure><h3>Samples at the end</h3><div class=\"last\">{}<img class=\"samples\" alt=\"last samples of {}\" "
+        "src=\"{}\"></div></figure>",
+        columns.empty() ? "" : "<div class=\"columns\">" + columns + "</div>", escaped(run.name),
+        io::png_url(run.last_picture));
+  }
   return out + "</div>" + (run.caption.empty() ? "" : fmt::format("<p class=\"hint\">{}</p>", escaped(run.caption)));
+}
+
+std::string evaluations(const RunFacts& run) {
+  constexpr std::size_t most_bytes = 1000000;  // of their pictures
+  if (run.evaluations.empty()) return {};
+  std::string out = "<h3>Evaluations</h3>";
+  std::size_t bytes = 0;
+  for (const Evaluation& e : run.evaluations) out += in_html(e, (bytes += e.picture.size()) <= most_bytes);
+  return out;
 }
 
 std::string repeats(const RunFacts& run) {
@@ -92,7 +89,7 @@ std::string repeats(const RunFacts& run) {
 std::string section(const RunFacts& run, std::size_t index, bool alone) {
   std::string out = "<section class=\"run\">";
   if (!alone) out += fmt::format("<h2>{}</h2>", escaped(run.name));
-  out += table(run.facts) + samples(run, index) + events(run.events) + repeats(run);
+  out += table(run.facts) + samples(run, index) + events(run.events) + evaluations(run) + repeats(run);
   out += fmt::format("<details><summary>Recipe: {} keys differ from their defaults</summary>{}</details>",
                      run.differences.size(), differences(run.differences));
   out += fmt::format("<details><summary>recipe.toml</summary><pre>{}</pre></details>", escaped(run.recipe));
@@ -101,18 +98,25 @@ std::string section(const RunFacts& run, std::size_t index, bool alone) {
   return out + "</section>";
 }
 
+Json series_json(const Series& series) {
+  Json points = Json::array();
+  for (const auto& [step, value] : series.points)
+    points.push_back({step, Json::parse(fmt::format("{:.6g}", value), nullptr, false)});
+  return {{"name", series.name}, {"each", series.each}, {"points", std::move(points)}};
+}
+
 Json data_of(const std::vector<RunFacts>& runs) {
   Json all = Json::array();
   for (const RunFacts& run : runs) {
-    Json one = {{"name", run.name}, {"series", Json::array()}, {"phases", Json::array()}, {"pictures", Json::array()}};
-    for (const Series& s : run.series) {
-      Json points = Json::array();
-      for (const auto& [step, value] : s.points)
-        points.push_back({step, Json::parse(fmt::format("{:.6g}", value), nullptr, false)});
-      one["series"].push_back({{"name", s.name}, {"each", s.each}, {"points", std::move(points)}});
-    }
+    Json one = {{"name", run.name},
+                {"series", Json::array()},
+                {"phases", Json::array()},
+                {"pictures", Json::array()},
+                {"trace", Json::array()}};
+    for (const Series& s : run.series) one["series"].push_back(series_json(s));
     for (const Event& p : run.phases) one["phases"].push_back({p.step, p.what});
     for (const Event& e : run.events) one["events"].push_back({e.step, e.what});
+    for (const Series& s : run.trace) one["trace"].push_back(series_json(s));
     for (const auto& [step, png] : run.pictures) one["pictures"].push_back({step, io::png_url(png)});
     all.push_back(std::move(one));
   }
@@ -140,7 +144,9 @@ std::string page(const std::vector<RunFacts>& runs, const PageOptions& options) 
       "type=\"range\" "
       "min=\"1\" max=\"100\" value=\"1\"> <output id=\"smooth-of\">1</output> points</label> <label><input id=\"log\" "
       "type=\"checkbox\"> logarithmic</label> <span class=\"hint\">drag to zoom, double click for all</span></p>"
-      "<div id=\"plots\"></div></section></main><footer>";
+      "<div id=\"plots\"></div><div id=\"trace\" hidden><h2>What the chains of the last samples went through</h2><p "
+      "class=\"hint\">mean over chains, against steps of the sampler</p><div class=\"plots\"></div></div>"
+      "</section></main><footer>";
   if (!options.repeat.empty()) out += fmt::format("<p>This page: <code>{}</code></p>", escaped(options.repeat));
   out += table(options.made_by) + "</footer><script type=\"application/json\" id=\"data\">";
   out += in_script(data_of(runs));

@@ -5,12 +5,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 
 #include "igebm/base/error.h"
 #include "igebm/io/files.h"
 #include "igebm/io/lock.h"
+#include "igebm/io/picture.h"
 #include "igebm/io/recipe_keys.h"
 #include "igebm/model/conditions.h"
 #include "igebm/model/files.h"
@@ -89,13 +91,19 @@ std::vector<Difference> differences_of(training::Recipe recipe) {
   return found;
 }
 
-/// What is where in pictures of samples.
-std::string caption_of(const model::NetworkFile& network) {
-  if (network.graph.input_shape.size() == 1) return "From left to right: the density exp(-E), samples, data.";
+/// What is where in pictures of samples. The last one has 100, ten in a row: of ten classes each has its column.
+void tell_places(const model::NetworkFile& network, RunFacts& into) {
+  if (network.graph.input_shape.size() == 1) {
+    into.caption = "From left to right: the density exp(-E), samples, data.";
+    return;
+  }
   const model::ConditionSpec spec = model::condition_spec(network.graph, network.metadata);
-  if (!spec.class_names.empty())
-    return fmt::format("Classes in turn, row by row: {}.", fmt::join(spec.class_names, ", "));
-  return spec.classes > 0 ? "Classes in turn, row by row." : "";
+  if (spec.classes == 0) return;
+  std::vector<std::string> names = spec.class_names;
+  for (std::int64_t c = static_cast<std::int64_t>(names.size()); c < spec.classes; ++c)
+    names.push_back(std::to_string(c));
+  into.caption = fmt::format("Classes in turn, row by row: {}.", fmt::join(names, ", "));
+  if (names.size() == 10) into.columns = std::move(names);
 }
 
 /// Pictures of steps, the first and last and what lies evenly between, within the bytes.
@@ -121,15 +129,49 @@ void read_pictures(const fs::path& folder, std::int64_t bytes, RunFacts& into) {
   }
 }
 
+/// The last samples: what made them, what is where in them, and what their chains went through.
+void read_end(const fs::path& run, RunFacts& into) {
+  if (!fs::exists(run / "samples.png")) return;
+  into.last_picture = io::read_file(run / "samples.png");
+  const io::Texts texts = io::png_texts(run / "samples.png");
+  if (const auto said = texts.find("provenance"); said != texts.end()) {
+    const auto json = nlohmann::json::parse(said->second, nullptr, false);
+    if (json.is_object() && json.contains("program"))
+      into.facts.emplace_back(
+          "trained by",
+          json.value("program", "") + (json.contains("commit") ? ", commit " + json.value("commit", "") : ""));
+  }
+  if (!fs::exists(run / "samples.json")) return;
+  const auto json = nlohmann::ordered_json::parse(io::read_file(run / "samples.json"), nullptr, false);
+  if (!json.is_object()) return;
+  for (const auto& [name, values] : json.items()) {
+    if (!values.is_array()) continue;
+    Series series{.name = name};
+    std::int64_t step = 0;
+    for (const auto& value : values) {
+      ++step;
+      if (value.is_number()) series.points.emplace_back(step, value.get<double>());
+    }
+    into.trace.push_back(std::move(series));
+  }
+}
+
+/// Of the files: when it was begun, and when it was last written to.
+std::string dates_of(const fs::path& run) {
+  const std::string begun = minute_of(run / "recipe.toml"), last = minute_of(run / "metrics.jsonl");
+  return begun + (last.empty() || last == begun ? "" : " to " + last);
+}
+
 void read_checkpoint(const fs::path& run, const training::Recipe& recipe, RunFacts& into) {
   const auto fact = [&](const std::string& what, const std::string& how) { into.facts.emplace_back(what, how); };
   const training::Checkpoint newest = training::load_newest(run);
+  into.step = newest.step, into.steps = recipe.total_steps();
   fact("training", fmt::format("{} of {} steps{}", newest.step, recipe.total_steps(),
                                newest.step == recipe.total_steps() ? ", finished"
                                : into.in_training                  ? ", under way"
                                                                    : ", to be gone on with"));
   fact("network", nn::in_words(newest.network.graph));
-  into.caption = caption_of(newest.network);
+  tell_places(newest.network, into);
   fact("engine", fmt::format("{}, {} thread{}", newest.engine, newest.threads, newest.threads == 1 ? "" : "s"));
   if (newest.best) {
     const training::Best& best = *newest.best;
@@ -155,6 +197,7 @@ RunFacts read_run(const fs::path& run, const ReadOptions& options) {
   out.recipe = io::read_file(run / "recipe.toml");
   const training::Recipe recipe = training::read_recipe((run / "recipe.toml").string(), {});
   const auto fact = [&](const std::string& what, const std::string& how) { out.facts.emplace_back(what, how); };
+  if (fs::exists(run / "metrics.jsonl")) fact("when", dates_of(run));
   fact("data", recipe.data.path.empty() ? recipe.data.name : fmt::format("{}, {}", recipe.data.name, recipe.data.path));
   std::int64_t begin = 0;
   for (const auto& phase : recipe.phases) {
@@ -165,7 +208,7 @@ RunFacts read_run(const fs::path& run, const ReadOptions& options) {
   if (fs::exists(run / "network.safetensors")) {
     const model::NetworkFile network = model::load_network(run);
     fact("network", nn::in_words(network.graph));
-    out.caption = caption_of(network);
+    tell_places(network, out);
     if (fs::exists(run / "README.md")) out.card = io::read_file(run / "README.md");
   } else if (!model::list_checkpoints(run).empty()) {
     read_checkpoint(run, recipe, out);
@@ -182,7 +225,8 @@ RunFacts read_run(const fs::path& run, const ReadOptions& options) {
     if (!points.empty()) out.series.push_back(thinned(name, points, options.points));
   }
   read_pictures(run / "samples", options.picture_bytes, out);
-  if (fs::exists(run / "samples.png")) out.last_picture = io::read_file(run / "samples.png");
+  read_end(run, out);
+  out.evaluations = read_evaluations(run);
   return out;
 }
 

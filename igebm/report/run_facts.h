@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "igebm/report/evaluations.h"
+
 /// What a run's folder tells (docs/run.md), for people to read.
 namespace igebm::report {
 
@@ -32,6 +34,7 @@ struct RunFacts {
   std::filesystem::path folder;
   std::string name;  ///< the folder's
   bool in_training = false;
+  std::int64_t step = 0, steps = 0;                        ///< trained by the newest checkpoint, and in all
   std::vector<std::pair<std::string, std::string>> facts;  ///< what: how it is; in the order of reading
   std::vector<Difference> differences;
   std::string recipe;  ///< recipe.toml as it is
@@ -40,7 +43,10 @@ struct RunFacts {
   std::vector<std::pair<std::int64_t, std::string>> pictures;  ///< PNG, samples of a step
   std::string last_picture;                                    ///< PNG, samples at the end; empty: none yet
   std::string caption;                                         ///< of the pictures: what is where
-  std::string card;                                            ///< README.md of a model that is kept with one
+  std::vector<std::string> columns;                            ///< the classes of last_picture's columns, where it has
+  std::vector<Series> trace;  ///< what the chains of last_picture went through, by their steps
+  std::vector<Evaluation> evaluations;
+  std::string card;  ///< README.md of a model that is kept with one
 };
 
 struct ReadOptions {

@@ -20,8 +20,10 @@ constexpr std::array table = {
     Endpoint{"compose", prepare_compose},  //
     Endpoint{"morph", prepare_morph},      //
     Endpoint{"plane", prepare_plane},      //
-    Endpoint{"train", prepare_train},      //
-    Endpoint{"stop", prepare_stop},        //
+    Endpoint{"neighbours", prepare_neighbours},
+    Endpoint{"train", prepare_train},    //
+    Endpoint{"stop", prepare_stop},      //
+    Endpoint{"resume", prepare_resume},  //
 };
 
 }  // namespace

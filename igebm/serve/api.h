@@ -14,7 +14,7 @@ namespace igebm::serve {
 /// For several threads.
 class Api {
  public:
-  explicit Api(std::vector<Offer> offers) : models_(std::move(offers)) {}
+  explicit Api(std::vector<Offer> offers, Resume resume = {}) : models_(std::move(offers), std::move(resume)) {}
 
   /// {"models": [{"name", "about", "own", "kind": "image" or "points", "shape", "classes": [...], "none", "numbers":
   /// [...], "noise_levels", "gradients", "noise"}]}.

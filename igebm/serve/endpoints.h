@@ -33,10 +33,16 @@ std::unique_ptr<Job> prepare_plane(Request& request, Models& models);
 /// A picture, taken back to a noise level and down again, or given more steps of a model without noise levels.
 std::unique_ptr<Job> prepare_vary(Request& request, Models& models);
 
+/// The training pictures that are nearest to a picture, in pixels.
+std::unique_ptr<Job> prepare_neighbours(Request& request, Models& models);
+
 /// How a run's training goes: its figures and its newest samples.
 std::unique_ptr<Job> prepare_train(Request& request, Models& models);
 
 /// Asks a run's training to end, with a checkpoint.
 std::unique_ptr<Job> prepare_stop(Request& request, Models& models);
+
+/// Goes on with a run's training.
+std::unique_ptr<Job> prepare_resume(Request& request, Models& models);
 
 }  // namespace igebm::serve

@@ -1,7 +1,10 @@
 #pragma once
 
+#include <ATen/core/Tensor.h>
+
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <string>
 
 #include "igebm/base/clock.h"
@@ -17,7 +20,8 @@ struct Gone {};
 
 struct Result {
   Json data;
-  std::string png = {};  ///< a PNG file; empty: the answer is no picture
+  std::string png = {};                           ///< a PNG file; empty: the answer is no picture
+  std::map<std::string, at::Tensor> arrays = {};  ///< as an npz file has them; empty: the answer has none
 };
 
 /// A work that can begin: its request was right. Those that compute run one at a time.

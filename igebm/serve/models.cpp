@@ -25,6 +25,7 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t most_opened = 4;
 constexpr std::size_t most_terms = 24;  // of an expression
+constexpr std::size_t most_data = 3;
 constexpr std::size_t most_composed = 8;
 
 Json described(const Offer& offer, const model::Model& model) {
@@ -164,14 +165,21 @@ std::string Models::definitions(const generation::Expression& expression) const 
   return all;
 }
 
-std::shared_ptr<const data::Dataset> Models::test_data(const Chosen& chosen) {
+std::shared_ptr<const data::Dataset> Models::data(const Chosen& chosen, data::Split split) {
+  const std::string key = fmt::format("{}\n{}", chosen.path, name_of(split));
   const std::scoped_lock lock(mutex_);
-  if (data_.first != chosen.path || data_.second == nullptr) {
-    data::Options options = chosen.model->settings().data;
-    options.count = 0;
-    data_ = {chosen.path, std::make_shared<data::Dataset>(data::load(options, data::Split::test, 0))};
+  const auto found = std::ranges::find(data_, key, [](const auto& d) { return d.first; });
+  if (found != data_.end()) {
+    data_.splice(data_.begin(), data_, found);
+  } else {
+    const model::Settings& settings = chosen.model->settings();
+    data::Options options = settings.data;
+    if (split == data::Split::test) options.count = 0;  // which is of training data
+    data_.emplace_front(
+        key, std::make_shared<data::Dataset>(data::load(options, split, static_cast<std::uint64_t>(settings.seed))));
+    while (data_.size() > most_data) data_.pop_back();
   }
-  return data_.second;
+  return data_.front().second;
 }
 
 Json Models::told() {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <filesystem>
+#include <functional>
 #include <list>
 #include <map>
 #include <memory>
@@ -37,10 +39,14 @@ struct Composed {
   std::uint64_t seed = 0;  ///< of its normalisers
 };
 
+/// Goes on with the training of a run, in a process of its own; returns when it is under way. Throws UserError.
+using Resume = std::function<void(const std::filesystem::path& run)>;
+
 /// What is offered, opened as it is asked for. For several threads.
 class Models {
  public:
-  explicit Models(std::vector<Offer> offers) : offers_(std::move(offers)) {}
+  explicit Models(std::vector<Offer> offers, Resume resume = {})
+      : offers_(std::move(offers)), resume_(std::move(resume)) {}
 
   const std::vector<Offer>& all() const { return offers_; }
   /// Of that name; the first where it is empty. Throws UserError.
@@ -57,8 +63,11 @@ class Models {
   /// Where its names are of runs: " --model NAME=RUN" of each.
   std::string definitions(const generation::Expression& expression) const;
 
-  /// The model's own test data; the latest stay in memory. Throws UserError where they are not there.
-  std::shared_ptr<const data::Dataset> test_data(const Chosen& chosen);
+  /// The model's own data; the latest stay in memory. Throws UserError where they are not there.
+  std::shared_ptr<const data::Dataset> test_data(const Chosen& chosen) { return data(chosen, data::Split::test); }
+  std::shared_ptr<const data::Dataset> training_data(const Chosen& chosen) { return data(chosen, data::Split::train); }
+
+  const Resume& resume() const { return resume_; }  ///< null: not by this server
 
   /// What /api/models answers.
   Json told();
@@ -68,13 +77,16 @@ class Models {
     std::string key;
     std::shared_ptr<const model::Model> model;
   };
+  std::shared_ptr<const data::Dataset> data(const Chosen& chosen, data::Split split);
+
   const std::vector<Offer> offers_;
-  std::mutex mutex_;                                                   // of what follows
-  std::list<Opened> opened_;                                           // the latest first
-  std::map<bool, generation::Vocabulary> vocabularies_;                // by whether they compare
-  std::list<std::pair<std::string, generation::Composite>> composed_;  // the latest first
-  std::pair<std::string, std::shared_ptr<const data::Dataset>> data_;
-  Json told_;  // told once: null before that
+  const Resume resume_;
+  std::mutex mutex_;                                                              // of what follows
+  std::list<Opened> opened_;                                                      // the latest first
+  std::map<bool, generation::Vocabulary> vocabularies_;                           // by whether they compare
+  std::list<std::pair<std::string, generation::Composite>> composed_;             // the latest first
+  std::list<std::pair<std::string, std::shared_ptr<const data::Dataset>>> data_;  // the latest first
+  Json told_;                                                                     // told once: null before that
 };
 
 /// Keys "label" and "condition", as --label and --condition have them, of `count` samples; `command` gets them. Empty

@@ -30,6 +30,11 @@ Given test_picture(Models& models, const Chosen& chosen, std::int64_t row) {
   return {records.x.to(at::kFloat).div(255), records.labels.defined() ? records.labels.item<std::int64_t>() : -1};
 }
 
+std::map<std::string, at::Tensor> arrays_of(const model::Model& model, const model::Samples& samples) {
+  const bool pictures = model.space().kind == model::SampleSpace::Kind::image;
+  return {{pictures ? "images" : "points", model.space().to_unit(samples.x)}, {"energies", samples.energies}};
+}
+
 Given given_picture(Models& models, const Chosen& chosen, const std::string& text) {
   const std::vector<std::int64_t>& shape = chosen.model->space().shape;
   if (text.starts_with("test:")) {

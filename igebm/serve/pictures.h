@@ -28,4 +28,7 @@ Given test_picture(Models& models, const Chosen& chosen, std::int64_t row);
 /// their size. Throws UserError.
 Given given_picture(Models& models, const Chosen& chosen, const std::string& text);
 
+/// Samples as `igebm sample --out FILE.npz` has them.
+std::map<std::string, at::Tensor> arrays_of(const model::Model& model, const model::Samples& samples);
+
 }  // namespace igebm::serve

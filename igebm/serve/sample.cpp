@@ -9,7 +9,9 @@
 #include "igebm/io/files.h"
 #include "igebm/io/picture.h"
 #include "igebm/model/picture.h"
+#include "igebm/model/settings.h"
 #include "igebm/sampling/budget.h"
+#include "igebm/sampling/registry.h"
 #include "igebm/serve/endpoints.h"
 
 namespace igebm::serve {
@@ -41,7 +43,7 @@ class Sampling : public Job {
   Result run(const Tell& tell) const override {
     const bool annealed = model_->condition_spec().noise.has_value();
     const double begun = now();
-    Frames frames(tell, sampling::step_count(model_->settings().sampling, annealed));
+    Frames frames(tell, sampling::step_count(*request_.sampler, annealed));
     model::SampleRequest asked = request_;
     asked.on_step = [&](sampling::Position, const sampling::StepInfo& info, const sampling::Chains& chains) {
       frames.step([&] {
@@ -53,10 +55,11 @@ class Sampling : public Job {
     const model::Samples samples = model_->sample(asked);
     const auto* energies = samples.energies.const_data_ptr<float>();
     return {{{"seconds", now() - begun},
-             {"gradients", sampling::gradient_count(model_->settings().sampling, annealed)},
+             {"gradients", sampling::gradient_count(*request_.sampler, annealed)},
              {"energies", std::vector<float>(energies, energies + samples.energies.numel())},
              {"command", command_}},
-            last_frame_of(*model_, samples.x)};
+            last_frame_of(*model_, samples.x),
+            arrays_of(*model_, samples)};
   }
 
  private:
@@ -65,26 +68,51 @@ class Sampling : public Job {
   std::string command_;
 };
 
+/// A model with how it is to be sampled: keys "sampler", "budget", "guidance" and "temperature"; `command` gets them.
+std::shared_ptr<const model::Model> with_sampler(Request& request, Models& models, const Offer& of,
+                                                 sampling::SamplerOptions& sampler, std::string& command) {
+  auto model = models.open(of).model;
+  const bool annealed = model->condition_spec().noise.has_value();
+  sampler = model->settings().sampling;
+  if (const std::string kernel = request.text("sampler"); !kernel.empty()) {
+    sampler.kernel = sampling::find_kernel(kernel).name;
+    if (annealed && kernel != "langevin")
+      throw UserError("sampler: this model's is langevin, from one noise level to the next");
+    command += " --sampler " + kernel;
+    if (!model::kernel_problem(model->settings(), sampler).empty()) {  // bfloat16 is too coarse for it
+      model = models.open(of, {"run.precision=f32"}).model;
+      command += " --set run.precision=f32";
+    }
+  }
+  sampler.budget = request.whole("budget", sampler.budget, 1, 2000);
+  if (request.has("budget")) command += fmt::format(" --budget {}", sampler.budget);
+  double& guidance = sampler.annealing.guidance;
+  guidance = request.number("guidance", guidance, 0, 20);
+  if (request.has("guidance")) command += fmt::format(" --guidance {}", guidance);
+  if (request.has("guidance") && guidance != 1 && !(annealed && model->condition_spec().optional_condition))
+    throw UserError("guidance: this model knows no class in particular");
+  if (const double temperature = request.number("temperature", 1, 0.01, 100); request.has("temperature")) {
+    sampler.langevin.temperature_start = sampler.langevin.temperature_end = temperature;
+    command +=
+        annealed ? fmt::format(" --set sampling.temperature={}", temperature)
+                 : fmt::format(" --set sampling.temperature_start={0} --set sampling.temperature_end={0}", temperature);
+  }
+  (void)sampling::within_budget(sampler, annealed);  // or it says what does not go together
+  return model;
+}
+
 }  // namespace
 
 std::unique_ptr<Job> prepare_sample(Request& request, Models& models) {
   const Offer& of = models.offer(request.text("model"));
-  std::vector<std::string> set;
   std::string command = "igebm sample " + io::in_shell(of.path);
   const std::int64_t count = request.whole("count", 25, 1, 10000);
   command += fmt::format(" --count {}", count);
-  if (const std::int64_t budget = request.whole("budget", 0, 1, 2000); budget > 0) {
-    set.push_back(fmt::format("sampling.budget={}", budget));
-    command += fmt::format(" --budget {}", budget);
-  }
-  if (const double guidance = request.number("guidance", 1, 0, 20); guidance != 1) {
-    set.push_back(fmt::format("sampling.guidance={}", guidance));
-    command += fmt::format(" --guidance {}", guidance);
-  }
-  const auto model = models.open(of, set).model;
+  sampling::SamplerOptions sampler;
+  const auto model = with_sampler(request, models, of, sampler, command);
   if (count > 400 && model->space().kind == model::SampleSpace::Kind::image)
     throw UserError("count: expected a whole number from 1 to 400, of pictures");
-  model::SampleRequest asked{.count = count, .batch = count};
+  model::SampleRequest asked{.count = count, .sampler = std::move(sampler), .batch = count};
   asked.condition = condition_of(request, model->condition_spec(), count, command);
   if (const std::int64_t seed = request.seed(-1); seed >= 0) {
     asked.seed = static_cast<std::uint64_t>(seed);

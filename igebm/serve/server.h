@@ -16,6 +16,7 @@ struct ServerOptions {
   std::int64_t port = 8080;        ///< 0: any that is free
   std::string token = {};          ///< REQUIRED where the host is not this machine
   std::size_t queue = 32;          ///< of samplings that wait or run; more are refused
+  Resume resume = {};              ///< null: trainings are not resumed
 };
 
 /// Is it a name of this machine alone? 127.0.0.1, ::1 or localhost.

@@ -35,6 +35,7 @@ class Training : public Job {
     for (const report::Event& e : facts.events) events.push_back({{"step", e.step}, {"what", e.what}});
     Json data = {{"run", facts.name},
                  {"in_training", facts.in_training},
+                 {"finished", facts.steps > 0 && facts.step >= facts.steps},
                  {"series", std::move(series)},
                  {"events", std::move(events)},
                  {"command", "igebm train --resume " + io::in_shell(path_)}};
@@ -60,6 +61,21 @@ class Stopping : public Job {
   std::string path_;
 };
 
+class Resuming : public Job {
+ public:
+  Resuming(const Resume& resume, std::string path) : resume_(resume), path_(std::move(path)) {}
+  bool computes() const override { return false; }
+  Result run(const Tell&) const override {
+    if (io::Lock::is_held(path_)) throw UserError("this run is in training");
+    resume_(path_);
+    return {{{"in_training", true}}};
+  }
+
+ private:
+  const Resume& resume_;
+  std::string path_;
+};
+
 }  // namespace
 
 std::unique_ptr<Job> prepare_train(Request& request, Models& models) {
@@ -72,6 +88,13 @@ std::unique_ptr<Job> prepare_stop(Request& request, Models& models) {
   const Offer& run = run_of_request(request, models);
   request.done();
   return std::make_unique<Stopping>(run.path);
+}
+
+std::unique_ptr<Job> prepare_resume(Request& request, Models& models) {
+  const Offer& run = run_of_request(request, models);
+  request.done();
+  if (!models.resume()) throw UserError("this server resumes no trainings");
+  return std::make_unique<Resuming>(models.resume(), run.path);
 }
 
 }  // namespace igebm::serve

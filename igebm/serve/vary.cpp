@@ -52,7 +52,8 @@ class Varying : public Job {
     return {{{"seconds", now() - begun},
              {"gradients", sampling::gradient_count(sampler, annealed)},
              {"energies", std::vector<float>(energies, energies + samples.energies.numel())}},
-            io::encode_png(io::grid(space.to_unit(samples.x)))};
+            io::encode_png(io::grid(space.to_unit(samples.x))),
+            arrays_of(model, samples)};
   }
 
  private:

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "igebm/base/error.h"
@@ -40,8 +41,9 @@ struct Trainer::Run {
     observers.add_first(folder.record.emplace(folder.path, intact_bytes, learner->step));
   }
   void roll_back(const std::string& reason);
-  /// Samples as a picture; nothing where the data have none (io::has_picture).
-  void picture(const fs::path& path, std::int64_t count);
+  /// Samples as a picture; nothing where the data have none (io::has_picture). `traced`: what their chains went through
+  /// as JSON beside it.
+  void picture(const fs::path& path, std::int64_t count, bool traced = false);
   /// A figure of samples drawn with the average of weights; the checkpoint is kept if it is the best so far.
   void evaluate();
   void tell_accuracy();
@@ -67,6 +69,23 @@ constexpr std::int64_t quality_streams = std::int64_t{3} << 40;
 struct Found {
   fs::path folder;
   Checkpoint checkpoint;
+};
+
+/// Means over the first batch's chains, step by step.
+struct StepMeans {
+  std::vector<double> energy, gradient_norm, accepted;
+
+  void add(sampling::Position at, const sampling::StepInfo& info) {
+    if (at.step < static_cast<std::int64_t>(energy.size())) return;  // of another batch
+    energy.push_back(info.energy);
+    gradient_norm.push_back(info.gradient_norm);
+    if (info.proposes) accepted.push_back(info.accepted_share);
+  }
+  void write(const fs::path& path) const {
+    nlohmann::ordered_json json = {{"energy", energy}, {"gradient_norm", gradient_norm}};
+    if (!accepted.empty()) json["accepted"] = accepted;
+    io::write_atomically(path, json.dump() + "\n");
+  }
 };
 
 /// `from` itself, or the newest of the run.
@@ -232,15 +251,22 @@ void Trainer::Run::roll_back(const std::string& reason) {
       watchdog.rollbacks));
 }
 
-void Trainer::Run::picture(const fs::path& path, std::int64_t count) {
+void Trainer::Run::picture(const fs::path& path, std::int64_t count, bool traced) {
   if (!io::has_picture(learner->data.shape())) return;
   const at::NoGradGuard no_grad;
   io::make_folder(path.parent_path());
   const bool plane = learner->data.shape().size() == 1;
   if (plane) count = std::max(count, learner->recipe.output.samples);  // a point says less than a picture
   const model::Model model = learner->averaged();
-  const at::Tensor x = model.sample(learner->request(count, picture_streams)).x;
+  model::SampleRequest request = learner->request(count, picture_streams);
+  StepMeans means;
+  if (traced)
+    request.on_step = [&](sampling::Position at, const sampling::StepInfo& info, const sampling::Chains&) {
+      means.add(at, info);
+    };
+  const at::Tensor x = model.sample(request).x;
   observers.samples(learner->step, model.space().to_unit(x));
+  if (traced) means.write(fs::path(path).replace_extension(".json"));
   model::write_picture(path, model, x, learner->data.extent(),
                        plane ? learner->data.first(std::min(count, learner->data.size())).x : at::Tensor(),
                        texts ? texts(learner->step) : io::Texts());
@@ -320,7 +346,8 @@ bool Trainer::train(const std::function<bool()>& stop, const std::function<bool(
   }
   // One that is there already may be of an earlier end: a finished run can be given more steps.
   const fs::path picture = run.folder.path / "samples.png";
-  if (!learner.classifies() && (learner.step > first || !fs::exists(picture))) run.picture(picture, 100);
+  if (!learner.classifies() && (learner.step > first || !fs::exists(picture)))
+    run.picture(picture, 100, /*traced=*/true);
   return true;
 }
 

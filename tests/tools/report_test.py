@@ -3,13 +3,13 @@
 import html.parser
 import json
 import os
+import pathlib
 import re
-import shutil
 import subprocess
 import time
 import unittest
 
-from running import PROGRAM, Running
+from running import PROGRAM, Running, chromium
 
 RECIPE = """
 [data]
@@ -75,10 +75,7 @@ class Report(Running):
 
     def browser(self, path):
         """The page's elements after its script; skips without Chromium."""
-        chromium = shutil.which("chromium")
-        if chromium is None:
-            self.skipTest("no chromium")
-        return subprocess.run([chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync",
+        return subprocess.run([chromium(self), "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync",
                                "--disable-component-update", "--virtual-time-budget=3000", f"--user-data-dir={self.folder / 'chromium'}",
                                "--dump-dom", path.as_uri()], capture_output=True, text=True, timeout=120).stdout
 
@@ -103,7 +100,10 @@ class Report(Running):
         self.assertEqual([p[0] for p in data["pictures"]], [10, 20, 30])
         self.assertTrue(all(p[1].startswith("data:image/png;base64,iVBOR") for p in data["pictures"]))
         elements = self.browser(out)
-        self.assertEqual(elements.count('class="canvas"'), 3)  # loss, gradient norm, rate
+        self.assertEqual(elements.count('class="canvas"'), 5)  # loss, gradient norm, rate; energy and gradient norm of the last samples' chains
+        trace = {s["name"]: s["points"] for s in data["trace"]}
+        self.assertEqual(len(trace["energy"]), len(trace["gradient_norm"]))
+        self.assertGreater(len(trace["energy"]), 2)
         self.assertNotIn("<b>&amp;run</b>", elements)
 
     def test_what_was_taken_back_or_cut_off_is_not_drawn(self):
@@ -143,6 +143,35 @@ class Report(Running):
         self.assertEqual(len(series["loss"]["points"]), 1667)
         self.assertAlmostEqual(sum(p[1] for p in series["loss"]["points"]) / 1667, 0.5, places=2)
         self.assertEqual({p[1] for p in series["energy/samples - data"]["points"]}, {2})
+
+    def test_evaluations_are_kept_and_shown(self):
+        run = self.run_of("run")
+        told = json.loads(self.works("evaluate", run, "--count", 60, "--json"))
+        self.works("evaluate", run, "--count", 60, "--threads", 1)  # the same again, which takes the former's place
+        self.works("evaluate", run, "--count", 40)
+        density = json.loads(self.works("evaluate", "likelihood", run, "--count", 50, "--json"))
+        kept = sorted(f.name.split("-")[0] for f in (run / "evaluations").iterdir())
+        self.assertEqual(kept, ["likelihood", "quality", "quality"])
+        self.works("report", run, "--out", self.folder / "page.html")
+        text = Page(self.folder / "page.html").text
+        for part in (f"igebm evaluate {run} --count 60 --threads 1", f"igebm evaluate likelihood {run} --count 50", "real against real",
+                     f"{told['quality']['frechet']:.4g}", f"{told['real']['frechet']:.4g}",
+                     "{nats:.4g} ({interval[0]:.4g} to {interval[1]:.4g})".format(**density["log_p"][0]["test"])):
+            self.assertIn(part, text)
+        shipped = pathlib.Path(PROGRAM).parents[2] / "models" / "two-moons"
+        before = sorted(shipped.rglob("*"))
+        self.works("evaluate", "two-moons", "--count", 40)
+        self.assertEqual(sorted(shipped.rglob("*")), before)
+        # Of any kind, and whatever is in it.
+        rows = [{"set": "<b>", "auroc": {"value": v, "interval": [v - .1, v + .1]}, "near": False} for v in (.5, .8)]
+        (run / "evaluations" / "ood-1.json").write_text(json.dumps({"result": {"seed": 3, "entries": rows, "many": [0.5] * 1000, "missing": []}}))
+        (run / "evaluations" / "broken-1.json").write_text('{"resu')
+        self.works("report", run, "--out", self.folder / "page.html")
+        page = Page(self.folder / "page.html")
+        for part in ("0.5 (0.4 to 0.6)", "0.8 (0.7 to 0.9)", "<b>"):
+            self.assertIn(part, page.text)
+        self.assertIn('<svg class="chart"', page.source)
+        self.assertNotIn("broken", page.text)
 
     def test_follow_ends_with_training(self):
         run, out = self.folder / "long", self.folder / "live.html"

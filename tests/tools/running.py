@@ -1,6 +1,7 @@
 """The program under test, and a test case that runs it in a folder of its own."""
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,15 @@ PROGRAM = os.path.abspath(sys.argv.pop(1))
 def igebm(*arguments, **options):
     texts = [a if isinstance(a, bytes) else str(a) for a in arguments]
     return subprocess.run([PROGRAM, *texts], **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options})
+
+
+def no_browser(test, why):
+    """Skips it, unless whoever runs the tests wants none skipped."""
+    test.fail(why) if os.environ.get("IGEBM_NEEDS_BROWSER") else test.skipTest(why)
+
+
+def chromium(test):
+    return shutil.which("chromium") or no_browser(test, "no chromium")
 
 
 def arrays(path):

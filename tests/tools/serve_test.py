@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """igebm serve: what the API answers, refuses and survives, and its page in a browser where there is one."""
 import concurrent.futures
+import io
 import json
 import pathlib
+import random
 import shutil
 import socket
 import tempfile
@@ -12,6 +14,7 @@ import unittest
 import numpy
 
 from running import PROGRAM, igebm
+from runs import RECIPE
 from viewers import Server, Serving, png
 
 
@@ -65,6 +68,60 @@ class Serve(Serving):
         for path in ("/nothing", "/../recipe.toml", "/%2e%2e/%2e%2e/etc/passwd", "/viewer.css/x"):
             self.refused(404, "there is no", "GET", path)
 
+    def test_damaged_requests_are_refused(self):
+        """Valid ones with bytes changed, left out, put in: an answer or one line, and the server lives."""
+        chance = random.Random(0)
+        valid = {"sample": {"model": "two-moons", "count": 2, "budget": 2, "seed": 1}, "vary": {"model": "mnist", "picture": "test:1", "count": 1},
+                 "picture": {"model": "mnist", "test": 3}, "energy": {"model": "mnist", "picture": "test:3", "noise": 0.3},
+                 "restore": {"model": "mnist", "picture": "data:image/png;base64,AAAA", "mask": "bottom", "levels": 2},
+                 "compose": {"expression": "ring(2, .1)", "count": 2}, "morph": {"model": "mnist", "from": "test:1", "to": "x", "frames": 2},
+                 "plane": {"expression": "ring(2, .2)", "steps": 2, "count": 2}, "neighbours": {"model": "mnist", "picture": "data:,"}, "train": {"run": "x"},
+                 "stop": {"run": "x"}, "resume": {"run": "x"}}
+        self.assertEqual(json.loads(self.server.ask("POST", "/api/nothing", {})[1])["error"], "there is no /api/nothing")
+        for name, request in valid.items():
+            for _ in range(25):
+                text = bytearray(json.dumps(request).encode())
+                for _ in range(chance.randint(1, 4)):
+                    at = chance.randrange(len(text))
+                    text[at:at + chance.randint(0, 2)] = bytes(chance.choice((chance.randrange(256), *b'"{}[],:-9e.')) for _ in range(chance.randint(0, 2)))
+                    text = text or bytearray(b"0")
+                status, body, _ = self.server.ask("POST", f"/api/{name}", bytes(text), Content_Type="application/json", Accept="application/json")
+                self.assertIn(status, (200, 400), (name, text, body))
+                self.assertEqual("error" in json.loads(body), status == 400, (name, text, body))
+
+    def test_temperature_and_sampler_are_those_of_the_program(self):
+        with tempfile.TemporaryDirectory() as place:
+            run, recipe, out = (pathlib.Path(place) / name for name in ("runs/moons", "moons.toml", "x.npz"))
+            recipe.write_text(RECIPE)
+            trained = igebm("train", recipe, "--out", run, "--set", "phase.train.steps=20", "--threads", 1)
+            self.assertEqual(trained.returncode, 0, trained.stderr)
+            (run.parent / "no-run").mkdir()
+            server, drawn = Server(cwd=place), []  # it finds those in runs/
+            try:
+                self.assertEqual([m["name"] for m in json.loads(server.ask("GET", "/api/models")[1])["models"] if m["own"]], ["moons"])
+                for model, more in (("moons", {}), ("moons", {"sampler": "mala"}), ("moons", {"sampler": "hmc"}), ("moons", {"temperature": 0.01}),
+                                    ("two-moons", {"budget": 300}), ("two-moons", {"budget": 300, "temperature": 0.25})):
+                    told = server.answer("sample", model=model, count=50, seed=2, **more)
+                    words = told["command"].split()[1:]
+                    words[words.index("--out") + 1] = out
+                    made = igebm(*words, "--threads", 1)
+                    self.assertEqual(made.returncode, 0, made.stderr)
+                    numpy.testing.assert_allclose(told["energies"], numpy.load(out)["energies"], atol=0.02)
+                    drawn.append(tuple(told["energies"]))
+            finally:
+                server.end()
+            self.assertEqual(len(set(drawn)), len(drawn))
+        self.refused(400, '"nuts"', "POST", "/api/sample", {"model": "two-moons", "sampler": "nuts"})
+        self.refused(400, "from one noise level to the next", "POST", "/api/sample", {"model": "two-moons", "sampler": "mala"})
+        self.refused(400, "temperature: expected", "POST", "/api/sample", {"model": "two-moons", "temperature": 0})
+        status, body, _ = self.server.ask("POST", "/api/sample", {"model": "two-moons", "count": 50, "seed": 2}, Accept="application/x-npz")
+        self.assertEqual(status, 200, body)
+        arrays = numpy.load(io.BytesIO(body))
+        numpy.testing.assert_allclose(arrays["energies"], self.server.answer("sample", model="two-moons", count=50, seed=2)["energies"], rtol=1e-5)
+        self.assertEqual(arrays["points"].shape, (50, 2))
+        self.assertEqual(self.server.ask("POST", "/api/train", {}, Accept="application/x-npz")[0], 400)
+        self.assertEqual(self.server.ask("POST", "/api/compose", {"expression": "ring(2, .1)", "count": 2}, Accept="application/x-npz")[0], 406)
+
     def test_other_sites_are_refused(self):
         for host in ("evil.example", f"evil.example:{self.server.port}", "127.0.0.1.evil.example", ""):
             self.refused(403, "another host's name", "GET", "/api/models", Host=host)
@@ -86,14 +143,14 @@ class Serve(Serving):
         self.assertEqual(events[-1][0], "done")
 
     def test_many_at_once_and_slow_ones(self):
-        slow = [socket.create_connection(("127.0.0.1", self.server.port)) for _ in range(20)]
-        for s in slow:
-            s.sendall(b"POST /api/sample HT")
+        slow = [socket.create_connection(("127.0.0.1", self.server.port)) for _ in range(80)]  # more than are answered at a time
+        for i, s in enumerate(slow):
+            s.sendall(b"POST /api/sample HT" if i % 2 else b"POST /api/sample HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{")
 
         def ask(seed):
             status, body, _ = self.server.ask("POST", "/api/sample", {"model": "mnist", "count": 1, "budget": 2, "seed": seed})
             return "refused" if status == 503 or b"too many" in body else "done" if b"event: done" in body else body
-        with concurrent.futures.ThreadPoolExecutor(100) as threads:
+        with concurrent.futures.ThreadPoolExecutor(200) as threads:
             answers = list(threads.map(ask, range(200)))
         self.assertEqual(set(answers) - {"refused", "done"}, set())
         self.assertGreaterEqual(answers.count("done"), 32)
@@ -135,17 +192,17 @@ class Serve(Serving):
         with self.browser(heard) as new_page:
             page = new_page()
             page.goto(f"{self.server.url}#model=mnist&label=3&count=4&budget=12&seed=5")
-            page.wait_for_selector("#save:visible", timeout=60000)
+            page.wait_for_selector("#save:visible")
             self.assertIn("4 samples, 12 gradients each", page.inner_text("#state"))
             self.assertEqual(page.inner_text("#command"), "igebm sample mnist --count 4 --budget 12 --label 3 --seed 5 --out samples.png")
             shown = [page.get_attribute("#picture", "src")]
             for seed in (6, 5):  # another, and back
                 page.fill("#seed", str(seed))
                 page.click("#go")
-                page.wait_for_selector("#save:visible", timeout=60000)
+                page.wait_for_selector("#save:visible")
                 shown.append(page.get_attribute("#picture", "src"))
             page.select_option("#model", "two-moons")  # draws at once
-            page.wait_for_selector("#save:visible", timeout=60000)
+            page.wait_for_selector("#save:visible")
             self.assertIn("2000 samples", page.inner_text("#state"))
             self.assertIn("model=two-moons", page.url)
         told = [png(self.server.events(model="mnist", label="3", count=4, budget=12, seed=seed)[-1][1]["image"]) for seed in (5, 6, 5)]

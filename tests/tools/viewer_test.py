@@ -3,7 +3,9 @@
 import base64
 import io
 import json
+import os
 import pathlib
+import re
 import subprocess
 import tempfile
 import time
@@ -150,7 +152,7 @@ class Tabs(Serving):
 
     def test_a_training_is_watched_and_asked_to_end(self):
         self.refused(400, "igebm serve was given none", "POST", "/api/train", {})
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # the resumed one may still write its report
             place = pathlib.Path(folder)
             (place / "moons.toml").write_text(RECIPE)
             training = subprocess.Popen([PROGRAM, "train", place / "moons.toml", "--out", place / "moons", "--threads", "1",
@@ -171,6 +173,11 @@ class Tabs(Serving):
                     page.click("#tab-train [data-part=stop]")
                     page.locator("#tab-train [data-part=state]", has_text="not in training").wait_for()
                     self.assertIn("igebm train --resume", page.inner_text("#tab-train [data-part=command]"))
+                    self.assertEqual(training.wait(timeout=60), 0)
+                    page.click("#tab-train [data-part=resume]")
+                    page.locator("#tab-train [data-part=state]").filter(has_text=re.compile("^in training")).wait_for()
+                    page.click("#tab-train [data-part=stop]")
+                    page.locator("#tab-train [data-part=state]", has_text="not in training").wait_for()
                 self.assertEqual(heard, [])
             except unittest.SkipTest:
                 self.assertTrue(server.answer("stop", run="moons")["asked"])
@@ -181,6 +188,85 @@ class Tabs(Serving):
                     training.kill()
                     training.stdout.close()
                     server.end()
+
+    def canvas(self, locator):
+        """Its pixels."""
+        return numpy.asarray(Image.open(io.BytesIO(png(locator.evaluate("c => c.toDataURL()")))).convert("RGB")).astype(float)
+
+    def test_every_tab_fits_and_its_numbers_are_the_library_s(self):
+        """At three sizes, dark and light. IGEBM_SCREENSHOTS=FOLDER keeps what it looks like."""
+        keep = os.environ.get("IGEBM_SCREENSHOTS")
+        three = base64_word(url_of(self.three))
+        tabs = {"sample": ("model=mnist&label=3&count=9&budget=12&seed=5", "9 samples, 12 gradients each"),
+                "compose": ("expression=ring(2, .1) %26 box(0, -3, 3, 3)&count=300&bound=4&seed=2", "300 samples"),
+                "restore": (f"model=mnist&levels=10&seed=3&picture={three}&mask={base64_word(url_of(self.half()))}", "5 completions"),
+                "morph": ("model=mnist&from=3&to=8&frames=5&count=2&seed=1", "2 × 5 pictures"),
+                "plane": ("expression=ring(2, .2)&kernel=mala&step_size=0.05&steps=30&count=500&seed=4", "500 chains, 30 steps"),
+                "train": ("", "")}
+        heard = []
+        with self.browser(heard) as new_page:
+            for width, height, scheme in ((1280, 900, "light"), (768, 1024, "dark"), (390, 844, "light")):
+                page = new_page(width=width, height=height, color_scheme=scheme)
+                for tab, (state, done) in tabs.items():
+                    page.goto(f"{self.server.url}#tab={tab}&{state}")
+                    panel = page.locator(f"#tab-{tab}")
+                    if done:
+                        panel.locator("[data-part=state]", has_text=done).wait_for()
+                    else:
+                        panel.get_by_text("igebm serve runs/mine").wait_for()
+                    self.assertLessEqual(page.evaluate("() => document.documentElement.scrollWidth"), width, (tab, width))
+                    if keep:
+                        page.screenshot(path=pathlib.Path(keep) / f"{tab}-{width}-{scheme}.png", full_page=True)
+                page.goto(f"{self.server.url}#tab=restore&{tabs['restore'][0]}")  # once more, for its canvases
+                panel = page.locator("#tab-restore")
+                panel.locator("[data-part=files]").wait_for()
+                panel.locator("[data-part=energy]", has_text="E =").wait_for()
+                noise = float(panel.locator("[data-part=noise-of]").inner_text())
+                told = self.server.answer("energy", model="mnist", picture=url_of(self.three), noise=noise)
+                said = panel.locator("[data-part=energy]").inner_text()
+                self.assertAlmostEqual(float(said.split("E = ")[1].split(",")[0]) / told["energy"], 1, delta=1e-3)
+                heat = numpy.asarray(Image.open(io.BytesIO(png(told["image"]))).convert("RGB")).astype(float)
+                middles = slice(6, None, 12)  # of pixels that are 12 by 12 there
+                self.assertLess(numpy.abs(self.canvas(panel.locator("[data-part=heat]"))[middles, middles] - heat).max(), 6)
+                board = self.canvas(panel.locator("[data-part=board]"))[middles, middles]
+                known = self.half() == 0
+                self.assertTrue((board[known] == self.three[known][:, None]).all())
+                self.assertGreater((board[~known][:, 0] - board[~known][:, 1]).min(), 50)  # the mask is red
+                page.close()
+        self.assertEqual(heard, [])
+
+    def half(self):
+        mask = numpy.zeros((28, 28))
+        mask[14:] = 255
+        return mask
+
+    def test_sliders_move_what_is_drawn(self):
+        heard = []
+        with self.browser(heard) as new_page:
+            page = new_page(width=1000)
+            page.goto(f"{self.server.url}#model=mnist&label=3&count=4&budget=30&seed=5")  # which is no place of the slider's
+            page.locator("#state", has_text="4 samples").wait_for()
+            self.assertIn("--budget 30", page.inner_text("#command"))
+            before = page.get_attribute("#picture", "src")
+            page.focus("#budget")
+            for _ in range(10):
+                page.keyboard.press("ArrowRight")
+            budget = int(page.inner_text("#budget-of"))
+            told = self.server.answer("sample", model="mnist", label="3", count=4, budget=budget, seed=5)
+            page.locator("#state", has_text=f"4 samples, {told['gradients']} gradients each").wait_for()
+            self.assertEqual(page.get_attribute("#picture", "src"), told["image"])
+            self.assertIn(f"--budget {budget}", page.inner_text("#command"))
+            self.assertNotEqual(told["image"], before)
+            page.fill("#keep-number", "1")
+            page.click("#keep")
+            page.click("#near")
+            page.locator("#near-of").filter(has_text=re.compile("training pictures|not there|missing|no ")).wait_for()
+            with page.expect_download() as got:
+                page.click("#save-npz")
+            arrays = numpy.load(got.value.path())
+            numpy.testing.assert_allclose(arrays["energies"], told["energies"], rtol=1e-5)
+            self.assertEqual(arrays["images"].shape, (4, 1, 28, 28))
+        self.assertEqual([h for h in heard if "400 (Bad Request)" not in h], [])  # of data that are not on this machine
 
     def test_the_page_in_a_browser(self):
         heard = []

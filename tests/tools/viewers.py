@@ -4,28 +4,27 @@ import contextlib
 import http.client
 import json
 import re
-import shutil
 import signal
 import socket
 import subprocess
 import unittest
 
-from running import PROGRAM, igebm
+from running import PROGRAM, chromium, igebm, no_browser
 
 
 class Server:
     """One that runs, at a port that was free."""
 
-    def __init__(self, *arguments):
+    def __init__(self, *arguments, cwd="/"):  # where there are no runs/
         self.process = subprocess.Popen([PROGRAM, "serve", "--port", "0", "--threads", "1", *map(str, arguments)], stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE, text=True)
+                                        stderr=subprocess.PIPE, text=True, cwd=cwd)
         self.url = self.process.stdout.readline().strip()
         found = re.fullmatch(r"http://([^:/]+):(\d+)/(\?token=(\w+))?", self.url)
         assert found, (self.url, self.process.stderr.read())
         self.port, self.token = int(found[2]), found[4]
 
     def ask(self, method, path, body=None, **headers):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=240)
         if isinstance(body, dict):
             body = json.dumps(body)
             headers.setdefault("Content-Type", "application/json")
@@ -94,19 +93,17 @@ class Serving(unittest.TestCase):
     @contextlib.contextmanager
     def browser(self, heard, **options):
         """Makes pages of Chromium; what they say and ask of others is added to `heard`."""
-        chromium = shutil.which("chromium")
+        path = chromium(self)
         try:
             from playwright.sync_api import sync_playwright
         except ImportError:
-            chromium = None
-        if chromium is None:
-            self.skipTest("no chromium, or no playwright to drive it")
+            no_browser(self, "no playwright to drive a browser")
         with sync_playwright() as tool:
-            browser = tool.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"])
+            browser = tool.chromium.launch(executable_path=path, timeout=120000, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"])
 
-            def new_page(server=self.server, width=420, height=900):
-                page = browser.new_page(viewport={"width": width, "height": height})
-                page.set_default_timeout(60000)
+            def new_page(server=self.server, width=420, height=900, **more):
+                page = browser.new_page(viewport={"width": width, "height": height}, **more)
+                page.set_default_timeout(240000)  # of a machine that does other work
                 page.on("console", lambda m: heard.append(m.text))
                 page.on("pageerror", lambda e: heard.append(str(e)))
                 page.on("request", lambda r: r.url.startswith((server.url.split("?")[0], "data:", "blob:")) or heard.append(r.url))

@@ -22,6 +22,15 @@ export async function answer(name, request, signal) {
   return told;
 }
 
+// The answer as a file of another type, which the browser keeps.
+export async function download(name, request, type, file) {
+  const response = await fetch(`api/${name}`, { method: "POST", headers: posting({ Accept: type }), body: JSON.stringify(request) });
+  if (!response.ok) throw new Error((await response.json()).error);
+  const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(await response.blob()), download: file });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+}
+
 // Tells heard(event, data) of the server's events until they end.
 async function events(name, request, signal, heard) {
   const response = await fetch(`api/${name}`, { method: "POST", headers: posting({}), body: JSON.stringify(request), signal });

@@ -1,5 +1,5 @@
 // Sample: pictures form as chains move.
-import { $, Asked, Curve, Work, anySeed, blank, fill, loaded, model, models, remember } from "./common.js";
+import { $, Asked, Curve, Work, anySeed, answer, blank, download, fill, loaded, model, models, remember } from "./common.js";
 
 const panel = $("tab-sample");
 const asked = new Asked($("asked"), draw);
@@ -8,9 +8,20 @@ const work = new Work(panel);
 let entered = false;
 let kept = [], held = -1;  // {image, model, label, condition}, and which of them is chosen
 let labels = [];           // what each picture that is shown was asked to be
+let shown = null;          // {name, what}: what was asked for it
 
 // The slider's place stands for gradients: 5 to 1,000, evenly in their logarithm; 0: as many as the model's recipe says.
 const budgetOf = (place) => (Number(place) === 0 ? 0 : Math.round(5 * Math.pow(200, (place - 1) / 99)));
+// This one for temperatures: 0.1 to 10.
+const temperatureOf = (place) => Number(Math.pow(10, place).toPrecision(2));
+// A slider's value, or what the address asked for while the slider stands where that has put it: links need not name its places.
+const linked = {};
+const valueOf = (id, of) => (linked[id] && linked[id].place === $(id).value ? linked[id].value : of($(id).value));
+function link(id, place, value) {
+  $(id).value = place;
+  linked[id] = { place: $(id).value, value: Number(value) };
+}
+const budget = () => valueOf("budget", budgetOf), temperature = () => valueOf("temperature", temperatureOf);
 const chosen = () => model($("model").value);
 
 function showModel() {
@@ -20,34 +31,41 @@ function showModel() {
   $("count").value = of.kind === "image" ? 25 : 2000;
   asked.show(of);
   $("guidance-row").hidden = !of.none;
+  $("sampler-row").hidden = of.noise_levels;  // whose steps are Langevin's
   $("guidance").value = 1;
+  linked.budget = linked.temperature = null;
   $("budget").value = 0;
+  $("sampler").value = "";
+  $("temperature").value = 0;
   showSliders();
 }
 
 function showSliders() {
-  const budget = budgetOf($("budget").value);
-  $("budget-of").textContent = budget ? String(budget) : `${chosen().gradients}, as its recipe says`;
+  $("budget-of").textContent = budget() ? String(budget()) : `${chosen().gradients}, as its recipe says`;
   $("guidance-of").textContent = $("guidance").value;
+  $("temperature-of").textContent = temperature();
 }
 
 function request() {
   const of = chosen(), out = { model: of.name, count: Number($("count").value), seed: Number($("seed").value), ...asked.get() };
-  const budget = budgetOf($("budget").value);
-  if (budget) out.budget = budget;
+  if (budget()) out.budget = budget();
   if (of.none && Number($("guidance").value) !== 1) out.guidance = Number($("guidance").value);
+  if ($("sampler").value) out.sampler = $("sampler").value;
+  if (temperature() !== 1) out.temperature = temperature();
   return out;
 }
 
 function take(state) {  // from the address
-  $("model").value = model(state.model) ? state.model : (model("fashion-mnist") || models[0]).name;
+  $("model").value = model(state.model) ? state.model : (models.find((m) => m.own) || model("fashion-mnist") || models[0]).name;
   showModel();
   if (!model(state.model)) return;
   asked.set(state);
   if (state.count) $("count").value = state.count;
   if (state.seed !== undefined) $("seed").value = state.seed;
   if (state.guidance) $("guidance").value = state.guidance;
-  if (state.budget) $("budget").value = Math.round(1 + 99 * Math.log(state.budget / 5) / Math.log(200));
+  if (state.sampler) $("sampler").value = state.sampler;
+  if (state.temperature > 0) link("temperature", Math.log10(state.temperature), state.temperature);
+  if (state.budget > 0) link("budget", Math.round(1 + 99 * Math.log(state.budget / 5) / Math.log(200)), state.budget);
   showSliders();
 }
 
@@ -81,7 +99,7 @@ function ask(name, what, labelOf) {
   labels = [];
   energy.clear();
   norm.clear();
-  $("save").hidden = $("keep-row").hidden = true;
+  $("save").hidden = $("save-npz").hidden = $("keep-row").hidden = true;
   work.ask(name, what, {
     frame(data) {
       show(data.image, what.model);
@@ -96,7 +114,8 @@ function ask(name, what, labelOf) {
       $("keep-row").hidden = !labels.length;
       $("keep-number").max = labels.length;
       $("save").href = data.image;
-      $("save").hidden = false;
+      $("save").hidden = $("save-npz").hidden = false;
+      shown = { name, what };
       return `${what.count} samples, ${data.gradients} gradients each, ${data.seconds.toFixed(1)} s`;
     },
   });
@@ -121,6 +140,35 @@ function showKept() {
   }));
   $("noise").parentElement.hidden = !kept.length || noiseOf() === undefined;
   $("noise-of").textContent = noiseOf();
+  $("near-row").hidden = true;
+}
+
+// The training pictures nearest to the kept one: is it a copy?
+async function showNear() {
+  const of = kept[held];
+  $("near-row").hidden = false;
+  $("near-of").textContent = "looking …";
+  try {
+    const told = await answer("neighbours", { model: of.model, picture: of.image, count: 5 });
+    if (of !== kept[held]) return;
+    $("near-picture").src = told.image;
+    $("near-of").textContent = `the nearest of ${told.among} training pictures, at ${told.distances.map((d) => d.toFixed(2)).join(", ")} in pixels${told.labels ? `: ${told.labels.join(", ")}` : ""}`;
+  } catch (error) {
+    $("near-of").textContent = error.message;
+  }
+}
+
+// What is shown as arrays: drawn again, since the page has the picture alone.
+async function saveArrays() {
+  $("save-npz").disabled = true;
+  try {
+    work.say("drawing it again, as arrays …");
+    await download(shown.name, shown.what, "application/x-npz", "samples.npz");
+    work.say("samples.npz");
+  } catch (error) {
+    work.say(error.message, true);
+  }
+  $("save-npz").disabled = false;
 }
 
 // Picture number i of the grid that is shown: pictures twice as large, two pixels apart.
@@ -148,6 +196,8 @@ $("refine").addEventListener("click", () => {
   const levels = model(kept[held].model).noise;
   goOn(1, levels && Number((levels.data / 5).toPrecision(2)));
 });
+$("near").addEventListener("click", showNear);
+$("save-npz").addEventListener("click", saveArrays);
 $("drop").addEventListener("click", () => {
   kept.splice(held, 1);
   held = kept.length - 1;
@@ -159,7 +209,8 @@ $("to-morph").addEventListener("click", () => { location.hash = new URLSearchPar
 $("form").addEventListener("submit", (event) => { event.preventDefault(); draw(); });
 $("another").addEventListener("click", () => { $("seed").value = anySeed(); draw(); });
 $("model").addEventListener("change", () => { showModel(); draw(); });
-for (const id of ["budget", "guidance"]) {
+$("sampler").addEventListener("change", draw);
+for (const id of ["budget", "guidance", "temperature"]) {
   $(id).addEventListener("input", showSliders);
   $(id).addEventListener("change", draw);
 }

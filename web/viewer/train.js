@@ -1,4 +1,4 @@
-// Train: how the runs that the server was given come along: curves, newest samples; and a button that ends one.
+// Train: how the runs that the server was given come along: curves, newest samples; and buttons that end one, or go on with it.
 import { $, answer, fill, models, part, remember } from "./common.js";
 
 const panel = $("tab-train"), field = (name) => panel.querySelector(`[name="${name}"]`);
@@ -55,9 +55,10 @@ async function look() {
     const told = await answer("train", { run });
     if (run !== field("run").value) return;
     const step = Math.max(0, ...told.series.flatMap((s) => s.points.slice(-1).map((p) => p[0])));
-    say(`${told.in_training ? "in training" : "not in training"}, step ${step}${told.events.length ? `; ${told.events.map((e) => `${e.what} at step ${e.step}`).join("; ")}` : ""}`);
+    say(`${told.in_training ? "in training" : told.finished ? "finished" : "not in training"}, step ${step}${told.events.length ? `; ${told.events.map((e) => `${e.what} at step ${e.step}`).join("; ")}` : ""}`);
     part(panel, "stop").disabled = !told.in_training;
-    part(panel, "resume").hidden = told.in_training;
+    part(panel, "resume").disabled = told.in_training || told.finished;
+    part(panel, "from-terminal").hidden = told.in_training || told.finished;
     part(panel, "command").textContent = told.command;
     part(panel, "picture").hidden = !told.image;
     if (told.image) part(panel, "picture").src = told.image;
@@ -69,14 +70,17 @@ async function look() {
   if (!panel.hidden) timer = setTimeout(look, 3000);
 }
 
-part(panel, "stop").addEventListener("click", async () => {
+async function tell(what, done) {
+  part(panel, what).disabled = true;
   try {
-    await answer("stop", { run: field("run").value });
-    say("asked to end; it saves a checkpoint first");
+    await answer(what, { run: field("run").value });
+    say(done);
   } catch (error) {
     say(error.message, true);
   }
-});
+}
+part(panel, "stop").addEventListener("click", () => tell("stop", "asked to end; it saves a checkpoint first"));
+part(panel, "resume").addEventListener("click", () => tell("resume", "under way again"));
 field("run").addEventListener("change", () => {
   part(panel, "plots").replaceChildren();
   charts.clear();

@@ -8,6 +8,7 @@
 
 #include "igebm/base/error.h"
 #include "igebm/io/base64.h"
+#include "igebm/io/npz.h"
 #include "igebm/report/assets.h"
 #include "igebm/serve/turns.h"
 
@@ -23,6 +24,7 @@ namespace {
 
 constexpr std::size_t most_bytes = 64 * 1024;  // of a request's body
 constexpr std::size_t connections = 64;        // that are answered at a time
+constexpr const char* npz_type = "application/x-npz";
 constexpr const char* busy = "too many are waiting; try again later";
 constexpr const char* policy =
     "default-src 'none'; connect-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; script-src "
@@ -56,7 +58,7 @@ Json with_image(Result result) {
 
 struct Server::Parts {
   Parts(std::vector<Offer> offers, const ServerOptions& given)
-      : options(given), api(std::move(offers)), turns(given.queue) {}
+      : options(given), api(std::move(offers), given.resume), turns(given.queue) {}
 
   ServerOptions options;
   Api api;
@@ -89,7 +91,7 @@ struct Server::Parts {
     });
   }
 
-  /// As the request's Accept has it: the result's PNG or its JSON alone, or a stream of events.
+  /// As the request's Accept has it: the result's PNG, its npz file or its JSON alone, or a stream of events.
   void ask(const std::string& endpoint, const httplib::Request& request, httplib::Response& response) {
     const Json asked = Json::parse(request.body, nullptr, /*allow_exceptions=*/false);
     if (asked.is_discarded()) return refuse(response, 400, "the body is no JSON");
@@ -102,7 +104,7 @@ struct Server::Parts {
     if (job->computes() && turns.full()) return refuse(response, 503, busy);
     const std::string accept = request.get_header_value("Accept");
     response.set_header("Cache-Control", "no-store");
-    if (accept == "image/png" || accept == "application/json") {
+    if (accept == "image/png" || accept == "application/json" || accept == npz_type) {
       Result result;
       const auto work = [&] { result = job->run({}); };
       if (!job->computes()) {
@@ -111,6 +113,10 @@ struct Server::Parts {
         return refuse(response, 503, busy);
       }
       if (accept == "application/json") return answer(response, 200, with_image(std::move(result)));
+      if (accept == npz_type) {
+        if (result.arrays.empty()) return refuse(response, 406, "this answer has no arrays");
+        return response.set_content(io::encode_npz(result.arrays), npz_type);
+      }
       if (result.png.empty()) return refuse(response, 406, "this answer is no picture");
       return response.set_content(result.png, "image/png");
     }
