@@ -33,7 +33,7 @@ std::unique_ptr<ClassDensities> gaussians(const at::Tensor& x, const at::Tensor&
 /// with `dimensions` directions of its own and one variance, at least `floor`, for all others. Begun by k-means, then
 /// `rounds` of expectation maximisation: many passes over the class's records.
 struct AnalyserOptions {
-  std::int64_t parts = 10, dimensions = 20, rounds = 10;
+  std::int64_t parts = 10, dimensions = 20, rounds = 5;
   double floor = 3e-3;
   std::uint64_t seed = 0;
 };

@@ -59,8 +59,9 @@ class Continual(Runs):
             self.assertEqual(seed["overall"][0]["value"], 1)  # one class is known, and all that is asked for
             self.assertAlmostEqual(seed["forgotten"][0], 1 - seed["tasks"][1][0])
             self.assertEqual(row["accuracy"]["mean"], seed["overall"][1]["value"])
-        # 2,000 records of a class are 40 batches, twenty steps each.
-        self.assertEqual([max(self.steps(y)) for y in (0, 1)], [800, 800])
+        # Half of 4,000 records, give or take, are 40 batches, twenty steps each: one pass.
+        for steps in (max(self.steps(y)) for y in (0, 1)):
+            self.assertTrue(steps % 20 == 0 and 760 <= steps <= 840, steps)
         recipe = (self.out / "seed-0/class-1/recipe.toml").read_text()
         self.assertIn("without", recipe)
 
