@@ -280,7 +280,9 @@ void add_shared_options(CLI::App& command, const std::shared_ptr<RestoreArgument
   command.add_option("--samples", a->samples, "answers to each")
       ->capture_default_str()
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{100000}));
-  command.add_option("--label", a->label, "the class they are of, or none (default: their own, of records of the data; else none in particular)");
+  command.add_option(
+      "--label", a->label,
+      "the class they are of, or none (default: their own, of records of the data; else none in particular)");
   command.add_option("--condition", a->condition, "NAME=VALUE,… of a model of numbers");
   command.add_option("--steps", a->steps, "Langevin steps at each noise level")
       ->capture_default_str()

@@ -11,8 +11,8 @@
 namespace igebm::evaluation {
 namespace {
 
-constexpr std::int64_t directions = 8, margin = 4;       // pixels of black around
-constexpr std::int64_t pool_stride = 4, pool_first = 5;  // of the picture with its margin
+constexpr std::int64_t directions = 8, picture_margin = 4;  // pixels of black around
+constexpr std::int64_t pool_stride = 4, pool_first = 5;     // of the picture with its margin
 constexpr double blur_deviation = 0.7, pool_deviation = 2;
 
 /// A Gaussian to four deviations, of sum 1, (1, 1, n, 1).
@@ -40,7 +40,7 @@ at::Tensor oriented_gradients(const at::Tensor& pictures) {
   if (pictures.dim() != 4) throw UserError("oriented gradients: expected pictures (N, C, H, W)");
   const at::Tensor bytes = pictures.to(at::kFloat);
   const at::Tensor grey = (pictures.scalar_type() == at::kByte ? bytes / 255 : bytes).mean(1, /*keepdim=*/true);
-  const at::Tensor x = at::constant_pad_nd(grey, {margin, margin, margin, margin}),
+  const at::Tensor x = at::constant_pad_nd(grey, {picture_margin, picture_margin, picture_margin, picture_margin}),
                    soft = smoothed(x, bell(blur_deviation));
   const at::Tensor across = soft.roll({-1}, {3}) - soft.roll({1}, {3}),
                    down = soft.roll({-1}, {2}) - soft.roll({1}, {2});
