@@ -109,10 +109,8 @@ class ContinualWork {
   training::Recipe recipe_of(std::int64_t y, std::int64_t seed) const {
     training::Recipe r = recipe_;
     r.seed = seed;
-    for (std::int64_t other = 0; other < classes(); ++other)
-      if (other != y)
-        r.data.without.push_back(train_.class_names.empty() ? fmt::to_string(other)
-                                                            : train_.class_names[static_cast<std::size_t>(other)]);
+    r.data.without = train_.names_of_classes();
+    r.data.without.erase(r.data.without.begin() + y);
     training::PhaseOptions& phase = r.phases[0];
     const std::int64_t batches = train_.labels.eq(y).sum().item<std::int64_t>() / phase.batch;
     if (batches < 1)
@@ -148,21 +146,24 @@ class ContinualWork {
   }
 
   void densities(std::int64_t seed) {
-    const auto fitted = [&](const char* name, const char* about, bool baseline, const auto& fit) {
+    const auto fitted = [&](const char* name, const char* about, bool baseline, bool by_seed, const auto& fit) {
       observer_.progress(fmt::format("seed {}: {}", seed, name), 0, 1);
+      Method& m = method(name, about, baseline);
+      if (!by_seed && !m.seeds.empty()) return m.seeds.push_back(Continual(m.seeds.front()));
       const std::unique_ptr<evaluation::ClassDensities> one = fit();
-      add(method(name, about, baseline), one->numbers(), one->of(test_.x));
+      add(m, one->numbers(), one->of(test_.x));
     };
     const at::Tensor &x = train_.all(), &labels = train_.labels;
     auto analysers = a_.analysers;
     analysers.seed = static_cast<std::uint64_t>(seed);
-    fitted("Gaussian", "a Gaussian for each class", true, [&] { return evaluation::gaussians(x, labels, classes()); });
-    fitted("analysers", "a mixture of principal component analysers for each class; many passes", true,
+    fitted("Gaussian", "a Gaussian for each class", true, false,
+           [&] { return evaluation::gaussians(x, labels, classes()); });
+    fitted("analysers", "a mixture of principal component analysers for each class; many passes", true, true,
            [&] { return evaluation::analysers(x, labels, classes(), analysers); });
     if (x.dim() == 4)
-      fitted("class energies", "a quadratic energy for each class, in oriented gradients", false,
+      fitted("class energies", "a quadratic energy for each class, in oriented gradients", false, false,
              [&] { return evaluation::oriented_gaussians(x, labels, classes()); });
-    fitted("shared body", "Gaussians of one covariance, in random features that no class changes", false, [&] {
+    fitted("shared body", "Gaussians of one covariance, in random features that no class changes", false, true, [&] {
       return evaluation::shared_body(x, labels, classes(), a_.features, static_cast<std::uint64_t>(seed));
     });
   }

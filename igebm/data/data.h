@@ -51,6 +51,8 @@ struct Dataset {
   std::vector<std::int64_t> condition_columns(const std::vector<std::string>& names) const;
   /// The first of condition_columns(names) that pictures so changed make untrue; empty: none.
   std::string made_untrue(const std::vector<std::string>& names, const Changes& by) const;
+  /// class_names, or where there are none the classes' numbers.
+  std::vector<std::string> names_of_classes() const;
   /// x; throws UserError where the pictures are too many to keep, with what the user can do.
   const at::Tensor& all() const;
 };

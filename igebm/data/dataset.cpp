@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "igebm/base/error.h"
+#include "igebm/data/collect.h"
 #include "igebm/data/data.h"
 #include "igebm/data/prefetch.h"
 
@@ -49,6 +50,10 @@ std::string Dataset::made_untrue(const std::vector<std::string>& names, const Ch
     if ((of.mirror && by.mirror) || (of.shift && by.shift) || (of.zoom && by.zoom)) return condition_names[i];
   }
   return {};
+}
+
+std::vector<std::string> Dataset::names_of_classes() const {
+  return class_names.empty() ? numbered(classes) : class_names;
 }
 
 const at::Tensor& Dataset::all() const {

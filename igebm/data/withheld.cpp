@@ -7,7 +7,6 @@
 #include <algorithm>
 
 #include "igebm/base/error.h"
-#include "igebm/data/collect.h"
 #include "igebm/io/recipe.h"
 
 namespace igebm::data {
@@ -33,8 +32,7 @@ std::int64_t place(const std::string& name, const std::vector<std::string>& name
 Withheld::Withheld(const Dataset& set, const std::vector<std::string>& groups) {
   if (set.labels.defined()) labels_ = set.labels.contiguous();
   if (set.conditions.defined()) conditions_ = set.conditions.contiguous();
-  const std::vector<std::string> classes =
-      set.class_names.empty() && set.labels.defined() ? numbered(set.classes) : set.class_names;
+  const std::vector<std::string> classes = set.names_of_classes();
   for (const auto& group : groups) {
     std::vector<Part> parts;
     for (std::size_t from = 0; from <= group.size();) {

@@ -10,16 +10,12 @@
 #include "igebm/base/error.h"
 #include "igebm/base/random.h"
 #include "igebm/evaluation/oriented_gradients.h"
+#include "igebm/evaluation/records.h"
 
 namespace igebm::evaluation {
 namespace {
 
 constexpr std::int64_t records_at_a_time = 2000;
-
-at::Tensor rows_in_unit(const at::Tensor& x) {
-  const at::Tensor rows = x.flatten(1).to(at::kFloat);
-  return x.scalar_type() == at::kByte ? rows / 255 : rows;
-}
 
 at::Tensor records_of_class(const at::Tensor& x, const at::Tensor& labels, std::int64_t y) {
   const at::Tensor rows = labels.eq(y).nonzero().squeeze(1);
@@ -112,17 +108,14 @@ std::vector<Analyser> fit_mixture(const at::Tensor& x, const AnalyserOptions& o,
   for (std::int64_t round = 0; round < o.rounds; ++round) {
     mixture.clear();
     std::vector<at::Tensor> densities;
-    for (std::int64_t k = 0; k < parts; ++k) {
-      const at::Tensor weights = belongs.select(1, k);
-      const double share = weights.sum().item<double>() / static_cast<double>(x.size(0));
-      if (share * static_cast<double>(x.size(0)) < 2) continue;  // nobody's
+    for (const at::Tensor& weights : belongs.unbind(1)) {
+      const double total = weights.sum().item<double>();
+      if (total < 2) continue;  // nobody's: it is left out from now on
       mixture.push_back(analyser(x, weights, o.dimensions, o.floor));
-      mixture.back().log_share = std::log(share);
+      mixture.back().log_share = std::log(total / static_cast<double>(x.size(0)));
       densities.push_back(mixture.back().log_density(x));
     }
     belongs = at::softmax(at::stack(densities, 1), 1);
-    if (belongs.size(1) < parts)  // parts keep their places
-      belongs = at::cat({belongs, at::zeros({x.size(0), parts - belongs.size(1)}, at::kDouble)}, 1);
   }
   return mixture;
 }
@@ -152,7 +145,7 @@ class SharedBody : public ClassDensities {
 
 }  // namespace
 
-at::Tensor ClassDensities::seen(const at::Tensor& x) const { return rows_in_unit(x); }
+at::Tensor ClassDensities::seen(const at::Tensor& x) const { return in_unit(x.flatten(1)); }
 
 at::Tensor ClassDensities::of(const at::Tensor& x) const {
   const at::NoGradGuard no_grad;
@@ -171,7 +164,7 @@ std::unique_ptr<ClassDensities> analysers(const at::Tensor& x, const at::Tensor&
   const at::NoGradGuard no_grad;
   std::vector<std::vector<Analyser>> all;
   for (std::int64_t y = 0; y < classes; ++y)
-    all.push_back(fit_mixture(rows_in_unit(records_of_class(x, labels, y)), options, y));
+    all.push_back(fit_mixture(in_unit(records_of_class(x, labels, y).flatten(1)), options, y));
   return std::make_unique<Mixtures>(std::move(all));
 }
 
@@ -208,7 +201,7 @@ std::unique_ptr<ClassDensities> shared_body(const at::Tensor& x, const at::Tenso
   at::Tensor counts = at::zeros({classes}, at::kDouble);
   for (std::int64_t begin = 0; begin < count; begin += records_at_a_time) {
     const std::int64_t end = std::min(count, begin + records_at_a_time);
-    const at::Tensor f = SharedBody::features(rows_in_unit(x.slice(0, begin, end)), body, offset);
+    const at::Tensor f = SharedBody::features(in_unit(x.slice(0, begin, end).flatten(1)), body, offset);
     const at::Tensor one_hot = at::one_hot(labels.slice(0, begin, end), classes).to(at::kFloat);
     sums += at::matmul(one_hot.t(), f), counts += one_hot.sum(0), products += at::matmul(f.t(), f);
   }

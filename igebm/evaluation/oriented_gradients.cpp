@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "igebm/base/error.h"
+#include "igebm/evaluation/records.h"
 
 namespace igebm::evaluation {
 namespace {
@@ -38,8 +39,7 @@ at::Tensor pooled(const at::Tensor& x) {
 
 at::Tensor oriented_gradients(const at::Tensor& pictures) {
   if (pictures.dim() != 4) throw UserError("oriented gradients: expected pictures (N, C, H, W)");
-  const at::Tensor bytes = pictures.to(at::kFloat);
-  const at::Tensor grey = (pictures.scalar_type() == at::kByte ? bytes / 255 : bytes).mean(1, /*keepdim=*/true);
+  const at::Tensor grey = in_unit(pictures).mean(1, /*keepdim=*/true);
   const at::Tensor x = at::constant_pad_nd(grey, {picture_margin, picture_margin, picture_margin, picture_margin}),
                    soft = smoothed(x, bell(blur_deviation));
   const at::Tensor across = soft.roll({-1}, {3}) - soft.roll({1}, {3}),

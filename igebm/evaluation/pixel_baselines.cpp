@@ -4,15 +4,13 @@
 
 #include <algorithm>
 
+#include "igebm/evaluation/records.h"
 #include "igebm/io/picture.h"
 
 namespace igebm::evaluation {
 namespace {
 
-at::Tensor rows_of(const at::Tensor& inputs) {
-  const at::Tensor rows = inputs.flatten(1).to(at::kFloat);
-  return inputs.scalar_type() == at::kByte ? rows / 255 : rows;
-}
+at::Tensor rows_of(const at::Tensor& inputs) { return in_unit(inputs.flatten(1)); }
 
 }  // namespace
 

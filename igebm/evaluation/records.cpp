@@ -70,6 +70,11 @@ Records read_records(const std::filesystem::path& path) {
   return records;
 }
 
+at::Tensor in_unit(const at::Tensor& x) {
+  const at::Tensor numbers = x.to(at::kFloat);
+  return x.scalar_type() == at::kByte ? numbers / 255 : numbers;
+}
+
 at::Tensor into_model(const at::Tensor& inputs, const model::SampleSpace& space, bool dequantised) {
   if (inputs.sizes().slice(1).vec() != space.shape)
     throw UserError(fmt::format("inputs of shape ({}), where ({}) is expected",

@@ -30,6 +30,9 @@ Records records_of(const data::Dataset& set, const at::Tensor& rows, const std::
 /// uint8; they become float (N, C, H, W). Throws UserError that names the file and the array.
 Records read_records(const std::filesystem::path& file);
 
+/// Bytes as numbers in [0, 1], anything else as it is: float.
+at::Tensor in_unit(const at::Tensor& x);
+
 /// Bytes of pictures (N, C, H, W) in a model's range, whatever they come from: the middle of their level's bin where
 /// its data were dequantised, else pixel / 255. Points are float (N, D) and stay. Throws UserError for another shape.
 at::Tensor into_model(const at::Tensor& inputs, const model::SampleSpace& space, bool dequantised);

@@ -11,6 +11,7 @@
 #include <sstream>
 
 #include "igebm/base/error.h"
+#include "igebm/data/collect.h"
 #include "igebm/io/recipe.h"
 
 namespace igebm::model {
@@ -49,6 +50,10 @@ Conditions conditions_from_json(const std::string& text) {
   } catch (const nlohmann::json::exception& e) {
     throw UserError(fmt::format("a model's conditions: {}", e.what()));
   }
+}
+
+std::vector<std::string> ConditionSpec::names_of_classes() const {
+  return class_names.empty() ? data::numbered(classes) : class_names;
 }
 
 ConditionSpec condition_spec(const nn::Graph& graph, const std::map<std::string, std::string>& metadata) {

@@ -28,6 +28,9 @@ struct ConditionSpec {
   std::int64_t values = 0;                    ///< how many numbers; 0: on none
   Conditions numbers = {};                    ///< their names and some rows, where the model's file has them
   std::optional<NoiseScale> noise = {};
+
+  /// class_names, or where there are none the classes' numbers.
+  std::vector<std::string> names_of_classes() const;
 };
 
 /// What a network's graph takes and its file's metadata tell: "conditions", "class_names" (a JSON list), "noise".

@@ -99,9 +99,7 @@ void tell_places(const model::NetworkFile& network, RunFacts& into) {
   }
   const model::ConditionSpec spec = model::condition_spec(network.graph, network.metadata);
   if (spec.classes == 0) return;
-  std::vector<std::string> names = spec.class_names;
-  for (std::int64_t c = static_cast<std::int64_t>(names.size()); c < spec.classes; ++c)
-    names.push_back(std::to_string(c));
+  std::vector<std::string> names = spec.names_of_classes();
   into.caption = fmt::format("Classes in turn, row by row: {}.", fmt::join(names, ", "));
   if (names.size() == 10) into.columns = std::move(names);
 }

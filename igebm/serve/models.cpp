@@ -30,9 +30,7 @@ constexpr std::size_t most_composed = 8;
 
 Json described(const Offer& offer, const model::Model& model) {
   const model::ConditionSpec& spec = model.condition_spec();
-  Json classes = Json::array();
-  for (std::int64_t c = 0; c < spec.classes; ++c)
-    classes.push_back(spec.class_names.empty() ? std::to_string(c) : spec.class_names[static_cast<std::size_t>(c)]);
+  const Json classes = spec.names_of_classes();
   Json numbers = Json::array();
   for (std::size_t i = 0; i < spec.numbers.names.size(); ++i) {
     const at::Tensor column = spec.numbers.rows.select(1, static_cast<std::int64_t>(i));

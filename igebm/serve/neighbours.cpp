@@ -26,7 +26,7 @@ class Neighbouring : public Job {
     if (chosen_.model->settings().data.flip) views.push_back(views[0].flip(3));
     const evaluation::Nearest found = evaluation::nearest_records(x, views, std::min(count_, set->size()));
     const at::Tensor rows = found.records[0], distances = found.distances[0].contiguous();
-    const auto& names = chosen_.model->condition_spec().class_names;
+    const auto names = chosen_.model->condition_spec().names_of_classes();
     std::vector<at::Tensor> pictures;
     Json labels = Json::array();
     for (std::int64_t i = 0; i < rows.size(0); ++i) {

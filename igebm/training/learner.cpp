@@ -272,7 +272,6 @@ void Learner::restore(const Checkpoint& c) {
     const auto number = [&](const char* name) { return said->second.at(name).item<std::int64_t>(); };
     used = {number("records"), number("chains"), number(said->second.contains("data") ? "data" : "records")};
   }
-
   const auto copy = [](const nn::Tensors& from, nn::Tensors& to) {
     for (auto& [name, t] : to) t.copy_(from.at(name));
   };
