@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <httplib.h>
+#include <sys/socket.h>
 
 #include <chrono>
 #include <thread>
@@ -24,6 +25,7 @@ namespace {
 
 constexpr std::size_t most_bytes = 64 * 1024;  // of a request's body
 constexpr std::size_t connections = 64;        // that are answered at a time
+constexpr int waiting_connections = 1024;      // to be taken
 constexpr const char* npz_type = "application/x-npz";
 constexpr const char* busy = "too many are waiting; try again later";
 constexpr const char* policy =
@@ -57,13 +59,20 @@ Json with_image(Result result) {
 }  // namespace
 
 struct Server::Parts {
+  /// The library lets five connections wait to be taken and resets some of the others, where hundreds come at once.
+  class Listener : public httplib::Server {
+   public:
+    /// After it is bound.
+    void let_wait(int count) { (void)::listen(svr_sock_, count); }
+  };
+
   Parts(std::vector<Offer> offers, const ServerOptions& given)
       : options(given), api(std::move(offers), given.resume), turns(given.queue) {}
 
   ServerOptions options;
   Api api;
   Turns turns;
-  httplib::Server http;
+  Listener http;
   std::int64_t port = 0;
 
   /// Whether a request may be answered; if not, the response says why not.
@@ -209,6 +218,7 @@ Server::Server(std::vector<Offer> offers, const ServerOptions& options)
   if (!listens)
     throw UserError(fmt::format("serve: port {} of {}: cannot be listened to; another program may have it",
                                 options.port, options.host));
+  parts_->http.let_wait(waiting_connections);
   if (options.port > 0) parts_->port = options.port;
 }
 
