@@ -30,6 +30,7 @@ enum class Purpose : std::uint32_t {
   noise_level = 16,
   score_noise = 17,
   label_dropout = 18,
+  data_noise = 19,  // on data that contrastive divergence compares with samples
   evaluation = 20,
   known_noise = 21,  // of what inpainting knows
   mask = 22,

@@ -38,12 +38,18 @@ at::Tensor training_energies(const Step& step, const at::Tensor& x, const at::Te
   return nn::evaluate(step.graph, step.weights, x, labels, &dropout);
 }
 
+at::Tensor with_noise(const Step& step, double deviation, double low, double high) {
+  if (deviation == 0) return step.data;
+  return at::clamp(at::add(step.data, step.normals(Purpose::data_noise).to(step.data.device()), deviation), low, high);
+}
+
 }  // namespace
 
 void describe(Fields& f, ContrastiveDivergenceOptions& o) {
   f.field("weight", o.weight, positive, "of this term in the loss");
   f.field("form", o.form, "of the contrast between data and samples");
   f.field("energy_l2", o.energy_l2, not_negative, "coefficient of E(x+)^2 + E(x-)^2");
+  f.field("data_noise", o.data_noise, not_negative, "standard deviation of noise on the data, which samples have too");
   f.field("kl", o.end.kl, not_negative, "weight of the energy at the chains' ends, through their last step; 0: none");
   f.field("entropy", o.end.entropy, not_negative, "weight of log the distance from there to earlier samples; 0: none");
   f.field("entropy_pool", o.end.pool, count_from_one, "earlier samples, from the buffer, that the nearest is among");
@@ -138,7 +144,8 @@ Loss ContrastiveDivergence::loss(const Step& step) {
   // on the energies.
   const std::int64_t count = step.data.size(0);
   const at::Tensor labels = step.labels.defined() ? at::cat({step.labels, chains.labels}) : at::Tensor();
-  const at::Tensor x = at::cat({step.data, chains.x});
+  const at::Tensor data = with_noise(step, options_.data_noise, options_.langevin.low, options_.langevin.high);
+  const at::Tensor x = at::cat({data, chains.x});
   const nn::Dropout dropout{step.seed, step.step};
   at::Tensor energies = options_.form == ContrastForm::linear ? at::empty({2 * count}, step.data.options())
                                                               : training_energies(step, x, labels, dropout);

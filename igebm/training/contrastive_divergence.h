@@ -30,6 +30,9 @@ struct ContrastiveDivergenceOptions {
   double weight = 1;
   ContrastForm form = ContrastForm::linear;
   double energy_l2 = 1;
+  /// Standard deviation of normal noise on x+, then clamped as samples are (Nijkamp et al. 2019): chains that end with
+  /// noise of their own are not told from data by that.
+  double data_noise = 0;
   std::int64_t steps = 60;
   ChainEndOptions end;  ///< Improved contrastive divergence, added to L
   sampling::LangevinOptions langevin;

@@ -61,11 +61,13 @@ TEST(ContrastiveDivergence, TheObjectiveIsItsLossOnItsChains) {
     ContrastiveDivergence objective({.weight = 0.7,
                                      .form = form,
                                      .energy_l2 = 0.2,
+                                     .data_noise = 0.3,
                                      .steps = 2,
-                                     .langevin = {.step_size = 0.01},
+                                     .langevin = {.step_size = 0.01, .low = -1.5, .high = 1.5},
                                      .replay = {.size = 6}},
                                     c.graph);
     const Loss loss = objective.loss(c.step(data, labels));
+    const at::Tensor noisy = (data + 0.3 * c.step(data, labels).normals(Purpose::data_noise)).clamp(-1.5, 1.5);
     const nn::Tensors state = objective.state();
     const at::Tensor order = at::argsort(state.at("stream"));  // chains start with streams in the data's order
     const at::Tensor chains = state.at("x").index_select(0, order);
@@ -74,7 +76,7 @@ TEST(ContrastiveDivergence, TheObjectiveIsItsLossOnItsChains) {
     nn::Tensors expected;
     std::vector<at::Tensor> inputs;
     for (const auto& [name, w] : c.weights) inputs.push_back(leaves[name] = w.detach().requires_grad_());
-    const at::Tensor value = 0.7 * contrastive_divergence(form, nn::evaluate(c.graph, leaves, data, labels),
+    const at::Tensor value = 0.7 * contrastive_divergence(form, nn::evaluate(c.graph, leaves, noisy, labels),
                                                           nn::evaluate(c.graph, leaves, chains, labels), 0.2);
     const auto found = torch::autograd::grad({value}, inputs, {}, false, false, true);
     std::size_t i = 0;

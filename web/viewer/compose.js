@@ -1,8 +1,9 @@
 // Compose: an expression over models and densities in the plane; help while it is written, sliders for its weights.
 import { $, Curve, Work, anySeed, fill, model, models, part, remember, sentByEnter } from "./common.js";
+import { draggable, terms as handles } from "./drag.js";
 
 const panel = $("tab-compose"), field = (name) => panel.querySelector(`[name="${name}"]`);
-const work = new Work(panel), text = field("expression"), energy = new Curve(part(panel, "curve"), "energy");
+const work = new Work(panel), text = field("expression"), energy = new Curve(part(panel, "curve"), "energy"), picture = part(panel, "picture");
 const densities = { gaussian: "0, 0, .5", ring: "2, .1", box: "-1, -1, 1, 1" };
 const examples = ["mnist(3) & mnist(8)", "fashion-mnist(coat) & fashion-mnist(bag)", "dsprites-shape(heart) & dsprites-size(.6)",
   "two-moons & !gaussian(1, 0, .5)", "ring(2, .1) & box(0, -3, 3, 3)", "gaussian(-1, 0, .4) | 2*gaussian(1, 0, .4)"];
@@ -66,6 +67,8 @@ function written() {
   showSuggestions();
 }
 
+const inPlane = () => handles(text.value).length > 0;
+
 function request() {
   const out = { expression: text.value, seed: Number(field("seed").value) };
   if (field("given").value) out.given = field("given").value;
@@ -81,8 +84,9 @@ function draw() {
   part(panel, "wrong").textContent = "";
   const show = (data) => {
     if (!data.image) return;
-    part(panel, "picture").src = data.image;
-    part(panel, "picture").hidden = false;
+    picture.classList.toggle("plane", inPlane());
+    picture.src = data.image;
+    picture.hidden = false;
   };
   work.ask("compose", what, {
     frame(data) {
@@ -119,6 +123,7 @@ function take(state) {
   if (state.expression) draw();
 }
 
+draggable(picture, text, () => Number(field("bound").value), draw);
 text.addEventListener("input", written);
 for (const kind of ["click", "keyup"]) text.addEventListener(kind, showSuggestions);
 sentByEnter(text);
@@ -134,7 +139,7 @@ field("example").addEventListener("change", () => {
 export const compose = {
   enter(state) {
     if (!entered) fill(field("example"), [["", "an example …"], ...examples.map((e) => [e, e])]);
-    $("about").textContent = "& adds energies, | mixes densities, ! takes one away, 2* weighs.";
+    $("about").textContent = "& adds energies, | mixes densities, ! takes one away, 2* weighs. In the plane, gaussians, rings and boxes can be dragged.";
     if (state || !entered) take(state || {});
     if (!state) remember("compose", request());
     entered = true;

@@ -1,12 +1,13 @@
 // Plane: a density with its level lines, and chains that move in it under a kernel.
 import { $, Curve, Work, anySeed, fill, part, remember, sentByEnter } from "./common.js";
+import { draggable } from "./drag.js";
 
 const panel = $("tab-plane"), field = (name) => panel.querySelector(`[name="${name}"]`);
 const work = new Work(panel), board = part(panel, "board"), context = board.getContext("2d");
 const accepted = new Curve(part(panel, "accepted"), "accepted"), energy = new Curve(part(panel, "curve"), "energy");
 const examples = ["two-moons", "eight-gaussians", "gaussian(-1.5, 0, .5) | gaussian(1.5, 0, .5)", "ring(2, .2)", "ring(2, .3) & !gaussian(2, 0, .8)", "box(-2, -1, 2, 1)"];
 const anchors = [[13, 8, 58], [62, 38, 128], [38, 110, 142], [42, 170, 124], [150, 214, 72], [252, 240, 90]];  // as io::heat has them
-let ground = null, plane = null, points = [], entered = false, dragged = null;
+let ground = null, plane = null, points = [], entered = false;
 
 // The density, and lines where the energy is a whole number of twos above its least.
 function drawGround() {
@@ -104,34 +105,14 @@ function take(state) {
   draw();
 }
 
-// What lies under the pointer; and gaussians of the expression, which can be dragged.
-const place = (event) => {
-  const box = board.getBoundingClientRect(), bound = Number(field("bound").value);
-  return [((event.clientX - box.left) / box.width * 2 - 1) * bound, (1 - (event.clientY - box.top) / box.height * 2) * bound];
-};
-const gaussians = () => [...field("expression").value.matchAll(/gaussian\(\s*(-?[\d.]+)\s*,\s*(-?[\d.]+)\s*,\s*([\d.]+)\s*\)/g)];
-board.addEventListener("pointerdown", (event) => {
-  const [x, y] = place(event), near = gaussians().findIndex((g) => Math.hypot(g[1] - x, g[2] - y) < Math.max(Number(g[3]), .3));
-  if (near < 0) return;
-  dragged = near;
-  board.setPointerCapture(event.pointerId);
-});
+// What lies under the pointer.
 board.addEventListener("pointermove", (event) => {
-  const [x, y] = place(event);
-  if (plane) {
-    const cell = (v) => Math.min(plane.side - 1, Math.max(0, Math.floor(v * plane.side)));
-    const e = plane.energies[cell((1 - y / plane.bound) / 2) * plane.side + cell((x / plane.bound + 1) / 2)];
-    part(panel, "under").textContent = `(${x.toFixed(2)}, ${y.toFixed(2)}): E is ${e.toPrecision(3)} above its least`;
-  }
-  if (dragged === null) return;
-  const text = field("expression").value, g = gaussians()[dragged];
-  field("expression").value = `${text.slice(0, g.index)}gaussian(${x.toFixed(2)}, ${y.toFixed(2)}, ${g[3]})${text.slice(g.index + g[0].length)}`;
+  if (!plane) return;
+  const box = board.getBoundingClientRect(), across = (event.clientX - box.left) / box.width, down = (event.clientY - box.top) / box.height;
+  const cell = (v) => Math.min(plane.side - 1, Math.max(0, Math.floor(v * plane.side))), e = plane.energies[cell(down) * plane.side + cell(across)];
+  part(panel, "under").textContent = `(${((2 * across - 1) * plane.bound).toFixed(2)}, ${((1 - 2 * down) * plane.bound).toFixed(2)}): E is ${e.toPrecision(3)} above its least`;
 });
-board.addEventListener("pointerup", () => {
-  if (dragged === null) return;
-  dragged = null;
-  draw();
-});
+draggable(board, field("expression"), () => Number(field("bound").value), draw);
 
 sentByEnter(field("expression"));
 part(panel, "form").addEventListener("submit", (event) => { event.preventDefault(); draw(); });
@@ -146,7 +127,7 @@ for (const name of ["step_size", "temperature", "noise", "kernel"]) field(name).
 export const planeTab = {
   enter(state) {
     if (!entered) fill(field("example"), [["", "an example …"], ...examples.map((e) => [e, e])]);
-    $("about").textContent = "Chains from anywhere in the square, under an energy of the plane. A gaussian can be dragged.";
+    $("about").textContent = "Chains from anywhere in the square, under an energy of the plane. Gaussians, rings and boxes can be dragged.";
     if (state || !entered) take(state || {});
     else remember("plane", request());
     entered = true;

@@ -16,9 +16,10 @@
 namespace igebm::serve {
 
 // Of web/viewer/ (cmake/Embed.cmake).
-extern const char page[], style[], main_script[], common_script[], sample_script[], compose_script[], restore_script[],
+extern const char page[], style[], main_script[], common_script[], drag_script[], sample_script[], compose_script[], restore_script[],
     morph_script[], plane_script[], train_script[];
-extern const unsigned long page_size, style_size, main_script_size, common_script_size, sample_script_size,
+extern const unsigned long page_size, style_size, main_script_size, common_script_size, drag_script_size,
+    sample_script_size,
     compose_script_size, restore_script_size, morph_script_size, plane_script_size, train_script_size;
 
 namespace {
@@ -193,6 +194,7 @@ struct Server::Parts {
     module("/dygraphs.js", report::dygraphs_script, report::dygraphs_script_size);
     module("/main.js", main_script, main_script_size);
     module("/common.js", common_script, common_script_size);
+    module("/drag.js", drag_script, drag_script_size);
     module("/sample.js", sample_script, sample_script_size);
     module("/compose.js", compose_script, compose_script_size);
     module("/restore.js", restore_script, restore_script_size);
