@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import time
 import unittest
+import urllib.parse
 
 import numpy
 from PIL import Image
@@ -278,6 +279,57 @@ class Tabs(Serving):
             numpy.testing.assert_allclose(arrays["energies"], told["energies"], rtol=1e-5)
             self.assertEqual(arrays["images"].shape, (4, 1, 28, 28))
         self.assertEqual([h for h in heard if "400 (Bad Request)" not in h], [])  # of data that are not on this machine
+
+    def test_densities_are_dragged(self):
+        """By mouse and by keys; what is drawn follows, and a link holds it."""
+        heard = []
+        with self.browser(heard) as new_page:
+            for tab, part, moves in (("compose", "picture", "count=300"), ("plane", "board", "kernel=mala&steps=20&count=100")):
+                page = new_page(width=1000, height=1100)
+                state = page.locator(f"#tab-{tab} [data-part=state]")
+                text = page.locator(f"#tab-{tab} [name=expression]")
+                board = page.locator(f"#tab-{tab} [data-part={part}]")
+
+                def ended(state=state):
+                    state.filter(has_text=re.compile(r"(samples|chains).* s$")).wait_for()
+
+                def drag(start, end, page=page, board=board):
+                    board.scroll_into_view_if_needed()
+                    box = board.bounding_box()
+                    at = [(box["x"] + (x / 4 + 1) / 2 * box["width"], box["y"] + (1 - y / 4) / 2 * box["height"]) for x, y in (start, end)]
+                    page.mouse.move(*at[0])
+                    page.mouse.down()
+                    page.mouse.move(*at[1], steps=10)
+                    page.mouse.up()
+                    page.wait_for_timeout(400)  # until it is asked for
+
+                page.goto(f"{self.server.url}#tab={tab}&expression=gaussian(-2, 0, .4) | box(1, -1, 3, 1)&bound=4&{moves}")
+                ended()
+                drag((-2, 0), (-1, 2))
+                ended()
+                numbers = [float(v) for v in re.findall(r"-?\d*\.?\d+", text.input_value())]
+                numpy.testing.assert_allclose(numbers, [-1, 2, 0.4, 1, -1, 3, 1], atol=0.05)
+                drag((3, 0), (2, 0.5))  # an edge alone
+                ended()
+                numbers = [float(v) for v in re.findall(r"-?\d*\.?\d+", text.input_value())]
+                numpy.testing.assert_allclose(numbers, [-1, 2, 0.4, 1, -1, 2, 1], atol=0.05)
+                board.focus()
+                page.keyboard.press("ArrowLeft")  # what was taken last: the box
+                page.keyboard.press("Shift+ArrowUp")
+                page.wait_for_timeout(400)
+                ended()
+                now = [float(v) for v in re.findall(r"-?\d*\.?\d+", text.input_value())]
+                numpy.testing.assert_allclose(now, [*numbers[:3], numbers[3] - 0.15, -1.1, numbers[5] - 0.05, 1.1], atol=0.011)
+                self.assertIn("gaussian", page.url)
+                self.assertIn(text.input_value(), dict(urllib.parse.parse_qsl(page.url.split("#")[1]))["expression"])
+                picture = page.locator(f"#tab-{tab} [data-part=save]").get_attribute("href")
+                bright = numpy.asarray(Image.open(io.BytesIO(png(picture))).convert("RGB")).astype(float).sum(-1)
+                side = len(bright)
+                at = [bright[int((1 - y / 4) / 2 * side) - 6:][:12, int((x / 4 + 1) / 2 * side) - 6:][:, :12].mean() for x, y in ((-1, 2), (-2, 0), (-3, -3))]
+                self.assertGreater(at[0], 2 * at[1])  # the density went along
+                self.assertLess(abs(at[1] - at[2]), 20)
+                page.close()
+        self.assertEqual(heard, [])
 
     def test_the_page_in_a_browser(self):
         heard = []
