@@ -50,6 +50,13 @@ generation::Vocabulary vocabulary_of(const ComposeArguments& a, bool compares) {
   return vocabulary;
 }
 
+at::Tensor picture_of(const generation::Composite& composite, const at::Tensor& x) {
+  const model::SampleSpace& space = composite.space();
+  if (space.kind == model::SampleSpace::Kind::image) return io::grid(space.to_unit(x));
+  const auto energy = composite.energy(composite.range() ? composite.range()->sigma_min : 0);
+  return model::picture_of_plane(*energy, composite.device(), x, x.abs().max().item<double>());
+}
+
 void write(const fs::path& out, const generation::Composite& composite, const model::Samples& samples,
            const io::Texts& texts) {
   if (out.has_parent_path()) io::make_folder(out.parent_path());
@@ -58,11 +65,21 @@ void write(const fs::path& out, const generation::Composite& composite, const mo
   if (out.extension() == ".npz") {
     io::write_npz(out, {{"energies", samples.energies}, {pictures ? "images" : "points", space.to_unit(samples.x)}},
                   texts);
-  } else if (pictures) {
-    io::write_png(out, io::grid(space.to_unit(samples.x)), texts);
   } else {
-    const auto energy = composite.energy(composite.range() ? composite.range()->sigma_min : 0);
-    model::write_plane(out, *energy, composite.device(), samples.x, samples.x.abs().max().item<double>(), {}, texts);
+    io::write_png(out, picture_of(composite, samples.x), texts);
+  }
+}
+
+/// What was drawn is an evaluation of each run that the expression is of.
+void keep(const ComposeArguments& a, std::uint64_t seed, const nlohmann::ordered_json& told,
+          const generation::Composite& composite, const at::Tensor& x) {
+  constexpr std::int64_t most_pictures = 64;
+  const bool pictures = composite.space().kind == model::SampleSpace::Kind::image;
+  const at::Tensor shown = pictures ? x.slice(0, 0, most_pictures) : x;
+  const at::Tensor picture = io::has_picture(composite.space().shape) ? picture_of(composite, shown) : at::Tensor();
+  for (const std::string& given : a.models) {
+    const std::string run = given.substr(given.find('=') + 1);
+    if (!run.ends_with(".pt")) keep_evaluation("composition", {run, "", seed}, told, picture);
   }
 }
 
@@ -105,21 +122,22 @@ void compose(const ComposeArguments& a) {
         "samples ran away to numbers that are not finite: an energy is, or what is taken away is stronger than the "
         "rest");
   write(out, composite, samples, provenance({a.expression, "", seed}));
+  nlohmann::ordered_json json{{"samples", a.out},
+                              {"expression", a.expression},
+                              {"count", a.count},
+                              {"seed", seed},
+                              {"correct", moved.correct.empty() ? sampler.kernel : moved.correct},
+                              {"steps", sampling::step_count(sampler, annealed)},
+                              {"gradients", sampling::gradient_count(sampler, annealed)},
+                              {"particles", a.particles},
+                              {"seconds", now() - begun},
+                              {"non_finite", non_finite}};
+  for (const auto& z : log_z)
+    json["log_z"].push_back({{"of", z.part}, {"log_z", z.value}, {"deviation", z.deviation}});
+  if (annealed) json["weight"] = composite.range()->weight;
+  if (counted > 0) json["accepted"] = accepted / counted;
+  keep(a, seed, json, composite, samples.x);
   if (a.json) {
-    nlohmann::ordered_json json{{"samples", a.out},
-                                {"expression", a.expression},
-                                {"count", a.count},
-                                {"seed", seed},
-                                {"correct", moved.correct.empty() ? sampler.kernel : moved.correct},
-                                {"steps", sampling::step_count(sampler, annealed)},
-                                {"gradients", sampling::gradient_count(sampler, annealed)},
-                                {"particles", a.particles},
-                                {"seconds", now() - begun},
-                                {"non_finite", non_finite}};
-    for (const auto& z : log_z)
-      json["log_z"].push_back({{"of", z.part}, {"log_z", z.value}, {"deviation", z.deviation}});
-    if (annealed) json["weight"] = composite.range()->weight;
-    if (counted > 0) json["accepted"] = accepted / counted;
     fmt::print("{}\n", json_text(json));
     return;
   }

@@ -101,6 +101,8 @@ class ContinualWork {
   const evaluation::Tasks& tasks() const { return tasks_; }
   const data::Dataset& test() const { return test_; }
   const training::Recipe& recipe() const { return recipe_; }
+  /// Those of the classes' networks.
+  const std::vector<fs::path>& runs() const { return runs_; }
 
  private:
   std::int64_t classes() const { return train_.classes; }
@@ -124,8 +126,8 @@ class ContinualWork {
   }
 
   /// Trains, goes on with, or leaves as it is.
-  model::Model trained(std::int64_t y, std::int64_t seed) const {
-    const fs::path folder = folder_of(y, seed);
+  model::Model trained(std::int64_t y, std::int64_t seed) {
+    const fs::path folder = runs_.emplace_back(folder_of(y, seed));
     OneOfMany told(observer_, fmt::format("seed {}, class {} of {}", seed, y + 1, classes()));
     auto trainer = fs::exists(folder / "checkpoints") ? training::Trainer::resume(folder, {}, told)
                                                       : training::Trainer::begin(recipe_of(y, seed), folder, told);
@@ -197,6 +199,7 @@ class ContinualWork {
   data::Dataset train_, test_;
   evaluation::Tasks tasks_;
   std::vector<Method> methods_;
+  std::vector<fs::path> runs_;
 };
 
 nlohmann::ordered_json mean_json(const std::pair<double, double>& figure) {
@@ -213,7 +216,7 @@ nlohmann::ordered_json of_seed(const Continual& c) {
   return {{"overall", overall}, {"tasks", tasks}, {"forgotten", c.forgotten}};
 }
 
-void print_continual_json(const ContinualArguments& a, const ContinualWork& work, double seconds) {
+nlohmann::ordered_json continual_json(const ContinualArguments& a, const ContinualWork& work, double seconds) {
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
   for (const Method& m : work.methods()) {
     nlohmann::ordered_json each = nlohmann::ordered_json::array();
@@ -226,13 +229,13 @@ void print_continual_json(const ContinualArguments& a, const ContinualWork& work
                     {"numbers", m.numbers},
                     {"seeds", each}});
   }
-  fmt::print("{}\n", json_text({{"recipe", a.recipe},
-                                {"data", work.recipe().data.name},
-                                {"tasks", work.tasks()},
-                                {"test", work.test().size()},
-                                {"sigmas", a.energies.sigmas},
-                                {"seconds", seconds},
-                                {"rows", rows}}));
+  return {{"recipe", a.recipe},
+          {"data", work.recipe().data.name},
+          {"tasks", work.tasks()},
+          {"test", work.test().size()},
+          {"sigmas", a.energies.sigmas},
+          {"seconds", seconds},
+          {"rows", rows}};
 }
 
 void print_continual(const ContinualArguments& a, const ContinualWork& work) {
@@ -263,7 +266,12 @@ void evaluate_continual(ContinualArguments& a) {
   const double begun = now();
   ContinualWork work(a, *progress);
   for (std::int64_t seed = 0; seed < a.seeds; ++seed) work.learn(seed);
-  a.json ? print_continual_json(a, work, now() - begun) : print_continual(a, work);
+  const nlohmann::ordered_json told = continual_json(a, work, now() - begun);
+  for (const fs::path& run : work.runs()) keep_evaluation("continual", {.model = run.string()}, told);
+  if (a.json)
+    fmt::print("{}\n", json_text(told));
+  else
+    print_continual(a, work);
 }
 
 }  // namespace

@@ -142,7 +142,7 @@ void write_chains(const LikelihoodArguments& a, const model::Model& model, const
   const at::Tensor order = n->annealed->log_weights.argsort(0, true), x = n->annealed->x.index_select(0, order);
   const io::Texts texts = provenance({a.run, model.step(), l.seed});
   if (std::filesystem::path(a.out).extension() == ".png") {
-    model::write_picture(a.out, model, x, x.abs().max().item<double>(), {}, texts);
+    io::write_png(a.out, model::picture_of(model, x, x.abs().max().item<double>()), texts);
   } else {
     const model::SampleSpace& space = model.space();
     const bool pictures = space.kind == model::SampleSpace::Kind::image;

@@ -189,7 +189,7 @@ struct Sampling {
     const fs::path out(a.out);
     if (out.has_parent_path()) io::make_folder(out.parent_path());
     if (ending() == ".png")
-      model::write_picture(out, model, samples.x, samples.x.abs().max().item<double>(), {}, texts);
+      io::write_png(out, model::picture_of(model, samples.x, samples.x.abs().max().item<double>()), texts);
     if (ending() == ".gif") io::write_gif(out, frames, 12, texts);
     if (ending() == ".npz") {
       std::map<std::string, at::Tensor> arrays = {{"energies", samples.energies},

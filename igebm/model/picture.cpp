@@ -23,22 +23,18 @@ at::Tensor energies_in_plane(const Model& model, double bound) {
   return energies_in_plane(*model.energy(zero_condition(model.condition_spec())), model.device(), bound);
 }
 
-void write_plane(const std::filesystem::path& path, const energy::Energy& energy, c10::Device device,
-                 const at::Tensor& x, double extent, const at::Tensor& data, const io::Texts& texts) {
+at::Tensor picture_of_plane(const energy::Energy& energy, c10::Device device, const at::Tensor& x, double extent,
+                            const at::Tensor& data) {
   const double bound = std::max(1.0, std::ceil(extent * 1.1));
   const at::Tensor energies = energies_in_plane(energy, device, bound);
   std::vector<at::Tensor> parts = {io::density(energies, {}, bound), io::scatter(x, bound, energies.size(0))};
   if (data.defined()) parts.push_back(io::scatter(data, bound, energies.size(0)));
-  io::write_png(path, io::side_by_side(parts), texts);
+  return io::side_by_side(parts);
 }
 
-void write_picture(const std::filesystem::path& path, const Model& model, const at::Tensor& x, double extent,
-                   const at::Tensor& data, const io::Texts& texts) {
-  if (model.space().kind == SampleSpace::Kind::image) {
-    io::write_png(path, io::grid(model.space().to_unit(x)), texts);
-    return;
-  }
-  write_plane(path, *model.energy(zero_condition(model.condition_spec())), model.device(), x, extent, data, texts);
+at::Tensor picture_of(const Model& model, const at::Tensor& x, double extent, const at::Tensor& data) {
+  if (model.space().kind == SampleSpace::Kind::image) return io::grid(model.space().to_unit(x));
+  return picture_of_plane(*model.energy(zero_condition(model.condition_spec())), model.device(), x, extent, data);
 }
 
 }  // namespace igebm::model

@@ -1,8 +1,5 @@
 #pragma once
 
-#include <filesystem>
-
-#include "igebm/io/files.h"
 #include "igebm/model/model.h"
 
 namespace igebm::model {
@@ -13,15 +10,13 @@ at::Tensor energies_in_plane(const energy::Energy& energy, c10::Device device, d
 /// A model's, under a condition of zeros.
 at::Tensor energies_in_plane(const Model& model, double bound);
 
-/// What write_picture draws of points: the density of `energy`, beside it x, and beside that `data` where it is
-/// defined.
-void write_plane(const std::filesystem::path& path, const energy::Energy& energy, c10::Device device,
-                 const at::Tensor& x, double extent, const at::Tensor& data = {}, const io::Texts& texts = {});
+/// What picture_of draws of points: the density of `energy`, beside it x, and beside that `data` where it is defined.
+at::Tensor picture_of_plane(const energy::Energy& energy, c10::Device device, const at::Tensor& x, double extent,
+                            const at::Tensor& data = {});
 
-/// Samples x of the model, in its range, as a PNG file at `path`: a grid of pictures, or for points in the plane out to
-/// about `extent` the density exp(-E) (under a condition of zeros), beside it samples, and beside them `data` (N, 2)
-/// where it is defined. REQUIRES: io::has_picture of the model's shape.
-void write_picture(const std::filesystem::path& path, const Model& model, const at::Tensor& x, double extent,
-                   const at::Tensor& data = {}, const io::Texts& texts = {});
+/// Samples x of the model, in its range, uint8 (H, W, channels) as io::write_png takes it: a grid of pictures, or for
+/// points in the plane out to about `extent` the density exp(-E) (under a condition of zeros), beside it samples, and
+/// beside them `data` (N, 2) where it is defined. REQUIRES: io::has_picture of the model's shape.
+at::Tensor picture_of(const Model& model, const at::Tensor& x, double extent, const at::Tensor& data = {});
 
 }  // namespace igebm::model

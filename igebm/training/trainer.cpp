@@ -267,9 +267,9 @@ void Trainer::Run::picture(const fs::path& path, std::int64_t count, bool traced
   const at::Tensor x = model.sample(request).x;
   observers.samples(learner->step, model.space().to_unit(x));
   if (traced) means.write(fs::path(path).replace_extension(".json"));
-  model::write_picture(path, model, x, learner->data.extent(),
-                       plane ? learner->data.first(std::min(count, learner->data.size())).x : at::Tensor(),
-                       texts ? texts(learner->step) : io::Texts());
+  const at::Tensor data = plane ? learner->data.first(std::min(count, learner->data.size())).x : at::Tensor();
+  io::write_png(path, model::picture_of(model, x, learner->data.extent(), data),
+                texts ? texts(learner->step) : io::Texts());
   observers.picture(learner->step, path.string());
 }
 

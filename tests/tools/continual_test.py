@@ -54,6 +54,9 @@ class Continual(Runs):
         # Half circles that reach into one another: a Gaussian of each cannot follow them.
         self.assertGreater(rows["class networks"]["accuracy"]["mean"], 0.97)
         self.assertLess(rows["Gaussian"]["accuracy"]["mean"], 0.95)
+        for y in (0, 1):  # for the report of each
+            (kept,) = (self.out / f"seed-0/class-{y}/evaluations").glob("continual-*.json")
+            self.assertEqual(json.loads(kept.read_text())["result"], told)
         for row in rows.values():
             (seed,) = row["seeds"]
             self.assertEqual(seed["overall"][0]["value"], 1)  # one class is known, and all that is asked for

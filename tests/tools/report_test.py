@@ -150,11 +150,12 @@ class Report(Running):
         self.works("evaluate", run, "--count", 60, "--threads", 1)  # the same again, which takes the former's place
         self.works("evaluate", run, "--count", 40)
         density = json.loads(self.works("evaluate", "likelihood", run, "--count", 50, "--json"))
-        kept = sorted(f.name.split("-")[0] for f in (run / "evaluations").iterdir())
-        self.assertEqual(kept, ["likelihood", "quality", "quality"])
+        self.works("compose", "half & half", "--model", f"half={run}", "--count", 30, "--out", self.folder / "composed.png")
+        kept = sorted(f.name.split("-")[0] + f.suffix for f in (run / "evaluations").iterdir())
+        self.assertEqual(kept, ["composition.json", "composition.png", "likelihood.json", "quality.json", "quality.json"])
         self.works("report", run, "--out", self.folder / "page.html")
         text = Page(self.folder / "page.html").text
-        for part in (f"igebm evaluate {run} --count 60 --threads 1", f"igebm evaluate likelihood {run} --count 50", "real against real",
+        for part in (f"igebm evaluate {run} --count 60 --threads 1", f"igebm evaluate likelihood {run} --count 50", "real against real", "half & half",
                      f"{told['quality']['frechet']:.4g}", f"{told['real']['frechet']:.4g}",
                      "{nats:.4g} ({interval[0]:.4g} to {interval[1]:.4g})".format(**density["log_p"][0]["test"])):
             self.assertIn(part, text)
