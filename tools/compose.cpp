@@ -132,8 +132,7 @@ void compose(const ComposeArguments& a) {
                               {"particles", a.particles},
                               {"seconds", now() - begun},
                               {"non_finite", non_finite}};
-  for (const auto& z : log_z)
-    json["log_z"].push_back({{"of", z.part}, {"log_z", z.value}, {"deviation", z.deviation}});
+  for (const auto& z : log_z) json["log_z"].push_back({{"of", z.part}, {"log_z", z.value}, {"deviation", z.deviation}});
   if (annealed) json["weight"] = composite.range()->weight;
   if (counted > 0) json["accepted"] = accepted / counted;
   keep(a, seed, json, composite, samples.x);

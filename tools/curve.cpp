@@ -87,12 +87,7 @@ void curve(const CurveArguments& a) {
   if (a.seed >= 0) options.seed = static_cast<std::uint64_t>(a.seed);
   const auto progress = make_progress("curve: interrupted", a.json);
   catch_interrupts();
-  std::vector<CurvePoint> points;
-  try {
-    points = evaluation::curve(model, options, *progress);
-  } catch (const evaluation::NoFeatures& e) {
-    throw UserError(fmt::format("--features: {}", e.what()));
-  }
+  const std::vector<CurvePoint> points = evaluation::curve(model, options, *progress);
   if (out.has_parent_path()) io::make_folder(out.parent_path());
   const nlohmann::ordered_json json = to_json(a, points);
   const Origin origin{a.run, model.step(), points[0].evaluation.seed};
@@ -131,8 +126,7 @@ void add_curve(CLI::App& app) {
   command->add_option("--count", a->count, "samples drawn at each")
       ->capture_default_str()
       ->check(CLI::Range(std::int64_t{2}, std::int64_t{1000000}));
-  command->add_option("--features", a->features,
-                      "what pictures are compared by, as igebm evaluate has it (default: runs/classifier-<data>)");
+  command->add_option("--features", a->features, "what pictures are compared by, as igebm evaluate has it");
   add_seed_option(*command, a->seed, "the recipe's");
   command->add_option("--out", a->out, "FILE.png (samples, a row for each budget) or FILE.json (the figures)")
       ->capture_default_str();

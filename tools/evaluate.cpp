@@ -183,11 +183,7 @@ std::optional<Told> evaluate_run(const EvaluateArguments& a, Observer& observer)
 std::optional<Told> told_of(const EvaluateArguments& a) {
   const auto progress = make_progress("evaluate: interrupted", a.json);
   catch_interrupts();
-  try {
-    return is_file(a.what) ? evaluate_file(a, *progress) : evaluate_run(a, *progress);
-  } catch (const evaluation::NoFeatures& e) {
-    throw UserError(fmt::format("--features: {}", e.what()));
-  }
+  return is_file(a.what) ? evaluate_file(a, *progress) : evaluate_run(a, *progress);
 }
 
 void evaluate(const EvaluateArguments& a) {
@@ -229,7 +225,8 @@ void add_evaluate_samples(CLI::App& app) {
       ->check(CLI::IsMember(evaluation::metric_names()));
   command->add_option("--features", a->features,
                       "what pictures are compared by: a classifier's run or .safetensors, a CIFAR ResNet's .npz, or a "
-                      "TorchScript .pt such as Inception's (default: runs/classifier-<data>; points: themselves)");
+                      "TorchScript .pt such as Inception's, or gradients: oriented ones, which nobody trains (default: "
+                      "runs/classifier-<data> where it is there, else gradients; points: themselves)");
   command->add_option("--count", a->count, "samples drawn from a run")
       ->capture_default_str()
       ->check(CLI::Range(std::int64_t{2}, std::int64_t{10000000}));

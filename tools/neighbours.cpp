@@ -131,8 +131,8 @@ void add_neighbours(CLI::App& app) {
       ->capture_default_str()
       ->check(CLI::Range(std::int64_t{200}, std::int64_t{1000000}));
   command->add_option("--features", a->features,
-                      "neighbours in these, too: a classifier's run or .safetensors, a CIFAR ResNet's .npz, or a "
-                      "TorchScript .pt such as Inception's");
+                      "neighbours in these, too: a classifier's run or .safetensors, a CIFAR ResNet's .npz, a "
+                      "TorchScript .pt such as Inception's, or gradients");
   command->add_option("--held-out", a->held_out, "the pictures that samples are set beside: test or validation")
       ->capture_default_str()
       ->check(CLI::IsMember({"test", "validation"}));

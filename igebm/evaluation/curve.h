@@ -28,7 +28,7 @@ struct CurvePoint {
 };
 
 /// A point for each budget, in the order given. Chains start alike at all of them, and are asked for the same
-/// conditions. What the engine measures before its first steps is not in the times. Throws UserError, and NoFeatures,
+/// conditions. What the engine measures before its first steps is not in the times. Throws UserError
 /// before samples are drawn; `observer` is told of progress; it may throw to end the work.
 std::vector<CurvePoint> curve(const model::Model& model, const CurveOptions& options, Observer& observer);
 

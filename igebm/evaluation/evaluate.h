@@ -47,7 +47,7 @@ struct Evaluation {
 /// All that samples are compared with, read once for any number of them.
 class Comparison {
  public:
-  /// For `count` samples of the model. Throws UserError, and NoFeatures, for whatever is missing.
+  /// For `count` samples of the model. Throws UserError for whatever is missing.
   Comparison(const model::Model& model, std::int64_t count, const EvaluationOptions& options);
   /// For such samples, of those data.
   Comparison(const Records& samples, const data::Options& data, const EvaluationOptions& options);
@@ -64,7 +64,7 @@ class Comparison {
 };
 
 /// Of `count` samples that the model draws by its settings, compared with its data. What is missing is said before they
-/// are drawn. `observer` is told of progress; it may throw to end the work. Throws UserError, and NoFeatures.
+/// are drawn. `observer` is told of progress; it may throw to end the work. Throws UserError.
 Evaluation evaluate(const model::Model& model, std::int64_t count, const EvaluationOptions& options,
                     Observer& observer);
 

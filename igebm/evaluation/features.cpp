@@ -23,13 +23,15 @@ FeaturesPtr coordinates() { return std::make_shared<Coordinates>(); }
 
 FeaturesPtr load_features(const std::filesystem::path& path) {
   namespace fs = std::filesystem;
+  if (path == gradients_name) return gradient_features();
   if (!fs::exists(path)) throw UserError(fmt::format("{}: no such features", path.string()));
   if (fs::is_directory(path) || path.extension() == ".safetensors") return classifier_features(path);
   if (path.extension() == ".npz") return cifar_resnet(path);
   if (path.extension() == ".pt" || path.extension() == ".pth" || path.extension() == ".ts") return torchscript(path);
-  throw UserError(fmt::format(
-      "{}: expected features in a classifier's run or .safetensors file, a CIFAR ResNet's .npz, or a TorchScript .pt",
-      path.string()));
+  throw UserError(
+      fmt::format("{}: expected features in a classifier's run or .safetensors file, a CIFAR ResNet's .npz, a "
+                  "TorchScript .pt, or {}",
+                  path.string(), gradients_name));
 }
 
 Extracted extract_all(const Features& features, const at::Tensor& pictures, std::int64_t batch,

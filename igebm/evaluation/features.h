@@ -8,7 +8,6 @@
 #include <string>
 #include <vector>
 
-#include "igebm/base/error.h"
 #include "igebm/data/data.h"
 
 namespace igebm::evaluation {
@@ -46,20 +45,24 @@ FeaturesPtr cifar_resnet(const std::filesystem::path& path);
 /// float (N, C, H, W), 0 ... 255, grey ones in three equal channels.
 FeaturesPtr torchscript(const std::filesystem::path& path);
 
+/// Oriented gradients (oriented_gradients.h) of pictures no wider or higher than 32 pixels, larger ones shrunk to that;
+/// averaged over squares of 2 x 2 places and multiplied by ten: (N, 144) of 28 x 28 pixels. Nobody trains them, so any
+/// pictures can be compared by them; they tell no classes.
+/// `note` is said with their description.
+FeaturesPtr gradient_features(const std::string& note = {});
+
 /// Points as they are.
 FeaturesPtr coordinates();
 
-/// By what `path` holds. Throws UserError naming the file that is missing, truncated, or of no known kind.
+/// The name by which load_features gives gradient_features.
+inline constexpr const char* gradients_name = "gradients";
+
+/// By what `path` holds, or gradients_name. Throws UserError naming the file that is missing, truncated, or of no known
+/// kind.
 FeaturesPtr load_features(const std::filesystem::path& path);
 
-/// Where no features are given and the usual ones are not there.
-class NoFeatures : public UserError {
- public:
-  using UserError::UserError;
-};
-
 /// `path`'s features; where it is empty, the usual ones: points' coordinates, for pictures the classifier in
-/// runs/classifier-<data>. Throws NoFeatures saying how to train that.
+/// runs/classifier-<data>, or where there is none gradient_features.
 FeaturesPtr features_or_usual(const std::string& path, const data::Options& data, bool pictures);
 
 /// Features of many pictures, in parts that fit in memory. Pictures are uint8 or, in [0, 1], float; these are taken as

@@ -20,10 +20,8 @@ FeaturesPtr features_or_usual(const std::string& path, const data::Options& data
     if (value > 0) set += fmt::format(" --set data.{}={}", key, value);
   }
   if (!data.flip && data.name != "fashion-mnist") set += " --set data.flip=false";
-  throw NoFeatures(
-      fmt::format("no features given, and no {}; a classifier is trained as: "
-                  "igebm train recipes/classifier-fashion-mnist.toml {} --out {}",
-                  usual.string(), set, usual.string()));
+  return gradient_features(fmt::format(
+      "a classifier's tell more: igebm train recipes/classifier-fashion-mnist.toml {} --out {}", set, usual.string()));
 }
 
 }  // namespace igebm::evaluation

@@ -10,24 +10,14 @@
 #include "igebm/evaluation/metrics.h"
 
 namespace igebm::training {
-namespace {
-
-evaluation::FeaturesPtr features_of(const Recipe& recipe, bool pictures) {
-  try {
-    return evaluation::features_or_usual(recipe.evaluate.features, recipe.data, pictures);
-  } catch (const evaluation::NoFeatures& e) {
-    throw UserError(fmt::format("evaluate.features: {}", e.what()));
-  }
-}
-
-}  // namespace
 
 SampleMetric sample_metric(const Recipe& recipe) {
   const auto seed = static_cast<std::uint64_t>(recipe.seed);
   const data::Dataset training = data::load(recipe.data, data::Split::train, seed);
   const evaluation::Metric& metric = evaluation::find_metric(recipe.evaluate.metric);
   evaluation::check_count(metric, recipe.evaluate.count, "evaluate.count");
-  const auto features = features_of(recipe, training.shape().size() == 3);
+  const auto features =
+      evaluation::features_or_usual(recipe.evaluate.features, recipe.data, training.shape().size() == 3);
   const std::int64_t total = training.size();
   const at::Tensor rows = evaluation::choose(total, std::min<std::int64_t>(total, 10000), seed, ~std::uint64_t{0});
   const auto reference = std::make_shared<evaluation::Reference>();

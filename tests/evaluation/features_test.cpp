@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "igebm/base/error.h"
+#include "igebm/evaluation/oriented_gradients.h"
 #include "igebm/io/files.h"
 #include "igebm/io/npz.h"
 #include "igebm/io/safetensors.h"
@@ -156,6 +157,20 @@ class Brightness : public Features {
   std::string description() const override { return "pixels"; }
   mutable std::vector<std::int64_t> batches;
 };
+
+TEST(GradientFeatures, AreOrientedGradientsOfAnyPictures) {
+  const FeaturesPtr features = load_features(gradients_name);
+  const at::Tensor small = at::rand({3, 1, 28, 28});
+  const at::Tensor found = features->extract(small).features;
+  EXPECT_EQ(found.sizes(), (std::vector<std::int64_t>{3, 144}));
+  const at::Tensor maps = oriented_gradients(small).view({3, 9, 8, 8});
+  const at::Tensor last = maps.slice(2, 6).slice(3, 6).mean({2, 3}) * 10;  // the lower right square of each map
+  EXPECT_LT((found.view({3, 9, 4, 4}).select(3, 3).select(2, 3) - last).abs().max().item<double>(), 1e-5);
+  // Larger ones are shrunk: as their means over blocks.
+  const at::Tensor colour = at::rand({2, 3, 64, 48});
+  const at::Tensor half = colour.view({2, 3, 32, 2, 24, 2}).mean({3, 5});
+  EXPECT_LT((features->extract(colour).features - features->extract(half).features).abs().max().item<double>(), 1e-4);
+}
 
 TEST(ExtractAll, TakesPicturesAsEightBits) {
   const at::Tensor bytes = at::arange(256).to(at::kByte).reshape({256, 1, 1, 1});

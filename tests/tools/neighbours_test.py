@@ -77,7 +77,6 @@ class Neighbours(Runs):
         self.refused("--budgets", "curve", run, "--budgets", "3,0", *few)
         self.refused("--budgets", "curve", run, "--budgets", "3,many", *few)
         self.refused("19 samples, where two of each of 10 classes", "curve", run, *few[:2], "--count", 19, "--out", out)
-        self.refused("--features: no features given", "curve", run, "--count", 20, "--out", out, cwd=self.folder)
         self.assertFalse(out.exists())
         self.works("curve", moons, "--budgets", "3,20", "--count", 50, "--out", self.folder / "moons.json")
 
