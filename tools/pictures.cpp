@@ -44,6 +44,17 @@ bool names_records(const std::string& what) {
   return (what.starts_with("test:") || what.starts_with("train:")) && !std::filesystem::exists(what);
 }
 
+OwnRecords own_records(const std::string& what, const model::Model& model) {
+  const auto colon = what.find(':');
+  const bool test = what.starts_with("test");
+  data::Options options = model.settings().data;
+  if (test) options.count = 0;
+  const data::Dataset set = data::load(options, test ? data::Split::test : data::Split::train, 0);
+  OwnRecords own{.records = {}, .rows = rows_of(what.substr(colon + 1), set.size(), what)};
+  own.records = evaluation::records_of(set, at::tensor(own.rows, at::kLong), {});
+  return own;
+}
+
 at::Tensor read_picture(const std::string& path, const std::vector<std::int64_t>& shape) {
   const at::Tensor x =
       io::decode_picture(io::read_file(path), shape[0], path).permute({2, 0, 1}).unsqueeze(0).contiguous();
@@ -55,13 +66,7 @@ evaluation::Records read_pictures(const std::vector<std::string>& what, const mo
   std::vector<at::Tensor> pictures, labels;
   for (const std::string& each : what) {
     if (names_records(each)) {
-      const auto colon = each.find(':');
-      const bool test = each.starts_with("test");
-      data::Options options = model.settings().data;
-      if (test) options.count = 0;
-      const data::Dataset set = data::load(options, test ? data::Split::test : data::Split::train, 0);
-      const at::Tensor rows = at::tensor(rows_of(each.substr(colon + 1), set.size(), each), at::kLong);
-      const auto records = evaluation::records_of(set, rows, {});
+      const evaluation::Records records = own_records(each, model).records;
       pictures.push_back(records.x.to(at::kFloat).div(255));
       if (records.labels.defined()) labels.push_back(records.labels);
     } else if (std::filesystem::path(each).extension() == ".npz" || std::filesystem::path(each).extension() == ".npy") {

@@ -91,8 +91,16 @@ std::vector<fs::path> pictures_in(const fs::path& folder) {
   return files;
 }
 
-void read_input(const std::string& what, const model::SampleSpace& space, const Take& take) {
+void read_input(const std::string& what, const model::Model& model, const Take& take) {
+  const model::SampleSpace& space = model.space();
   const fs::path path(what);
+  if (names_records(what)) {
+    const OwnRecords own = own_records(what, model);
+    const std::string split = what.substr(0, what.find(':'));
+    for (std::size_t i = 0; i < own.rows.size(); ++i)
+      take({fmt::format("{}:{}", split, own.rows[i]), own.records.x[static_cast<std::int64_t>(i)]});
+    return;
+  }
   const bool pictures = space.kind == model::SampleSpace::Kind::image;
   if (is_array(path)) return read_array(path, space, take);
   if (!pictures) {
@@ -106,8 +114,13 @@ void read_input(const std::string& what, const model::SampleSpace& space, const 
 }
 
 /// What is wrong with files that were named is said before the work; those in folders are read as their turn comes.
-void check_inputs(const ScoreArguments& a, const model::SampleSpace& space) {
+void check_inputs(const ScoreArguments& a, const model::Model& model) {
+  const model::SampleSpace& space = model.space();
   for (const std::string& what : a.inputs) {
+    if (names_records(what)) {
+      own_records(what, model);
+      continue;
+    }
     if (space.kind == model::SampleSpace::Kind::points && point_of(what, space.shape[0])) continue;
     if (!fs::exists(what)) throw UserError(fmt::format("{}: no such file or folder", what));
     if (fs::is_directory(what)) {
@@ -230,7 +243,7 @@ void score(const ScoreArguments& a) {
       {.weights = weights_of(a.weights), .best = a.best, .device = a.device, .precision = engine::Precision::f32},
       a.set);
   const model::SampleSpace& space = model.space();
-  check_inputs(a, space);
+  check_inputs(a, model);
   if (!a.map.empty() && !io::has_picture(space.shape)) throw UserError("--map: these inputs are no pictures");
   if (!a.map.empty()) io::check_writable(a.map);
   catch_interrupts();
@@ -254,7 +267,7 @@ void score(const ScoreArguments& a) {
     inputs.clear();
   };
   for (const std::string& what : a.inputs) {
-    read_input(what, space, [&](Input input) {
+    read_input(what, model, [&](Input input) {
       inputs.push_back(std::move(input));
       if (inputs.size() == part) flush();
     });
@@ -275,9 +288,13 @@ void add_score(CLI::App& app) {
       "Examples:\n"
       "  igebm score fashion-mnist shoe.png bag.png\n"
       "  igebm score cifar10 photographs/ --json --map odd.png\n"
+      "  igebm score mnist test:0-9,1000\n"
       "  igebm score two-moons .5,.2 samples.npz");
   add_run_argument(*command, a->run);
-  command->add_option("INPUTS", a->inputs, "picture files, folders of them, FILE.npz; points: X,Y or FILE.npz")
+  command
+      ->add_option(
+          "INPUTS", a->inputs,
+          "picture files, folders of them, FILE.npz, test:0-9 of the model's own data; points: X,Y or FILE.npz")
       ->required();
   command->add_option("--label", a->label, "energies of this class (default: of none in particular)");
   command->add_option("--condition", a->condition, "NAME=VALUE,… of a model of numbers");

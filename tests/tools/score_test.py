@@ -58,6 +58,13 @@ class Score(Runs):
         told = json.loads(self.works(*arguments, "--json", "--map", self.folder / "map.png"))
         self.assertIn("igebm score", self.works("info", self.folder / "map.png"))
         self.assertEqual(len(told["scores"]), 72)
+        # Its own data by number: the record, whatever else is asked for.
+        own, _ = self.table("score", run, "test:4-6,1", "train:4", "--usual", 230)
+        self.assertEqual([r["input"] for r in own], ["test:4", "test:5", "test:6", "test:1", "train:4"])
+        self.assertEqual(len({r["energy"] for r in own}), 5)
+        (alone,), _ = self.table("score", run, "test:5", "--usual", 230)
+        self.assertTrue(math.isclose(float(alone["energy"]), float(own[1]["energy"]), rel_tol=1e-3))
+        self.refused("test:999999: expected numbers of records from 0 to", "score", run, folder, "test:999999")
         self.assertEqual((self.folder / "map.png").read_bytes()[1:4], b"PNG")
         labelled = self.table(*arguments, "--label", "heart")[0]
         self.assertNotEqual(labelled[0]["energy"], rows[0]["energy"])
