@@ -22,8 +22,9 @@ namespace v4 {
 extern const Kernels table;
 }
 namespace v4_bf16 {
-extern const Kernels table;
-}
+extern const decltype(Kernels::pack_winograd_bf16) packed;
+extern const decltype(Kernels::winograd_bf16) convolved;
+}  // namespace v4_bf16
 namespace v4_amx {
 extern const Kernels table;
 }
@@ -43,6 +44,16 @@ bool ask_for_tiles() {
 #endif
 }
 
+const Kernels& bf16_kernels() {
+  static const Kernels table = [] {
+    Kernels k = v4::table;
+    k.name = "v4-bf16";
+    k.pack_winograd_bf16 = v4_bf16::packed, k.winograd_bf16 = v4_bf16::convolved;
+    return k;
+  }();
+  return table;
+}
+
 }  // namespace
 
 const Kernels& kernels(const char* limit) {
@@ -52,7 +63,7 @@ const Kernels& kernels(const char* limit) {
                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
                       __builtin_cpu_supports("avx512cd");
   const bool any = most.empty() || most == "amx";
-  if (has_v4 && __builtin_cpu_supports("avx512bf16") && (any || most == "v4-bf16")) return v4_bf16::table;
+  if (has_v4 && __builtin_cpu_supports("avx512bf16") && (any || most == "v4-bf16")) return bf16_kernels();
   if (has_v4 && (any || most.starts_with("v4"))) return v4::table;
   if (has_v3 && most != "v2") return v3::table;
   return v2::table;
@@ -61,7 +72,7 @@ const Kernels& kernels(const char* limit) {
 const Kernels* tile_kernels(const char* limit) {
   const std::string_view most = limit;
   static const bool there = ask_for_tiles();
-  return there && (most.empty() || most == "amx") && &kernels(limit) == &v4_bf16::table ? &v4_amx::table : nullptr;
+  return there && (most.empty() || most == "amx") && &kernels(limit) == &bf16_kernels() ? &v4_amx::table : nullptr;
 }
 #else
 const Kernels& kernels(const char*) { return v2::table; }

@@ -99,10 +99,6 @@ void winograd_of(const WinogradConvolution& conv, const Extent& extent, const Ep
   }
 }
 
-void winograd(const WinogradConvolution& conv, const Extent& extent, const Epilogue& epilogue) {
-  winograd_of<float>(conv, extent, epilogue);
-}
-
 void pack_winograd(const float* weights, int channels, int outputs, float* packed) {
   constexpr double g[6][3] = {{0.25, 0, 0},
                               {-1.0 / 6, -1.0 / 6, -1.0 / 6},
@@ -161,6 +157,10 @@ void pack_winograd_bf16(const float* weights, int channels, int outputs, float* 
   }
 }
 #else
+void winograd(const WinogradConvolution& conv, const Extent& extent, const Epilogue& epilogue) {
+  winograd_of<float>(conv, extent, epilogue);
+}
+
 constexpr decltype(Kernels::pack_winograd_bf16) pack_winograd_bf16 = nullptr;
 constexpr decltype(Kernels::winograd_bf16) winograd_bf16 = nullptr;
 #endif
