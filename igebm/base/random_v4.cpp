@@ -170,9 +170,15 @@ std::int64_t rows_v4(const std::int64_t* streams, const std::int64_t* steps, std
 
 }  // namespace igebm::detail
 #else
+// Without AVX-512 nothing is called but has_v4.
 namespace igebm::detail {
 bool has_v4() { return false; }
 void normals_v4(std::uint32_t, std::uint32_t, std::uint32_t, std::uint32_t, std::uint32_t, std::int64_t, std::int64_t,
                 float*) {}
+void normals_v4(const Counters16&, std::uint32_t, std::uint32_t, float*) {}
+std::int64_t rows_v4(const std::int64_t*, const std::int64_t*, std::int64_t, std::int64_t, std::uint32_t, std::uint32_t,
+                     float*) {
+  return 0;
+}
 }  // namespace igebm::detail
 #endif
