@@ -43,10 +43,11 @@ if(LibTorch_FOUND AND NOT TARGET LibTorch::LibTorch)
   # --no-as-needed: torch registers its operators from constructors of libraries that nothing refers to. One pair around
   # all: CMake drops a flag that comes again.
   # libstdc++ goes first: CUDA wheels export a std::filesystem of their own, whose remove_all jumps to nowhere.
-  # --allow-shlib-undefined: what torch_cuda itself needs (cuDNN, cuBLAS, ...) the loader finds by torch's own paths.
-  set(_torch_libraries ${LibTorch_torch_LIBRARY} ${LibTorch_torch_cpu_LIBRARY} ${LibTorch_c10_LIBRARY})
+  # --allow-shlib-undefined: what torch's libraries need themselves (cuDNN, cuBLAS, on Arm OpenBLAS and gfortran, ...) the loader
+  # finds by torch's own paths.
+  set(_torch_libraries -Wl,--allow-shlib-undefined ${LibTorch_torch_LIBRARY} ${LibTorch_torch_cpu_LIBRARY} ${LibTorch_c10_LIBRARY})
   if(LibTorch_torch_cuda_LIBRARY)
-    list(PREPEND _torch_libraries -Wl,--allow-shlib-undefined ${LibTorch_torch_cuda_LIBRARY} ${LibTorch_c10_cuda_LIBRARY})
+    list(PREPEND _torch_libraries ${LibTorch_torch_cuda_LIBRARY} ${LibTorch_c10_cuda_LIBRARY})
   endif()
   target_link_libraries(LibTorch::LibTorch INTERFACE -Wl,--no-as-needed stdc++ ${_torch_libraries} -Wl,--as-needed)
   if(LibTorch_HAS_CUDA)

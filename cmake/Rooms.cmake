@@ -6,6 +6,14 @@ target_link_libraries(igebm_options INTERFACE Igebm3rdParty::FMT Igebm3rdParty::
 target_compile_options(igebm_options INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Werror;-Wshadow;\
 -Wnon-virtual-dtor;-Wno-restrict;-Wno-stringop-overflow;-Wno-missing-field-initializers;-fopenmp>"
   "$<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings;-Xcompiler=-Wall,-Wextra,-Wno-missing-field-initializers>")
+# Loops compiled for several levels of x86-64, of which the best is taken when the program runs; OFF, or another processor: for the
+# compiler's own target alone, as CMAKE_CXX_FLAGS set it (-march=x86-64, -march=native).
+option(IGEBM_LEVELS "Choose among levels of x86-64 at run time" ON)
+set(igebm_levels FALSE)
+if(IGEBM_LEVELS AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  set(igebm_levels TRUE)
+  target_compile_definitions(igebm_options INTERFACE IGEBM_X86_LEVELS)
+endif()
 if(IGEBM_SANITIZE)
   target_compile_options(igebm_options INTERFACE
     "$<$<COMPILE_LANGUAGE:CXX>:-fsanitize=${IGEBM_SANITIZE};-fno-omit-frame-pointer;-fno-sanitize-recover=undefined>")
@@ -46,11 +54,12 @@ function(igebm_room room)
   endforeach()
   # gcc 12 warns of its own AVX-512 intrinsics (gcc bug 105593): those warnings are off for them.
   # *_v2.cpp, *_v3.cpp and *_v4.cpp are compiled for that level of x86-64; which of them runs is decided at run time.
+  # *_plain.cpp is for builds without levels.
   foreach(level v2 v3 v4)
     set(leveled ${sources})
     list(FILTER leveled INCLUDE REGEX "_${level}\\.cpp$")
     set_source_files_properties(${leveled} PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
-    if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+    if(igebm_levels)
       set_source_files_properties(${leveled} PROPERTIES COMPILE_OPTIONS "-march=x86-64-${level};-Wno-psabi;-Wno-maybe-uninitialized;-Wno-uninitialized")
       foreach(source ${leveled})
         # Checks of memory alone, and as calls: all of them, and inlined, take three times as long to compile.
@@ -65,10 +74,17 @@ function(igebm_room room)
           set_property(SOURCE ${source} APPEND PROPERTY COMPILE_OPTIONS -mamx-tile -mamx-bf16)
         endif()
       endforeach()
-    elseif(leveled MATCHES "kernels_((bf16|amx)_)?v[34]")
-      list(REMOVE_ITEM sources ${leveled})
     endif()
   endforeach()
+  if(igebm_levels)
+    list(FILTER sources EXCLUDE REGEX "_plain\\.cpp$")
+  else()
+    list(FILTER sources EXCLUDE REGEX "_v[234]\\.cpp$")
+    set(plain ${sources})
+    list(FILTER plain INCLUDE REGEX "_plain\\.cpp$")
+    set_source_files_properties(${plain} PROPERTIES SKIP_PRECOMPILE_HEADERS ON SKIP_UNITY_BUILD_INCLUSION ON
+      COMPILE_OPTIONS "-Wno-psabi;-Wno-maybe-uninitialized;-Wno-uninitialized")
+  endif()
   add_library(igebm_${room} STATIC ${sources})
   set_target_properties(igebm_${room} PROPERTIES EXPORT_NAME ${room})
   add_library(igebm::${room} ALIAS igebm_${room})

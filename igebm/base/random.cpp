@@ -166,8 +166,8 @@ void random_uniform(const RandomPlace& place, std::span<float> out) { fill(start
 namespace {
 
 bool wide() {
-#if defined(__x86_64__)
-  static const bool has = detail::has_v4() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq");
+#if defined(IGEBM_X86_LEVELS)
+  static const bool has = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq");
   return has;
 #else
   return false;

@@ -2,7 +2,6 @@
 // it where the processor has that. Intrinsics, because compilers make the products of Philox twice as long.
 #include "igebm/base/random_v4.h"
 
-#if defined(__AVX512F__) && defined(__AVX512DQ__)
 #include <immintrin.h>
 
 #include "igebm/base/vector_math.h"
@@ -66,12 +65,6 @@ IGEBM_INLINE void box_muller(__m512i radial, __m512i angular, __m512& even, __m5
   even = negative_if(_mm512_mul_ps(radius, cosine), next_half);
   odd = negative_if(_mm512_mul_ps(radius, sine), half);
 }
-
-}  // namespace
-
-bool has_v4() { return true; }
-
-namespace {
 
 /// Eight counters' words, each in the low half of 64 bits; what is in the high halves does not matter.
 struct Eight {
@@ -169,10 +162,3 @@ std::int64_t rows_v4(const std::int64_t* streams, const std::int64_t* steps, std
 }
 
 }  // namespace igebm::detail
-#else
-namespace igebm::detail {
-bool has_v4() { return false; }
-void normals_v4(std::uint32_t, std::uint32_t, std::uint32_t, std::uint32_t, std::uint32_t, std::int64_t, std::int64_t,
-                float*) {}
-}  // namespace igebm::detail
-#endif

@@ -6,7 +6,7 @@
 
 // IGEBM_CLONES before a function: its source is compiled for several instruction sets and the best one taken when the
 // program starts.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#if defined(IGEBM_X86_LEVELS) && defined(__GNUC__) && !defined(__clang__)
 #define IGEBM_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define IGEBM_CLONES

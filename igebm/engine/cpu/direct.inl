@@ -92,7 +92,7 @@ void direct_few(const DirectConvolution& conv, int outputs, const Extent& extent
   if (outputs == 4) few<4>(conv, extent, epilogue);
 }
 
-constexpr int max_channels = W == 16 ? 8 : 4;  // of a block of weights' gradients: registers, again
+constexpr int max_channels = IGEBM_REGISTERS == 32 ? 8 : 4;  // of a block of weights' gradients: registers, again
 
 template <int channels, int vectors, typename In, typename Of>
 void weight_block(const DirectConvolution& conv, const In* in, const Of* gradient, const View& g, const Extent& extent,

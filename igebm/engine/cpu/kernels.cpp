@@ -2,7 +2,7 @@
 
 #include <string_view>
 
-#if defined(__x86_64__)
+#if defined(IGEBM_X86_LEVELS)
 #include <cpuid.h>
 #ifdef __linux__
 #include <sys/syscall.h>
@@ -11,10 +11,10 @@
 #endif
 
 namespace igebm::engine::cpu {
+#if defined(IGEBM_X86_LEVELS)
 namespace v2 {
 extern const Kernels table;
 }
-#if defined(__x86_64__)
 namespace v3 {
 extern const Kernels table;
 }
@@ -75,7 +75,10 @@ const Kernels* tile_kernels(const char* limit) {
   return there && (most.empty() || most == "amx") && &kernels(limit) == &bf16_kernels() ? &v4_amx::table : nullptr;
 }
 #else
-const Kernels& kernels(const char*) { return v2::table; }
+namespace plain {
+extern const Kernels table;
+}
+const Kernels& kernels(const char*) { return plain::table; }
 const Kernels* tile_kernels(const char*) { return nullptr; }
 #endif
 

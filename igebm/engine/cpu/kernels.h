@@ -216,7 +216,7 @@ constexpr int tile_depth = 32;
 constexpr int tile_pixels = 48;
 
 /// For this processor, in float32; `limit` ("amx", "v4-bf16", "v4", "v3", "v2", "" for the best) is for tests and
-/// comparisons.
+/// comparisons, and a build without levels of x86-64 has one set alone.
 const Kernels& kernels(const char* limit = "");
 /// Those with matrix tiles; null where the processor or `limit` has none.
 const Kernels* tile_kernels(const char* limit = "");

@@ -1,12 +1,17 @@
 // Vectors of lanes, what becomes of a result before it is stored (kernels.h, Epilogue), and products of small matrices
 // in registers: what all kernels are made of, a part of kernels.inl.
 
+#ifndef IGEBM_REGISTERS
+#define IGEBM_REGISTERS (IGEBM_LANES == 16 ? 32 : 16)
+#endif
+
 constexpr int W = IGEBM_LANES;
 constexpr int max_lanes = 2048;  // of a group norm
 typedef float V __attribute__((vector_size(4 * IGEBM_LANES), may_alias));
 typedef int I __attribute__((vector_size(4 * IGEBM_LANES), may_alias));
 constexpr int panel_vectors = 2, panel = panel_vectors * W;
-constexpr int max_rows = W == 16 ? 14 : 6;  // registers: max_rows * panel_vectors sums, a panel's row and a factor
+constexpr int max_rows = IGEBM_REGISTERS == 32 ? 14 : 6;  // registers: as many rows of panel_vectors sums, a panel's
+                                                          // row and a factor
 
 IGEBM_INLINE V load(const float* p) { return *reinterpret_cast<const V*>(p); }
 IGEBM_INLINE void store(float* p, V v) { *reinterpret_cast<V*>(p) = v; }
