@@ -64,6 +64,23 @@ void draw_points(const at::Tensor& points, double bound, at::Tensor& picture) {
   }
 }
 
+/// Half transparent lines where energies (H, W) pass a level.
+void draw_levels(const at::Tensor& energies, at::Tensor& picture) {
+  const std::int64_t h = energies.size(0), w = energies.size(1);
+  const at::Tensor above = at::zeros({h, w}, at::kByte);
+  for (const double level : {1.0, 3.0, 5.0, 7.0, 9.0, 13.0, 17.0}) above.add_(energies.gt(level));
+  const auto* k = above.const_data_ptr<std::uint8_t>();
+  auto* out = picture.data_ptr<std::uint8_t>();
+  for (std::int64_t i = 0; i + 1 < h; ++i) {
+    for (std::int64_t j = 0; j + 1 < w; ++j) {
+      const std::int64_t at = i * w + j;
+      if (k[at] == k[at + 1] && k[at] == k[at + w]) continue;
+      for (std::int64_t c = 3 * at; c < 3 * at + 3; ++c)
+        out[c] = static_cast<std::uint8_t>((65 * out[c] + 35 * 255) / 100);
+    }
+  }
+}
+
 }  // namespace
 
 at::Tensor scatter(const at::Tensor& points, double bound, std::int64_t side) {
@@ -100,9 +117,10 @@ at::Tensor heat(const at::Tensor& values) {
   return picture;
 }
 
-at::Tensor density(const at::Tensor& energies, const at::Tensor& points, double bound) {
+at::Tensor density(const at::Tensor& energies, const at::Tensor& points, double bound, bool levels) {
   const at::Tensor e = energies.detach().cpu().to(at::kFloat);
   at::Tensor picture = heat((e.min() - e).exp());
+  if (levels) draw_levels(e - e.min(), picture);
   if (points.defined()) draw_points(points, bound, picture);
   return picture;
 }

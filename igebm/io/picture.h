@@ -23,8 +23,8 @@ at::Tensor grid(const at::Tensor& images, std::int64_t columns = 0, std::int64_t
 at::Tensor heat(const at::Tensor& values);
 
 /// exp(-E) of energies (H, W) over the square [-bound, bound]^2 (first row: largest y) in colour, relative to its
-/// greatest value, with points (N, 2) drawn over it.
-at::Tensor density(const at::Tensor& energies, const at::Tensor& points, double bound);
+/// greatest value, with points (N, 2) drawn over it; `levels`: with lines at some energies above the least, too.
+at::Tensor density(const at::Tensor& energies, const at::Tensor& points, double bound, bool levels = false);
 
 /// Points (N, 2) alone, over the same square, `side` pixels wide and high.
 at::Tensor scatter(const at::Tensor& points, double bound, std::int64_t side);

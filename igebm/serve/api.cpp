@@ -42,4 +42,13 @@ std::unique_ptr<Job> Api::prepare(const std::string& endpoint, const Json& reque
   return nullptr;
 }
 
+std::unique_ptr<Job> Api::prepare_first() {
+  const Json told = models();
+  for (const Json& m : told["models"]) {
+    if (m["name"] == told["first"])
+      return prepare("sample", {{"model", m["name"]}, {"count", m["kind"] == "image" ? 25 : 2000}, {"seed", 0}});
+  }
+  return nullptr;
+}
+
 }  // namespace igebm::serve

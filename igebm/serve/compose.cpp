@@ -46,6 +46,7 @@ class Composing : public Job {
     const bool annealed = composite_.range().has_value();
     Measuring measuring(tell);
     composite_.normalise(request_.seed.value_or(0), measuring);
+    const at::Tensor plane = points() ? energies_in_plane() : at::Tensor();
     Frames frames(tell, sampling::step_count(sampler_, annealed));
     double accepted = 0, counted = 0;
     model::SampleRequest asked = request_;
@@ -55,7 +56,7 @@ class Composing : public Job {
       frames.step([&] {
         return Json{{"energy", info.energy},
                     {"gradient_norm", info.gradient_norm},
-                    {"image", io::png_url(picture_of(chains.x.cpu()))}};
+                    {"image", io::png_url(picture_of(chains.x.cpu(), plane))}};
       });
     };
     const model::Samples samples = composite_.sample(asked);
@@ -70,17 +71,19 @@ class Composing : public Job {
                  {"energies", std::vector<float>(energies, energies + samples.energies.numel())},
                  {"command", command_}};
     if (counted > 0) data["accepted"] = accepted / counted;
-    return {std::move(data), points() ? in_density(samples.x) : picture_of(samples.x)};
+    return {std::move(data), picture_of(samples.x, plane)};
   }
 
  private:
   bool points() const { return composite_.space().kind == model::SampleSpace::Kind::points; }
-  std::string picture_of(const at::Tensor& x) const {
-    return io::encode_png(points() ? io::scatter(x, bound_, 400) : io::grid(composite_.space().to_unit(x)));
-  }
-  std::string in_density(const at::Tensor& x) const {
+  at::Tensor energies_in_plane() const {
     const auto energy = composite_.energy(composite_.range() ? composite_.range()->sigma_min : 0);
-    return io::encode_png(io::density(model::energies_in_plane(*energy, composite_.device(), bound_), x, bound_));
+    return model::energies_in_plane(*energy, composite_.device(), bound_);
+  }
+  /// Points over the density of `plane`, energies on a grid.
+  std::string picture_of(const at::Tensor& x, const at::Tensor& plane) const {
+    return io::encode_png(points() ? io::density(plane, x, bound_, /*levels=*/true)
+                                   : io::grid(composite_.space().to_unit(x)));
   }
 
   mutable generation::Composite composite_;  // its normalisers are found when it runs

@@ -188,6 +188,13 @@ Json Models::told() {
       const model::Model model = model::Model::open(model::find_model(o.path));
       if (io::has_picture(model.space().shape)) told_["models"].push_back(described(o, model));
     }
+    const Json& all = told_["models"];
+    auto first = std::ranges::find_if(all, [](const Json& m) { return m["own"] == true; });
+    if (first == all.end())
+      first = std::ranges::find_if(all, [](const Json& m) { return m["name"] == "fashion-mnist"; });
+    if (first == all.end()) first = all.begin();
+    const Json name = first == all.end() ? Json() : (*first)["name"];
+    told_["first"] = name;
   }
   return told_;
 }

@@ -51,7 +51,7 @@ class PlaneWalk : public Job {
                      });
     Json data = {{"seconds", now() - begun}, {"count", asked_.count}, {"steps", asked_.sampler.steps}};
     if (counted > 0) data["accepted"] = accepted / counted;
-    return {std::move(data), io::encode_png(io::density(energies, chains.x, bound))};
+    return {std::move(data), io::encode_png(io::density(energies, chains.x, bound, /*levels=*/true))};
   }
 
  private:

@@ -229,6 +229,8 @@ TEST(Pictures, DensityIsBrightestWhereTheEnergyIsLowest) {
   EXPECT_EQ(picture[2][8][1].item<int>(), 240);
   EXPECT_EQ(picture[5][5][0].item<int>(), 255);  // the point
   EXPECT_LT(picture[9][9][1].item<int>(), 20);
+  const at::Tensor lines = density(energies, {}, 1, /*levels=*/true).ne(density(energies, {}, 1)).any(2);
+  EXPECT_TRUE(at::equal(lines.nonzero(), at::tensor({1, 8, 2, 7, 2, 8}, at::kLong).view({3, 2})));  // around the least
 }
 
 TEST(Pictures, PointsStandWhereTheyAreAndPicturesSideBySide) {

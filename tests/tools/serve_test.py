@@ -22,6 +22,7 @@ class Serve(Serving):
     def test_models_are_told(self):
         status, body, _ = self.server.ask("GET", "/api/models")
         self.assertEqual(status, 200)
+        self.assertEqual(json.loads(body)["first"], "fashion-mnist")
         models = {m["name"]: m for m in json.loads(body)["models"]}
         self.assertEqual(models["fashion-mnist"]["classes"][8], "bag")
         self.assertEqual(models["two-moons"]["kind"], "points")

@@ -100,6 +100,12 @@ class Tabs(Serving):
             numpy.testing.assert_allclose(told["energies"], numpy.load(place / "x.npz")["energies"], atol=1e-3)
         self.assertGreater(told["accepted"], 0.5)
         self.assertIn("'ring(2, .1) & box(0, -3, 3, 3)'", told["command"])
+        for kind, data in self.server.events("compose", expression="gaussian(1, -1, .5)", count=1, seed=2):  # every frame shows the density
+            if kind == "frame" and "image" in data:
+                bright = numpy.asarray(Image.open(io.BytesIO(png(data["image"]))).convert("RGB")).astype(float).sum(-1)
+                row, column = numpy.argwhere(bright > 500).mean(0) / len(bright)
+                self.assertAlmostEqual(column * 8 - 4, 1, delta=0.2)
+                self.assertAlmostEqual(4 - row * 8, -1, delta=0.2)
         of_pictures = self.server.answer("compose", expression="mnist(3) & mnist(8)", count=1, moves=1, levels=4)
         self.assertEqual(len(of_pictures["energies"]), 1)
         for said, expression in (("column 13: expected a name", "two-moons & "), ("column 1: expected a weight", "../models"), ("column 1: expected a name", "/etc"), (
@@ -281,11 +287,11 @@ class Tabs(Serving):
         self.assertEqual([h for h in heard if "400 (Bad Request)" not in h], [])  # of data that are not on this machine
 
     def test_densities_are_dragged(self):
-        """By mouse and by keys; what is drawn follows, and a link holds it."""
+        """By mouse, keys and touch; what is drawn follows, and a link holds it."""
         heard = []
         with self.browser(heard) as new_page:
             for tab, part, moves in (("compose", "picture", "count=300"), ("plane", "board", "kernel=mala&steps=20&count=100")):
-                page = new_page(width=1000, height=1100)
+                page = new_page(width=1000, height=1100, has_touch=True)
                 state = page.locator(f"#tab-{tab} [data-part=state]")
                 text = page.locator(f"#tab-{tab} [name=expression]")
                 board = page.locator(f"#tab-{tab} [data-part={part}]")
@@ -293,14 +299,20 @@ class Tabs(Serving):
                 def ended(state=state):
                     state.filter(has_text=re.compile(r"(samples|chains).* s$")).wait_for()
 
-                def drag(start, end, page=page, board=board):
+                def drag(start, end, finger=False, page=page, board=board):
                     board.scroll_into_view_if_needed()
                     box = board.bounding_box()
                     at = [(box["x"] + (x / 4 + 1) / 2 * box["width"], box["y"] + (1 - y / 4) / 2 * box["height"]) for x, y in (start, end)]
-                    page.mouse.move(*at[0])
-                    page.mouse.down()
-                    page.mouse.move(*at[1], steps=10)
-                    page.mouse.up()
+                    if finger:
+                        browser = page.context.new_cdp_session(page)
+                        path = [[{"x": at[0][0] + (at[1][0] - at[0][0]) * i / 10, "y": at[0][1] + (at[1][1] - at[0][1]) * i / 10}] for i in range(11)]
+                        for kind, points in [("touchStart", path[0]), *(("touchMove", p) for p in path[1:]), ("touchEnd", [])]:
+                            browser.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+                    else:
+                        page.mouse.move(*at[0])
+                        page.mouse.down()
+                        page.mouse.move(*at[1], steps=10)
+                        page.mouse.up()
                     page.wait_for_timeout(400)  # until it is asked for
 
                 page.goto(f"{self.server.url}#tab={tab}&expression=gaussian(-2, 0, .4) | box(1, -1, 3, 1)&bound=4&{moves}")
@@ -309,7 +321,7 @@ class Tabs(Serving):
                 ended()
                 numbers = [float(v) for v in re.findall(r"-?\d*\.?\d+", text.input_value())]
                 numpy.testing.assert_allclose(numbers, [-1, 2, 0.4, 1, -1, 3, 1], atol=0.05)
-                drag((3, 0), (2, 0.5))  # an edge alone
+                drag((3, 0), (2, 0.5), finger=True)  # an edge alone
                 ended()
                 numbers = [float(v) for v in re.findall(r"-?\d*\.?\d+", text.input_value())]
                 numpy.testing.assert_allclose(numbers, [-1, 2, 0.4, 1, -1, 2, 1], atol=0.05)
@@ -327,7 +339,7 @@ class Tabs(Serving):
                 side = len(bright)
                 at = [bright[int((1 - y / 4) / 2 * side) - 6:][:12, int((x / 4 + 1) / 2 * side) - 6:][:, :12].mean() for x, y in ((-1, 2), (-2, 0), (-3, -3))]
                 self.assertGreater(at[0], 2 * at[1])  # the density went along
-                self.assertLess(abs(at[1] - at[2]), 20)
+                self.assertLess(abs(at[1] - at[2]), 60)  # but for level lines
                 page.close()
         self.assertEqual(heard, [])
 

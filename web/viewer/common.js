@@ -4,7 +4,7 @@ export const $ = (id) => document.getElementById(id);
 const token = new URLSearchParams(location.search).get("token");
 const posting = (more) => ({ "Content-Type": "application/json", ...(token ? { "X-Token": token } : {}), ...more });
 
-export let models = [];
+export let models = [], first = "";  // the name of the one to begin with
 export const model = (name) => models.find((m) => m.name === name);
 export const ofPictures = () => models.filter((m) => m.kind === "image");
 export async function loadModels() {
@@ -12,6 +12,7 @@ export async function loadModels() {
   const told = await response.json();
   if (!response.ok) throw new Error(told.error);
   models = told.models;
+  first = told.first;
 }
 
 // The answer as one object.

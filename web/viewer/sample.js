@@ -1,5 +1,5 @@
 // Sample: pictures form as chains move.
-import { $, Asked, Curve, Work, anySeed, answer, blank, download, fill, loaded, model, models, remember } from "./common.js";
+import { $, Asked, Curve, Work, anySeed, answer, blank, download, fill, first, loaded, model, models, remember } from "./common.js";
 
 const panel = $("tab-sample");
 const asked = new Asked($("asked"), draw);
@@ -56,7 +56,7 @@ function request() {
 }
 
 function take(state) {  // from the address
-  $("model").value = model(state.model) ? state.model : (models.find((m) => m.own) || model("fashion-mnist") || models[0]).name;
+  $("model").value = model(state.model) ? state.model : first;
   showModel();
   if (!model(state.model)) return;
   asked.set(state);

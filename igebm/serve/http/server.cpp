@@ -16,11 +16,11 @@
 namespace igebm::serve {
 
 // Of web/viewer/ (cmake/Embed.cmake).
-extern const char page[], style[], main_script[], common_script[], drag_script[], sample_script[], compose_script[], restore_script[],
-    morph_script[], plane_script[], train_script[];
+extern const char page[], style[], main_script[], common_script[], drag_script[], sample_script[], compose_script[],
+    restore_script[], morph_script[], plane_script[], train_script[];
 extern const unsigned long page_size, style_size, main_script_size, common_script_size, drag_script_size,
-    sample_script_size,
-    compose_script_size, restore_script_size, morph_script_size, plane_script_size, train_script_size;
+    sample_script_size, compose_script_size, restore_script_size, morph_script_size, plane_script_size,
+    train_script_size;
 
 namespace {
 
@@ -156,6 +156,21 @@ struct Server::Parts {
     }
   }
 
+  /// The first step of what the page begins with, so that its model is open and the fastest algorithms are known when
+  /// somebody comes.
+  void warm_up() {
+    try {
+      const std::unique_ptr<Job> job = api.prepare_first();
+      if (!job) return;
+      const auto until_a_frame = [](const std::string& name, const Json&) { return name != "frame"; };
+      turns.take([](std::size_t) { return false; }, [&] { job->run(until_a_frame); });
+    } catch (const Gone&) {
+      return;
+    } catch (const std::exception&) {
+      return;  // who asks for it is told
+    }
+  }
+
   void set_up() {
     http.new_task_queue = [] { return new httplib::ThreadPool(connections); };
     http.set_payload_max_length(most_bytes);
@@ -230,6 +245,7 @@ std::int64_t Server::port() const { return parts_->port; }
 
 void Server::run(const std::function<bool()>& stops) {
   std::jthread listener([this] { parts_->http.listen_after_bind(); });
+  std::jthread warming([this] { parts_->warm_up(); });
   while (!stops()) std::this_thread::sleep_for(std::chrono::milliseconds(100));
   parts_->http.stop();
 }
