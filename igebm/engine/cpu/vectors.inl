@@ -15,7 +15,7 @@ constexpr int max_rows = IGEBM_REGISTERS == 32 ? 14 : 6;  // registers: as many 
 
 IGEBM_INLINE V load(const float* p) { return *reinterpret_cast<const V*>(p); }
 IGEBM_INLINE void store(float* p, V v) { *reinterpret_cast<V*>(p) = v; }
-IGEBM_INLINE V all(float v) { return V{} + v; }
+IGEBM_INLINE V all(float v) { return v - V{}; }  // v + 0 is not v for -0, and would be computed
 IGEBM_INLINE float as_float(float v) { return v; }
 IGEBM_INLINE V load_as_float(const float* p) { return load(p); }
 
