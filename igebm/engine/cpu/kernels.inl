@@ -1,8 +1,8 @@
 // The loops of kernels.h, compiled once for each instruction set: the includer defines IGEBM_ISA (a name) and
-// IGEBM_LANES (floats in a vector register), IGEBM_REGISTERS where its vectors are short and there are 32 of them, IGEBM_BF16 where it multiplies bfloat16 vectors, and IGEBM_AMX where it
-// has matrix tiles: pictures may then be stored in bfloat16. Of the library only <utility>'s index_sequence is used,
-// which yields no code, and of kernels.h static functions: an inline function compiled for AVX-512 must not become the
-// one copy that other files share.
+// IGEBM_LANES (floats in a vector register), IGEBM_REGISTERS where vectors are short and there are 32 of them,
+// IGEBM_BF16 where it multiplies bfloat16 vectors, and IGEBM_AMX where it has matrix tiles: pictures may then be stored
+// in bfloat16. Of the library only <utility>'s index_sequence is used, which yields no code, and of kernels.h static
+// functions: an inline function compiled for AVX-512 must not become the one copy that other files share.
 #include <utility>
 
 #include "igebm/engine/cpu/kernels.h"

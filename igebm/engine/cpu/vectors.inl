@@ -6,7 +6,8 @@ constexpr int max_lanes = 2048;  // of a group norm
 typedef float V __attribute__((vector_size(4 * IGEBM_LANES), may_alias));
 typedef int I __attribute__((vector_size(4 * IGEBM_LANES), may_alias));
 constexpr int panel_vectors = 2, panel = panel_vectors * W;
-constexpr int max_rows = IGEBM_REGISTERS == 32 ? 14 : 6;  // registers: max_rows * panel_vectors sums, a panel's row and a factor
+// In registers: max_rows * panel_vectors sums, a panel's row and a factor.
+constexpr int max_rows = IGEBM_REGISTERS == 32 ? 14 : 6;
 
 IGEBM_INLINE V load(const float* p) { return *reinterpret_cast<const V*>(p); }
 IGEBM_INLINE void store(float* p, V v) { *reinterpret_cast<V*>(p) = v; }
