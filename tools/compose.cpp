@@ -73,6 +73,7 @@ void write(const fs::path& out, const generation::Composite& composite, const mo
 /// What was drawn is an evaluation of each run that the expression is of.
 void keep(const ComposeArguments& a, std::uint64_t seed, const nlohmann::ordered_json& told,
           const generation::Composite& composite, const at::Tensor& x) {
+  if (a.models.empty()) return;
   constexpr std::int64_t most_pictures = 64;
   const bool pictures = composite.space().kind == model::SampleSpace::Kind::image;
   const at::Tensor shown = pictures ? x.slice(0, 0, most_pictures) : x;
