@@ -16,23 +16,31 @@ constexpr std::int64_t directions = 8, picture_margin = 4;  // pixels of black a
 constexpr std::int64_t pool_stride = 4, pool_first = 5;     // of the picture with its margin
 constexpr double blur_deviation = 0.7, pool_deviation = 2;
 
-/// A Gaussian to four deviations, of sum 1, (1, 1, n, 1).
-at::Tensor bell(double deviation) {
-  const auto radius = static_cast<std::int64_t>(std::lround(4 * deviation));
-  const at::Tensor at = at::arange(-radius, radius + 1, at::kFloat) / deviation, values = (at.square() / -2).exp();
-  return (values / values.sum()).view({1, 1, -1, 1});
+/// (size, size): row i is a Gaussian about i, to four deviations, of sum 1 but for what lies beyond the ends.
+at::Tensor smoothing(std::int64_t size, double deviation) {
+  const double radius = static_cast<double>(std::lround(4 * deviation));
+  const at::Tensor at = at::arange(size, at::kFloat), apart = at.unsqueeze(1) - at;
+  const at::Tensor bell = (apart / deviation).square().div(-2).exp() * apart.abs().le(radius);
+  const at::Tensor steps = at::arange(-radius, radius + 1, at::kFloat) / deviation;
+  return bell / steps.square().div(-2).exp().sum();
 }
 
-/// (N, 1, H, W) under a bell, in both ways.
-at::Tensor smoothed(const at::Tensor& x, const at::Tensor& kernel) {
-  const std::int64_t side = kernel.size(2) / 2;
-  const std::vector<std::int64_t> one = {1, 1}, along = {side, 0}, across = {0, side};
-  return at::conv2d(at::conv2d(x, kernel, {}, one, along), kernel.transpose(2, 3), {}, one, across);
+/// down x across^T of each (H, W) of x.
+at::Tensor in_both_ways(const at::Tensor& down, const at::Tensor& x, const at::Tensor& across) {
+  return at::matmul(down, at::matmul(x, across.t()));
+}
+
+/// (N, C, H, W) under a Gaussian.
+at::Tensor smoothed(const at::Tensor& x, double deviation) {
+  return in_both_ways(smoothing(x.size(2), deviation), x, smoothing(x.size(3), deviation));
 }
 
 /// The same at every fourth pixel.
 at::Tensor pooled(const at::Tensor& x) {
-  return smoothed(x, bell(pool_deviation)).slice(2, pool_first, {}, pool_stride).slice(3, pool_first, {}, pool_stride);
+  const auto rows = [](std::int64_t size) {
+    return smoothing(size, pool_deviation).slice(0, pool_first, {}, pool_stride);
+  };
+  return in_both_ways(rows(x.size(2)), x, rows(x.size(3)));
 }
 
 }  // namespace
@@ -41,7 +49,7 @@ at::Tensor oriented_gradients(const at::Tensor& pictures) {
   if (pictures.dim() != 4) throw UserError("oriented gradients: expected pictures (N, C, H, W)");
   const at::Tensor grey = in_unit(pictures).mean(1, /*keepdim=*/true);
   const at::Tensor x = at::constant_pad_nd(grey, {picture_margin, picture_margin, picture_margin, picture_margin}),
-                   soft = smoothed(x, bell(blur_deviation));
+                   soft = smoothed(x, blur_deviation);
   const at::Tensor across = soft.roll({-1}, {3}) - soft.roll({1}, {3}),
                    down = soft.roll({-1}, {2}) - soft.roll({1}, {2});
   const at::Tensor size = at::hypot(across, down);
@@ -51,10 +59,10 @@ at::Tensor oriented_gradients(const at::Tensor& pictures) {
   for (std::int64_t k = 0; k < directions; ++k) {
     const at::Tensor share =
         at::where(bin.eq(k), 1 - beyond, 0) + at::where(bin.eq((k + directions - 1) % directions), beyond, 0);
-    maps.push_back(pooled(size * share));
+    maps.push_back(size * share);
   }
-  maps.push_back(pooled(x));
-  return at::cat(maps, 1).clamp_min_(0).sqrt_().flatten(1);
+  maps.push_back(x);
+  return pooled(at::cat(maps, 1)).clamp_min_(0).sqrt_().flatten(1);
 }
 
 }  // namespace igebm::evaluation
