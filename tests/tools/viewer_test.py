@@ -317,7 +317,7 @@ class Tabs(Serving):
 
                 page.goto(f"{self.server.url}#tab={tab}&expression=gaussian(-2, 0, .4) | box(1, -1, 3, 1)&bound=4&{moves}")
                 ended()
-                drag((-2, 0), (-1, 2))
+                drag((-2.2, .1), (-1.2, 2.1))  # beside its middle: it does not jump there
                 ended()
                 numbers = [float(v) for v in re.findall(r"-?\d*\.?\d+", text.input_value())]
                 numpy.testing.assert_allclose(numbers, [-1, 2, 0.4, 1, -1, 3, 1], atol=0.05)
@@ -332,6 +332,12 @@ class Tabs(Serving):
                 ended()
                 now = [float(v) for v in re.findall(r"-?\d*\.?\d+", text.input_value())]
                 numpy.testing.assert_allclose(now, [*numbers[:3], numbers[3] - 0.15, -1.1, numbers[5] - 0.05, 1.1], atol=0.011)
+                page.keyboard.down("Shift")
+                drag((-1, 2), (-1, 2.5))
+                page.keyboard.up("Shift")
+                ended()
+                wider = [float(v) for v in re.findall(r"-?\d*\.?\d+", text.input_value())]
+                numpy.testing.assert_allclose(wider, [*now[:2], 0.58, *now[3:]], atol=0.03)
                 self.assertIn("gaussian", page.url)
                 self.assertIn(text.input_value(), dict(urllib.parse.parse_qsl(page.url.split("#")[1]))["expression"])
                 picture = page.locator(f"#tab-{tab} [data-part=save]").get_attribute("href")
