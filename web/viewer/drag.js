@@ -1,10 +1,11 @@
 // Densities of an expression in the plane that can be taken by hand: a gaussian by its middle, a ring by its line, a box by its middle or its edges.
 const reach = .04;  // of the square's half side, beyond what a term covers itself
 
+// A grip without drag moves all of its term.
 const shapes = {
   gaussian: {
     count: 3,
-    grips: ([x, y, s]) => [{ middle: [x, y], away: (px, py) => Math.hypot(px - x, py - y) - s, drag: (px, py) => [px, py, s] }],
+    grips: ([x, y, s]) => [{ away: (px, py) => Math.hypot(px - x, py - y) - s }],
     move: ([x, y, s], dx, dy) => [x + dx, y + dy, s],
     grow: ([x, y, s], by) => [x, y, s * by],
   },
@@ -24,7 +25,7 @@ const shapes = {
         edge((x, y) => (within(y, b, t) ? Math.abs(x - r) : Infinity), (x) => [l, b, Math.max(x, l + .1), t]),
         edge((x, y) => (within(x, l, r) ? Math.abs(y - b) : Infinity), (x, y) => [l, Math.min(y, t - .1), r, t]),
         edge((x, y) => (within(x, l, r) ? Math.abs(y - t) : Infinity), (x, y) => [l, b, r, Math.max(y, b + .1)]),
-        { middle: [(l + r) / 2, (b + t) / 2], away: (x, y) => (x > l && x < r && y > b && y < t ? 0 : Infinity), drag: (x, y) => [x - (r - l) / 2, y - (t - b) / 2, x + (r - l) / 2, y + (t - b) / 2] },
+        { away: (x, y) => (x > l && x < r && y > b && y < t ? 0 : Infinity) },
       ];
     },
     move: ([l, b, r, t], dx, dy) => [l + dx, b + dy, r + dx, t + dy],
@@ -56,14 +57,15 @@ export function draggable(board, text, bound, moved) {
     return [((event.clientX - box.left) / box.width * 2 - 1) * bound(), (1 - (event.clientY - box.top) / box.height * 2) * bound()];
   };
   // The nearest grip within reach: edges before what lies in them, of two terms the one whose line is nearer.
-  const under = (x, y) => terms(text.value).flatMap((term, index) => shapes[term.name].grips(term.numbers).map((grip, which) => ({ index, which, edge: Boolean(grip.edge), off: grip.middle ? [grip.middle[0] - x, grip.middle[1] - y] : [0, 0], away: grip.away(x, y) })))
+  const under = (x, y) => terms(text.value).flatMap((term, index) => shapes[term.name].grips(term.numbers).map((grip) => ({ index, grip, numbers: term.numbers, edge: Boolean(grip.edge), away: grip.away(x, y) })))
     .filter((g) => g.away < reach * bound()).sort((a, b) => b.edge - a.edge || a.away - b.away)[0];
 
   board.addEventListener("pointerdown", (event) => {
-    held = under(...place(event)) || null;
+    const from = place(event);
+    held = under(...from) || null;
     if (!held) return;
     chosen = held.index;
-    held.from = event.shiftKey ? place(event)[1] : null;
+    Object.assign(held, { from, grows: event.shiftKey });
     event.preventDefault();
     board.setPointerCapture(event.pointerId);
   });
@@ -71,10 +73,9 @@ export function draggable(board, text, bound, moved) {
     if (!held) return void board.classList.toggle("over", Boolean(under(...place(event))));
     const term = terms(text.value)[held.index];
     if (!term) return;
-    const [x, y] = place(event), shape = shapes[term.name];
-    if (held.from === null) return put(held.index, shape.grips(term.numbers)[held.which].drag(x + held.off[0], y + held.off[1]));
-    put(held.index, shape.grow(term.numbers, Math.exp(3 * (y - held.from) / bound())));
-    held.from = y;
+    const [x, y] = place(event), { grip, numbers, from, grows } = held, shape = shapes[term.name];
+    if (grows) put(held.index, shape.grow(numbers, Math.exp(3 * (y - from[1]) / bound())));
+    else put(held.index, grip.drag ? grip.drag(x, y) : shape.move(numbers, x - from[0], y - from[1]));
   });
   board.addEventListener("touchstart", (event) => { if (under(...place(event.changedTouches[0]))) event.preventDefault(); }, { passive: false });  // else it scrolls
   for (const end of ["pointerup", "pointercancel"]) board.addEventListener(end, () => { held = null; });
