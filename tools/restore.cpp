@@ -33,6 +33,7 @@ struct RestoreArguments {
   std::string run, label, condition, out, weights = "average", device;
   std::vector<std::string> pictures;
   std::int64_t samples = 5, seed = -1, steps = 4, levels = 0;
+  bool independent = false;
   bool json = false, damage = false;
   std::string mask = "bottom", noise, change;
   double deviation = 0.01;
@@ -76,6 +77,7 @@ struct Restoring {
     const bool annealed = model.condition_spec().noise.has_value();
     const sampling::SamplerOptions sampler = generation::restoration_sampler(model, a.steps, a.levels);
     options = {.samples = a.samples,
+               .antithetic = !a.independent,
                .condition = condition_of(a, model.condition_spec(), records),
                .seed = seed,
                .sampler = sampler};
@@ -280,6 +282,9 @@ void add_shared_options(CLI::App& command, const std::shared_ptr<RestoreArgument
   command.add_option("--samples", a->samples, "answers to each")
       ->capture_default_str()
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{100000}));
+  command.add_flag("--independent", a->independent,
+                   "answers have noise of their own (default: pairs have one noise and its negative, and their mean "
+                   "errs less)");
   command.add_option(
       "--label", a->label,
       "the class they are of, or none (default: their own, of records of the data; else none in particular)");

@@ -29,7 +29,7 @@ IGEBM_HOST_DEVICE PhiloxWords philox_words(PhiloxWords w, std::uint32_t key_0, s
   return w;
 }
 
-/// Elements 4 counter to 4 counter + 3 of a chain's numbers at a step: random.h's layout of the counter.
+/// Elements 4 counter to 4 counter + 3 of a chain's words at a step: random.h's layout of the counter.
 IGEBM_HOST_DEVICE PhiloxWords philox_at(std::uint32_t counter, std::int64_t stream, std::int64_t step,
                                         std::uint32_t key_0, std::uint32_t key_1) {
   const auto id = static_cast<std::uint64_t>(stream);

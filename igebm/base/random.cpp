@@ -174,8 +174,15 @@ bool wide() {
 #endif
 }
 
+bool is_negated(std::int64_t stream) { return (stream & negated_stream) != 0; }
+
 /// A row of normals; `key` is philox_key of its seed and purpose.
 void normal_row(PhiloxKey key, std::uint64_t stream, std::uint32_t step, std::span<float> out) {
+  if (is_negated(static_cast<std::int64_t>(stream))) {
+    normal_row(key, stream & ~static_cast<std::uint64_t>(negated_stream), step, out);
+    for (float& n : out) n = -n;
+    return;
+  }
   const auto low = static_cast<std::uint32_t>(stream), high = static_cast<std::uint32_t>(stream >> 32);
   if (!wide()) return fill({0, step, low, high, key}, out, normal_block);
   constexpr std::size_t size = 4 * lanes;
@@ -198,7 +205,7 @@ void random_normal_rows(std::uint64_t seed, Purpose purpose, std::span<const std
   constexpr std::int64_t block = std::int64_t{4} * lanes;
   const std::int64_t counters = (elements + 3) / 4;  // of a row
   const PhiloxKey key = philox_key(seed, purpose);
-  if (!wide() || elements >= block) {
+  if (!wide() || elements >= block || std::ranges::any_of(streams, is_negated)) {
     for (std::size_t r = 0; r < streams.size(); ++r) {
       normal_row(key, static_cast<std::uint64_t>(streams[r]), static_cast<std::uint32_t>(steps[r]),
                  {out + static_cast<std::int64_t>(r) * elements, static_cast<std::size_t>(elements)});

@@ -92,16 +92,6 @@ void require_pictures(const std::vector<std::int64_t>& shape) {
   if (shape.size() != 3) throw UserError("mask: these records are no pictures");
 }
 
-/// Standard normal numbers of x's shape, one stream a chain.
-at::Tensor normal_like(const at::Tensor& x, std::uint64_t seed, std::int64_t first_stream, std::uint32_t step) {
-  at::Tensor n = at::empty(x.sizes(), at::kFloat);
-  const std::int64_t elements = n.numel() / std::max<std::int64_t>(1, n.size(0));
-  for (std::int64_t i = 0; i < n.size(0); ++i)
-    random_normal({seed, Purpose::known_noise, static_cast<std::uint64_t>(first_stream + i), step},
-                  {n.data_ptr<float>() + i * elements, static_cast<std::size_t>(elements)});
-  return n.to(x.device());
-}
-
 /// What pictures are restored by: a model or a composition.
 struct Source {
   const model::SampleSpace& space;
@@ -180,8 +170,6 @@ class SaltLikelihood : public energy::Energy {
 /// Chains from the greatest noise to none, beside what was seen.
 void anneal(const Source& source, const sampling::SamplerOptions& options, const nn::Condition& condition,
             const Observation& seen, sampling::Chains& chains, std::uint64_t seed, const sampling::OnStep& on_step) {
-  const auto first = chains.stream[0].item<std::int64_t>();
-  std::uint32_t drawn = 0;
   at::Tensor noise;
   double up = 0;  // of the noise of a level, how much the step to it draws anew
   const at::Tensor variance = seen.deviation.square();
@@ -190,7 +178,7 @@ void anneal(const Source& source, const sampling::SamplerOptions& options, const
     const at::Tensor fixed = fixed_at(level.sigma);
     now.fixed = fixed.any().item<bool>() ? fixed : at::Tensor();
     if (!now.fixed.defined()) return;
-    at::Tensor anew = normal_like(seen.y, seed, first, drawn++);
+    at::Tensor anew = sampling::normals_of(now, seed, Purpose::known_noise);
     if (noise.defined()) {
       up = std::min(up, level.sigma);
       const double down = std::sqrt(level.sigma * level.sigma - up * up);
@@ -280,6 +268,13 @@ void require_shape(const at::Tensor& given, const std::vector<std::int64_t>& sha
                                 fmt::join(shape, ", "), fmt::join(given.sizes().slice(given.dim() > 0 ? 1 : 0), ", ")));
 }
 
+/// Streams of chains, `samples` of them after another for each picture: two by two antithetic, the last of an odd
+/// number alone.
+at::Tensor antithetic_pairs(std::int64_t total, std::int64_t samples) {
+  const at::Tensor chain = at::arange(total, at::kLong), second = chain.remainder(samples).remainder(2);
+  return chain - second + second * negated_stream;
+}
+
 /// (N, samples, shape...) of an observation of N x samples.
 at::Tensor draw(const Source& source, const RestorationOptions& request, const sampling::SamplerOptions& options,
                 const Observation& seen) {
@@ -291,12 +286,18 @@ at::Tensor draw(const Source& source, const RestorationOptions& request, const s
     return rows.defined() && rows.size(0) > 1 ? rows.repeat_interleave(request.samples, 0) : rows;
   };
   const nn::Condition condition{of_chains(request.condition.classes), of_chains(request.condition.values)};
+  const bool paired = request.antithetic && source.range && options.annealing.averaged;
+  const at::Tensor streams = restoration_streams + antithetic_pairs(total, request.samples);
   std::vector<at::Tensor> parts;
   for (std::int64_t begin = 0; begin < total; begin += request.batch) {
     const std::int64_t end = std::min(total, begin + request.batch);
     auto chains = sampling::start_chains(source.range ? sampling::StartOptions{sampling::Start::normal} : options.start,
                                          shape, end - begin, restoration_streams + begin, {}, seed)
                       .to(source.device);
+    if (paired) {
+      chains.stream = streams.slice(0, begin, end).to(source.device);
+      chains.x = sampling::normals_of(chains, seed, Purpose::chain_start);
+    }
     const Observation of_part = seen.of(begin, end, source.device);
     const nn::Condition asked{rows_of(condition.classes, begin, end), rows_of(condition.values, begin, end)};
     if (source.range) {

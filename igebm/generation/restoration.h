@@ -28,7 +28,11 @@ sampling::SamplerOptions restoration_sampler(const model::Model& model, std::int
 
 /// What completions and restorations are drawn with.
 struct RestorationOptions {
-  std::int64_t samples = 5;                ///< of each picture
+  std::int64_t samples = 5;  ///< of each picture
+  /// With averaged Langevin answers to a picture come in pairs whose noise is the other's, negated (antithetic
+  /// variates: Hammersley & Morton 1956). Each has the law that it has alone, but the mean of all errs less. False:
+  /// independent.
+  bool antithetic = true;
   nn::Condition condition = {};            ///< one row, or N; empty: none in particular
   std::optional<std::uint64_t> seed = {};  ///< the recipe's
   /// The recipe's. With noise levels its "langevin" is averaged Langevin (sampling/averaged.h), whose step size is

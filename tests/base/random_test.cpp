@@ -225,6 +225,8 @@ namespace {
 TEST(Random, RowsAreTheNormalsOfTheirStreamsAndSteps) {
   std::vector<std::int64_t> streams, steps;
   for (std::int64_t i = 0; i < 37; ++i) streams.push_back((i * i) << (i % 3 * 16)), steps.push_back(7 * i % 11);
+  std::vector<std::int64_t> some_negated = streams;
+  some_negated[5] |= negated_stream, some_negated[36] |= negated_stream;
   for (const std::int64_t elements : {1, 2, 3, 4, 5, 8, 12, 16, 30, 32, 63, 64, 70, 128, 784}) {
     std::vector<float> rows(37 * static_cast<std::size_t>(elements)), row(static_cast<std::size_t>(elements));
     random_normal_rows(5, Purpose::langevin_noise, streams, steps, elements, rows.data());
@@ -234,6 +236,12 @@ TEST(Random, RowsAreTheNormalsOfTheirStreamsAndSteps) {
           row);
       for (std::size_t i = 0; i < row.size(); ++i)
         ASSERT_EQ(rows[r * row.size() + i], row[i]) << elements << " " << r << " " << i;
+    }
+    std::vector<float> mixed(rows.size());
+    random_normal_rows(5, Purpose::langevin_noise, some_negated, steps, elements, mixed.data());
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      const std::size_t r = i / row.size();
+      ASSERT_EQ(mixed[i], r == 5 || r == 36 ? -rows[i] : rows[i]) << elements << " " << i;
     }
   }
 }

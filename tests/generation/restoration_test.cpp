@@ -171,7 +171,7 @@ class Gaussian : public testing::Test {
   static RestorationOptions options() {
     sampling::SamplerOptions sampler{.steps = 10};
     sampler.annealing.levels = 60, sampler.annealing.step_share = 0.1;
-    return {.samples = count, .seed = 7, .sampler = sampler, .batch = count};
+    return {.samples = count, .antithetic = false, .seed = 7, .sampler = sampler, .batch = count};
   }
 };
 
@@ -180,6 +180,23 @@ TEST_F(Gaussian, NoiseIsTakenOutByTheConditionalLaw) {
   const at::Tensor y = at::linspace(-1, 1, 16).view({1, 1, 4, 4});
   const at::Tensor answers = restore(wide, y, 0.4, nullptr, options())[0];
   expect_law(answers, y[0], at::full({1, 4, 4}, 0.4));
+}
+
+// Of a Gaussian's energy a chain is linear in its noise, which leaves pairs' means.
+TEST_F(Gaussian, AnswersComeInAntitheticPairs) {
+  const model::Model wide = model("-9", "9");
+  const at::Tensor y = at::linspace(-1, 1, 16).view({1, 1, 4, 4});
+  RestorationOptions some = options();
+  some.samples = 5, some.batch = 3, some.antithetic = true;
+  const auto far = [](const at::Tensor& a, const at::Tensor& b) { return (a - b).abs().max().item<double>(); };
+  const at::Tensor paired = restore(wide, y, 0.4, nullptr, some)[0], mean = (paired[0] + paired[1]) / 2;
+  EXPECT_LT(far((paired[2] + paired[3]) / 2, mean), 1e-3);
+  EXPECT_GT(far(paired[0], paired[2]), 0.1);
+  EXPECT_GT(far(paired[4], mean), 0.1);
+  some.antithetic = false;
+  const at::Tensor alone = restore(wide, y, 0.4, nullptr, some)[0];
+  EXPECT_TRUE(at::equal(alone[0], paired[0]));
+  EXPECT_GT(far((alone[0] + alone[1]) / 2, mean), 0.1);
 }
 
 // Coordinates of four deviations, d / s, and those of which y says nothing.

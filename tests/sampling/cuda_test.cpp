@@ -42,7 +42,9 @@ class Well : public energy::Energy, public energy::Recordable {
 };
 
 Chains far_streams(std::int64_t count, std::int64_t elements) {
-  return start_chains({Start::normal}, {elements}, count, std::int64_t{1} << 33, {}, 5);
+  Chains chains = start_chains({Start::normal}, {elements}, count, std::int64_t{1} << 33, {}, 5);
+  chains.stream[1].bitwise_or_(negated_stream);
+  return chains;
 }
 
 const LangevinOptions cooled{.step_size = 0.02,

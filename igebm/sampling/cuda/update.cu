@@ -1,4 +1,5 @@
 #include "igebm/base/philox.h"
+#include "igebm/base/random.h"
 #include "igebm/sampling/cuda/update.h"
 
 namespace igebm::sampling::cuda {

@@ -4,9 +4,11 @@
 /// Four elements of a chain's noise at its step: random.h's element i is word i % 4 of counter i / 4.
 __device__ inline void four_normals(const Settings& s, std::uint32_t counter, std::int64_t stream, std::int64_t step,
                                     float (&n)[4]) {
-  const PhiloxWords words = philox_at(counter, stream, step, s.key_0, s.key_1);
+  const PhiloxWords words = philox_at(counter, stream & ~negated_stream, step, s.key_0, s.key_1);
   philox_normals(words.a, words.b, n[0], n[1]);
   philox_normals(words.c, words.d, n[2], n[3]);
+  if ((stream & negated_stream) == 0) return;
+  for (float& number : n) number = -number;
 }
 
 constexpr int update_threads = 256;  // at most
