@@ -89,7 +89,7 @@ void compose(const ComposeArguments& a) {
   check_out(a.out);
   const generation::Expression expression = generation::parse(a.expression);
   generation::Vocabulary vocabulary =
-      vocabulary_of(a, sampling::compares_energies(a.moved.correct) || generation::has_disjunction(expression));
+      vocabulary_of(a, sampling::compares_energies(a.moved.correct) || generation::has_mixture(expression));
   generation::Composite composite(expression, vocabulary, {.negation = a.negation, .given = a.given});
   if (const std::string name = vocabulary.unused(); !name.empty())
     throw UserError(fmt::format("--model {}=…: the expression does not name it", name));
@@ -156,6 +156,7 @@ void add_compose(CLI::App& app) {
       "  igebm compose 'fashion-mnist(shirt) & fashion-mnist(bag)'\n"
       "  igebm compose 'mnist(3) | mnist(8)' --out digits.png\n"
       "  igebm compose 'two-moons & !gaussian(1, 0, .5)'\n"
+      "  igebm compose 'fashion-mnist(shirt) \\ fashion-mnist(coat)'\n"
       "  igebm compose 'a(2) & 0.5*b' --model a=runs/one --model b=runs/other\n"
       "& adds energies, | mixes densities, ! takes one away; 2*a weighs. Names: models (igebm models), those that "
       "--model\n"

@@ -8,8 +8,9 @@
 
 namespace igebm::generation {
 
-bool has_disjunction(const Expression& expression) {
-  return expression.kind == Expression::Kind::disjunction || std::ranges::any_of(expression.parts, has_disjunction);
+bool has_mixture(const Expression& expression) {
+  return expression.kind == Expression::Kind::disjunction || expression.kind == Expression::Kind::difference ||
+         std::ranges::any_of(expression.parts, has_mixture);
 }
 
 ComposingOptions with_defaults(ComposingOptions options, const Composite& composite) {

@@ -16,8 +16,8 @@ struct ComposingOptions {
   double step_share = 0;    ///< AnnealingOptions::step_share; 0: the first model's, or exact_share
 };
 
-/// Does it hold an "or"? Its energies are compared, for which they have to be in single precision.
-bool has_disjunction(const Expression& expression);
+/// Does it hold an "or" or a "without"? Its energies are compared, for which they have to be in single precision.
+bool has_mixture(const Expression& expression);
 
 /// The same with nothing left out. In the plane gradients cost little, and exact kernels leave no error of theirs; of
 /// pictures they take steps too short.

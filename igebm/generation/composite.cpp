@@ -25,6 +25,7 @@ constexpr std::int64_t normaliser_levels = 48;
 constexpr std::int64_t normaliser_moves = 40;
 constexpr std::int64_t normaliser_points = 4000, normaliser_pictures = 200;
 constexpr std::int64_t pilot_chains = 100;
+constexpr double without_weight = 20;
 constexpr std::int64_t normaliser_streams = std::int64_t{1} << 43;  // far from those of samples
 
 /// x of a composition to x of a term's own range: factor x + shift.
@@ -159,7 +160,8 @@ class Builder {
 
   NodePtr node(const Expression& e) {
     if (e.kind == Expression::Kind::term) return leaf(e);
-    return e.kind == Expression::Kind::conjunction ? conjunction(e) : disjunction(e);
+    if (e.kind == Expression::Kind::conjunction) return conjunction(e);
+    return e.kind == Expression::Kind::disjunction ? disjunction(e) : difference(e);
   }
 
   NodePtr leaf(const Expression& e) { return leaf(terms_.at(&e), e); }
@@ -226,6 +228,7 @@ class Builder {
             t.text));
       return {{untold(t), 1}};
     }
+    if (e.kind == Expression::Kind::difference) return bases_of(e.parts.front());
     Bases all;
     double sum = 0;
     for (const Expression& part : e.parts) {
@@ -297,27 +300,46 @@ class Builder {
   }
 
   NodePtr disjunction(const Expression& e) {
+    std::vector<NodePtr> parts;
+    std::vector<double> weights;
+    for (const Expression& part : e.parts) parts.push_back(density(part)), weights.push_back(part.weight);
+    return mixed(std::move(parts), std::move(weights), e);
+  }
+
+  NodePtr difference(const Expression& e) {
+    if (e.parts.front().weight != 1)
+      fail(e.parts.front().column, "what is kept has no weight; expected it around all, as in 2*(a \\ b)");
+    const NodePtr kept = density(e.parts.front());
+    std::vector<NodePtr> parts = {kept};
+    std::vector<double> weights = {1};
+    for (std::size_t i = 1; i < e.parts.size(); ++i)
+      parts.push_back(density(e.parts[i])), weights.push_back(without_weight * e.parts[i].weight);
+    return summed({kept, mixed(std::move(parts), std::move(weights), e)}, {2, -1}, e);
+  }
+
+  /// What can be a part of a mixture.
+  NodePtr density(const Expression& e) {
+    if (e.negated) fail(e.column, "\"not\" needs something beside it to be taken from: within \"or\" write (a & !b)");
+    NodePtr part = node(e);
+    if (part->least == 0 && part->greatest == 0)
+      fail(e.column, "a constraint is no density; expected it within \"and\"");
+    require_weight(*part);
+    return part;
+  }
+
+  static NodePtr mixed(std::vector<NodePtr> parts, std::vector<double> weights, const Expression& e) {
     auto node = std::make_shared<Node>();
     node->column = e.column, node->disjunction = true, node->normalised = true;
-    double sum = 0;
-    for (const Expression& part : e.parts) {
-      if (part.negated)
-        fail(part.column, "\"not\" needs something beside it to be taken from: within \"or\" write (a & !b)");
-      node->parts.push_back(this->node(part));
-      const Node& own = *node->parts.back();
-      if (own.least == 0 && own.greatest == 0)
-        fail(part.column, "a constraint is no density; expected it within \"and\"");
-      require_weight(own);
-      node->weights.push_back(part.weight);
-      node->least = node->parts.size() == 1 ? own.least : std::min(node->least, own.least);
-      node->greatest = node->parts.size() == 1 ? own.greatest : std::max(node->greatest, own.greatest);
-      sum += part.weight;
+    node->least = parts[0]->least, node->greatest = parts[0]->greatest;
+    for (const NodePtr& part : parts)
+      node->least = std::min(node->least, part->least), node->greatest = std::max(node->greatest, part->greatest);
+    const double sum = std::accumulate(weights.begin(), weights.end(), 0.0);
+    for (std::size_t i = 0; i < weights.size(); ++i) {
+      weights[i] /= sum;
+      if (!(weights[i] > 1e-30)) fail(e.parts[i].column, "this weight is nothing beside the others");
     }
-    for (std::size_t i = 0; i < node->weights.size(); ++i) {
-      node->weights[i] /= sum;
-      if (!(node->weights[i] > 1e-30)) fail(e.parts[i].column, "this weight is nothing beside the others");
-    }
-    node->normalisers.resize(node->parts.size());
+    node->normalisers.resize(parts.size());
+    node->parts = std::move(parts), node->weights = std::move(weights);
     return node;
   }
 

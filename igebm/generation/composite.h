@@ -26,9 +26,11 @@ struct CompositeOptions {
 };
 
 /// A tree of energies as one. "and" is the sum of its parts' energies times their weights, "not" a weight of -alpha
-/// times its own; "or" is the mixture -log sum_i w_i exp(-E_i) / Z_i, the w_i brought to sum to 1. Models of other
-/// ranges are brought to the first one's. A constraint takes part at noise level sigma with the input that it has
-/// without noise, about: m + s^2 / (s^2 + sigma^2) (x - m), with s the data's deviation and m the middle of the range.
+/// times its own; "or" is the mixture -log sum_i w_i exp(-E_i) / Z_i, the w_i brought to sum to 1. "Without", a \ b, is
+/// a where it is likelier than b: p_a times the probability of a in a mixture with 20 w_b times as much of b, p_a^2 /
+/// (p_a + 20 w_b p_b). Unlike "not" it is bounded: where b is nothing it is p_a. Models of other ranges are brought to
+/// the first one's. A constraint takes part at noise level sigma with the input that it has without noise, about: m +
+/// s^2 / (s^2 + sigma^2) (x - m), with s the data's deviation and m the middle of the range.
 ///
 /// The sum of energies of noised data is not the energy of the noised product: chains need steps of a kernel at each
 /// noise level.
@@ -45,7 +47,7 @@ class Composite {
   /// The first model's, of which steps and levels are to be chosen anew.
   const sampling::SamplerOptions& usual_sampler() const { return sampler_; }
 
-  /// Does an "or" hold energies of which Z is not known? They do not compare, until normalise.
+  /// Does an "or" (or a "without", here and below) hold energies of which Z is not known? They do not compare, until normalise.
   bool needs_normalisers() const;
   /// log Z of a part of an "or" at the least noise, and how far chance may have moved it.
   struct LogZ {

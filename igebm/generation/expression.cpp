@@ -25,7 +25,7 @@ class Parser {
 
   Expression whole() {
     Expression all = disjunction();
-    if (!at_end()) fail("expected \"&\", \"|\" or the end");
+    if (!at_end()) fail("expected \"&\", \"|\", \"\\\" or the end");
     return all;
   }
 
@@ -58,7 +58,8 @@ class Parser {
     while (take(sign)) all.parts.push_back((this->*part)());
     return all;
   }
-  Expression disjunction() { return list('|', &Parser::conjunction, Expression::Kind::disjunction); }
+  Expression disjunction() { return list('|', &Parser::difference, Expression::Kind::disjunction); }
+  Expression difference() { return list('\\', &Parser::conjunction, Expression::Kind::difference); }
   Expression conjunction() { return list('&', &Parser::factor, Expression::Kind::conjunction); }
 
   Expression factor() {

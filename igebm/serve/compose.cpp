@@ -109,7 +109,7 @@ std::unique_ptr<Job> prepare_compose(Request& request, Models& models) {
     throw UserError("correct: expected ula, mala, hmc or none");
   const generation::Expression expression = generation::parse(text);
   const Composed composed{text, expression, {.negation = negation, .given = given}, static_cast<std::uint64_t>(seed)};
-  const bool compares = sampling::compares_energies(moved.correct) || generation::has_disjunction(expression);
+  const bool compares = sampling::compares_energies(moved.correct) || generation::has_mixture(expression);
   generation::Composite composite = models.compose(composed, compares);
   std::string command = "igebm compose " + io::in_shell(text) + models.definitions(expression);
   if (!given.empty()) command += " --given " + io::in_shell(given);

@@ -53,6 +53,10 @@ TEST(Composites, LawsAreTheirFormulas) {
   expect_energy(compose(A + "|" + B), sigma, -at::logsumexp(at::stack({-a, -b}), 0) + std::log(2));
   expect_energy(compose("3*" + A + "|" + B), sigma, -at::log(0.75 * at::exp(-a) + 0.25 * at::exp(-b)));
   expect_energy(compose("(" + A + "|" + B + ") &" + C), sigma, -at::log(0.5 * at::exp(-a) + 0.5 * at::exp(-b)) + c);
+  const auto without = [](const at::Tensor& kept, const at::Tensor& others) {
+    return 2 * kept + at::log(at::exp(-kept) + 20 * others) - std::log(61);
+  };
+  expect_energy(compose(A + "\\" + B + "\\ 2*" + C), sigma, without(a, at::exp(-b) + 2 * at::exp(-c)));
   // Each "and" has the weight 1 beside what its parts share.
   expect_energy(compose(A + "&" + B, {.given = C}), sigma, a + b - c);
   expect_energy(compose(A + "& !" + B, {.negation = 0.5, .given = C}), sigma, c + (a - c) - 0.5 * (b - c));
@@ -66,6 +70,7 @@ TEST(Composites, WeightsAddUp) {
   EXPECT_DOUBLE_EQ(compose(A + "|" + B).range()->weight, 1);
   EXPECT_DOUBLE_EQ(compose(A + "| (" + A + "&" + B + ")").range()->weight, 2);
   EXPECT_DOUBLE_EQ(compose("2*(" + A + "|" + B + ")").range()->weight, 2);
+  EXPECT_DOUBLE_EQ(compose(A + "\\" + B).range()->weight, 1);
   EXPECT_DOUBLE_EQ(compose(A + "&" + B, {.given = A}).range()->weight, 1);
 }
 
@@ -76,6 +81,9 @@ TEST(Composites, WhatDoesNotFitIsRefusedByColumn) {
   EXPECT_EQ(refused("!ring(1,.2)"), "column 1: \"not\" needs something beside it to be taken from, as in a & !b");
   EXPECT_NE(refused("ring(1,.2) | !ring(2,.2)").find("column 14: \"not\" needs something beside it"),
             std::string::npos);
+  EXPECT_EQ(refused("2*ring(1,.2) \\ ring(2,.2)"),
+            "column 1: what is kept has no weight; expected it around all, as in 2*(a \\ b)");
+  EXPECT_NE(refused("ring(1,.2) \\ !ring(2,.2)").find("column 14: \"not\" needs"), std::string::npos);
   EXPECT_NE(refused("1e300*ring(1,.2) | 1e-300*ring(2,.2)").find("column 20: this weight is nothing"),
             std::string::npos);
   EXPECT_NE(refused("ring(1,.2)", {.given = "ring(2,.2)"}).find("given: expected an \"and\""), std::string::npos);
@@ -132,6 +140,7 @@ TEST(Composites, SamplesHaveTheLaw) {
   // Steps that fit one part are far too great for the other.
   expect_law(compose("ring(2.5,.4) | gaussian(0,0,.15)"), 3.8);
   expect_law(compose("ring(2,.2) & !gaussian(2,0,1.5)"), 3.2);
+  expect_law(compose("box(-2,-2,2,2) \\ box(-1,-1,1,1)"), 2.4, 40);
   expect_law(compose("(box(-3,-3,-1,3) | box(1,-3,3,3)) & gaussian(0,0,2)"), 4, 60);
 }
 

@@ -16,7 +16,11 @@ std::string shown(const Expression& e) {
   if (e.kind == Kind::term) return text + e.text();
   text += "(";
   for (std::size_t i = 0; i < e.parts.size(); ++i)
-    text += (i == 0 ? "" : e.kind == Kind::conjunction ? " & " : " | ") + shown(e.parts[i]);
+    text += (i == 0                        ? ""
+             : e.kind == Kind::conjunction ? " & "
+             : e.kind == Kind::disjunction ? " | "
+                                           : " \\ ") +
+            shown(e.parts[i]);
   return text + ")";
 }
 
@@ -28,6 +32,7 @@ TEST(Expressions, AndBindsBeforeOrAndNotBeforeBoth) {
   EXPECT_EQ(shown(parse("!!a & !(b | c)")), "(a & !(b | c))");
   EXPECT_EQ(shown(parse("0.5*a & 2 * !b & .25*(c | d)")), "(0.50*a & !2.00*b & 0.25*(c | d))");
   EXPECT_EQ(shown(parse("2*3*a")), "6.00*a");
+  EXPECT_EQ(shown(parse("a & b \\ c & 2*d \\ e | f")), "(((a & b) \\ (c & 2.00*d) \\ e) | f)");
 }
 
 TEST(Expressions, ArgumentsAreTextBetweenCommas) {
@@ -51,9 +56,9 @@ TEST(Expressions, ErrorsSayTheColumn) {
   const auto refused = [](const std::string& text) { return error_of([&] { parse(text); }); };
   EXPECT_EQ(refused(""), "column 1: expected a name, a weight, \"!\" or \"(\", got the end");
   EXPECT_EQ(refused("a & & b"), "column 5: expected a name, a weight, \"!\" or \"(\", got \"&\"");
-  EXPECT_EQ(refused("a b"), "column 3: expected \"&\", \"|\" or the end, got \"b\"");
+  EXPECT_EQ(refused("a b"), "column 3: expected \"&\", \"|\", \"\\\" or the end, got \"b\"");
   EXPECT_EQ(refused("(a | b"), "column 7: expected \")\", got the end");
-  EXPECT_EQ(refused("a)"), "column 2: expected \"&\", \"|\" or the end, got \")\"");
+  EXPECT_EQ(refused("a)"), "column 2: expected \"&\", \"|\", \"\\\" or the end, got \")\"");
   EXPECT_EQ(refused("a()"), "column 3: expected an argument, got \")\"");
   EXPECT_EQ(refused("a(1,"), "column 5: expected an argument, got the end");
   EXPECT_EQ(refused("a(1(2))"), "column 4: expected \",\" or \")\", got \"(\"");

@@ -6,7 +6,7 @@ const panel = $("tab-compose"), field = (name) => panel.querySelector(`[name="${
 const work = new Work(panel), text = field("expression"), energy = new Curve(part(panel, "curve"), "energy"), picture = part(panel, "picture");
 const densities = { gaussian: "0, 0, .5", ring: "2, .1", box: "-1, -1, 1, 1" };
 const examples = ["mnist(3) & mnist(8)", "fashion-mnist(coat) & fashion-mnist(bag)", "dsprites-shape(heart) & dsprites-size(.6)",
-  "two-moons & !gaussian(1, 0, .5)", "ring(2, .1) & box(0, -3, 3, 3)", "gaussian(-1, 0, .4) | 2*gaussian(1, 0, .4)"];
+  "two-moons & !gaussian(1, 0, .5)", "box(-2, -2, 2, 2) \\ ring(1, .3)", "ring(2, .1) & box(0, -3, 3, 3)", "gaussian(-1, 0, .4) | 2*gaussian(1, 0, .4)"];
 let entered = false;
 
 // The terms of the text: where they stand, their weight, and what they name.
@@ -41,7 +41,7 @@ function suggestions() {
     return { from: before.length - inside[2].length, all: all.filter((c) => c.startsWith(inside[2])), end: text.value[text.selectionStart] === ")" ? "" : ")" };
   }
   const word = /[A-Za-z][\w.-]*$/.exec(before), started = word ? word[0] : "";
-  if (!started && /[\w).]\s*$/.test(before)) return { from: before.length, all: [" & ", " | "], end: "" };
+  if (!started && /[\w).]\s*$/.test(before)) return { from: before.length, all: [" & ", " | ", " \\ "], end: "" };
   const all = [...models.map((m) => m.name + (m.classes.length || m.numbers.length ? "(" : "")), ...Object.keys(densities).map((d) => `${d}(`)];
   return { from: before.length - started.length, all: all.filter((n) => n.startsWith(started) && n !== started), end: "" };
 }
@@ -139,7 +139,7 @@ field("example").addEventListener("change", () => {
 export const compose = {
   enter(state) {
     if (!entered) fill(field("example"), [["", "an example …"], ...examples.map((e) => [e, e])]);
-    $("about").textContent = "& adds energies, | mixes densities, ! takes one away, 2* weighs. In the plane, gaussians, rings and boxes can be dragged.";
+    $("about").textContent = "& adds energies, | mixes densities, ! takes one away, \\ is without, 2* weighs. In the plane, gaussians, rings and boxes can be dragged.";
     if (state || !entered) take(state || {});
     if (!state) remember("compose", request());
     entered = true;
