@@ -16,7 +16,9 @@ at::Tensor energies_in_plane(const energy::Energy& energy, c10::Device device, d
   constexpr std::int64_t side = 400;
   const at::Tensor axis = at::linspace(-bound, bound, side);
   const at::Tensor points = at::stack({axis.repeat({side}), axis.flip(0).repeat_interleave(side)}, 1);
-  return energy.energy(points.to(device)).reshape({side, side}).cpu();
+  std::vector<at::Tensor> energies;  // in pieces: a network's values of all points at once fill 100 MB
+  for (const at::Tensor& some : points.split(8192)) energies.push_back(energy.energy(some.to(device)).cpu());
+  return at::cat(energies).reshape({side, side});
 }
 
 at::Tensor energies_in_plane(const Model& model, double bound) {

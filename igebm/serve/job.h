@@ -12,8 +12,12 @@
 
 namespace igebm::serve {
 
-/// Told what happens; false: nobody listens any more, so that the work stops.
-using Tell = std::function<bool(const std::string& event, const Json& data)>;
+/// Who is told what happens.
+struct Tell {
+  std::function<bool()> listens = {};  ///< false: nobody listens any more, so that the work stops; null: somebody does
+  /// False likewise; null: the answer alone is wanted.
+  std::function<bool(const std::string& event, const Json& data)> event = {};
+};
 
 /// Thrown through the work where nobody listens any more.
 struct Gone {};
@@ -28,13 +32,14 @@ struct Result {
 class Job {
  public:
   virtual ~Job() = default;
-  /// Tells of "frame"s on the way; a null `tell` wants none. Throws Gone, and UserError for what is seen late.
+  /// Tells of "frame"s on the way. Throws Gone, and UserError for what is seen late.
   virtual Result run(const Tell& tell) const = 0;
   /// Whether it has to wait for its turn: does it compute energies?
   virtual bool computes() const { return true; }
 };
 
-/// Tells of steps, but of no more than twenty a second; of the first and the last always.
+/// Tells of steps, but of no more than twenty a second; of the first and the last always. Looks as often whether
+/// anybody listens.
 class Frames {
  public:
   explicit Frames(const Tell& tell, std::int64_t total = 0) : tell_(tell), total_(total) {}
@@ -42,13 +47,14 @@ class Frames {
   void step(const std::function<Json()>& data) { step(done_ + 1, total_, data); }
   void step(std::int64_t done, std::int64_t total, const std::function<Json()>& data) {
     done_ = done;
-    if (!tell_) return;
     const double at = now();
     if (done > 1 && done < total && at - shown_ < seconds) return;
     shown_ = at;
+    if (tell_.listens && !tell_.listens()) throw Gone{};
+    if (!tell_.event) return;
     Json frame = {{"step", done}, {"total", total}};
     frame.update(data());
-    if (!tell_("frame", frame)) throw Gone{};
+    if (!tell_.event("frame", frame)) throw Gone{};
   }
 
  private:

@@ -33,7 +33,7 @@ class PlaneWalk : public Job {
     const double begun = now(), bound = asked_.bound;
     const auto energy = composite_.energy(asked_.noise);
     const at::Tensor energies = model::energies_in_plane(*energy, composite_.device(), bound);
-    if (tell && !tell("plane", grid_of(energies))) throw Gone{};
+    if (tell.event && !tell.event("plane", grid_of(energies))) throw Gone{};
     const auto seed = static_cast<std::uint64_t>(asked_.seed);
     auto chains =
         sampling::start_chains({sampling::Start::uniform, -bound, bound}, {2}, asked_.count, plane_streams, {}, seed)

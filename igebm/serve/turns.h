@@ -6,18 +6,21 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <future>
 #include <mutex>
+#include <thread>
 
 namespace igebm::serve {
 
-/// One after another, in the order of asking: the engine computes for one at a time.
+/// One after another, in the order of asking: the engine computes for one at a time, on a thread of its own, so that
+/// what computing keeps for a thread is there once, and not for each connection's.
 class Turns {
  public:
-  explicit Turns(std::size_t most) : most_(most) {}
+  explicit Turns(std::size_t most) : most_(most), engine_([this](const std::stop_token& stop) { compute(stop); }) {}
 
-  /// Calls `work` when all who asked before are done. Before that, twice a second and at first, `waiting` is told how
-  /// many are before; where it returns false the place is given up. False where it was, or, at once, where `most`
-  /// wait already (`waiting` is not called then).
+  /// Calls `work`, on another thread, when all who asked before are done. Before that, twice a second and at first,
+  /// `waiting` is told how many are before; where it returns false the place is given up. False where it was, or, at
+  /// once, where `most` wait already (`waiting` is not called then).
   bool take(const std::function<bool(std::size_t before)>& waiting, const std::function<void()>& work) {
     std::unique_lock lock(mutex_);
     if (queue_.size() >= most_) return false;
@@ -35,16 +38,16 @@ class Turns {
       if (!stays) return leave(), false;
       changed_.wait_for(lock, std::chrono::milliseconds(500), [&] { return queue_.front() == mine; });
     }
+    std::packaged_task<void()> task(work);
+    std::future<void> done = task.get_future();
+    task_ = std::move(task);
     lock.unlock();
-    try {
-      work();
-    } catch (...) {
-      lock.lock();
-      leave();
-      throw;
-    }
+    handed_.notify_one();
+    done.wait();
     lock.lock();
     leave();
+    lock.unlock();
+    done.get();  // throws what the work threw
     return true;
   }
 
@@ -54,11 +57,27 @@ class Turns {
   }
 
  private:
+  void compute(const std::stop_token& stop) {
+    while (true) {
+      std::packaged_task<void()> task;
+      {
+        std::unique_lock lock(mutex_);
+        if (!handed_.wait(lock, stop, [this] { return task_.valid(); })) return;
+        task = std::move(task_);
+        task_ = {};
+      }
+      task();
+    }
+  }
+
   std::size_t most_;
   std::mutex mutex_;
+  std::condition_variable_any handed_;
+  std::packaged_task<void()> task_;  // of whose turn it is, until the engine takes it
   std::condition_variable changed_;
   std::deque<std::uint64_t> queue_;
   std::uint64_t next_ = 0;
+  std::jthread engine_;  // last: it uses the rest
 };
 
 }  // namespace igebm::serve

@@ -5,6 +5,7 @@ import io
 import json
 import pathlib
 import random
+import re
 import shutil
 import socket
 import tempfile
@@ -142,6 +143,32 @@ class Serve(Serving):
             events = waiting.result(timeout=60)
         self.assertEqual(events[0], ("waiting", {"before": 1}))
         self.assertEqual(events[-1][0], "done")
+        # Who waits for a whole answer is seen to leave, too.
+        body = json.dumps({"model": "mnist", "count": 200, "budget": 2000}).encode()
+        leaving = socket.create_connection(("127.0.0.1", self.server.port))
+        leaving.sendall(b"POST /api/sample HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nAccept: image/png\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        time.sleep(0.5)
+        leaving.close()
+        self.assertEqual(self.server.events(model="mnist", count=1, budget=5)[-1][0], "done")
+
+    def test_it_ends_while_it_computes(self):
+        server = Server()
+        stream = server.begin("sample", model="mnist", count=200, budget=2000)
+        self.assertEqual(server.end(), 0)
+        stream.close()
+
+    def test_connections_leave_no_memory_behind(self):
+        server = Server()
+
+        def held():
+            return int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{server.process.pid}/status").read_text())[1])
+        try:
+            for i in range(12):  # each by a connection of its own
+                server.answer("sample", model="two-moons", count=50, budget=2, seed=i)
+                before = held() if i == 3 else before if i > 3 else 0
+            self.assertLess(held(), before + 100_000)  # kB; it was 30 to 80 MB for each
+        finally:
+            server.end()
 
     def test_many_at_once_and_slow_ones(self):
         slow = [socket.create_connection(("127.0.0.1", self.server.port)) for _ in range(80)]  # more than are answered at a time

@@ -1,9 +1,14 @@
 #include "igebm/serve/server.h"
 
+#include <arpa/inet.h>
 #include <fmt/format.h>
 #include <httplib.h>
+#include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 
+#include <array>
+#include <atomic>
 #include <chrono>
 #include <thread>
 
@@ -25,9 +30,11 @@ extern const unsigned long page_size, style_size, main_script_size, common_scrip
 namespace {
 
 constexpr std::size_t most_bytes = 64 * 1024;  // of a request's body
-constexpr std::size_t connections = 64;        // that are answered at a time
+constexpr std::size_t connections = 128;       // that are answered at a time
+constexpr int patience = 3;                    // seconds without a byte of a request
 constexpr int waiting_connections = 1024;      // to be taken
 constexpr const char* npz_type = "application/x-npz";
+constexpr const char* ending = "this viewer ends";
 constexpr const char* busy = "too many are waiting; try again later";
 constexpr const char* policy =
     "default-src 'none'; connect-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; script-src "
@@ -50,6 +57,30 @@ std::string host_of(const std::string& header) {
 
 std::string event(const std::string& name, const Json& data) {
   return fmt::format("event: {}\ndata: {}\n\n", name, data.dump(-1, ' ', false, Json::error_handler_t::replace));
+}
+
+/// The connection that a request came by, which the library does not tell: whose other end is the request's.
+int socket_of(const httplib::Request& request) {
+  for (int socket = 0; socket < 4096; ++socket) {
+    sockaddr_storage peer{};
+    socklen_t size = sizeof peer;
+    if (getpeername(socket, reinterpret_cast<sockaddr*>(&peer), &size) != 0) continue;
+    std::array<char, INET6_ADDRSTRLEN> address{};
+    const auto* v4 = reinterpret_cast<const sockaddr_in*>(&peer);
+    const auto* v6 = reinterpret_cast<const sockaddr_in6*>(&peer);
+    const bool is_v6 = peer.ss_family == AF_INET6;
+    if (!is_v6 && peer.ss_family != AF_INET) continue;
+    if (ntohs(is_v6 ? v6->sin6_port : v4->sin_port) != request.remote_port) continue;
+    inet_ntop(peer.ss_family, is_v6 ? static_cast<const void*>(&v6->sin6_addr) : &v4->sin_addr, address.data(),
+              address.size());
+    if (request.remote_addr == address.data()) return socket;
+  }
+  return -1;
+}
+
+bool is_closed(int socket) {
+  pollfd asked{.fd = socket, .events = POLLRDHUP, .revents = 0};
+  return socket >= 0 && poll(&asked, 1, 0) > 0;
 }
 
 Json with_image(Result result) {
@@ -75,6 +106,7 @@ struct Server::Parts {
   Turns turns;
   Listener http;
   std::int64_t port = 0;
+  std::atomic<bool> stopping = false;
 
   /// Whether a request may be answered; if not, the response says why not.
   bool allows(const httplib::Request& request, httplib::Response& response) const {
@@ -116,11 +148,17 @@ struct Server::Parts {
     response.set_header("Cache-Control", "no-store");
     if (accept == "image/png" || accept == "application/json" || accept == npz_type) {
       Result result;
-      const auto work = [&] { result = job->run({}); };
-      if (!job->computes()) {
-        work();
-      } else if (!turns.take([](std::size_t) { return true; }, work)) {
-        return refuse(response, 503, busy);
+      const int socket = socket_of(request);
+      const auto listens = [&] { return !stopping && !is_closed(socket); };
+      const auto work = [&] { result = job->run({.listens = listens}); };
+      try {
+        if (!job->computes()) {
+          work();
+        } else if (!turns.take([&](std::size_t) { return listens(); }, work)) {
+          return refuse(response, 503, stopping ? ending : busy);
+        }
+      } catch (const Gone&) {
+        return refuse(response, 503, ending);  // which nobody reads where it was the client that left
       }
       if (accept == "application/json") return answer(response, 200, with_image(std::move(result)));
       if (accept == npz_type) {
@@ -131,28 +169,30 @@ struct Server::Parts {
       return response.set_content(result.png, "image/png");
     }
     response.set_chunked_content_provider("text/event-stream", [this, job](std::size_t, httplib::DataSink& sink) {
-      stream(*job, [&](const std::string& name, const Json& data) {
-        const std::string text = event(name, data);
-        return sink.is_writable() && sink.write(text.data(), text.size());
-      });
+      stream(*job, {.listens = [&] { return !stopping && sink.is_writable(); },
+                    .event =
+                        [&](const std::string& name, const Json& data) {
+                          const std::string text = event(name, data);
+                          return !stopping && sink.is_writable() && sink.write(text.data(), text.size());
+                        }});
       sink.done();
       return true;
     });
   }
 
   void stream(const Job& job, const Tell& tell) {
-    const auto waiting = [&](std::size_t before) { return tell("waiting", {{"before", before}}); };
+    const auto waiting = [&](std::size_t before) { return tell.event("waiting", {{"before", before}}); };
     try {
-      const auto work = [&] { tell("done", with_image(job.run(tell))); };
+      const auto work = [&] { tell.event("done", with_image(job.run(tell))); };
       if (!job.computes()) {
         work();
       } else if (!turns.take(waiting, work)) {
-        tell("error", {{"error", busy}});
+        tell.event("error", {{"error", busy}});
       }
     } catch (const Gone&) {
       return;
     } catch (const std::exception& e) {
-      tell("error", {{"error", e.what()}});
+      tell.event("error", {{"error", e.what()}});
     }
   }
 
@@ -163,7 +203,8 @@ struct Server::Parts {
       const std::unique_ptr<Job> job = api.prepare_first();
       if (!job) return;
       const auto until_a_frame = [](const std::string& name, const Json&) { return name != "frame"; };
-      turns.take([](std::size_t) { return false; }, [&] { job->run(until_a_frame); });
+      turns.take([](std::size_t) { return false; },
+                 [&] { job->run({.listens = [this] { return !stopping; }, .event = until_a_frame}); });
     } catch (const Gone&) {
       return;
     } catch (const std::exception&) {
@@ -174,6 +215,7 @@ struct Server::Parts {
   void set_up() {
     http.new_task_queue = [] { return new httplib::ThreadPool(connections); };
     http.set_payload_max_length(most_bytes);
+    http.set_read_timeout(patience);
     http.set_socket_options([](socket_t socket) {  // a port that another program listens at is refused
       const int yes = 1;
       setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
@@ -247,6 +289,7 @@ void Server::run(const std::function<bool()>& stops) {
   std::jthread listener([this] { parts_->http.listen_after_bind(); });
   std::jthread warming([this] { parts_->warm_up(); });
   while (!stops()) std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  parts_->stopping = true;
   parts_->http.stop();
 }
 
