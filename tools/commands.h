@@ -88,9 +88,6 @@ void remember_command(int count, char** words);
 /// igebm, nor of a file. Where it cannot be written there a line on standard error says so.
 void keep_evaluation(const std::string& kind, const Origin& origin, const nlohmann::ordered_json& result,
                      const at::Tensor& picture = {});
-/// "Intel(R) Xeon(R) Processor, 2 threads".
-std::string machine();
-
 /// --device cpu|cuda|cuda:N|auto; empty: as the model's recipe says.
 void add_device_option(CLI::App& command, std::string& device);
 

@@ -1,10 +1,9 @@
 #include <fmt/format.h>
 
 #include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
-#include <thread>
 
+#include "igebm/base/device.h"
 #include "igebm/base/error.h"
 #include "igebm/io/npz.h"
 #include "igebm/io/picture.h"
@@ -41,18 +40,6 @@ void remember_command(int count, char** words) {
     if (word == "--threads") ++i;
     if (word != "--json" && !word.starts_with("--threads")) asked().append(" ").append(word);
   }
-}
-
-std::string machine() {
-  std::ifstream file("/proc/cpuinfo");
-  std::string name = "processor";
-  for (std::string line; std::getline(file, line);) {
-    if (line.starts_with("model name") && line.find(": ") != std::string::npos) {
-      name = line.substr(line.find(": ") + 2);
-      break;
-    }
-  }
-  return fmt::format("{}, {} threads", name, std::thread::hardware_concurrency());
 }
 
 void keep_evaluation(const std::string& kind, const Origin& origin, const nlohmann::ordered_json& result,

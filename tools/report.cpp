@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <thread>
 
+#include "igebm/base/device.h"
 #include "igebm/base/error.h"
 #include "igebm/io/files.h"
 #include "igebm/model/shipped.h"

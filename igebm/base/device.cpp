@@ -7,7 +7,9 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <fstream>
 #include <limits>
+#include <thread>
 
 #include "igebm/base/error.h"
 
@@ -26,6 +28,18 @@ c10::Device find_device(const std::string& name) {
   if (index >= count)
     throw UserError(fmt::format("device: no \"{}\": {} CUDA devices here, from cuda:0 on", name, count));
   return {c10::DeviceType::CUDA, static_cast<c10::DeviceIndex>(index)};
+}
+
+std::string machine() {
+  std::ifstream file("/proc/cpuinfo");
+  std::string name = "processor";
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with("model name") && line.find(": ") != std::string::npos) {
+      name = line.substr(line.find(": ") + 2);
+      break;
+    }
+  }
+  return fmt::format("{}, {} threads", name, std::thread::hardware_concurrency());
 }
 
 std::int64_t peak_memory(c10::Device device) {

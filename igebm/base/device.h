@@ -22,6 +22,9 @@ c10::Device find_device(const std::string& name);
 /// "cpu", or "cuda:0 (the card's name)".
 std::string device_name(c10::Device device);
 
+/// This machine, in words: "Intel(R) Xeon(R) Processor, 2 threads".
+std::string machine();
+
 /// Bytes at most until now: resident ones of this process, or on a CUDA device what LibTorch has reserved.
 std::int64_t peak_memory(c10::Device device);
 

@@ -9,10 +9,12 @@
 #include <ctime>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <system_error>
 #include <utility>
 
 #include "igebm/base/error.h"
+#include "igebm/evaluation/metrics.h"
 #include "igebm/io/base64.h"
 #include "igebm/io/files.h"
 #include "igebm/report/html.h"
@@ -246,6 +248,17 @@ std::string list_in_html(const List& list) {
   return out;
 }
 
+/// A metric's name and which way is better.
+std::string in_words(std::string name) {
+  for (const evaluation::Metric& metric : evaluation::metrics()) {
+    if (metric.name != name) continue;
+    if (!metric.higher_is_better) return metric.title;
+    return fmt::format("{} ({} is better)", metric.title, *metric.higher_is_better ? "higher" : "lower");
+  }
+  std::ranges::replace(name, '_', ' ');
+  return name;
+}
+
 /// Samples' metrics beside those of as many real records, which nothing is better than.
 std::string quality(const Json& samples, const Json& real) {
   std::vector<Cell> ours, floor;
@@ -255,8 +268,9 @@ std::string quality(const Json& samples, const Json& real) {
   std::vector<Row> rows;
   for (const Cell& cell : ours) {
     const Cell* beside = find(floor, cell.name);
-    rows.push_back(
-        {{"metric", cell.name}, {"samples", cell.text}, {"real against real", beside != nullptr ? beside->text : ""}});
+    rows.push_back({{"metric", in_words(cell.name)},
+                    {"samples", cell.text},
+                    {"real against real", beside != nullptr ? beside->text : ""}});
   }
   return table(rows);
 }
@@ -287,6 +301,24 @@ void keep_evaluation(const fs::path& run, const Evaluation& e, const std::string
   io::write_atomically(folder / (name + ".json"), e.json);
 }
 
+namespace {
+
+/// What was found, as it is shown: two threads differ from one in the ninth digit.
+std::string figures_of(const Json& result) {
+  std::vector<Cell> cells;
+  std::vector<List> lists;
+  flatten(result.contains("quality") ? result["quality"] : result, "", cells, lists);
+  std::vector<std::string> text;
+  if (result.contains("quality") && result.contains("samples")) text.push_back(text_of(result["samples"]));
+  for (const Cell& cell : cells) {
+    if (cell.name != "seconds") text.push_back(cell.name + "=" + cell.text);
+  }
+  for (const List& list : lists) text.push_back(list.rows->dump());
+  return fmt::format("{}", fmt::join(text, "|"));
+}
+
+}  // namespace
+
 std::vector<Evaluation> read_evaluations(const fs::path& run) {
   std::vector<fs::path> files;
   std::error_code none;
@@ -309,10 +341,12 @@ std::vector<Evaluation> read_evaluations(const fs::path& run) {
     return fs::last_write_time(a, gone) > fs::last_write_time(b, gone);
   });
   std::vector<Evaluation> found;
+  std::set<std::string> seen;
   for (const fs::path& file : files) {
     Evaluation e{.kind = kind_of(file), .json = io::read_file(file), .at = minute_of(file)};
     const Json json = Json::parse(e.json, nullptr, /*allow_exceptions=*/false);
     if (!json.is_object() || !json.contains("result") || !json["result"].is_object()) continue;
+    if (!seen.insert(e.kind + figures_of(json["result"])).second) continue;  // asked for in other words
     const fs::path picture = fs::path(file).replace_extension(".png");
     if (fs::exists(picture)) e.picture = io::read_file(picture);
     found.push_back(std::move(e));
@@ -327,6 +361,9 @@ std::string in_html(const Evaluation& e, bool shows_picture) {
   std::string out = fmt::format("<article class=\"evaluation\"><h3>{}</h3>", escaped(e.kind));
   if (of.contains("command")) out += fmt::format("<pre>{}</pre>", escaped(text_of(of["command"])));
   if (result.contains("quality") && result.contains("real")) {
+    if (result.contains("features"))
+      out += fmt::format("<p class=\"hint\">{} samples, compared in {}</p>",
+                         text_of(result["quality"].value("count", Json())), escaped(text_of(result["features"])));
     out += quality(result["quality"], result["real"]);
     result.erase("quality"), result.erase("real");
   }

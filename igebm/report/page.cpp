@@ -80,10 +80,13 @@ std::string evaluations(const RunFacts& run) {
 }
 
 std::string repeats(const RunFacts& run) {
-  const std::string recipe = io::in_shell(run.folder / "recipe.toml"), folder = io::in_shell(run.folder);
   return fmt::format(
-      "<h3>To repeat it</h3><pre>igebm train {} --out ANOTHER\nigebm sample {} --count 100 --out samples.png</pre>",
-      escaped(recipe), escaped(folder));
+      "<h3>To repeat it</h3><p>Save <a download=\"recipe.toml\" "
+      "href=\"data:application/toml;base64,{}\">recipe.toml</a>, "
+      "which stands below, too, and with igebm</p><pre>igebm train recipe.toml --out again\nigebm sample again --count "
+      "100 "
+      "--out samples.png</pre>",
+      io::base64(run.recipe));
 }
 
 std::string section(const RunFacts& run, std::size_t index, bool alone) {

@@ -171,6 +171,7 @@ void read_checkpoint(const fs::path& run, const training::Recipe& recipe, RunFac
   fact("network", nn::in_words(newest.network.graph));
   tell_places(newest.network, into);
   fact("engine", fmt::format("{}, {} thread{}", newest.engine, newest.threads, newest.threads == 1 ? "" : "s"));
+  if (!newest.machine.empty()) fact("machine", newest.machine);
   if (newest.best) {
     const training::Best& best = *newest.best;
     fact("best checkpoint", fmt::format("step {}: {} {:.4g} of {} samples", best.step,

@@ -52,7 +52,8 @@ nlohmann::ordered_json to_json(const Checkpoint& c) {
                                  {"phase_steps", c.phase_steps},
                                  {"metrics_bytes", c.metrics_bytes},
                                  {"threads", c.threads},
-                                 {"engine", c.engine}};
+                                 {"engine", c.engine},
+                                 {"machine", c.machine}};
   if (c.best) {
     json["best"] = {{"step", c.best->step},
                     {"value", c.best->value},
@@ -157,6 +158,7 @@ Checkpoint load_checkpoint(const fs::path& folder) {
     c.metrics_bytes = json.at("metrics_bytes");
     c.threads = json.at("threads");
     c.engine = json.at("engine");
+    c.machine = json.value("machine", "");
     if (json.contains("best")) {
       const auto& best = json["best"];
       c.best = {best.at("step"), best.at("value"), best.value("metric", ""), io::bytes_of(best.value("features", "")),

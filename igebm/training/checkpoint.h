@@ -30,7 +30,8 @@ struct Checkpoint {
   std::int64_t phase_steps = 0;      ///< that these have taken
   std::int64_t metrics_bytes = 0;    ///< length of metrics.jsonl then
   std::int64_t threads = 0;
-  std::string engine;  ///< description of the engine that sampled
+  std::string engine;   ///< description of the engine that sampled
+  std::string machine;  ///< in words (base/device.h); empty: of a version that did not say
   std::optional<Best> best;
   std::optional<data::Fingerprint> data;     ///< of what it was trained on; none in earlier versions'
   model::NetworkFile network;                ///< network.safetensors: parameters as trained

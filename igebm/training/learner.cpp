@@ -241,6 +241,7 @@ Checkpoint Learner::checkpoint() const {
   c.data = data_print;
   c.threads = at::get_num_threads();
   c.engine = frozen->description();
+  c.machine = machine();
   c.network = {network.graph(),
                network.parameters(),
                network.buffers(),
