@@ -26,17 +26,24 @@ struct End {
   }
 };
 
-End end_of(Request& request, const char* key, const model::ConditionSpec& spec) {
+nn::Condition condition_named(const char* key, const std::string& text, const model::ConditionSpec& spec) {
+  try {
+    return spec.values > 0 ? model::condition_with(spec, text, 1) : model::condition_of_class(spec, text);
+  } catch (const UserError& e) {
+    throw UserError(fmt::format("{}: {}", key, e.what()));
+  }
+}
+
+/// `as`: what it is of if it is a picture; empty: not said.
+End end_of(Request& request, const char* key, const std::string& as, const model::ConditionSpec& spec) {
   End end{.text = request.text(key)};
   end.picture = end.text.starts_with("test:") || end.text.starts_with("data:");
   if (end.text.empty())
     throw UserError(fmt::format("{}: expected a class, NAME=VALUE,…, test:NUMBER or data:image/png;base64,…", key));
-  if (end.picture) return end;
-  try {
-    end.condition =
-        spec.values > 0 ? model::condition_with(spec, end.text, 1) : model::condition_of_class(spec, end.text);
-  } catch (const UserError& e) {
-    throw UserError(fmt::format("{}: {}", key, e.what()));
+  if (!end.picture) {
+    end.condition = condition_named(key, end.text, spec);
+  } else if (!as.empty()) {
+    end.condition = condition_named("as", as, spec);
   }
   return end;
 }
@@ -97,10 +104,12 @@ class Morphing : public Job {
     const Given given = given_picture(models_, chosen_, end.text);
     const model::ConditionSpec& spec = model.condition_spec();
     nn::Condition condition;
-    if (spec.classes > 0 && given.label >= 0) {
+    if (end.condition.rows() > 0) {
+      condition = end.condition;
+    } else if (spec.classes > 0 && given.label >= 0) {
       condition.classes = at::tensor({given.label}, at::kLong);
     } else if (!spec.optional_condition && (spec.classes > 0 || spec.values > 0)) {
-      throw UserError("this model needs to know what a picture is of; name a class, or one of its test data");
+      throw UserError("this model needs to know what a picture is of; say as, or name one of its test data");
     }
     return {model.space().from_unit(given.x), condition};
   }
@@ -118,8 +127,10 @@ class Morphing : public Job {
 std::unique_ptr<Job> prepare_morph(Request& request, Models& models) {
   Chosen chosen = models.of_pictures(request);
   const model::ConditionSpec& spec = chosen.model->condition_spec();
-  End from = end_of(request, "from", spec), to = end_of(request, "to", spec);
+  const std::string as = request.text("as");
+  End from = end_of(request, "from", as, spec), to = end_of(request, "to", as, spec);
   if (to.picture && !from.picture) throw UserError("from: expected a picture, as `to` is one");
+  if (!as.empty() && !from.picture) throw UserError("as: what a picture is of; `from` is none");
   const std::int64_t count = request.whole("count", 1, 1, 8), seed = request.seed(0);
   generation::MorphOptions options{
       .frames = request.whole("frames", 11, 2, 40),
@@ -131,9 +142,9 @@ std::unique_ptr<Job> prepare_morph(Request& request, Models& models) {
   request.done();
   std::string command = fmt::format(
       "igebm morph {} --from {} --to {} --count {} --frames {} --steps {} --kept {} "
-      "--levels {} --guidance {} --seed {}",
+      "--levels {} --guidance {} --seed {}{}",
       io::in_shell(chosen.path), from.word("from.png"), to.word("to.png"), count, options.frames, options.steps,
-      options.kept, options.levels, options.guidance, seed);
+      options.kept, options.levels, options.guidance, seed, as.empty() ? "" : " --as " + io::in_shell(as));
   return std::make_unique<Morphing>(models, std::move(chosen), std::move(from), std::move(to), count,
                                     std::move(options), std::move(command));
 }

@@ -26,8 +26,15 @@ Given test_picture(Models& models, const Chosen& chosen, std::int64_t row) {
   const auto set = models.test_data(chosen);
   if (row >= set->size())
     throw UserError(fmt::format("test: expected a number of its test data, from 0 to {}", set->size() - 1));
-  const evaluation::Records records = evaluation::records_of(*set, at::tensor({row}, at::kLong), {});
-  return {records.x.to(at::kFloat).div(255), records.labels.defined() ? records.labels.item<std::int64_t>() : -1};
+  const std::vector<std::string>& names = chosen.model->condition_spec().numbers.names;
+  const evaluation::Records records =
+      evaluation::records_of(*set, at::tensor({row}, at::kLong), set->condition_columns(names));
+  std::string condition;
+  for (std::size_t i = 0; i < names.size(); ++i)
+    condition += fmt::format("{}{}={:.6g}", i == 0 ? "" : ",", names[i],
+                             records.conditions[0][static_cast<std::int64_t>(i)].item<double>());
+  return {records.x.to(at::kFloat).div(255), records.labels.defined() ? records.labels.item<std::int64_t>() : -1,
+          condition};
 }
 
 std::map<std::string, at::Tensor> arrays_of(const model::Model& model, const model::Samples& samples) {

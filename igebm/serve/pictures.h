@@ -12,10 +12,12 @@ namespace igebm::serve {
 
 inline constexpr std::int64_t most_row = 1000000000;
 
-/// A picture of a model's shape, (1, C, H, W) in [0, 1], and its class; -1: not known.
+/// A picture of a model's shape, (1, C, H, W) in [0, 1], its class (-1: not known), and its numbers as requests have
+/// them.
 struct Given {
   at::Tensor x;
   std::int64_t label = -1;
+  std::string condition = {};
 };
 
 /// What a data URL holds, uint8 (H, W, channels). Throws UserError; `name` is for messages.

@@ -27,8 +27,9 @@ class TestPicture : public Job {
   Result run(const Tell&) const override {
     const Given given = test_picture(models_, chosen_, row_);
     Json data = {{"count", models_.test_data(chosen_)->size()}};
-    if (given.label >= 0)
-      data["label"] = chosen_.model->condition_spec().names_of_classes().at(static_cast<std::size_t>(given.label));
+    const std::vector<std::string> classes = chosen_.model->condition_spec().names_of_classes();
+    if (given.label >= 0 && !classes.empty()) data["label"] = classes.at(static_cast<std::size_t>(given.label));
+    if (!given.condition.empty()) data["condition"] = given.condition;
     return {data, io::encode_png(given.x[0].mul(255).round().to(at::kByte).permute({1, 2, 0}))};
   }
 
