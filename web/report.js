@@ -5,7 +5,10 @@
   const plots = document.getElementById("plots");
   const colours = ["#2f6fde", "#d1570b", "#2a9d57", "#8a4fd0", "#c0392b", "#0f8b8d", "#b8860b", "#6b7280"];
 
+  // Samples of steps, and after them those at the end.
   for (const slider of document.querySelectorAll("input.pick")) {
+    const end = slider.closest(".run").querySelector(".last img");
+    if (end) slider.max = runs[slider.dataset.run].pictures.push(["at the end", end.src]) - 1;
     slider.addEventListener("input", () => {
       const [step, picture] = runs[slider.dataset.run].pictures[slider.value];
       document.getElementById("picture" + slider.dataset.run).src = picture;
@@ -16,12 +19,10 @@
   // One run: a plot for each kind of figure ("energy/data" and "energy/samples" together). Several: one for each figure.
   const groups = new Map();
   runs.forEach((run, index) => {
-    for (const series of run.series) {
-      const slash = series.name.indexOf("/");
-      const apart = runs.length > 1 || slash < 0 || series.name === "energy/samples - data";
-      const group = apart ? series.name : series.name.slice(0, slash);
+    for (const series of figures.told(run.series)) {
+      const group = runs.length > 1 ? series.name : figures.plotOf(series.name);
       if (!groups.has(group)) groups.set(group, []);
-      const label = runs.length > 1 ? run.name + (runs.filter((r) => r.name === run.name).length > 1 ? " " + (index + 1) : "") : series.name;
+      const label = runs.length > 1 ? run.name + (runs.filter((r) => r.name === run.name).length > 1 ? " " + (index + 1) : "") : figures.words(series.name);
       groups.get(group).push({ label, points: series.points, each: series.each });
     }
   });
@@ -30,9 +31,7 @@
     const loss = runs[0].series.filter((s) => s.name.startsWith("loss/"));
     if (loss.length && groups.has("loss")) groups.get("loss").sort((a, b) => a.label.length - b.label.length);
   }
-  const first = ["loss", "energy", "energy/samples - data", "quality", "accuracy", "gradient_norm", "learning_rate"];
-  const place = (name) => { const at = first.findIndex((f) => name === f || name.startsWith(f + "/")); return at < 0 ? first.length : at; };
-  const ordered = [...groups].sort(([a], [b]) => place(a) - place(b) || (a < b ? -1 : 1));
+  const ordered = [...groups].sort(figures.inOrder);
   if (!ordered.length) {
     plots.textContent = "No figures were recorded.";
     document.querySelector(".controls").hidden = true;
@@ -50,13 +49,24 @@
     return out;
   };
 
+  // A card's Markdown: headings, paragraphs, and all else as it is written.
+  for (const card of document.querySelectorAll("pre.card")) {
+    const parts = card.textContent.trim().split(/\n{2,}/).map((text) => {
+      const heading = /^(#+) (.*)$/.exec(text), raw = /^(\||    |- |```)/.test(text);
+      const part = document.createElement(heading ? "h4" : raw ? "pre" : "p");
+      part.textContent = heading ? heading[2] : raw ? text : text.replace(/!?\[([^\]]*)\]\([^)]*\)/g, "$1").replace(/[`*]/g, "");
+      return part;
+    });
+    card.replaceWith(...parts);
+  }
+
   const charts = [];
   // Curves of a group beside one another; those of training have marks, and follow the controls.
   const plot = (host, group, lines, x = "step") => {
     const box = document.createElement("div");
     box.className = "plot";
     const title = box.appendChild(document.createElement("h3"));
-    title.textContent = group;
+    title.textContent = figures.words(group);
     const each = Math.max(...lines.map((l) => l.each));
     if (each > 1) title.textContent += ` (means of ${each})`;
     host.append(box);
@@ -72,7 +82,7 @@
       labels: [x, ...lines.map((l) => l.label)], colors: lines.map((_, i) => colours[i % colours.length]),
       connectSeparatedPoints: true, legend: "always", labelsDiv: names, strokeWidth: 1.5, rollPeriod: 1, digitsAfterDecimal: 4,
       gridLineColor: "rgba(128,128,128,.25)", axisLineColor: "rgba(128,128,128,.6)", drawPoints: steps.length < 40,
-      maxNumberWidth: 8, axes: { y: { axisLabelWidth: 64 } },
+      maxNumberWidth: 8, axes: { y: { axisLabelWidth: 64, ticker: figures.ticker } },
       underlayCallback: (context, area, graph) => {  // where phases begin and the watchdog went back
         const mark = (step, colour) => {
           const x = graph.toDomXCoord(step);
@@ -92,7 +102,7 @@
   for (const [group, lines] of ordered) plot(plots, group, lines);
 
   const traced = new Map();
-  runs.forEach((run) => run.trace.forEach((s) => traced.set(s.name, [...(traced.get(s.name) || []), { label: runs.length > 1 ? run.name : s.name, points: s.points, each: s.each }])));
+  runs.forEach((run) => run.trace.forEach((s) => traced.set(s.name, [...(traced.get(s.name) || []), { label: runs.length > 1 ? run.name : figures.words(s.name), points: s.points, each: s.each }])));
   const trace = document.getElementById("trace");
   trace.hidden = !traced.size;
   for (const [name, lines] of traced) plot(trace.querySelector(".plots"), name, lines, "step of the sampler");

@@ -97,7 +97,7 @@ std::string section(const RunFacts& run, std::size_t index, bool alone) {
                      run.differences.size(), differences(run.differences));
   out += fmt::format("<details><summary>recipe.toml</summary><pre>{}</pre></details>", escaped(run.recipe));
   if (!run.card.empty())
-    out += fmt::format("<details open><summary>Card</summary><pre>{}</pre></details>", escaped(run.card));
+    out += fmt::format("<details open><summary>Card</summary><pre class=\"card\">{}</pre></details>", escaped(run.card));
   return out + "</section>";
 }
 
@@ -156,7 +156,7 @@ std::string page(const std::vector<RunFacts>& runs, const PageOptions& options) 
   out += "</script><script>";
   out.append(dygraphs_script, dygraphs_script_size);
   out += "</script><script>";
-  out.append(script, script_size);
+  out.append(figures_script, figures_script_size).append(script, script_size);
   return out + "</script></body></html>\n";
 }
 

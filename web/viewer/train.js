@@ -12,11 +12,10 @@ const say = (text, wrong) => {
 };
 const runs = () => models.filter((m) => m.own);
 
-// "energy/data" and "energy/samples" are one plot.
 function grouped(series) {
   const groups = new Map();
-  for (const s of series) {
-    const group = s.name === "energy/samples - data" ? s.name : s.name.split("/")[0];
+  for (const s of figures.told(series)) {
+    const group = figures.plotOf(s.name);
     groups.set(group, [...(groups.get(group) || []), s]);
   }
   return groups;
@@ -24,10 +23,10 @@ function grouped(series) {
 
 function plot(series) {
   if (typeof Dygraph === "undefined") return;
-  const groups = [...grouped(series)].sort(([a], [b]) => placeOf(a) - placeOf(b) || (a < b ? -1 : 1)), before = charts.size;
+  const groups = [...grouped(series)].sort(figures.inOrder), before = charts.size;
   for (const [group, lines] of groups) {
     const steps = [...new Set(lines.flatMap((l) => l.points.map((p) => p[0])))].sort((a, b) => a - b);
-    const values = lines.map((l) => new Map(l.points)), labels = ["step", ...lines.map((l) => l.name)];
+    const values = lines.map((l) => new Map(l.points)), labels = ["step", ...lines.map((l) => figures.words(l.name))];
     const rows = steps.map((step) => [step, ...values.map((v) => v.get(step) ?? null)]);
     if (!rows.length) continue;
     if (charts.has(group)) {
@@ -35,17 +34,15 @@ function plot(series) {
       continue;
     }
     const box = document.createElement("div"), title = document.createElement("h2"), host = document.createElement("div");
-    title.textContent = lines.map((l) => l.name).join(", ");
+    title.textContent = lines.map((l) => figures.words(l.name)).join(", ");
     host.className = "canvas";
     box.append(title, host);
     part(panel, "plots").append(box);
     charts.set(group, new Dygraph(host, rows, { labels, colors: colours, strokeWidth: 1.3, connectSeparatedPoints: true, legend: "follow",
-      axes: { y: { axisLabelWidth: 60 } }, gridLineColor: "rgba(128,128,128,.25)", axisLineColor: "rgba(128,128,128,.6)", maxNumberWidth: 8 }));
+      axes: { y: { axisLabelWidth: 60, ticker: figures.ticker } }, gridLineColor: "rgba(128,128,128,.25)", axisLineColor: "rgba(128,128,128,.6)", maxNumberWidth: 8 }));
   }
   if (charts.size > before) for (const chart of charts.values()) chart.resize();  // those beside them took of their width
 }
-const first = ["loss", "energy", "energy/samples - data", "quality", "gradient_norm"];
-const placeOf = (group) => (first.includes(group) ? first.indexOf(group) : first.length);
 
 async function look() {
   clearTimeout(timer);

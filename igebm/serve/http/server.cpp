@@ -251,6 +251,7 @@ struct Server::Parts {
     module("/dygraphs.js", report::dygraphs_script, report::dygraphs_script_size);
     module("/main.js", main_script, main_script_size);
     module("/common.js", common_script, common_script_size);
+    module("/figures.js", report::figures_script, report::figures_script_size);
     module("/drag.js", drag_script, drag_script_size);
     module("/sample.js", sample_script, sample_script_size);
     module("/compose.js", compose_script, compose_script_size);
