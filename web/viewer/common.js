@@ -7,6 +7,8 @@ const posting = (more) => ({ "Content-Type": "application/json", ...(token ? { "
 export let models = [], first = "";  // the name of the one to begin with
 export const model = (name) => models.find((m) => m.name === name);
 export const ofPictures = () => models.filter((m) => m.kind === "image");
+// The one of pictures that is named, or that is begun with.
+export const pictureModel = (name) => [name, first].map(model).find((m) => m && m.kind === "image") || ofPictures()[0];
 export async function loadModels() {
   const response = await fetch("api/models", { headers: posting({}) });
   const told = await response.json();
@@ -49,10 +51,18 @@ async function events(name, request, signal, heard) {
 }
 
 // The address holds the open tab and what it was asked, so that a link repeats it.
+const addresses = {};  // the last of each tab
 export function remember(tab, state) {
   const kept = Object.entries({ tab, ...state }).filter(([, value]) => value !== undefined && value !== "");
-  history.replaceState(null, "", `${location.search}#${new URLSearchParams(kept)}`);
+  addresses[tab] = `#${new URLSearchParams(kept)}`;
+  recall(tab);
 }
+// Back to a tab as it was left, if it was asked for anything.
+export function recall(tab) {
+  if (addresses[tab]) history.replaceState(null, "", location.search + addresses[tab]);
+  return Boolean(addresses[tab]);
+}
+export const linked = (tab) => { addresses[tab] = location.hash; };
 export const remembered = () => Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
 
 export function fill(select, pairs) {
@@ -114,10 +124,10 @@ export class Work {
 export class Asked {
   constructor(host, changed = () => {}) {
     this.host = host;
-    host.addEventListener("change", changed);
+    host.addEventListener("change", () => { this.chosen = true; changed(); });
   }
   show(of, unasked = "all in turn") {
-    this.model = of;
+    this.chosen = false;  // by hand
     const rows = of.numbers.map((n) => {
       const label = document.createElement("label"), shown = document.createElement("output"), input = document.createElement("input");
       Object.assign(input, { type: "range", min: n.low, max: n.high, step: (n.high - n.low) / 100 || 1, value: (n.low + n.high) / 2 });
@@ -144,9 +154,14 @@ export class Asked {
     if (numbers.length) out.condition = numbers.join(",");
     return out;
   }
+  // What no one has chosen by hand is no longer asked for, where the model can do without.
+  forget() {
+    const select = this.host.querySelector("select");
+    if (select && !this.chosen && select.options[0].value === "") select.value = "";
+  }
   set(state) {
     const select = this.host.querySelector("select");
-    if (select && state.label) select.value = state.label;
+    if (select && state.label) select.value = [...select.options].some((o) => o.value === state.label) ? state.label : "";
     for (const pair of (state.condition || "").split(",")) {
       const [name, value] = pair.split("="), input = [...this.host.querySelectorAll("input")].find((i) => i.dataset.name === name);
       if (input) { input.value = value; input.dispatchEvent(new Event("input")); }
@@ -154,23 +169,27 @@ export class Asked {
   }
 }
 
-// A curve within `host`, which grows.
+// A curve within `host`, which grows; what holds it, with its heading, is shown when there is something to show.
 export class Curve {
   constructor(host, name, x = "step") {
     Object.assign(this, { host, labels: [x, name], rows: [], chart: null });
+    this.hide();
   }
+  hide() { this.host.parentElement.hidden = true; }
   clear() { this.rows.length = 0; }
   add(x, y) {
     if (Number.isFinite(y)) this.rows.push([x, y]);
   }
   draw() {
     if (typeof Dygraph === "undefined" || !this.rows.length) return;
+    this.host.parentElement.hidden = false;
     if (this.chart) return void this.chart.updateOptions({ file: this.rows });
-    this.chart = new Dygraph(this.host, this.rows, { labels: this.labels, colors: ["#2f6fde"], strokeWidth: 1.5, legend: "never", axes: { y: { axisLabelWidth: 60 } },
+    this.chart = new Dygraph(this.host, this.rows, { labels: this.labels, colors: ["#2f6fde"], strokeWidth: 1.5, legend: "never", axes: { y: { axisLabelWidth: 60, ticker: figures.ticker } },
       gridLineColor: "rgba(128,128,128,.25)", axisLineColor: "rgba(128,128,128,.6)", maxNumberWidth: 8 });
   }
 }
 
+export const counted = (count, what) => `${count} ${what}${Number(count) === 1 ? "" : "s"}`;
 export const anySeed = () => Math.floor(Math.random() * 2147483647);
 
 // What a data URL shows, loaded.

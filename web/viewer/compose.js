@@ -1,25 +1,25 @@
 // Compose: an expression over models and densities in the plane; help while it is written, sliders for its weights.
-import { $, Curve, Work, anySeed, fill, model, models, part, remember, sentByEnter } from "./common.js";
-import { draggable, terms as handles } from "./drag.js";
+import { $, Curve, Work, anySeed, counted, fill, model, models, part, recall, remember, sentByEnter } from "./common.js";
+import { draggable } from "./drag.js";
 
 const panel = $("tab-compose"), field = (name) => panel.querySelector(`[name="${name}"]`);
 const work = new Work(panel), text = field("expression"), energy = new Curve(part(panel, "curve"), "energy"), picture = part(panel, "picture");
 const densities = { gaussian: "0, 0, .5", ring: "2, .1", box: "-1, -1, 1, 1" };
-const examples = ["mnist(3) & mnist(8)", "fashion-mnist(coat) & fashion-mnist(bag)", "dsprites-shape(heart) & dsprites-size(.6)",
-  "two-moons & !gaussian(1, 0, .5)", "box(-2, -2, 2, 2) \\ ring(1, .3)", "ring(2, .1) & box(0, -3, 3, 3)", "gaussian(-1, 0, .4) | 2*gaussian(1, 0, .4)"];
+const examples = ["ring(2, .1) & box(0, -3, 3, 3)", "mnist(3) & mnist(8)", "fashion-mnist(coat) & fashion-mnist(bag)", "dsprites-shape(heart) & dsprites-size(.6)",
+  "two-moons & !gaussian(1, 0, .5)", "box(-2, -2, 2, 2) \\ ring(1, .3)", "gaussian(-1, 0, .4) | 2*gaussian(1, 0, .4)"];
 let entered = false;
 
 // The terms of the text: where they stand, their weight, and what they name.
 function terms() {
   const found = [];
-  for (const m of text.value.matchAll(/(?:(\d*\.?\d+)\s*\*\s*)?(!?\s*[A-Za-z][\w.-]*(?:\([^()]*\))?)/g)) found.push({ at: m.index, length: m[0].length, weight: m[1] ? Number(m[1]) : 1, term: m[2] });
+  for (const m of text.value.matchAll(/(?:((?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)\s*\*\s*)?((?:!\s*)?[A-Za-z][\w.-]*(?:\([^()]*\))?)/g)) found.push({ at: m.index, length: m[0].length, weight: m[1] ? Number(m[1]) : 1, term: m[2] });
   return found;
 }
 
 function showWeights() {
   part(panel, "weights").replaceChildren(...terms().map(({ weight, term }, i) => {
     const label = document.createElement("label"), shown = document.createElement("output"), input = document.createElement("input");
-    Object.assign(input, { type: "range", min: .1, max: 3, step: .05, value: weight });
+    Object.assign(input, { type: "range", min: .1, max: Math.max(3, weight), step: .05, value: weight });
     shown.textContent = String(weight);
     input.addEventListener("input", () => {
       const now = terms()[i], value = Number(input.value);
@@ -53,7 +53,7 @@ function showSuggestions() {
     button.type = "button";
     button.textContent = word.trim();
     button.addEventListener("click", () => {
-      text.setRangeText(word + end, from, text.selectionStart, "end");
+      text.setRangeText((/\s$/.test(text.value.slice(0, from)) ? word.trimStart() : word) + end, from, text.selectionStart, "end");
       text.focus();
       written();
     });
@@ -65,15 +65,17 @@ function written() {
   text.setCustomValidity("");
   showWeights();
   showSuggestions();
+  part(panel, "bound-row").hidden = !inPlane();
 }
 
-const inPlane = () => handles(text.value).length > 0;
+// Of pictures is what names a model of them; all else is in the plane.
+const inPlane = () => terms().every(({ term }) => (model(/[A-Za-z][\w.-]*/.exec(term)[0]) || {}).kind !== "image");
 
 function request() {
   const out = { expression: text.value, seed: Number(field("seed").value) };
   if (field("given").value) out.given = field("given").value;
   if (field("count").value) out.count = Number(field("count").value);
-  if (field("bound").value) out.bound = Number(field("bound").value);
+  if (inPlane() && field("bound").value) out.bound = Number(field("bound").value);
   return out;
 }
 
@@ -99,7 +101,7 @@ function draw() {
       part(panel, "save").href = data.image;
       part(panel, "save").hidden = false;
       const accepted = data.accepted === undefined ? "" : `, ${(100 * data.accepted).toFixed(0)} % accepted`;
-      return `${data.energies.length} samples, ${data.gradients} gradients of each energy${accepted}, ${data.seconds.toFixed(1)} s`;
+      return `${counted(data.energies.length, "sample")}, ${data.gradients} gradients of each energy${accepted}, ${data.seconds.toFixed(1)} s`;
     },
     failed(error) {  // the place that it names, below the text and selected in it
       const column = /^column (\d+)/.exec(error.message);
@@ -120,7 +122,7 @@ function take(state) {
   field("count").value = state.count || "";
   field("bound").value = state.bound || "4";
   written();
-  if (state.expression) draw();
+  draw();
 }
 
 draggable(picture, text, () => Number(field("bound").value), draw);
@@ -141,7 +143,7 @@ export const compose = {
     if (!entered) fill(field("example"), [["", "an example …"], ...examples.map((e) => [e, e])]);
     $("about").textContent = "& adds energies, | mixes densities, ! takes one away, \\ is without, 2* weighs. In the plane, gaussians, rings and boxes can be dragged.";
     if (state || !entered) take(state || {});
-    if (!state) remember("compose", request());
+    if (!state && !recall("compose")) remember("compose", request());
     entered = true;
   },
   leave: () => work.stop(),

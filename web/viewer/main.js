@@ -1,5 +1,5 @@
 // The viewer's page: its tabs, and which of them the address names.
-import { $, loadModels, remembered } from "./common.js";
+import { $, linked, loadModels, remembered } from "./common.js";
 import { sample } from "./sample.js";
 import { compose } from "./compose.js";
 import { restore } from "./restore.js";
@@ -24,8 +24,9 @@ function choose(name, state) {
 }
 
 const fromAddress = () => {
-  const state = remembered();
-  choose(Object.hasOwn(tabs, state.tab) ? state.tab : "sample", state);
+  const state = remembered(), name = Object.hasOwn(tabs, state.tab) ? state.tab : "sample";
+  linked(name);
+  choose(name, state);
 };
 
 $("tabs").addEventListener("click", (event) => {

@@ -1,9 +1,10 @@
 // Morph: a strip from a class or a picture to another.
-import { $, Curve, Work, anySeed, answer, fill, loaded, model, ofPictures, part, remember, shrunk } from "./common.js";
+import { $, Curve, Work, anySeed, answer, fill, loaded, model, ofPictures, part, pictureModel, recall, remember, shrunk } from "./common.js";
 
 const panel = $("tab-morph"), field = (name) => panel.querySelector(`[name="${name}"]`);
 const work = new Work(panel), energy = new Curve(part(panel, "curve"), "energy", "frame");
 const files = { from: null, to: null };  // data URLs of pictures
+let as = "";  // what the kept picture that it goes on with was asked to be
 let entered = false;
 
 const chosen = () => model(field("model").value);
@@ -48,6 +49,7 @@ function showModel() {
   const of = chosen();
   $("about").textContent = of.about;
   files.from = files.to = null;
+  as = "";
   for (const end of ["from", "to"]) {
     showEnd(end);
     field(`${end}-numbers`).value = of.numbers.map((n) => `${n.name}=${end === "from" ? n.low : n.high}`).join(",");
@@ -61,7 +63,7 @@ function showModel() {
 
 function request() {
   return { model: chosen().name, from: endOf("from"), to: endOf("to"), frames: Number(field("frames").value), kept: keptOf(field("kept").value),
-    count: Number(field("count").value), seed: Number(field("seed").value) };
+    count: Number(field("count").value), seed: Number(field("seed").value), ...(as && files.from && field("from").value === "file" && { as }) };
 }
 // The slider's place: a share of variance from 0.0001 to 0.5, evenly in its logarithm.
 const keptOf = (place) => Number((1e-4 * Math.pow(5000, place / 100)).toPrecision(1));
@@ -81,8 +83,8 @@ function draw() {
       part(panel, "picture").hidden = false;
       part(panel, "save").href = data.image;
       part(panel, "save").hidden = false;
-      part(panel, "plot").hidden = !data.energies;
-      if (data.energies) {
+      if (!data.energies) energy.hide();
+      else {
         for (let k = 0; k < data.frames; ++k) {
           let sum = 0;
           for (let row = 0; row < data.rows; ++row) sum += data.energies[row * data.frames + k];
@@ -96,9 +98,10 @@ function draw() {
 }
 
 function take(state) {
-  field("model").value = model(state.model) && model(state.model).kind === "image" ? state.model : (model("mnist") || ofPictures()[0]).name;
+  field("model").value = pictureModel(state.model).name;
   showModel();
   for (const end of ["from", "to"]) if (state[end]) setEnd(end, state[end]);
+  as = state.as || "";
   for (const name of ["frames", "count", "seed"]) if (state[name]) field(name).value = state[name];
   if (state.kept) field("kept").value = Math.round(100 * Math.log(state.kept / 1e-4) / Math.log(5000));
   showSliders();
@@ -114,6 +117,7 @@ for (const end of ["from", "to"]) {
     const url = URL.createObjectURL(file), [, h, w] = chosen().shape;
     try {
       files[end] = shrunk(await loaded(url), w, h).toDataURL();
+      if (end === "from") as = "";
       showPreview(end);
     } catch (error) {
       work.say(error.message, true);
@@ -131,7 +135,7 @@ export const morph = {
     if (!entered) fill(field("model"), ofPictures().map((m) => [m.name, m.name]));
     if (state || !entered) take(state || {});
     $("about").textContent = chosen().about;
-    if (!state) remember("morph", request());
+    if (!state && !recall("morph")) remember("morph", request());
     entered = true;
   },
   leave: () => work.stop(),

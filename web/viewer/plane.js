@@ -1,5 +1,5 @@
 // Plane: a density with its level lines, and chains that move in it under a kernel.
-import { $, Curve, Work, anySeed, fill, part, remember, sentByEnter } from "./common.js";
+import { $, Curve, Work, anySeed, fill, part, recall, remember, sentByEnter } from "./common.js";
 import { draggable } from "./drag.js";
 
 const panel = $("tab-plane"), field = (name) => panel.querySelector(`[name="${name}"]`);
@@ -85,7 +85,8 @@ function draw() {
       drawPoints();
       energy.add(data.step, data.energy);
       energy.draw();
-      if (data.accepted !== undefined) accepted.add(data.step, data.accepted);
+      if (data.accepted === undefined) return void accepted.hide();
+      accepted.add(data.step, data.accepted);
       accepted.draw();
     },
     done(data) {
@@ -129,7 +130,7 @@ export const planeTab = {
     if (!entered) fill(field("example"), [["", "an example …"], ...examples.map((e) => [e, e])]);
     $("about").textContent = "Chains from anywhere in the square, under an energy of the plane. Gaussians, rings and boxes can be dragged.";
     if (state || !entered) take(state || {});
-    else remember("plane", request());
+    else recall("plane");
     entered = true;
   },
   leave: () => work.stop(),

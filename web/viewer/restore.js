@@ -1,5 +1,5 @@
 // Restore: a picture, a mask painted on it, completions; the picture's energy and where it comes from.
-import { $, Asked, Work, answer, anySeed, blank, fill, loaded, model, ofPictures, part, remember, shrunk } from "./common.js";
+import { $, Asked, Work, answer, anySeed, blank, fill, loaded, model, ofPictures, part, pictureModel, recall, remember, shrunk } from "./common.js";
 
 const panel = $("tab-restore"), field = (name) => panel.querySelector(`[name="${name}"]`);
 const work = new Work(panel), asked = new Asked(part(panel, "asked"), measure);
@@ -75,7 +75,7 @@ async function measure() {
     while (changed) {
       changed = false;
       const told = await answer("energy", { model: chosen().name, picture: picture.toDataURL(), ...asked.get(), ...noise() });
-      part(panel, "energy").textContent = `E = ${told.energy.toPrecision(5)}, |dE/dx| = ${told.gradient_norm.toPrecision(3)}, of one pixel up to ${told.greatest.toPrecision(3)}`;
+      part(panel, "energy").textContent = `${chosen().noise ? `At noise level ${told.noise}: ` : ""}E = ${told.energy.toPrecision(5)}, |dE/dx| = ${told.gradient_norm.toPrecision(3)}, of one pixel up to ${told.greatest.toPrecision(3)}`;
       const context = heat.getContext("2d"), image = await loaded(told.image);
       context.imageSmoothingEnabled = false;
       context.drawImage(image, 0, 0, heat.width, heat.height);
@@ -96,10 +96,16 @@ function showNoise() {
   part(panel, "noise-of").textContent = noise().noise;
 }
 
+// One of the test data, asked for as what it is of.
 async function testPicture() {
+  const of = chosen();
   try {
-    const told = await answer("picture", { model: chosen().name, test: Number(field("test").value) });
+    const told = await answer("picture", { model: of.name, test: Number(field("test").value) });
+    if (of !== chosen()) return;
     field("test").max = told.count - 1;
+    asked.chosen = false;
+    asked.forget();
+    asked.set(told);
     await setPicture(told.image);
     work.say(told.label === undefined ? "" : `test picture ${field("test").value}: ${told.label}`);
   } catch (error) {
@@ -108,9 +114,14 @@ async function testPicture() {
   }
 }
 
+// Of no class in particular unless one was chosen, where the model can do without; else of any.
 async function samplePicture() {
+  const of = chosen();
   try {
-    const told = await answer("sample", { model: chosen().name, count: 1, seed: anySeed(), ...asked.get() });
+    asked.forget();
+    if (!asked.chosen && !of.none && of.classes.length) asked.set({ label: of.classes[Math.floor(Math.random() * of.classes.length)] });
+    const told = await answer("sample", { model: of.name, count: 1, seed: anySeed(), ...(of.classes.length && of.none && { label: "none" }), ...asked.get() });
+    if (of !== chosen()) return;
     const sheet = await loaded(told.image), [w, h] = size(), { canvas, context } = blank(w, h);
     context.imageSmoothingEnabled = false;
     context.drawImage(sheet, 2, 2, 2 * w, 2 * h, 0, 0, w, h);  // a grid of one, twice as large, within a margin
@@ -123,6 +134,7 @@ async function samplePicture() {
 async function fromFile(file) {
   if (!file) return;
   const url = URL.createObjectURL(file);
+  asked.forget();
   await setPicture(url).catch((error) => work.say(error.message, true));
   URL.revokeObjectURL(url);
 }
@@ -157,13 +169,13 @@ function complete() {
       show(data);
       part(panel, "files").hidden = false;
       for (const [name, url] of [["save", data.image], ["save-picture", what.picture], ["save-mask", what.mask]]) part(panel, name).href = url;
-      return `${data.energies.length} completions, ${data.gradients} gradients each, ${data.seconds.toFixed(1)} s; energies ${data.energies.map((e) => e.toFixed(0)).join(", ")}`;
+      return `${data.energies.length} completions, ${data.gradients} gradients each, ${data.seconds.toFixed(1)} s; energies${model(what.model).noise ? ` at the least noise level, ${model(what.model).noise.least}:` : ""} ${data.energies.map((e) => e.toFixed(0)).join(", ")}`;
     },
   });
 }
 
 async function take(state) {
-  field("model").value = model(state.model) && model(state.model).kind === "image" ? state.model : (model("fashion-mnist") || ofPictures()[0]).name;
+  field("model").value = pictureModel(state.model).name;
   showModel();
   asked.set(state);
   if (state.seed) field("seed").value = state.seed;
@@ -233,7 +245,7 @@ export const restore = {
     $("about").textContent = entered ? chosen().about : "";
     if (state || !entered) take(state || {});
     entered = true;
-    if (!state) remember("restore", { model: chosen().name });
+    if (!state && !recall("restore")) remember("restore", { model: chosen().name });
   },
   leave: () => work.stop(),
 };

@@ -1,5 +1,5 @@
 // Sample: pictures form as chains move.
-import { $, Asked, Curve, Work, anySeed, answer, blank, download, fill, first, loaded, model, models, remember } from "./common.js";
+import { $, Asked, Curve, Work, anySeed, answer, blank, counted, download, fill, first, loaded, model, models, recall, remember } from "./common.js";
 
 const panel = $("tab-sample");
 const asked = new Asked($("asked"), draw);
@@ -10,8 +10,9 @@ let kept = [], held = -1;  // {image, model, label, condition}, and which of the
 let labels = [];           // what each picture that is shown was asked to be
 let shown = null;          // {name, what}: what was asked for it
 
-// The slider's place stands for gradients: 5 to 1,000, evenly in their logarithm; 0: as many as the model's recipe says.
-const budgetOf = (place) => (Number(place) === 0 ? 0 : Math.round(5 * Math.pow(200, (place - 1) / 99)));
+// The slider's place stands for gradients: 5 to 1,000, evenly in their logarithm; where the recipe's number lies it is what the recipe says, 0 here.
+const placeOfBudget = (gradients) => Math.min(100, Math.max(1, Math.round(1 + 99 * Math.log(gradients / 5) / Math.log(200))));
+const budgetOf = (place) => (Number(place) === placeOfBudget(chosen().gradients) ? 0 : Math.round(5 * Math.pow(200, (place - 1) / 99)));
 // This one for temperatures: 0.1 to 10.
 const temperatureOf = (place) => Number(Math.pow(10, place).toPrecision(2));
 // A slider's value, or what the address asked for while the slider stands where that has put it: links need not name its places.
@@ -34,7 +35,7 @@ function showModel() {
   $("sampler-row").hidden = of.noise_levels;  // whose steps are Langevin's
   $("guidance").value = 1;
   linked.budget = linked.temperature = null;
-  $("budget").value = 0;
+  $("budget").value = placeOfBudget(of.gradients);
   $("sampler").value = "";
   $("temperature").value = 0;
   showSliders();
@@ -65,7 +66,7 @@ function take(state) {  // from the address
   if (state.guidance) $("guidance").value = state.guidance;
   if (state.sampler) $("sampler").value = state.sampler;
   if (state.temperature > 0) link("temperature", Math.log10(state.temperature), state.temperature);
-  if (state.budget > 0) link("budget", Math.round(1 + 99 * Math.log(state.budget / 5) / Math.log(200)), state.budget);
+  if (state.budget > 0) link("budget", placeOfBudget(state.budget), state.budget);
   showSliders();
 }
 
@@ -91,6 +92,8 @@ function goOn(count, noise) {
   vary(what);
 }
 function vary(what) {
+  $("count").value = what.count;
+  $("seed").value = what.seed;
   remember("sample", what);
   ask("vary", what, () => ({ label: what.label, condition: what.condition }));
 }
@@ -116,7 +119,7 @@ function ask(name, what, labelOf) {
       $("save").href = data.image;
       $("save").hidden = $("save-npz").hidden = false;
       shown = { name, what };
-      return `${what.count} samples, ${data.gradients} gradients each, ${data.seconds.toFixed(1)} s`;
+      return `${counted(what.count, "sample")}, ${data.gradients} gradients each, ${data.seconds.toFixed(1)} s`;
     },
   });
 }
@@ -203,8 +206,16 @@ $("drop").addEventListener("click", () => {
   held = kept.length - 1;
   showKept();
 });
-$("to-restore").addEventListener("click", () => { location.hash = new URLSearchParams({ tab: "restore", model: kept[held].model, picture: kept[held].image }); });
-$("to-morph").addEventListener("click", () => { location.hash = new URLSearchParams({ tab: "morph", model: kept[held].model, from: kept[held].image }); });
+// On to another tab with the kept picture, and what it was asked to be.
+const goWith = (state) => { location.hash = new URLSearchParams(Object.entries(state).filter(([, value]) => value)); };
+$("to-restore").addEventListener("click", () => {
+  const { image, model: name, label, condition } = kept[held];
+  goWith({ tab: "restore", model: name, picture: image, label, condition });
+});
+$("to-morph").addEventListener("click", () => {
+  const { image, model: name, label, condition } = kept[held];
+  goWith({ tab: "morph", model: name, from: image, as: label || condition });
+});
 
 $("form").addEventListener("submit", (event) => { event.preventDefault(); draw(); });
 $("another").addEventListener("click", () => { $("seed").value = anySeed(); draw(); });
@@ -225,7 +236,7 @@ export const sample = {
       else draw();
     } else {
       $("about").textContent = chosen().about;
-      remember("sample", request());
+      recall("sample");
     }
     entered = true;
   },
