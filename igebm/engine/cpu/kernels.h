@@ -80,17 +80,22 @@ constexpr std::size_t weight_gradient_work(int pixels, int span, int channels, i
 }
 
 /// A 3 x 3 convolution of stride 1 with a border of 1, by Winograd's F(4x4, 3x3) (Lavin & Gray 2016): 36 products of
-/// matrices for each block of `tiles` tiles of 4 x 4 results. in must be readable one pixel around whole tiles.
+/// matrices for each block of tiles of 4 x 4 results. in must be readable one pixel around whole tiles.
 struct WinogradConvolution {
   View in;
   int channels = 0;
   const float* weights = nullptr;  ///< from pack_winograd
-  float* work = nullptr;           ///< winograd_work(channels, lanes, tiles) floats
-  int tiles = 0;
+  float* work = nullptr;           ///< winograd_work(channels, lanes) floats
 };
 
-constexpr std::size_t winograd_work(int channels, int lanes, int tiles) {
-  return std::size_t{36} * (static_cast<std::size_t>(tiles) * static_cast<std::size_t>(channels + lanes) + 32);
+/// Tiles of a block: enough for weights of 256 channels to be worth their way from the last cache, few enough for the
+/// rest to stay in the second-level one. A block may have half as many more.
+static constexpr int winograd_tiles = 56;
+
+constexpr std::size_t winograd_work(int channels, int lanes) {
+  const auto most = static_cast<std::size_t>(winograd_tiles) * 3 / 2, c = static_cast<std::size_t>(channels),
+             o = static_cast<std::size_t>(lanes);
+  return 12 * (most + 32) * (c + 2) + 12 * (32 * 32 + 16) + 16 * most * o;
 }
 
 /// out(i) = sum over places j of softmax_j(scale * queries(i) . keys(j)) * values(j), each sample by itself (scaled

@@ -92,6 +92,9 @@ struct Line {
   }
 };
 
+/// The derivative of a leaky ReLU, of its argument or its value.
+IGEBM_INLINE V leaky_slope(V v, float slope) { return v > 0.0F ? all(1.0F) : all(slope); }
+
 struct Activated {
   V value, slope, sigmoid;  ///< sigmoid: of SiLU
 };
@@ -102,7 +105,7 @@ IGEBM_INLINE Activated activate(V r, const Epilogue& e) {
     const V value = r * sigmoid;
     return {value, sigmoid + value * (1.0F - sigmoid), sigmoid};
   }
-  const V slope = r > 0.0F ? all(1.0F) : all(e.slope);
+  const V slope = leaky_slope(r, e.slope);
   return {r * slope, slope, V{}};
 }
 
@@ -114,7 +117,7 @@ IGEBM_INLINE V bend_of(V r, Activated& f) {
 
 /// What an epilogue multiplies by, of what it reads for that.
 IGEBM_INLINE V factor(V read, const Epilogue& e) {
-  return e.multiply_slope < 0 ? read : read > 0.0F ? all(1.0F) : all(e.multiply_slope);
+  return e.multiply_slope < 0 ? read : leaky_slope(read, e.multiply_slope);
 }
 
 /// An epilogue at one sample and row.
@@ -137,18 +140,29 @@ struct Row {
         bent1(e.bent[1], n, y),
         bent2(e.bent[2], n, y) {}
 
-  IGEBM_INLINE void finish(V r, std::ptrdiff_t x, std::ptrdiff_t c) const {
-    if (bias != nullptr) r += load(bias + x * e.bias_pixel + c);
-    if (gain != nullptr) r *= load(gain + x * e.gain_pixel + c) + 1.0F;
-    if (add) r += add.load(x, c);
-    if (multiply) r *= factor(multiply.load(x, c), e);
-    if (bent0) r += bent0.load(x, c) * bent1.load(x, c) * bent2.load(x, c);
-    if (out) out.store(x, c, r);
+  /// Of pixels from x on: all of them at once, for what an epilogue has costs as much to ask as to do.
+  template <int pixels>
+  IGEBM_INLINE void finish(V (&r)[pixels], std::ptrdiff_t x, std::ptrdiff_t c) const {
+#define IGEBM_EACH _Pragma("GCC unroll 4") for (int i = 0; i < pixels; ++i)
+    if (bias != nullptr) IGEBM_EACH r[i] += load(bias + (x + i) * e.bias_pixel + c);
+    if (gain != nullptr) IGEBM_EACH r[i] *= load(gain + (x + i) * e.gain_pixel + c) + 1.0F;
+    if (add) IGEBM_EACH r[i] += add.load(x + i, c);
+    if (multiply && e.multiply_slope < 0) IGEBM_EACH r[i] *= multiply.load(x + i, c);
+    if (multiply && e.multiply_slope >= 0) IGEBM_EACH r[i] *= leaky_slope(multiply.load(x + i, c), e.multiply_slope);
+    if (bent0) IGEBM_EACH r[i] += bent0.load(x + i, c) * bent1.load(x + i, c) * bent2.load(x + i, c);
+    if (out) IGEBM_EACH out.store(x + i, c, r[i]);
     if (e.activation == Activation::none) return;
-    Activated result = activate(r, e);
-    if (bend) bend.store(x, c, bend_of(r, result));
-    if (activated) activated.store(x, c, result.value);
-    if (derivative) derivative.store(x, c, result.slope);
+    IGEBM_EACH {
+      Activated result = activate(r[i], e);
+      if (bend) bend.store(x + i, c, bend_of(r[i], result));
+      if (activated) activated.store(x + i, c, result.value);
+      if (derivative) derivative.store(x + i, c, result.slope);
+    }
+#undef IGEBM_EACH
+  }
+  IGEBM_INLINE void finish(V r, std::ptrdiff_t x, std::ptrdiff_t c) const {
+    V one[1] = {r};
+    finish(one, x, c);
   }
 };
 

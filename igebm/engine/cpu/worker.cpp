@@ -12,9 +12,6 @@
 namespace igebm::engine::cpu {
 namespace {
 
-/// Tiles of a Winograd block: as many as let both sides of the products stay in the second-level cache.
-int tiles(const Convolution& c) { return std::clamp(4096 / (c.read + c.lanes) / 14 * 14, 14, 112); }
-
 /// One pixel of many samples is for a convolution one row of pixels.
 bool of_features(const Step& s) { return s.convolution >= 0 && s.height * s.width == 1; }
 View row_of_samples(const View& v) { return {v.data, 0, 0, v.sample, v.bf16}; }
@@ -82,7 +79,7 @@ Worker::Worker(const Plan& plan, int samples) : plan_(plan), samples_(samples) {
   memory_ = allocate(size + static_cast<std::size_t>(2 * tile_pixels * beyond));
   std::size_t work = 0, vectors = 0;
   for (const Convolution& c : plan.convolutions) {
-    if (c.can_winograd) work = std::max(work, winograd_work(c.read, c.lanes, tiles(c)));
+    if (c.can_winograd) work = std::max(work, winograd_work(c.read, c.lanes));
   }
   for (const auto* steps : plan.lists()) {
     for (const Step& s : *steps) {
@@ -226,7 +223,7 @@ void Worker::convolve(const Step& s, const Kernels& k, const Weights& w, const C
   const Algorithm algorithm = choices.algorithms[index];
   if (algorithm == Algorithm::winograd || algorithm == Algorithm::winograd_bf16) {
     (algorithm == Algorithm::winograd ? k.winograd : k.winograd_bf16)(
-        {in, c.read, w.packed[index].get(), work_.get(), tiles(c)}, extent, e);
+        {in, c.read, w.packed[index].get(), work_.get()}, extent, e);
     return;
   }
   const DirectConvolution conv = direct(s, in, w.packed[index].get());
