@@ -7,10 +7,10 @@ void direct_block(const DirectConvolution& conv, const float* in, const float* w
     multiply_rows<rows, vectors>(in + conv.offsets[t], conv.in.pixel, weights, conv.channels, sums);
     weights += static_cast<std::ptrdiff_t>(conv.channels) * vectors * W;
   }
-#pragma GCC unroll 16
-  for (int m = 0; m < rows; ++m) {
 #pragma GCC unroll 4
-    for (int j = 0; j < vectors; ++j) row.finish(sums[m][j], x + m, c + j * W);
+  for (int j = 0; j < vectors; ++j) {
+    finish_pixels<rows>(
+        row, x, c + j * W, [&](int m) __attribute__((always_inline)) { return sums[m][j]; });
   }
 }
 
@@ -63,12 +63,16 @@ IGEBM_INLINE void few_block(const DirectConvolution& conv, const Line& in, const
       }
     }
   }
-  for (int m = 0; m < pixels; ++m) {
-    V r{};
+  V r[pixels] = {};
 #pragma GCC unroll 4
-    for (int o = 0; o < outputs; ++o) r[o] = sum_of_lanes(sums[m][o]);
-    row.finish(r, x + m, 0);
-    for (int c = W; c < lanes; c += W) row.finish(V{}, x + m, c);
+  for (int m = 0; m < pixels; ++m) {
+#pragma GCC unroll 4
+    for (int o = 0; o < outputs; ++o) r[m][o] = sum_of_lanes(sums[m][o]);
+  }
+  row.finish(r, x, 0);
+  for (int c = W; c < lanes; c += W) {
+    V none[pixels] = {};
+    row.finish(none, x, c);
   }
 }
 

@@ -1,29 +1,42 @@
 // Group norm and its gradient (kernels.h), a part of kernels.inl.
 
-/// Sums over a picture's pixels of `lanes` terms that `term` gives for (pixel offset in `in` and `other`, lane).
-template <typename Term>
-IGEBM_INLINE void sum_pixels(const Extent& extent, const Term& term, float* sums) {
+/// Sums over a picture's pixels of `count` terms for each lane: add(y, x, c, sums) adds a pixel's.
+template <int count, typename Add>
+IGEBM_INLINE void sum_pixels(const Extent& extent, const Add& add, float* const (&sums)[count]) {
+  constexpr int chains = 4;  // of additions, each of which takes as long as several could
   for (int c = 0; c < extent.lanes; c += W) {
-    V sum{}, other{};
+    V all[chains][count] = {};
     for (int y = 0; y < extent.height; ++y) {
-      for (int x = 0; x + 1 < extent.width; x += 2) {
-        sum += term(y, x, c);
-        other += term(y, x + 1, c);
+      int x = 0;
+      for (; x + chains <= extent.width; x += chains) {
+#pragma GCC unroll 4
+        for (int i = 0; i < chains; ++i) add(y, x + i, c, all[i]);
       }
-      if (extent.width % 2 != 0) sum += term(y, extent.width - 1, c);
+      for (; x < extent.width; ++x) add(y, x, c, all[0]);
     }
-    store(sums + c, sum + other);
+#pragma GCC unroll 2
+    for (int k = 0; k < count; ++k) store(sums[k] + c, (all[0][k] + all[1][k]) + (all[2][k] + all[3][k]));
   }
 }
 
-/// Every lane gets the sum over its group.
-IGEBM_INLINE void share_in_groups(const GroupNorm& norm, int lanes, const float* sums, float factor, float* shared) {
+/// Every lane gets of_sum(the sum over its group), padding 0.
+template <typename OfSum>
+IGEBM_INLINE void share_in_groups(const GroupNorm& norm, int lanes, const float* sums, float* shared,
+                                  const OfSum& of_sum) {
   float totals[max_lanes];
   for (int g = 0; g < norm.groups; ++g) totals[g] = 0;
-  for (int c = 0; c < lanes; ++c) {
-    if (norm.group[c] >= 0) totals[norm.group[c]] += sums[c];
+  for (int c = 0; c < lanes;) {
+    const int group = norm.group[c];
+    float run = 0;  // lanes of a group mostly follow one another: their sum stays in a register
+    for (; c < lanes && norm.group[c] == group; ++c) run += sums[c];
+    if (group >= 0) totals[group] += run;
   }
-  for (int c = 0; c < lanes; ++c) shared[c] = norm.group[c] >= 0 ? totals[norm.group[c]] * factor : 0.0F;
+  for (int g = 0; g < norm.groups; ++g) totals[g] = of_sum(totals[g]);
+  for (int c = 0; c < lanes; ++c) shared[c] = norm.group[c] >= 0 ? totals[norm.group[c]] : 0.0F;
+}
+
+IGEBM_INLINE void share_in_groups(const GroupNorm& norm, int lanes, const float* sums, float factor, float* shared) {
+  share_in_groups(norm, lanes, sums, shared, [&](float total) { return total * factor; });
 }
 
 void group_norm(const GroupNorm& norm, const Extent& extent, const Epilogue& epilogue) {
@@ -32,26 +45,27 @@ void group_norm(const GroupNorm& norm, const Extent& extent, const Epilogue& epi
   for (int n = 0; n < extent.samples; ++n) {
     float *mean = norm.mean + n * extent.lanes, *scale = norm.scale + n * extent.lanes;
     const auto at = [&](int y, int x, int c) __attribute__((always_inline)) { return Line(norm.in, n, y).load(x, c); };
-    sum_pixels(extent, at, sums);
+    sum_pixels<1>(
+        extent, [&](int y, int x, int c, V(&all)[1]) __attribute__((always_inline)) { all[0] += at(y, x, c); }, {sums});
     share_in_groups(norm, extent.lanes, sums, share, mean);
-    sum_pixels(
-        extent,
-        [&](int y, int x, int c) __attribute__((always_inline)) {
-          const V d = at(y, x, c) - load(mean + c);
-          return d * d;
-        },
-        squares);
-    share_in_groups(norm, extent.lanes, squares, share, scale);
+    sum_pixels<1>(extent,
+                  [&](int y, int x, int c, V(&all)[1]) __attribute__((always_inline)) {
+                    const V d = at(y, x, c) - load(mean + c);
+                    all[0] += d * d;
+                  },
+                  {squares});
+    share_in_groups(norm, extent.lanes, squares, scale,
+                    [&](float total) { return 1.0F / __builtin_sqrtf(total * share + 1e-5F); });
     for (int c = 0; c < extent.lanes; ++c) {
-      scale[c] = 1.0F / __builtin_sqrtf(scale[c] + 1e-5F);
       factor[c] = norm.weight[c] * scale[c];
       offset[c] = norm.bias[c] - factor[c] * mean[c];
     }
     for (int y = 0; y < extent.height; ++y) {
       const Row row(epilogue, n, y);
-      for (int x = 0; x < extent.width; ++x) {
-        for (int c = 0; c < extent.lanes; c += W) row.finish(at(y, x, c) * load(factor + c) + load(offset + c), x, c);
-      }
+      finish_row(
+          row, extent.width, extent.lanes, [&](int x, int c) __attribute__((always_inline)) {
+            return at(y, x, c) * load(factor + c) + load(offset + c);
+          });
     }
   }
 }
@@ -68,12 +82,13 @@ void group_norm_gradient(const GroupNorm& norm, const View& gradient, const Exte
     const auto g_at = [&](int y, int x, int c) __attribute__((always_inline)) {
       return Line(gradient, n, y).load(x, c);
     };
-    sum_pixels(extent, g_at, sums);
-    sum_pixels(
-        extent,
-        [&](int y, int x, int c)
-            __attribute__((always_inline)) { return g_at(y, x, c) * (x_at(y, x, c) - load(mean + c)); },
-        products);
+    sum_pixels<2>(extent,
+                  [&](int y, int x, int c, V(&all)[2]) __attribute__((always_inline)) {
+                    const V g = g_at(y, x, c);
+                    all[0] += g;
+                    all[1] += g * (x_at(y, x, c) - load(mean + c));
+                  },
+                  {sums, products});
     if (norm.coefficients != nullptr) {
       for (int c = 0; c < extent.lanes; ++c) {
         norm.bias_sums[c] += norm.coefficients[n] * sums[c];
@@ -95,11 +110,10 @@ void group_norm_gradient(const GroupNorm& norm, const View& gradient, const Exte
     }
     for (int y = 0; y < extent.height; ++y) {
       const Row row(epilogue, n, y);
-      for (int x = 0; x < extent.width; ++x) {
-        for (int c = 0; c < extent.lanes; c += W) {
-          row.finish(load(k + c) * g_at(y, x, c) - load(b + c) * x_at(y, x, c) + load(a + c), x, c);
-        }
-      }
+      finish_row(
+          row, extent.width, extent.lanes, [&](int x, int c) __attribute__((always_inline)) {
+            return load(k + c) * g_at(y, x, c) - load(b + c) * x_at(y, x, c) + load(a + c);
+          });
     }
   }
 }

@@ -13,12 +13,13 @@ void group_norm_tangent(const GroupNorm& norm, const Extent& extent, const Epilo
     const auto dot_at = [&](int y, int x, int c) __attribute__((always_inline)) {
       return Line(norm.dot, n, y).load(x, c);
     };
-    sum_pixels(extent, dot_at, sums);
-    sum_pixels(
-        extent,
-        [&](int y, int x, int c)
-            __attribute__((always_inline)) { return dot_at(y, x, c) * (x_at(y, x, c) - load(mean + c)); },
-        products);
+    sum_pixels<2>(extent,
+                  [&](int y, int x, int c, V(&all)[2]) __attribute__((always_inline)) {
+                    const V dot = dot_at(y, x, c);
+                    all[0] += dot;
+                    all[1] += dot * (x_at(y, x, c) - load(mean + c));
+                  },
+                  {sums, products});
     for (int c = 0; c < extent.lanes; ++c) products[c] *= scale[c];
     share_in_groups(norm, extent.lanes, sums, share, mean_dot);
     share_in_groups(norm, extent.lanes, products, share, product);
@@ -30,10 +31,10 @@ void group_norm_tangent(const GroupNorm& norm, const Extent& extent, const Epilo
     }
     for (int y = 0; y < extent.height; ++y) {
       const Row row(epilogue, n, y);
-      for (int x = 0; x < extent.width; ++x) {
-        for (int c = 0; c < extent.lanes; c += W)
-          row.finish(load(k + c) * dot_at(y, x, c) - load(b + c) * x_at(y, x, c) + load(a + c), x, c);
-      }
+      finish_row(
+          row, extent.width, extent.lanes, [&](int x, int c) __attribute__((always_inline)) {
+            return load(k + c) * dot_at(y, x, c) - load(b + c) * x_at(y, x, c) + load(a + c);
+          });
     }
   }
 }
@@ -91,13 +92,11 @@ void group_norm_gradient_tangent(const GroupNorm& norm, const View& gradient, co
     for (int y = 0; y < extent.height; ++y) {
       const Row row(epilogue, n, y);
       const Line x_line(norm.in, n, y), x_dot(norm.dot, n, y), g_line(gradient, n, y), g_dot(gradient_dot, n, y);
-      for (int x = 0; x < extent.width; ++x) {
-        for (int c = 0; c < extent.lanes; c += W) {
-          row.finish(load(k + c) * g_dot.load(x, c) + load(of_gradient + c) * g_line.load(x, c) +
-                         load(of_x + c) * x_line.load(x, c) + load(of_x_dot + c) * x_dot.load(x, c) + load(rest + c),
-                     x, c);
-        }
-      }
+      finish_row(
+          row, extent.width, extent.lanes, [&](int x, int c) __attribute__((always_inline)) {
+            return load(k + c) * g_dot.load(x, c) + load(of_gradient + c) * g_line.load(x, c) +
+                   load(of_x + c) * x_line.load(x, c) + load(of_x_dot + c) * x_dot.load(x, c) + load(rest + c);
+          });
     }
   }
 }

@@ -23,9 +23,9 @@ void pointwise(const View& in, float scale, int zoom, const Extent& extent, cons
     for (int y = 0; y < extent.height; ++y) {
       const Line from(in, n, y / zoom);
       const Row row(epilogue, n, y);
-      for (int x = 0; x < extent.width; ++x) {
-        for (int c = 0; c < extent.lanes; c += W) row.finish(from.load(x / zoom, c) * scale, x, c);
-      }
+      finish_row(
+          row, extent.width,
+          extent.lanes, [&](int x, int c) __attribute__((always_inline)) { return from.load(x / zoom, c) * scale; });
     }
   }
 }
@@ -34,16 +34,15 @@ void pool(const View& in, float scale, int zoom_y, int zoom_x, const Extent& ext
   for (int n = 0; n < extent.samples; ++n) {
     for (int y = 0; y < extent.height; ++y) {
       const Row row(epilogue, n, y);
-      for (int x = 0; x < extent.width; ++x) {
-        for (int c = 0; c < extent.lanes; c += W) {
-          V sum{};
-          for (int i = 0; i < zoom_y; ++i) {
-            const Line from(in, n, y * zoom_y + i);
-            for (int j = 0; j < zoom_x; ++j) sum += from.load(x * zoom_x + j, c);
-          }
-          row.finish(sum * scale, x, c);
-        }
-      }
+      finish_row(
+          row, extent.width, extent.lanes, [&](int x, int c) __attribute__((always_inline)) {
+            V sum{};
+            for (int i = 0; i < zoom_y; ++i) {
+              const Line from(in, n, y * zoom_y + i);
+              for (int j = 0; j < zoom_x; ++j) sum += from.load(x * zoom_x + j, c);
+            }
+            return sum * scale;
+          });
     }
   }
 }

@@ -99,14 +99,20 @@ struct Activated {
   V value, slope, sigmoid;  ///< sigmoid: of SiLU
 };
 
+template <Activation activation>
 IGEBM_INLINE Activated activate(V r, const Epilogue& e) {
-  if (e.activation == Activation::silu) {
+  if constexpr (activation == Activation::silu) {
     const V sigmoid = reciprocal(1.0F + exponential(-r));
     const V value = r * sigmoid;
     return {value, sigmoid + value * (1.0F - sigmoid), sigmoid};
+  } else {
+    const V slope = leaky_slope(r, e.slope);
+    return {r * slope, slope, V{}};
   }
-  const V slope = leaky_slope(r, e.slope);
-  return {r * slope, slope, V{}};
+}
+
+IGEBM_INLINE Activated activate(V r, const Epilogue& e) {
+  return e.activation == Activation::silu ? activate<Activation::silu>(r, e) : activate<Activation::leaky_relu>(r, e);
 }
 
 /// f''(r) / f'(r)^2 of SiLU, whose slope is kept from being 0.
@@ -150,21 +156,50 @@ struct Row {
     if (multiply && e.multiply_slope < 0) IGEBM_EACH r[i] *= multiply.load(x + i, c);
     if (multiply && e.multiply_slope >= 0) IGEBM_EACH r[i] *= leaky_slope(multiply.load(x + i, c), e.multiply_slope);
     if (bent0) IGEBM_EACH r[i] += bent0.load(x + i, c) * bent1.load(x + i, c) * bent2.load(x + i, c);
-    if (out) IGEBM_EACH out.store(x + i, c, r[i]);
-    if (e.activation == Activation::none) return;
-    IGEBM_EACH {
-      Activated result = activate(r[i], e);
-      if (bend) bend.store(x + i, c, bend_of(r[i], result));
-      if (activated) activated.store(x + i, c, result.value);
-      if (derivative) derivative.store(x + i, c, result.slope);
-    }
-#undef IGEBM_EACH
+    if (const Line to = out; to) IGEBM_EACH to.store(x + i, c, r[i]);
+    if (e.activation == Activation::silu) finish_activated<Activation::silu>(r, x, c);
+    if (e.activation == Activation::leaky_relu) finish_activated<Activation::leaky_relu>(r, x, c);
   }
+  template <Activation activation, int pixels>
+  IGEBM_INLINE void finish_activated(const V (&r)[pixels], std::ptrdiff_t x, std::ptrdiff_t c) const {
+    Activated results[pixels];
+    IGEBM_EACH results[i] = activate<activation>(r[i], e);
+    // By copies: what is stored could be the row itself, for all that the compiler knows.
+    if (const Line to = bend; to) IGEBM_EACH to.store(x + i, c, bend_of(r[i], results[i]));
+    if (const Line to = activated; to) IGEBM_EACH to.store(x + i, c, results[i].value);
+    if (const Line to = derivative; to) IGEBM_EACH to.store(x + i, c, results[i].slope);
+  }
+#undef IGEBM_EACH
   IGEBM_INLINE void finish(V r, std::ptrdiff_t x, std::ptrdiff_t c) const {
     V one[1] = {r};
     finish(one, x, c);
   }
 };
+
+/// W lanes from c on of `pixels` pixels from x on; of(i) is one's result.
+template <int pixels, int done = 0, typename Of>
+IGEBM_INLINE void finish_pixels(const Row& row, std::ptrdiff_t x, std::ptrdiff_t c, const Of& of) {
+  constexpr int here = pixels - done < 4 ? pixels - done : 4;
+  V r[here];
+#pragma GCC unroll 4
+  for (int i = 0; i < here; ++i) r[i] = of(done + i);
+  row.finish(r, x + done, c);
+  if constexpr (done + here < pixels) finish_pixels<pixels, done + here>(row, x, c, of);
+}
+
+/// All pixels and lanes of a row; of(x, c) is one's result.
+template <typename Of>
+IGEBM_INLINE void finish_row(const Row& row, int width, int lanes, const Of& of) {
+  const auto some = [&]<int pixels>(int x) __attribute__((always_inline)) {
+    for (int c = 0; c < lanes; c += W) {
+      finish_pixels<pixels>(
+          row, x, c, [&](int i) __attribute__((always_inline)) { return of(x + i, c); });
+    }
+  };
+  int x = 0;
+  for (; x + 4 <= width; x += 4) some.template operator()<4>(x);
+  for (; x < width; ++x) some.template operator()<1>(x);
+}
 
 template <int by, std::size_t... lane>
 IGEBM_INLINE V rotated(V v, std::index_sequence<lane...>) {
