@@ -5,6 +5,7 @@
 #include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -15,6 +16,7 @@
 #include "igebm/evaluation/class_densities.h"
 #include "igebm/evaluation/class_energies.h"
 #include "igebm/evaluation/formulas.h"
+#include "igebm/evaluation/task_learner.h"
 #include "igebm/model/files.h"
 #include "igebm/training/recipe.h"
 #include "igebm/training/trainer.h"
@@ -26,12 +28,18 @@ namespace {
 namespace fs = std::filesystem;
 using evaluation::Continual;
 
+constexpr auto class_networks = "class networks";
+
 struct ContinualArguments {
   std::string recipe, out;
   std::vector<std::string> set;
   evaluation::ClassEnergyOptions energies = {};
   evaluation::AnalyserOptions analysers = {};
-  std::int64_t per_task = 2, seeds = 1, count = 0, features = 2000;
+  std::string setting = "classes", split = "test";
+  std::vector<std::string> only;  ///< rows; none: all
+  evaluation::LearnerOptions learners = {};
+  std::int64_t per_task = 2, permutations = 10, seeds = 1, count = 0;
+  bool permuted() const { return setting == "permuted"; }
   bool no_networks = false, json = false;
 };
 
@@ -74,7 +82,7 @@ class ContinualWork {
         observer_(observer),
         recipe_(training::read_recipe(a_.recipe, a_.set)),
         train_(data::load(recipe_.data, data::Split::train, 0)),
-        test_(data::load(recipe_.data, data::Split::test, 0)) {
+        test_(data::load(recipe_.data, a_.split == "test" ? data::Split::test : data::Split::validation, 0)) {
     if (!train_.labels.defined()) throw UserError(fmt::format("{}: its data have no labels", recipe_.data.name));
     if (recipe_.phases.size() != 1)
       throw UserError(fmt::format("{}: expected one phase, got {}", a_.recipe, recipe_.phases.size()));
@@ -85,7 +93,9 @@ class ContinualWork {
       throw UserError("network.noise_features: energies of classes compare by noise levels; expected above 0, got 0");
     if (recipe_.network.labels || !recipe_.network.conditions.empty())
       throw UserError("network.labels, network.conditions: each network sees one class; leave them out");
-    tasks_ = evaluation::equal_tasks(classes(), a_.per_task);
+    learned_ = a_.permuted() ? evaluation::permuted_tasks(a_.permutations, train_.all()[0].numel(), classes())
+                             : evaluation::split_tasks(classes(), a_.per_task);
+    for (const auto& task : learned_) tasks_.push_back(task.classes);
     for (std::int64_t y = 0; y < classes(); ++y) recipe_of(y, 0);
     if (a_.count > 0 && a_.count < test_.size()) {
       const at::Tensor rows = evaluation::choose(test_.size(), a_.count, 0, 1);
@@ -94,8 +104,10 @@ class ContinualWork {
   }
 
   void learn(std::int64_t seed) {
-    densities(seed);
-    if (!a_.no_networks) energies(seed);
+    if (!a_.permuted()) densities(seed);
+    for (const auto& kind : evaluation::learner_kinds())
+      if (wanted(kind.name)) learner(kind, seed);
+    if (!a_.permuted() && !a_.no_networks && wanted(class_networks)) energies(seed);
   }
   const std::vector<Method>& methods() const { return methods_; }
   const evaluation::Tasks& tasks() const { return tasks_; }
@@ -106,6 +118,9 @@ class ContinualWork {
 
  private:
   std::int64_t classes() const { return train_.classes; }
+  bool wanted(std::string_view row) const {
+    return a_.only.empty() || std::find(a_.only.begin(), a_.only.end(), row) != a_.only.end();
+  }
 
   /// One pass over one class's records.
   training::Recipe recipe_of(std::int64_t y, std::int64_t seed) const {
@@ -149,6 +164,7 @@ class ContinualWork {
 
   void densities(std::int64_t seed) {
     const auto fitted = [&](const char* name, const char* about, bool baseline, bool by_seed, const auto& fit) {
+      if (!wanted(name)) return;
       observer_.progress(fmt::format("seed {}: {}", seed, name), 0, 1);
       Method& m = method(name, about, baseline);
       if (!by_seed && !m.seeds.empty()) return m.seeds.push_back(Continual(m.seeds.front()));
@@ -165,9 +181,19 @@ class ContinualWork {
     if (x.dim() == 4)
       fitted("class energies", "a quadratic energy for each class, in oriented gradients", false, false,
              [&] { return evaluation::oriented_gaussians(x, labels, classes()); });
-    fitted("shared body", "Gaussians of one covariance, in random features that no class changes", false, true, [&] {
-      return evaluation::shared_body(x, labels, classes(), a_.features, static_cast<std::uint64_t>(seed));
-    });
+  }
+
+  void learner(const evaluation::LearnerKind& kind, std::int64_t seed) {
+    auto options = a_.learners;
+    options.seed = static_cast<std::uint64_t>(seed);
+    options.first = evaluation::records_of(learned_[0], train_.labels).size(0) / 2;
+    const auto one = kind.make(train_.all()[0].numel(), classes(), options, kind);
+    const std::string stage = fmt::format("seed {}: {}", seed, kind.name);
+    Method& m = method(std::string(kind.name), std::string(kind.about), kind.baseline);
+    m.seeds.push_back(evaluation::learn_tasks(
+        *one, {train_.all(), train_.labels}, {test_.all(), test_.labels}, learned_, options,
+        [&](std::int64_t done, std::int64_t total) { observer_.progress(stage, done, total); }));
+    m.numbers = one->numbers();
   }
 
   void energies(std::int64_t seed) {
@@ -189,15 +215,16 @@ class ContinualWork {
       for (const auto& [_, t] : model::load_network(folder_of(y, seed)).parameters) numbers += t.numel();
       numbers += static_cast<std::int64_t>(energy.log_z().size());
     }
-    add(method("class networks", "a network's energy for each class, normalised by that class's records", false),
-        numbers, at::stack(scores, 1));
+    add(method(class_networks, "a network's energy for each class, normalised by that class's records", false), numbers,
+        at::stack(scores, 1));
   }
 
   const ContinualArguments& a_;
   Observer& observer_;
   training::Recipe recipe_;
   data::Dataset train_, test_;
-  evaluation::Tasks tasks_;
+  std::vector<evaluation::LearnedTask> learned_;
+  evaluation::Tasks tasks_;  ///< their classes
   std::vector<Method> methods_;
   std::vector<fs::path> runs_;
 };
@@ -229,19 +256,16 @@ nlohmann::ordered_json continual_json(const ContinualArguments& a, const Continu
                     {"numbers", m.numbers},
                     {"seeds", each}});
   }
-  return {{"recipe", a.recipe},
-          {"data", work.recipe().data.name},
-          {"tasks", work.tasks()},
-          {"test", work.test().size()},
-          {"sigmas", a.energies.sigmas},
-          {"seconds", seconds},
-          {"rows", rows}};
+  return {
+      {"recipe", a.recipe},    {"data", work.recipe().data.name}, {"setting", a.setting},        {"split", a.split},
+      {"tasks", work.tasks()}, {"test", work.test().size()},      {"sigmas", a.energies.sigmas}, {"seconds", seconds},
+      {"rows", rows}};
 }
 
 void print_continual(const ContinualArguments& a, const ContinualWork& work) {
-  fmt::print("{}: {} classes in {} tasks, one pass, no replay, no task told; {} test records, {} seed{}\n",
-             work.recipe().data.name, work.test().classes, work.tasks().size(), work.test().size(), a.seeds,
-             a.seeds > 1 ? "s" : "");
+  fmt::print("{}: {} classes in {} {}tasks, one pass, no replay, no task told; {} {} records, {} seed{}\n",
+             work.recipe().data.name, work.test().classes, work.tasks().size(), a.permuted() ? "permuted " : "",
+             work.test().size(), a.split, a.seeds, a.seeds > 1 ? "s" : "");
   fmt::print("{:<18}{:>22}{:>14}{:>16}\n", "", "accuracy, all classes", "forgotten", "numbers kept");
   for (const Method& m : work.methods()) {
     const auto [mean, deviation] = m.over_seeds(final_accuracy);
@@ -253,7 +277,7 @@ void print_continual(const ContinualArguments& a, const ContinualWork& work) {
                100 * m.over_seeds(mean_forgotten).first, m.numbers, m.about);
   }
   fmt::print(
-      "* needs no network; forgotten: by how much earlier tasks' accuracy fell, which is also because there are more "
+      "* a baseline; forgotten: by how much earlier tasks' accuracy fell, which is also because there are more "
       "classes to tell apart\n");
 }
 
@@ -274,6 +298,12 @@ void evaluate_continual(ContinualArguments& a) {
     print_continual(a, work);
 }
 
+std::vector<std::string> row_names() {
+  std::vector<std::string> names = {"Gaussian", "analysers", "class energies", class_networks};
+  for (const auto& kind : evaluation::learner_kinds()) names.emplace_back(kind.name);
+  return names;
+}
+
 }  // namespace
 
 void add_evaluate_continual(CLI::App& app) {
@@ -287,10 +317,37 @@ void add_evaluate_continual(CLI::App& app) {
       "goes "
       "on where it was.");
   command->add_option("RECIPE", a->recipe, "what each class's energy is trained by, but for its steps")->required();
-  command->add_flag("--no-networks", a->no_networks, "only what needs no training: closed forms");
+  command->add_flag("--no-networks", a->no_networks, "without a network for each class, whose training is long");
   command->add_option("--per-task", a->per_task, "classes that come at once")
       ->capture_default_str()
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{10000}));
+  command
+      ->add_option(
+          "--setting", a->setting,
+          "classes: each task brings new ones; permuted: all classes, each task with an order of pixels of its "
+          "own, for networks of one body")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"classes", "permuted"}));
+  command->add_option("--permutations", a->permutations, "tasks of that setting")
+      ->capture_default_str()
+      ->check(CLI::Range(std::int64_t{2}, std::int64_t{1000}));
+  command->add_option("--only", a->only, "a row; may be given often (default: all)")
+      ->check(CLI::IsMember(row_names()))
+      ->take_all()
+      ->allow_extra_args(false);
+  command->add_option("--split", a->split, "what is told apart: test, or validation to choose settings by")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"test", "validation"}));
+  command->add_option("--hidden", a->learners.hidden, "units of a trained body")
+      ->capture_default_str()
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{100000}));
+  command->add_option("--batch", a->learners.batch, "records a step of a trained body")
+      ->capture_default_str()
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{100000}));
+  command->add_option("--learning-rate", a->learners.learning_rate, "of trained bodies (default: each row's own)")
+      ->check(CLI::Range(0.0, 10.0));
+  command->add_option("--strength", a->learners.strength, "that EWC and SI hold with (default: each row's own)")
+      ->check(CLI::Range(0.0, 1e12));
   command->add_option("--seeds", a->seeds, "how often, with seeds from 0 on")
       ->capture_default_str()
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1000}));
@@ -309,7 +366,7 @@ void add_evaluate_continual(CLI::App& app) {
   command->add_option("--dimensions", a->analysers.dimensions, "of each of those")
       ->capture_default_str()
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{10000}));
-  command->add_option("--features", a->features, "of the shared body")
+  command->add_option("--features", a->learners.features, "of the shared and of the early body")
       ->capture_default_str()
       ->check(CLI::Range(std::int64_t{10}, std::int64_t{20000}));
   command->add_option("--out", a->out, "the trainings' folder (default: runs/<name of the recipe>-continual)");

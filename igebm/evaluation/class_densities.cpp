@@ -120,29 +120,6 @@ std::vector<Analyser> fit_mixture(const at::Tensor& x, const AnalyserOptions& o,
   return mixture;
 }
 
-class SharedBody : public ClassDensities {
- public:
-  SharedBody(at::Tensor body, at::Tensor offset, at::Tensor weights, at::Tensor bias, std::int64_t kept)
-      : body_(std::move(body)),
-        offset_(std::move(offset)),
-        weights_(std::move(weights)),
-        bias_(std::move(bias)),
-        kept_(kept) {}
-  static at::Tensor features(const at::Tensor& x, const at::Tensor& body, const at::Tensor& offset) {
-    return at::addmm(offset, x, body).clamp_min_(0);
-  }
-  std::int64_t numbers() const override { return kept_; }
-
- protected:
-  at::Tensor log_densities(const at::Tensor& x) const override {
-    return at::matmul(features(x, body_, offset_).to(at::kDouble), weights_) + bias_;
-  }
-
- private:
-  at::Tensor body_, offset_, weights_, bias_;  // (d, f), (f), (f, K) double, (K) double
-  std::int64_t kept_;
-};
-
 }  // namespace
 
 at::Tensor ClassDensities::seen(const at::Tensor& x) const { return in_unit(x.flatten(1)); }
@@ -181,37 +158,6 @@ std::unique_ptr<ClassDensities> oriented_gaussians(const at::Tensor& x, const at
     all.push_back({analyser(rows, weights, rows.size(1), ridge * variance)});
   }
   return std::make_unique<OrientedGaussians>(std::move(all));
-}
-
-std::unique_ptr<ClassDensities> shared_body(const at::Tensor& x, const at::Tensor& labels, std::int64_t classes,
-                                            std::int64_t features, std::uint64_t seed) {
-  const at::NoGradGuard no_grad;
-  const std::int64_t size = x[0].numel(), count = x.size(0);
-  at::Tensor body = at::empty({size, features}, at::kFloat), offset = at::empty({features}, at::kFloat);
-  const auto draw = [&](at::Tensor& t, std::uint64_t stream, double scale) {
-    random_normal({seed, Purpose::initial_weights, stream, 0},
-                  {t.data_ptr<float>(), static_cast<std::size_t>(t.numel())});
-    t.mul_(scale);
-  };
-  draw(body, 0, 3 / std::sqrt(static_cast<double>(size)));
-  draw(offset, 1, 0.5);
-  // All that is kept of the records: their number, sum and products, each added to record by record.
-  at::Tensor sums = at::zeros({classes, features}, at::kDouble),
-             products = at::zeros({features, features}, at::kDouble);
-  at::Tensor counts = at::zeros({classes}, at::kDouble);
-  for (std::int64_t begin = 0; begin < count; begin += records_at_a_time) {
-    const std::int64_t end = std::min(count, begin + records_at_a_time);
-    const at::Tensor f = SharedBody::features(in_unit(x.slice(0, begin, end).flatten(1)), body, offset);
-    const at::Tensor one_hot = at::one_hot(labels.slice(0, begin, end), classes).to(at::kFloat);
-    sums += at::matmul(one_hot.t(), f), counts += one_hot.sum(0), products += at::matmul(f.t(), f);
-  }
-  const at::Tensor means = sums / counts.clamp_min(1).unsqueeze(1);
-  at::Tensor within = (products - at::matmul(means.t(), sums)) / static_cast<double>(count);
-  within.diagonal().add_(1e-3 * within.diagonal().mean());
-  const at::Tensor weights = at::linalg_solve(within, means.t().contiguous());
-  const at::Tensor bias = (means.t() * weights).sum(0) / -2;
-  return std::make_unique<SharedBody>(body, offset, weights, bias,
-                                      body.numel() + offset.numel() + sums.numel() + features * (features + 1) / 2);
 }
 
 }  // namespace igebm::evaluation

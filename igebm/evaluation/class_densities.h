@@ -46,10 +46,4 @@ std::unique_ptr<ClassDensities> analysers(const at::Tensor& x, const at::Tensor&
 std::unique_ptr<ClassDensities> oriented_gaussians(const at::Tensor& x, const at::Tensor& labels, std::int64_t classes,
                                                    double ridge = 0.03);
 
-/// Gaussians of one covariance in random features, max(0, A x + b): a body that classes share and no class changes, and
-/// above it a mean for each class and sums over all records, which are added to record by record (streaming linear
-/// discriminant analysis, Hayes & Kanan 2020).
-std::unique_ptr<ClassDensities> shared_body(const at::Tensor& x, const at::Tensor& labels, std::int64_t classes,
-                                            std::int64_t features, std::uint64_t seed);
-
 }  // namespace igebm::evaluation

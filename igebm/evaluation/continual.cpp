@@ -56,7 +56,6 @@ Continual continual(const std::vector<at::Tensor>& scores, const at::Tensor& lab
         throw UserError(fmt::format("continual: class {} is of no task or of two, or there are only {}", y, classes));
       told[static_cast<std::size_t>(y)] = true;
     }
-  Continual found;
   std::vector<at::Tensor> of_task;  // which records
   for (const auto& task : tasks) {
     at::Tensor rows = at::zeros({labels.size(0)}, at::kBool);
@@ -64,25 +63,30 @@ Continual continual(const std::vector<at::Tensor>& scores, const at::Tensor& lab
     of_task.push_back(rows.nonzero().squeeze(1));
     if (of_task.back().size(0) == 0) throw UserError("continual: a task has no test records");
   }
+  std::vector<std::vector<at::Tensor>> right(count);
   for (std::size_t t = 0; t < count; ++t) {
     const at::Tensor& now = scores[scores.size() == 1 ? 0 : t];
     if (now.dim() != 2 || now.size(0) != labels.size(0) || now.size(1) != classes)
       throw UserError("continual: scores are not those of these labels and classes");
     const at::Tensor open =
         now.masked_fill(classes_until(tasks, t, classes).logical_not(), -std::numeric_limits<double>::infinity());
-    const at::Tensor right = open.argmax(1).eq(labels);
-    auto& row = found.accuracy.emplace_back();
-    std::vector<at::Tensor> all;
-    for (std::size_t s = 0; s <= t; ++s) {
-      all.push_back(right.index_select(0, of_task[s]));
-      row.push_back(fraction_of(all.back()));
-    }
-    found.overall.push_back(fraction_of(at::cat(all)));
+    const at::Tensor all = open.argmax(1).eq(labels);
+    for (std::size_t s = 0; s <= t; ++s) right[t].push_back(all.index_select(0, of_task[s]));
   }
-  for (std::size_t s = 0; s + 1 < count; ++s) {
+  return continual(right);
+}
+
+Continual continual(const std::vector<std::vector<at::Tensor>>& right) {
+  Continual found;
+  for (const auto& after : right) {
+    auto& row = found.accuracy.emplace_back();
+    for (const at::Tensor& of_task : after) row.push_back(fraction_of(of_task));
+    found.overall.push_back(fraction_of(at::cat(after)));
+  }
+  for (std::size_t s = 0; s + 1 < right.size(); ++s) {
     double best = 0;
-    for (std::size_t t = s; t < count; ++t) best = std::max(best, found.accuracy[t][s].value);
-    found.forgotten.push_back(best - found.accuracy[count - 1][s].value);
+    for (std::size_t t = s; t < right.size(); ++t) best = std::max(best, found.accuracy[t][s].value);
+    found.forgotten.push_back(best - found.accuracy.back()[s].value);
   }
   return found;
 }

@@ -27,6 +27,9 @@ struct Continual {
   double mean_forgotten() const;
 };
 
+/// right[t][s], s <= t: (n) bool, of test records of task s after task t.
+Continual continual(const std::vector<std::vector<at::Tensor>>& right);
+
 /// scores: after each task (N, K), the greater the likelier is a class; one tensor stands for all tasks, where no later
 /// task changes what is said of an earlier one's classes. labels: (N) int64. Every class of the labels is of one task.
 /// Throws UserError where the shapes do not fit.

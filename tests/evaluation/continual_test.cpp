@@ -89,18 +89,6 @@ TEST(ClassDensities, AMixtureIsADensity) {
   for (int y = 0; y < 3; ++y) EXPECT_NEAR(sums[y].item<double>(), 1, 2e-3);
 }
 
-// Class by class or all at once, in any order: what one record adds is the same.
-TEST(ClassDensities, ASharedBodyTellsClassesAndNoOrderMatters) {
-  const Points train(3000), test(600);
-  const auto forwards = shared_body(train.x, train.labels, 3, 200, 1);
-  const at::Tensor order = at::argsort(train.labels, 0, true);
-  const auto by_class = shared_body(train.x.index_select(0, order), train.labels.index_select(0, order), 3, 200, 1);
-  const at::Tensor scores = forwards->of(test.x);
-  EXPECT_GT(scores.argmax(1).eq(test.labels).to(at::kDouble).mean().item<double>(), 0.95);
-  EXPECT_LT((scores - by_class->of(test.x)).abs().max().item<double>(), 1e-2 * scores.abs().max().item<double>());
-  EXPECT_EQ(forwards->numbers(), 2 * 200 + 200 + 3 * 200 + 200 * 201 / 2);
-}
-
 /// Bars of 20 x 20 pixels, upright or lying, at places of their own.
 struct Bars {
   at::Tensor x, labels;

@@ -50,7 +50,7 @@ class Continual(Runs):
         told = json.loads(self.works(*self.command("--json")))
         self.assertEqual((told["tasks"], told["test"], told["data"]), ([[0], [1]], 500, "two-moons"))
         rows = {row["name"]: row for row in told["rows"]}
-        self.assertEqual([name for name, row in rows.items() if row["baseline"]], ["Gaussian", "analysers"])
+        self.assertEqual([name for name, row in rows.items() if row["baseline"]], ["Gaussian", "analysers", "fine-tuning", "labels trick", "EWC", "SI"])
         # Half circles that reach into one another: a Gaussian of each cannot follow them.
         self.assertGreater(rows["class networks"]["accuracy"]["mean"], 0.97)
         self.assertLess(rows["Gaussian"]["accuracy"]["mean"], 0.95)
@@ -76,7 +76,27 @@ class Continual(Runs):
         self.assertEqual((weights.read_bytes(), weights.stat().st_mtime_ns), before)
         text = self.works(*self.command())
         self.assertIn("class networks", text)
-        self.assertIn("* needs no network", text)
+        self.assertIn("* a baseline", text)
+
+    def test_networks_of_one_body_alone_also_on_permuted_elements(self):
+        def rows(*more):
+            told = json.loads(self.works(*self.command("--only", "EBM-CL", "--only", "shared body", "--only", "fine-tuning", "--hidden", 40, "--batch", 20, "--json", *more)))
+            return told, {row["name"]: row for row in told["rows"]}
+
+        told, split = rows()
+        self.assertEqual(list(split), ["shared body", "EBM-CL", "fine-tuning"])
+        self.assertGreater(split["shared body"]["accuracy"]["mean"], 0.85)
+        self.assertEqual(split["fine-tuning"]["seeds"][0]["tasks"][1], [0, 1])  # the second class is all it knows
+        # Two coordinates have two orders: the task's own or that of the first.
+        told, permuted = rows("--setting", "permuted", "--permutations", 2, "--learning-rate", 0.01)
+        self.assertEqual((told["tasks"], told["setting"]), ([[0, 1], [0, 1]], "permuted"))
+        self.assertGreater(permuted["EBM-CL"]["seeds"][0]["overall"][0]["value"], 0.8)
+        again = rows("--setting", "permuted", "--permutations", 2, "--learning-rate", 0.01)[1]
+        self.assertEqual(again, permuted)
+        # Settings are chosen on records that are held out from training.
+        held, _ = rows("--split", "validation", "--set", "data.validation=.25", "--count", 10000)
+        self.assertEqual((held["split"], held["test"]), ("validation", 1000))
+        self.assertFalse(pathlib.Path(self.out).exists())
 
     def test_what_is_wrong_is_said_in_a_line(self):
         def refused(expected, *more):
@@ -86,6 +106,7 @@ class Continual(Runs):
         refused("data.without", "--set", 'data.without=["0"]')
         refused("network.labels", "--set", "network.labels=true")
         refused("--sigma", "--sigma", 0)
+        refused("--only", "--only", "EWCC")
         self.refused("expected fewer classes a task", "evaluate", "continual", self.recipe, "--out", self.out)  # two a task, of two
         refused("class 0 has fewer records than phase.train.batch", "--set", "phase.train.batch=3000")
         self.assertFalse(pathlib.Path(self.out).exists())
