@@ -191,8 +191,8 @@ class ContinualWork {
     const std::string stage = fmt::format("seed {}: {}", seed, kind.name);
     Method& m = method(std::string(kind.name), std::string(kind.about), kind.baseline);
     m.seeds.push_back(evaluation::learn_tasks(
-        *one, {train_.all(), train_.labels}, {test_.all(), test_.labels}, learned_, options,
-        [&](std::int64_t done, std::int64_t total) { observer_.progress(stage, done, total); }));
+        *one, {train_.all(), train_.labels}, {test_.all(), test_.labels}, learned_, options.batch.value_or(kind.batch),
+        options.seed, [&](std::int64_t done, std::int64_t total) { observer_.progress(stage, done, total); }));
     m.numbers = one->numbers();
   }
 
@@ -341,8 +341,7 @@ void add_evaluate_continual(CLI::App& app) {
   command->add_option("--hidden", a->learners.hidden, "units of a trained body")
       ->capture_default_str()
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{100000}));
-  command->add_option("--batch", a->learners.batch, "records a step of a trained body")
-      ->capture_default_str()
+  command->add_option("--batch", a->learners.batch, "records a step of a trained body (default: each row's own)")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{100000}));
   command->add_option("--learning-rate", a->learners.learning_rate, "of trained bodies (default: each row's own)")
       ->check(CLI::Range(0.0, 10.0));

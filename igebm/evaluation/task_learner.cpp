@@ -80,7 +80,7 @@ std::vector<LearnedTask> permuted_tasks(std::int64_t tasks, std::int64_t element
 }
 
 Continual learn_tasks(TaskLearner& learner, const LabelledRecords& train, const LabelledRecords& test,
-                      const std::vector<LearnedTask>& tasks, const LearnerOptions& options,
+                      const std::vector<LearnedTask>& tasks, std::int64_t batch_size, std::uint64_t seed,
                       const std::function<void(std::int64_t, std::int64_t)>& progress) {
   std::int64_t total = 0, done = 0;
   for (const LearnedTask& task : tasks) {
@@ -91,8 +91,8 @@ Continual learn_tasks(TaskLearner& learner, const LabelledRecords& train, const 
   std::vector<std::vector<at::Tensor>> right(tasks.size());
   for (std::size_t t = 0; t < tasks.size(); ++t) {
     const at::Tensor own = records_of(tasks[t], train.labels);
-    const at::Tensor rows = own.index_select(0, choose(own.size(0), own.size(0), options.seed, learning_orders + t));
-    for (const at::Tensor& batch : rows.split(options.batch)) {
+    const at::Tensor rows = own.index_select(0, choose(own.size(0), own.size(0), seed, learning_orders + t));
+    for (const at::Tensor& batch : rows.split(batch_size)) {
       progress(done, total);
       learner.learn(rows_as_in(tasks[t], train, batch), train.labels.index_select(0, batch));
       done += batch.size(0);
@@ -109,17 +109,17 @@ Continual learn_tasks(TaskLearner& learner, const LabelledRecords& train, const 
 
 const std::vector<LearnerKind>& learner_kinds() {
   static const std::vector<LearnerKind> kinds = {
-      {"shared body", "Gaussians of one covariance, in random features that no task changes", false, 0, 0,
+      {"shared body", "Gaussians of one covariance, in random features that no task changes", false, 128, 0, 0,
        make_shared_body},
-      {"EBM-CL", "energies of one trained body, each record against one other class of its batch", false, 1e-3, 0,
+      {"EBM-CL", "energies of one trained body, each record against one other class of its batch", false, 32, 1e-4, 0,
        make_ebm_cl},
       {"early body",
        "EBM-CL's body, trained by the first task's first half, then kept; Gaussians of one covariance in it", false,
-       1e-4, 0, make_early_body},
-      {"fine-tuning", "a perceptron, cross entropy over classes so far", true, 1e-3, 0, make_fine_tuned},
-      {"labels trick", "a perceptron, cross entropy over classes of the batch", true, 1e-3, 0, make_labels_trick},
-      {"EWC", "fine-tuning, held by summed Fisher informations (online)", true, 1e-3, 100, make_ewc},
-      {"SI", "fine-tuning, held by what each weight did for the loss", true, 1e-3, 1, make_si},
+       128, 3e-5, 0, make_early_body},
+      {"fine-tuning", "a perceptron, cross entropy over classes so far", true, 128, 1e-3, 0, make_fine_tuned},
+      {"labels trick", "a perceptron, cross entropy over classes of the batch", true, 128, 1e-4, 0, make_labels_trick},
+      {"EWC", "fine-tuning, held by summed Fisher informations (online)", true, 128, 1e-3, 1e4, make_ewc},
+      {"SI", "fine-tuning, held by what each weight did for the loss", true, 128, 1e-3, 1, make_si},
   };
   return kinds;
 }

@@ -45,8 +45,8 @@ struct LearnerOptions {
   std::int64_t hidden = 400;     ///< units of a trained body
   std::int64_t features = 2000;  ///< units of a body that is not trained, or no more after the first task's begin
   std::int64_t first = 0;        ///< records after which that body is kept
-  std::optional<double> learning_rate = {}, strength = {};  ///< else the row's own
-  std::int64_t batch = 128;
+  std::optional<double> learning_rate = {}, strength = {};  ///< else the kind's own
+  std::optional<std::int64_t> batch = {};                   ///< the same
   std::uint64_t seed = 0;
 };
 
@@ -54,6 +54,7 @@ struct LearnerOptions {
 struct LearnerKind {
   std::string_view name, about;
   bool baseline;
+  std::int64_t batch;
   double learning_rate, strength;  ///< chosen on held-out training records (docs/continual.md)
   std::unique_ptr<TaskLearner> (*make)(std::int64_t elements, std::int64_t classes, const LearnerOptions& options,
                                        const LearnerKind& kind);
@@ -88,7 +89,7 @@ constexpr std::int64_t reviewed = 1000;
 /// Each task's records once, in an order by seed, in batches; the test records of all tasks so far after each, told
 /// among the classes so far. `progress` hears how many records were learned, of how many.
 Continual learn_tasks(TaskLearner& learner, const LabelledRecords& train, const LabelledRecords& test,
-                      const std::vector<LearnedTask>& tasks, const LearnerOptions& options,
+                      const std::vector<LearnedTask>& tasks, std::int64_t batch, std::uint64_t seed,
                       const std::function<void(std::int64_t, std::int64_t)>& progress);
 
 }  // namespace igebm::evaluation

@@ -22,11 +22,11 @@ at::Tensor normal_numbers(at::IntArrayRef shape, std::uint64_t seed) {
 
 /// Points around four corners, one a class.
 LabelledRecords corners(std::int64_t count, std::uint64_t seed) {
-  const at::Tensor labels = at::arange(count, at::kLong).remainder(4);
+  const at::Tensor classes = at::arange(count, at::kLong).remainder(4);
   at::Tensor x = normal_numbers({count, 2}, seed).to(at::kFloat) * 0.1;
-  x.select(1, 0) += labels.remainder(2);
-  x.select(1, 1) += labels.div(2, "floor");
-  return {x, labels};
+  x.select(1, 0) += classes.remainder(2);
+  x.select(1, 1) += classes.div(2, "floor");
+  return {x, classes};
 }
 
 const LearnerKind& kind_of(std::string_view name) {
@@ -36,25 +36,25 @@ const LearnerKind& kind_of(std::string_view name) {
 
 Continual learned(std::string_view name, const std::vector<LearnedTask>& tasks, LearnerOptions options = {}) {
   const LabelledRecords train = corners(4000, 1), test = corners(400, 2);
-  options.hidden = 40, options.features = 100, options.batch = 20, options.first = 1000;
+  options.hidden = 40, options.features = 100, options.first = 1000;
   if (!options.learning_rate) options.learning_rate = 1e-2;
   const LearnerKind& kind = kind_of(name);
-  return learn_tasks(*kind.make(2, 4, options, kind), train, test, tasks, options, [](auto, auto) {});
+  return learn_tasks(*kind.make(2, 4, options, kind), train, test, tasks, 20, options.seed, [](auto, auto) {});
 }
 
 TEST(LabelEnergy, GradientIsThatOfFiniteDifferences) {
   LabelEnergy e{normal_numbers({5, 6}, 1), normal_numbers({6}, 2), normal_numbers({3, 6}, 3), normal_numbers({6}, 4)};
-  const at::Tensor x = normal_numbers({4, 5}, 5), labels = at::tensor({0, 1, 2, 0}, at::kLong),
+  const at::Tensor x = normal_numbers({4, 5}, 5), classes = at::tensor({0, 1, 2, 0}, at::kLong),
                    others = at::tensor({1, 2, 0, 2}, at::kLong);
   for (const at::Tensor& p : e.parameters()) p.requires_grad_(true);
-  const auto gradients = torch::autograd::grad({contrast_loss(e, x, labels, others)}, e.parameters());
+  const auto gradients = torch::autograd::grad({contrast_loss(e, x, classes, others)}, e.parameters());
   constexpr double step = 1e-6;
   for (std::size_t i = 0; i < gradients.size(); ++i) {
     at::Tensor flat = e.parameters()[i].detach().view({-1});
     for (std::int64_t j = 0; j < flat.size(0); ++j) {
       const auto loss_at = [&](double by) {
         flat[j] += by;
-        const double loss = contrast_loss(e, x, labels, others).item<double>();
+        const double loss = contrast_loss(e, x, classes, others).item<double>();
         flat[j] -= by;
         return loss;
       };
@@ -74,12 +74,12 @@ TEST(LabelEnergy, IsTheFormula) {
 }
 
 TEST(LabelEnergy, OtherLabelsAreOfTheBatchAndNotOnesOwn) {
-  const at::Tensor labels = at::tensor({2, 5, 7}, at::kLong).repeat({2000});
-  const at::Tensor others = other_labels(labels, 1, 0);
-  EXPECT_FALSE(others.eq(labels).any().item<bool>());
+  const at::Tensor classes = at::tensor({2, 5, 7}, at::kLong).repeat({2000});
+  const at::Tensor others = other_labels(classes, 1, 0);
+  EXPECT_FALSE(others.eq(classes).any().item<bool>());
   for (const std::int64_t y : {2, 5, 7}) EXPECT_NEAR(others.eq(y).sum().item<double>(), 2000, 150);
-  EXPECT_TRUE(others.equal(other_labels(labels, 1, 0)));
-  EXPECT_FALSE(others.equal(other_labels(labels, 1, 1)));
+  EXPECT_TRUE(others.equal(other_labels(classes, 1, 0)));
+  EXPECT_FALSE(others.equal(other_labels(classes, 1, 1)));
   const at::Tensor alone = at::full({3}, 4, at::kLong);
   EXPECT_TRUE(other_labels(alone, 1, 0).equal(alone));
 }
@@ -164,9 +164,9 @@ TEST(LearnTasks, ASeedRepeatsBitForBit) {
   for (const LearnerKind& kind : learner_kinds()) {
     const auto scores = [&](std::uint64_t seed) {
       LearnerOptions options;
-      options.seed = seed, options.hidden = 20, options.features = 20, options.batch = 10, options.first = 50;
+      options.seed = seed, options.hidden = 20, options.features = 20, options.first = 50;
       const auto one = kind.make(2, 4, options, kind);
-      learn_tasks(*one, train, train, tasks, options, [](auto, auto) {});
+      learn_tasks(*one, train, train, tasks, 20, options.seed, [](auto, auto) {});
       return one->scores(train.x);
     };
     const at::Tensor first = scores(0);
@@ -178,7 +178,7 @@ TEST(LearnTasks, ASeedRepeatsBitForBit) {
 /// Remembers what it is shown.
 class Witness : public TaskLearner {
  public:
-  void learn(const at::Tensor& x, const at::Tensor& labels) override { seen.push_back(x), told.push_back(labels); }
+  void learn(const at::Tensor& x, const at::Tensor& classes) override { seen.push_back(x), told.push_back(classes); }
   void end_task(const at::Tensor& x) override { again.push_back(x); }
   at::Tensor scores(const at::Tensor& x) const override {
     asked.push_back(x);
@@ -194,9 +194,7 @@ TEST(LearnTasks, EachRecordIsShownOnceInItsTaskAndNoTestRecordIs) {
   const LabelledRecords train{at::arange(n, at::kFloat).view({n, 1}), at::arange(n, at::kLong).remainder(4)};
   const LabelledRecords test{at::arange(100, 120, at::kFloat).view({20, 1}), at::arange(20, at::kLong).remainder(4)};
   Witness witness;
-  LearnerOptions options;
-  options.batch = 7;
-  const Continual c = learn_tasks(witness, train, test, split_tasks(4, 2), options, [](auto, auto) {});
+  const Continual c = learn_tasks(witness, train, test, split_tasks(4, 2), 7, 0, [](auto, auto) {});
   const at::Tensor seen = at::cat(witness.seen).flatten().to(at::kLong), told = at::cat(witness.told);
   EXPECT_TRUE(std::get<0>(seen.sort()).equal(at::arange(n, at::kLong)));
   EXPECT_TRUE(told.equal(seen.remainder(4)));
@@ -218,7 +216,7 @@ TEST(PermutedTasks, AreOrdersOfTheirOwnThatRepeat) {
   // Training and test records are in the task's order.
   Witness witness;
   const LabelledRecords one{at::arange(50, at::kFloat).view({1, 50}), at::zeros({1}, at::kLong)};
-  learn_tasks(witness, one, one, tasks, {}, [](auto, auto) {});
+  learn_tasks(witness, one, one, tasks, 10, 0, [](auto, auto) {});
   EXPECT_TRUE(witness.seen[1].equal(tasks[1].order.to(at::kFloat).unsqueeze(0)));
   EXPECT_TRUE(witness.asked.back().equal(tasks[2].order.to(at::kFloat).unsqueeze(0)));
 }
