@@ -66,7 +66,7 @@ IGEBM_INLINE void with_size(int size, const F& f) {
 // for a few tiles stays in the first-level cache, and pairs share half of their transforms' additions.
 constexpr int pair_of_row[6] = {0, 1, 1, 2, 2, 0}, half_of_row[6] = {0, 0, 1, 0, 1, 1};
 constexpr int row_of_pair[3][2] = {{0, 5}, {1, 2}, {3, 4}};
-constexpr int tiles_at_once = IGEBM_REGISTERS == 32 ? max_rows : 4 * max_rows;
+constexpr int tiles_at_once = IGEBM_REGISTERS == 32 ? max_rows : 3 * max_rows;
 
 /// Where a tile lies, in the picture and in the matrices: a matrix has no rows for tiles that do not need its point.
 struct TileAt {
