@@ -94,8 +94,8 @@ class Continual(Runs):
         again = rows("--setting", "permuted", "--permutations", 2, "--learning-rate", 0.01)[1]
         self.assertEqual(again, permuted)
         # Settings are chosen on records that are held out from training.
-        held, _ = rows("--split", "validation", "--set", "data.validation=.25", "--count", 10000)
-        self.assertEqual((held["split"], held["test"]), ("validation", 1000))
+        held, _ = rows("--split", "validation", "--set", "data.validation=0.25")
+        self.assertEqual((held["split"], held["test"]), ("validation", 500))
         self.assertFalse(pathlib.Path(self.out).exists())
 
     def test_what_is_wrong_is_said_in_a_line(self):
