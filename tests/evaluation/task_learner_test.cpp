@@ -107,7 +107,7 @@ TEST(PathIntegral, IsWorkDoneOverTheWaySquared) {
 TEST(FisherInformation, IsTheExpectedSquareOfEachRecordsGradient) {
   PerceptronWeights p = {normal_numbers({3, 4}, 1), normal_numbers({4}, 2),    normal_numbers({4, 4}, 3),
                          normal_numbers({4}, 4),    normal_numbers({4, 3}, 5), normal_numbers({3}, 6)};
-  const at::Tensor x = normal_numbers({5, 3}, 7), open = at::tensor({true, false, true});
+  const at::Tensor x = normal_numbers({5, 3}, 7), open = at::tensor({1, 0, 1}, at::kLong).eq(1);
   const auto found = fisher_information(p, x, open);
   for (const at::Tensor& t : p) t.requires_grad_(true);
   std::vector<at::Tensor> expected;
