@@ -349,6 +349,61 @@ class Tabs(Serving):
                 page.close()
         self.assertEqual(heard, [])
 
+    def test_pictures_keep_their_class_and_tabs_their_address(self):
+        heard = []
+        with self.browser(heard) as new_page:
+            page = new_page(width=1280)
+            page.goto(f"{self.server.url}#tab=restore&model=fashion-mnist&levels=10")
+            panel = page.locator("#tab-restore")
+            panel.locator("[data-part=energy]", has_text="E =").wait_for()
+            self.assertEqual(panel.locator("select[name=label]").input_value(), "boot")  # of test picture 0
+            noise = float(panel.locator("[data-part=noise-of]").inner_text())
+            said = panel.locator("[data-part=energy]").inner_text()
+            energies = [self.server.answer("energy", model="fashion-mnist", picture="test:0", label=label, noise=noise)["energy"] for label in ("boot", "T-shirt")]
+            found = float(said.split("E = ")[1].split(",")[0])
+            self.assertAlmostEqual(found / energies[0], 1, delta=1e-3)
+            self.assertGreater(abs(found / energies[1] - 1), 2e-3)
+            panel.locator("button[type=submit]").click()
+            panel.locator("[data-part=files]").wait_for()
+            self.assertIn("--label boot", panel.locator("[data-part=command]").inner_text())
+            asked, shown = page.url, panel.locator("[data-part=picture]").get_attribute("src")
+            self.assertIn("label=boot", asked)
+            page.click("[data-tab=morph]")
+            self.assertNotEqual(page.url, asked)
+            page.click("[data-tab=restore]")
+            self.assertEqual((page.url, panel.locator("[data-part=picture]").get_attribute("src")), (asked, shown))
+            page.goto(f"{self.server.url}#model=fashion-mnist&label=bag&count=1&budget=12&seed=5")
+            page.locator("#state", has_text="1 sample,").wait_for()
+            page.fill("#keep-number", "1")
+            page.click("#keep")
+            page.click("#to-restore")
+            panel.locator("select[name=label] option:checked", has_text="bag").wait_for(state="attached")
+            page.click("[data-tab=sample]")
+            page.click("#to-morph")
+            page.locator("#tab-morph [name=frames]").fill("3")
+            page.locator("#tab-morph [name=to]").select_option("boot")
+            page.click("#tab-morph button[type=submit]")
+            page.locator("#tab-morph [data-part=state]", has_text="1 × 3 pictures").wait_for()
+            self.assertIn("--as bag", page.inner_text("#tab-morph [data-part=command]"))
+        self.assertEqual(heard, [])
+
+    def test_weights_go_where_their_terms_are(self):
+        heard = []
+        with self.browser(heard) as new_page:
+            page = new_page(width=1000)
+            page.goto(f"{self.server.url}#tab=compose&expression=ring(2, .3) %26 gaussian(2, 0, 1) \\ 5*box(0, -1, 3, 0)&count=50&bound=4")
+            text, weights = page.locator("#tab-compose [name=expression]"), page.locator("#tab-compose [data-part=weights] input")
+            for index, value, said in ((1, "2", "ring(2, .3) & 2*gaussian(2, 0, 1) \\ 5*box(0, -1, 3, 0)"), (2, "1.5", "ring(2, .3) & 2*gaussian(2, 0, 1) \\ 1.5*box(0, -1, 3, 0)"),
+                                       (1, "1", "ring(2, .3) & gaussian(2, 0, 1) \\ 1.5*box(0, -1, 3, 0)")):
+                weights.nth(index).fill(value)
+                self.assertEqual(text.input_value(), said)
+            page.locator("#tab-compose [data-part=state]", has_text="50 samples").wait_for()
+            text.fill("mnist(3) & ! mnist(8)")
+            self.assertTrue(page.locator("#tab-compose [name=bound]").is_hidden())  # no plane
+            text.fill("two-moons")
+            self.assertTrue(page.locator("#tab-compose [name=bound]").is_visible())
+        self.assertEqual(heard, [])
+
     def test_the_page_in_a_browser(self):
         heard = []
         with self.browser(heard) as new_page:
