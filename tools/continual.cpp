@@ -285,7 +285,8 @@ void evaluate_continual(ContinualArguments& a) {
   if (a.out.empty()) a.out = "runs/" + fs::path(a.recipe).stem().string() + "-continual";
   for (const double sigma : a.energies.sigmas)
     if (!(sigma > 0)) throw UserError(fmt::format("--sigma: expected numbers above 0, got {}", sigma));
-  const auto progress = make_progress("interrupted: what was trained is kept, the same command goes on", a.json);
+  const auto progress =
+      make_progress("interrupted: networks of classes that are trained are kept, and the same command goes on", a.json);
   catch_interrupts();
   const double begun = now();
   ContinualWork work(a, *progress);

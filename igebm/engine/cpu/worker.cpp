@@ -222,8 +222,8 @@ void Worker::convolve(const Step& s, const Kernels& k, const Weights& w, const C
   const View in = view(s.in, first);
   const Algorithm algorithm = choices.algorithms[index];
   if (algorithm == Algorithm::winograd || algorithm == Algorithm::winograd_bf16) {
-    (algorithm == Algorithm::winograd ? k.winograd : k.winograd_bf16)(
-        {in, c.read, w.packed[index].get(), work_.get()}, extent, e);
+    (algorithm == Algorithm::winograd ? k.winograd : k.winograd_bf16)({in, c.read, w.packed[index].get(), work_.get()},
+                                                                      extent, e);
     return;
   }
   const DirectConvolution conv = direct(s, in, w.packed[index].get());
