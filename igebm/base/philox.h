@@ -17,6 +17,10 @@ struct PhiloxWords {
   std::uint32_t a, b, c, d;
 };
 
+/// A stream with this bit has the normal numbers of the stream without it, negated: antithetic variates (Hammersley &
+/// Morton 1956), whose mean errs less than that of numbers of their own. Words and uniform numbers know nothing of it.
+inline constexpr std::int64_t negated_stream = std::int64_t{1} << 62;
+
 /// The ten rounds of Philox4x32 (Salmon et al. 2011) on counter (a, b, c, d) under the key (key_0, key_1).
 IGEBM_HOST_DEVICE PhiloxWords philox_words(PhiloxWords w, std::uint32_t key_0, std::uint32_t key_1) {
   for (int round = 0; round < 10; ++round) {

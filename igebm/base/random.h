@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <span>
 
+#include "igebm/base/philox.h"
+
 /// Counter-based random numbers: Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3").
 ///
 /// Every number is a function of (seed, purpose, stream, step, element) and of nothing else, so that a chain gets
@@ -65,12 +67,9 @@ void random_bits(const RandomPlace& place, std::span<std::uint32_t> out);
 /// Uniform in the open interval (0, 1): ((word >> 9) + 1/2) * 2^-23, exactly.
 void random_uniform(const RandomPlace& place, std::span<float> out);
 
-/// A stream with this bit has the normal numbers of the stream without it, negated: antithetic variates (Hammersley &
-/// Morton 1956), whose mean errs less than that of numbers of their own. Words and uniform numbers know nothing of it.
-inline constexpr std::int64_t negated_stream = std::int64_t{1} << 62;
-
 /// Standard normal by Box-Muller on pairs of words (2j, 2j + 1): elements 2j and 2j + 1 are
-/// r cos a and r sin a with r = sqrt(-2 ln u_2j), a = 2 pi u_2j+1. Element i does not depend on out.size().
+/// r cos a and r sin a with r = sqrt(-2 ln u_2j), a = 2 pi u_2j+1. Element i does not depend on out.size(). A stream
+/// with the bit negated_stream (philox.h) has the numbers of the stream without it, negated.
 void random_normal(const RandomPlace& place, std::span<float> out);
 
 /// random_normal for many streams at once: row r of out (streams.size(), elements) is that of {seed, purpose,

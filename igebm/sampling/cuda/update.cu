@@ -1,5 +1,4 @@
 #include "igebm/base/philox.h"
-#include "igebm/base/random.h"
 #include "igebm/sampling/cuda/update.h"
 
 namespace igebm::sampling::cuda {
