@@ -47,7 +47,8 @@ class Composite {
   /// The first model's, of which steps and levels are to be chosen anew.
   const sampling::SamplerOptions& usual_sampler() const { return sampler_; }
 
-  /// Does an "or" (or a "without", here and below) hold energies of which Z is not known? They do not compare, until normalise.
+  /// Does an "or" (or a "without", here and below) hold energies of which Z is not known? They do not compare, until
+  /// normalise.
   bool needs_normalisers() const;
   /// log Z of a part of an "or" at the least noise, and how far chance may have moved it.
   struct LogZ {

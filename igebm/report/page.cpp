@@ -97,7 +97,8 @@ std::string section(const RunFacts& run, std::size_t index, bool alone) {
                      run.differences.size(), differences(run.differences));
   out += fmt::format("<details><summary>recipe.toml</summary><pre>{}</pre></details>", escaped(run.recipe));
   if (!run.card.empty())
-    out += fmt::format("<details open><summary>Card</summary><pre class=\"card\">{}</pre></details>", escaped(run.card));
+    out +=
+        fmt::format("<details open><summary>Card</summary><pre class=\"card\">{}</pre></details>", escaped(run.card));
   return out + "</section>";
 }
 
