@@ -186,7 +186,7 @@ class ContinualWork {
   void learner(const evaluation::LearnerKind& kind, std::int64_t seed) {
     auto options = a_.learners;
     options.seed = static_cast<std::uint64_t>(seed);
-    options.first = evaluation::records_of(learned_[0], train_.labels).size(0) / 2;
+    options.first = evaluation::rows_of_classes(train_.labels, learned_[0].classes).size(0) / 2;
     const auto one = kind.make(train_.all()[0].numel(), classes(), options, kind);
     const std::string stage = fmt::format("seed {}: {}", seed, kind.name);
     Method& m = method(std::string(kind.name), std::string(kind.about), kind.baseline);

@@ -43,6 +43,12 @@ double Continual::mean_forgotten() const {
   return forgotten.empty() ? 0 : sum / static_cast<double>(forgotten.size());
 }
 
+at::Tensor rows_of_classes(const at::Tensor& labels, const std::vector<std::int64_t>& classes) {
+  at::Tensor of = at::zeros({labels.size(0)}, at::kBool);
+  for (const std::int64_t y : classes) of.logical_or_(labels.eq(y));
+  return of.nonzero().squeeze(1);
+}
+
 Continual continual(const std::vector<at::Tensor>& scores, const at::Tensor& labels, const Tasks& tasks) {
   const std::size_t count = tasks.size();
   if (count == 0 || (scores.size() != 1 && scores.size() != count))
@@ -58,9 +64,7 @@ Continual continual(const std::vector<at::Tensor>& scores, const at::Tensor& lab
     }
   std::vector<at::Tensor> of_task;  // which records
   for (const auto& task : tasks) {
-    at::Tensor rows = at::zeros({labels.size(0)}, at::kBool);
-    for (const std::int64_t y : task) rows.logical_or_(labels.eq(y));
-    of_task.push_back(rows.nonzero().squeeze(1));
+    of_task.push_back(rows_of_classes(labels, task));
     if (of_task.back().size(0) == 0) throw UserError("continual: a task has no test records");
   }
   std::vector<std::vector<at::Tensor>> right(count);

@@ -16,6 +16,9 @@ using Tasks = std::vector<std::vector<std::int64_t>>;
 /// {0, ..., per_task - 1}, {per_task, ...}, ...; the last may be smaller. Throws UserError.
 Tasks equal_tasks(std::int64_t classes, std::int64_t per_task);
 
+/// Which of records with these labels, (N) int64, are of these classes: (n) int64.
+at::Tensor rows_of_classes(const at::Tensor& labels, const std::vector<std::int64_t>& classes);
+
 struct Continual {
   /// [t][s], s <= t: of test records of task s, told after task t among all classes of tasks 0 to t; no record's task
   /// is told.

@@ -29,7 +29,7 @@ at::Tensor told_right(const TaskLearner& learner, const LearnedTask& task, const
                       const std::vector<std::int64_t>& open) {
   const at::Tensor candidates = at::tensor(open, at::kLong);
   std::vector<at::Tensor> right;
-  for (const at::Tensor& rows : records_of(task, test.labels).split(2000)) {
+  for (const at::Tensor& rows : rows_of_classes(test.labels, task.classes).split(2000)) {
     const at::Tensor scores = learner.scores(rows_as_in(task, test, rows)).index_select(1, candidates);
     right.push_back(candidates.index_select(0, scores.argmax(1)).eq(test.labels.index_select(0, rows)));
   }
@@ -58,12 +58,6 @@ void TaskAdam::step(const std::vector<at::Tensor>& gradients) {
   }
 }
 
-at::Tensor records_of(const LearnedTask& task, const at::Tensor& labels) {
-  at::Tensor of = at::zeros({labels.size(0)}, at::kBool);
-  for (const std::int64_t y : task.classes) of.logical_or_(labels.eq(y));
-  return of.nonzero().squeeze(1);
-}
-
 std::vector<LearnedTask> split_tasks(std::int64_t classes, std::int64_t per_task) {
   std::vector<LearnedTask> tasks;
   for (auto& task : equal_tasks(classes, per_task)) tasks.push_back({std::move(task)});
@@ -84,13 +78,14 @@ Continual learn_tasks(TaskLearner& learner, const LabelledRecords& train, const 
                       const std::function<void(std::int64_t, std::int64_t)>& progress) {
   std::int64_t total = 0, done = 0;
   for (const LearnedTask& task : tasks) {
-    total += records_of(task, train.labels).size(0);
-    if (records_of(task, test.labels).size(0) == 0) throw UserError("continual: a task has no test records");
+    total += rows_of_classes(train.labels, task.classes).size(0);
+    if (rows_of_classes(test.labels, task.classes).size(0) == 0)
+      throw UserError("continual: a task has no test records");
   }
   std::vector<std::int64_t> open;  // classes so far
   std::vector<std::vector<at::Tensor>> right(tasks.size());
   for (std::size_t t = 0; t < tasks.size(); ++t) {
-    const at::Tensor own = records_of(tasks[t], train.labels);
+    const at::Tensor own = rows_of_classes(train.labels, tasks[t].classes);
     const at::Tensor rows = own.index_select(0, choose(own.size(0), own.size(0), seed, learning_orders + t));
     for (const at::Tensor& batch : rows.split(batch_size)) {
       progress(done, total);

@@ -76,9 +76,6 @@ std::vector<LearnedTask> split_tasks(std::int64_t classes, std::int64_t per_task
 /// they were. The same for every learner and seed.
 std::vector<LearnedTask> permuted_tasks(std::int64_t tasks, std::int64_t elements, std::int64_t classes);
 
-/// Which of records with these labels are a task's: (n) int64.
-at::Tensor records_of(const LearnedTask& task, const at::Tensor& labels);
-
 struct LabelledRecords {
   at::Tensor x, labels;  ///< uint8 or float (N, ...), (N) int64
 };

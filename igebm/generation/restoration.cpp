@@ -268,10 +268,12 @@ void require_shape(const at::Tensor& given, const std::vector<std::int64_t>& sha
                                 fmt::join(shape, ", "), fmt::join(given.sizes().slice(given.dim() > 0 ? 1 : 0), ", ")));
 }
 
-/// Streams of chains, `samples` of them after another for each picture: two by two antithetic, the last of an odd
-/// number alone.
-at::Tensor antithetic_pairs(std::int64_t total, std::int64_t samples) {
-  const at::Tensor chain = at::arange(total, at::kLong), second = chain.remainder(samples).remainder(2);
+/// Streams of chains, `samples` of them after another for each picture, where they are `paired` two by two antithetic,
+/// the last of an odd number alone.
+at::Tensor streams_of(std::int64_t total, std::int64_t samples, bool paired) {
+  const at::Tensor chain = restoration_streams + at::arange(total, at::kLong);
+  if (!paired) return chain;
+  const at::Tensor second = at::arange(total, at::kLong).remainder(samples).remainder(2);
   return chain - second + second * negated_stream;
 }
 
@@ -286,18 +288,14 @@ at::Tensor draw(const Source& source, const RestorationOptions& request, const s
     return rows.defined() && rows.size(0) > 1 ? rows.repeat_interleave(request.samples, 0) : rows;
   };
   const nn::Condition condition{of_chains(request.condition.classes), of_chains(request.condition.values)};
-  const bool paired = request.antithetic && source.range && options.annealing.averaged;
-  const at::Tensor streams = restoration_streams + antithetic_pairs(total, request.samples);
+  const at::Tensor streams =
+      streams_of(total, request.samples, request.antithetic && source.range && options.annealing.averaged);
   std::vector<at::Tensor> parts;
   for (std::int64_t begin = 0; begin < total; begin += request.batch) {
     const std::int64_t end = std::min(total, begin + request.batch);
     auto chains = sampling::start_chains(source.range ? sampling::StartOptions{sampling::Start::normal} : options.start,
-                                         shape, end - begin, restoration_streams + begin, {}, seed)
+                                         shape, streams.slice(0, begin, end), {}, seed)
                       .to(source.device);
-    if (paired) {
-      chains.stream = streams.slice(0, begin, end).to(source.device);
-      chains.x = sampling::normals_of(chains, seed, Purpose::chain_start);
-    }
     const Observation of_part = seen.of(begin, end, source.device);
     const nn::Condition asked{rows_of(condition.classes, begin, end), rows_of(condition.values, begin, end)};
     if (source.range) {

@@ -135,17 +135,23 @@ at::Tensor normals_of(const Chains& chains, std::uint64_t seed, Purpose purpose,
 
 Chains start_chains(const StartOptions& options, const std::vector<std::int64_t>& shape, std::int64_t count,
                     std::int64_t first_stream, const at::Tensor& labels, std::uint64_t seed) {
+  return start_chains(options, shape, at::arange(first_stream, first_stream + count, at::kLong), labels, seed);
+}
+
+Chains start_chains(const StartOptions& options, const std::vector<std::int64_t>& shape, const at::Tensor& streams,
+                    const at::Tensor& labels, std::uint64_t seed) {
+  const std::int64_t count = streams.size(0);
   std::vector<std::int64_t> size = {count};
   size.insert(size.end(), shape.begin(), shape.end());
-  Chains chains{at::empty(size), labels, at::arange(first_stream, first_stream + count, at::kLong),
-                at::zeros({count}, at::kLong)};
+  Chains chains{at::empty(size), labels, streams.clone(), at::zeros({count}, at::kLong)};
   const std::int64_t elements = count > 0 ? chains.x.numel() / count : 0;
   float* x = chains.x.data_ptr<float>();
+  const auto* stream = chains.stream.const_data_ptr<std::int64_t>();
   const bool uniform = options.start == Start::uniform;
   at::parallel_for(0, count, 16, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const std::span<float> row(x + i * elements, static_cast<std::size_t>(elements));
-      const RandomPlace place{seed, Purpose::chain_start, static_cast<std::uint64_t>(first_stream + i), 0};
+      const RandomPlace place{seed, Purpose::chain_start, static_cast<std::uint64_t>(stream[i]), 0};
       uniform ? random_uniform(place, row) : random_normal(place, row);
     }
   });

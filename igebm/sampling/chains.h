@@ -64,5 +64,8 @@ struct StartOptions {
 /// labels: of `count` chains, or undefined.
 Chains start_chains(const StartOptions&, const std::vector<std::int64_t>& shape, std::int64_t count,
                     std::int64_t first_stream, const at::Tensor& labels, std::uint64_t seed);
+/// The same with streams (count) int64 that are given.
+Chains start_chains(const StartOptions&, const std::vector<std::int64_t>& shape, const at::Tensor& streams,
+                    const at::Tensor& labels, std::uint64_t seed);
 
 }  // namespace igebm::sampling
