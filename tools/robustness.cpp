@@ -6,6 +6,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <list>
 #include <nlohmann/json.hpp>
 
 #include "igebm/base/error.h"
@@ -21,7 +22,7 @@ using evaluation::Robustness;
 
 struct RobustnessArguments {
   std::string run, norm = "linf", through = "identity", box = "8/255", weights = "average", device;
-  std::vector<std::string> set, attacks = {"pgd", "apgd"}, eps;
+  std::vector<std::string> set, attacks = {"pgd", "apgd"}, eps, transfer;
   evaluation::RobustnessOptions options;
   std::int64_t seed = -1;
   bool best = false, json = false;
@@ -29,12 +30,13 @@ struct RobustnessArguments {
 
 nlohmann::ordered_json json_of_eps(const evaluation::EpsResult& at) {
   nlohmann::ordered_json attacks = nlohmann::ordered_json::array();
-  for (const auto& a : at.attacks)
-    attacks.push_back({{"attack", name_of(a.attack)},
-                       {"accuracy", interval_json(a.accuracy)},
-                       {"gradients", a.gradients},
-                       {"evaluations", a.evaluations},
-                       {"seconds", a.seconds}});
+  for (const auto& a : at.attacks) {
+    nlohmann::ordered_json one = {{"attack", name_of(a.attack)}};
+    if (!a.source.empty()) one["source"] = a.source;
+    one["accuracy"] = interval_json(a.accuracy);
+    one["gradients"] = a.gradients, one["evaluations"] = a.evaluations, one["seconds"] = a.seconds;
+    attacks.push_back(one);
+  }
   return {{"eps", at.eps}, {"accuracy", interval_json(at.accuracy)}, {"attacks", attacks}};
 }
 
@@ -83,7 +85,8 @@ void print_robustness_text(const RobustnessArguments& a, const Robustness& r) {
   for (const auto& at : r.eps) {
     fmt::print("{}, eps {:.4g}\n", a.norm, at.eps);
     for (const auto& one : at.attacks)
-      fmt::print("  {:<16}{}   {} gradients, {} evaluations, {}\n", name_of(one.attack), percent(one.accuracy),
+      fmt::print("  {:<16}{}   {} gradients, {} evaluations, {}\n",
+                 one.source.empty() ? name_of(one.attack) : fmt::format("by {}", one.source), percent(one.accuracy),
                  one.gradients, one.evaluations, duration(one.seconds));
     if (at.attacks.size() > 1) fmt::print("  {:<16}{}\n", "all of these", percent(at.accuracy));
   }
@@ -101,6 +104,23 @@ double radius_of(const char* option, const std::string& text) {
   return *above / *below;
 }
 
+model::OpenOptions open_options(const RobustnessArguments& a) {
+  return {.weights = weights_of(a.weights), .best = a.best, .device = a.device, .precision = engine::Precision::f32};
+}
+
+/// The network of a model that is a classifier, which is asked in place of energies.
+std::optional<model::NetworkFile> classifier_of(const model::Model& model, const std::string& run,
+                                                const RobustnessArguments& a) {
+  if (model.graph().outputs == 0) return {};
+  const auto path = model::find_model(run);
+  return model::load_network(a.best ? model::find_best(model::run_of(path)) : path, weights_of(a.weights));
+}
+
+struct Opened {
+  model::Model model;
+  std::optional<model::NetworkFile> classifier;
+};
+
 void evaluate_robustness(RobustnessArguments& a) {
   evaluation::RobustnessOptions& o = a.options;
   for (const std::string& eps : a.eps) o.eps.push_back(radius_of("--eps", eps));
@@ -111,20 +131,21 @@ void evaluate_robustness(RobustnessArguments& a) {
   o.refine.box = radius_of("--refine-box", a.box);
   o.refine.through = value_of<evaluation::Through>(a.through).value();
   check(o);
-  model::OpenOptions open{
-      .weights = weights_of(a.weights), .best = a.best, .device = a.device, .precision = engine::Precision::f32};
-  const model::Model model = open_model(a.run, open, a.set);
+  const model::Model model = open_model(a.run, open_options(a), a.set);
   std::optional<model::Model> reference;
   if (o.refine.steps > 0 && o.refine.through == evaluation::Through::steps) {
+    model::OpenOptions open = open_options(a);
     open.engine = engine::Kind::reference;
     reference = open_model(a.run, open, a.set);
     o.reference = &*reference;
   }
-  std::optional<model::NetworkFile> classifier;
-  if (model.graph().outputs > 0) {
-    const auto path = model::find_model(a.run);
-    classifier = model::load_network(a.best ? model::find_best(model::run_of(path)) : path, weights_of(a.weights));
-    o.classifier = &*classifier;
+  const auto classifier = classifier_of(model, a.run, a);
+  if (classifier) o.classifier = &*classifier;
+  std::list<Opened> sources;
+  for (const std::string& run : a.transfer) {
+    Opened& other = sources.emplace_back(Opened{open_model(run, open_options(a), {}), {}});
+    other.classifier = classifier_of(other.model, run, a);
+    o.sources.push_back({run, &other.model, other.classifier ? &*other.classifier : nullptr});
   }
   const auto progress = make_progress("interrupted, nothing is written", a.json);
   catch_interrupts();
@@ -206,6 +227,7 @@ void add_evaluate_robustness(CLI::App& app) {
       "Examples:\n"
       "  igebm evaluate robustness mnist --eps .1 --eps .3 --count 50\n"
       "  igebm evaluate robustness cifar10 --norm l2 --eps .5 --attack apgd --restarts 1 --json\n"
+      "  igebm evaluate robustness mnist --eps .1 --transfer runs/classifier-mnist\n"
       "All attacks see the gradients of all classes' energies, but for square, which sees their values alone.");
   add_classification_options(*command, *a);
   evaluation::AttackOptions& o = a->options.attack;
@@ -225,6 +247,12 @@ void add_evaluate_robustness(CLI::App& app) {
       ->take_all()
       ->allow_extra_args(false)
       ->check(CLI::IsMember(all_names<evaluation::Attack>()));
+  command
+      ->add_option(
+          "--transfer", a->transfer,
+          "another model of the same classes, may be given often: where pgd against it ends is tried on this one")
+      ->take_all()
+      ->allow_extra_args(false);
   command->add_option("--steps", o.steps, "of pgd and apgd, of each restart")
       ->capture_default_str()
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{100000}));

@@ -172,6 +172,18 @@ Attacked apgd_from(const at::Tensor& start, const Logits& logits, const at::Tens
   return std::move(course.found);
 }
 
+at::Tensor pgd_end(const Logits& logits, const at::Tensor& x, const at::Tensor& labels, const at::Tensor& which,
+                   const AttackOptions& o, const Progress& progress) {
+  const at::NoGradGuard no_grad;
+  check(Attack::pgd, o);
+  at::Tensor end = random_start(x, which, 0, o);
+  pgd_from(end, logits, x, labels, o, /*stop=*/false, [&](std::int64_t step, const at::Tensor& at) {
+    end = at;
+    if (progress) progress(step + 1, o.steps);
+  });
+  return end;
+}
+
 Attacked attack(Attack attack, const Logits& logits, const at::Tensor& x, const at::Tensor& labels,
                 const at::Tensor& which, const AttackOptions& o, const Progress& progress) {
   const at::NoGradGuard no_grad;

@@ -53,6 +53,11 @@ struct Attacked {
 Attacked attack(Attack attack, const Logits& logits, const at::Tensor& x, const at::Tensor& labels,
                 const at::Tensor& which, const AttackOptions& options, const Progress& progress = {});
 
+/// Where one run of pgd from a random start ends, whatever is told on the way: all steps are taken, so that the end is
+/// far on the wrong side, and may be on that of another classifier, too (transfer).
+at::Tensor pgd_end(const Logits& logits, const at::Tensor& x, const at::Tensor& labels, const at::Tensor& which,
+                   const AttackOptions& options, const Progress& progress = {});
+
 /// The nearest point of the ball round `centre` in elements (linf) or along the line to the centre (l2), then of
 /// [0, 1]; both leave what is within.
 at::Tensor project(const at::Tensor& x, const at::Tensor& centre, Norm norm, double eps);

@@ -22,11 +22,15 @@ struct Labelled {
   at::Tensor x, labels;  // double in [0, 1], int64
 };
 
+std::int64_t classes_of(const model::Model& model) {
+  return std::max(model.condition_spec().classes, model.graph().outputs);
+}
+
 Labelled labelled(const model::Model& model, Own which, std::int64_t count, std::uint64_t seed) {
   const PictureSet set = load_own(model, which, count, seed);
   if (!set.labels.defined())
     throw UserError(fmt::format("{}: its records have no classes", model.settings().data.name));
-  const std::int64_t classes = std::max(model.condition_spec().classes, model.graph().outputs);
+  const std::int64_t classes = classes_of(model);
   if (set.labels.numel() > 0 && set.labels.max().item<std::int64_t>() >= classes)
     throw UserError(fmt::format("{}: more classes than the model's {}", model.settings().data.name, classes));
   return {set.name, set.x.to(at::kDouble) / 255, set.labels};
@@ -46,12 +50,19 @@ std::int64_t best_level(const at::Tensor& energies, const at::Tensor& labels) {
   return best;
 }
 
-std::unique_ptr<Logits> from_energies(const model::Model& model, const RobustnessOptions& options,
-                                      const Labelled& training, Robustness& told, Observer& observer) {
-  const bool noise = model.condition_spec().noise.has_value();
-  if (!noise && !options.sigmas.empty()) throw UserError("this model takes no noise levels");
-  const bool choose_level = options.sigmas.empty();
-  std::vector<double> sigmas = choose_level ? profile_levels(model, options.levels) : options.sigmas;
+/// What tells classes, and what was fitted for it.
+struct Fitted {
+  std::unique_ptr<Logits> logits;
+  Calibration calibration;
+  std::vector<double> sigmas;  // the levels that are used; empty: the model takes none
+};
+
+/// sigmas: empty to choose one of `levels`.
+Fitted from_energies(const model::Model& model, std::vector<double> sigmas, std::int64_t levels,
+                     const Labelled& training, Observer& observer) {
+  const bool noise = model.condition_spec().noise.has_value(), choose_level = sigmas.empty();
+  if (!noise && !choose_level) throw UserError("this model takes no noise levels");
+  if (choose_level) sigmas = profile_levels(model, levels);
   auto logits = std::make_unique<EnergyLogits>(model, sigmas);
   at::Tensor energies = logits->energies(
       training.x, [&](std::int64_t done, std::int64_t total) { observer.progress("training pictures", done, total); });
@@ -61,20 +72,38 @@ std::unique_ptr<Logits> from_energies(const model::Model& model, const Robustnes
     energies = energies.narrow(1, best, 1);
     logits = std::make_unique<EnergyLogits>(model, sigmas);
   }
-  told.calibration = calibrate(energies, training.labels);
-  logits->use(told.calibration);
-  if (noise) told.sigmas = sigmas;
-  return logits;
+  const Calibration calibration = calibrate(energies, training.labels);
+  logits->use(calibration);
+  return {std::move(logits), calibration, noise ? sigmas : std::vector<double>{}};
 }
 
-std::unique_ptr<Logits> from_classifier(const model::Model& model, const model::NetworkFile& file,
-                                        const Labelled& training, Robustness& told) {
+Fitted from_classifier(const model::Model& model, const model::NetworkFile& file, const Labelled& training) {
   auto logits =
       std::make_unique<NetworkLogits>(file.graph, nn::effective_weights(file.graph, file.parameters, file.buffers),
                                       model.space().low, model.space().high);
-  told.calibration = calibrate(-logits->of(training.x).unsqueeze(1), training.labels, /*offsets=*/false);
-  logits->use(told.calibration);
-  return logits;
+  const Calibration calibration = calibrate(-logits->of(training.x).unsqueeze(1), training.labels, /*offsets=*/false);
+  logits->use(calibration);
+  return {std::move(logits), calibration, {}};
+}
+
+/// Each told by its own classes, at a level of its own, fitted on the same pictures.
+std::vector<std::pair<std::string, Fitted>> sources_of(const RobustnessOptions& options, const Labelled& training,
+                                                       Observer& observer) {
+  std::vector<std::pair<std::string, Fitted>> all;
+  for (const Source& s : options.sources)
+    all.emplace_back(s.name, s.classifier != nullptr ? from_classifier(*s.model, *s.classifier, training)
+                                                     : from_energies(*s.model, {}, options.levels, training, observer));
+  return all;
+}
+
+void check_sources(const model::Model& model, const RobustnessOptions& options) {
+  for (const Source& s : options.sources) {
+    if (s.model->space().kind != model.space().kind || s.model->space().shape != model.space().shape)
+      throw UserError(fmt::format("{}: its pictures are of another shape than this model's", s.name));
+    if (classes_of(*s.model) != classes_of(model))
+      throw UserError(
+          fmt::format("{}: it tells {} classes, this model {}", s.name, classes_of(*s.model), classes_of(model)));
+  }
 }
 
 /// `inner` after steps on the energy of no class in particular, at the level that tells classes.
@@ -95,14 +124,16 @@ std::unique_ptr<Logits> refined(const Logits& inner, const model::Model& model, 
 }
 
 void warn_of_weakness(const EpsResult& at, bool last, Robustness& told) {
+  const auto sees_gradients = [](const AttackResult& a) { return a.attack != Attack::square && a.source.empty(); };
   double white = 2;
   for (const AttackResult& a : at.attacks) {
-    if (a.attack != Attack::square) white = std::min(white, a.accuracy.value);
+    if (sees_gradients(a)) white = std::min(white, a.accuracy.value);
   }
   for (const AttackResult& a : at.attacks) {
-    if (a.attack == Attack::square && white <= 1 && a.accuracy.value < white)
-      told.warnings.push_back(fmt::format(
-          "eps {:.4g}: square, without gradients, finds more than attacks with them: gradients may be masked", at.eps));
+    if (!sees_gradients(a) && white <= 1 && a.accuracy.value < white)
+      told.warnings.push_back(
+          fmt::format("eps {:.4g}: {} finds more than attacks that see this model's gradients: these may be masked",
+                      at.eps, a.source.empty() ? name_of(a.attack) : fmt::format("what fools {}", a.source)));
   }
   if (last && at.eps >= 0.5 && at.accuracy.value > 0)
     told.warnings.push_back(
@@ -123,29 +154,44 @@ void by_parts(std::int64_t count, const std::string& stage, Observer& observer, 
   }
 }
 
-EpsResult attacked(double eps, const Logits& logits, const Labelled& test, const RobustnessOptions& options,
-                   std::uint64_t seed, Observer& observer) {
+EpsResult attacked(double eps, const Logits& logits, const std::vector<std::pair<std::string, Fitted>>& sources,
+                   const Labelled& test, const RobustnessOptions& options, std::uint64_t seed, Observer& observer) {
   EpsResult result{.eps = eps};
   const std::int64_t count = test.x.size(0);
   at::Tensor right = at::ones({count}, at::kBool);
   AttackOptions attack_options = options.attack;
   attack_options.eps = eps, attack_options.seed = seed;
-  for (const Attack one : options.attacks) {
+  // try_part(begin, end, progress, told) says which of these pictures are told right whatever was tried
+  const auto by = [&](AttackResult told, const auto& try_part) {
     const double begun = now();
-    AttackResult told{.attack = one};
     std::int64_t count_right = 0;
-    by_parts(count, fmt::format("{}, eps {:.4g}", name_of(one), eps), observer,
-             [&](std::int64_t begin, std::int64_t end, const Progress& progress) {
-               const Attacked found = attack(one, logits, test.x.slice(0, begin, end), test.labels.slice(0, begin, end),
-                                             at::arange(begin, end), attack_options, progress);
-               right.slice(0, begin, end).logical_and_(found.right);
-               count_right += found.right.sum().item<std::int64_t>();
-               told.gradients += found.gradients, told.evaluations += found.evaluations;
-             });
+    const std::string stage = fmt::format("{}{}, eps {:.4g}", name_of(told.attack),
+                                          told.source.empty() ? "" : fmt::format(" of {}", told.source), eps);
+    by_parts(count, stage, observer, [&](std::int64_t begin, std::int64_t end, const Progress& progress) {
+      const at::Tensor still = try_part(begin, end, progress, told);
+      right.slice(0, begin, end).logical_and_(still);
+      count_right += still.sum().template item<std::int64_t>();
+    });
     told.accuracy = fraction_right(count_right, count);
     told.seconds = now() - begun;
     result.attacks.push_back(told);
-  }
+  };
+  for (const Attack one : options.attacks)
+    by({.attack = one}, [&](std::int64_t begin, std::int64_t end, const Progress& progress, AttackResult& told) {
+      const Attacked found = attack(one, logits, test.x.slice(0, begin, end), test.labels.slice(0, begin, end),
+                                    at::arange(begin, end), attack_options, progress);
+      told.gradients += found.gradients, told.evaluations += found.evaluations;
+      return found.right;
+    });
+  for (const auto& [name, source] : sources)
+    by({.attack = Attack::pgd, .source = name},
+       [&](std::int64_t begin, std::int64_t end, const Progress& progress, AttackResult& told) {
+         const at::Tensor x = test.x.slice(0, begin, end), labels = test.labels.slice(0, begin, end);
+         const at::Tensor there = pgd_end(*source.logits, x, labels, at::arange(begin, end), attack_options, progress);
+         told.gradients += (end - begin) * (attack_options.steps + 1), told.evaluations += 2 * (end - begin);
+         const auto is_right = [&](const at::Tensor& at) { return logits.of(at).argmax(1).eq(labels); };
+         return is_right(x).logical_and(is_right(there));
+       });
   result.accuracy = fraction_right(right.sum().item<std::int64_t>(), count);
   return result;
 }
@@ -161,7 +207,8 @@ void check(const RobustnessOptions& options) {
     at.eps = eps;
     for (const Attack one : options.attacks) check(one, at);
   }
-  if (!options.eps.empty() && options.attacks.empty()) throw UserError("expected at least one attack");
+  if (!options.eps.empty() && options.attacks.empty() && options.sources.empty())
+    throw UserError("expected at least one attack");
   for (const double sigma : options.sigmas) {
     if (!(sigma > 0 && std::isfinite(sigma)))
       throw UserError(fmt::format("sigma: expected a noise level above 0, got {}", sigma));
@@ -175,14 +222,18 @@ Robustness robustness(const model::Model& model, const RobustnessOptions& option
   if (model.space().kind != model::SampleSpace::Kind::image) throw UserError("this model's records are no pictures");
   if (options.classifier == nullptr && model.condition_spec().classes < 2)
     throw UserError("this model's energies take no classes (network.labels), so it tells none");
+  check_sources(model, options);
   const Labelled test = labelled(model, Own::test, options.count, told.seed),
                  training = labelled(model, Own::held_out, options.fitted, told.seed);
   told.fitted = training.name, told.fitted_count = training.x.size(0), told.count = test.x.size(0);
   const double begun = now();
-  const auto plain = options.classifier != nullptr ? from_classifier(model, *options.classifier, training, told)
-                                                   : from_energies(model, options, training, told, observer);
-  const auto with_steps = options.refine.steps > 0 ? refined(*plain, model, options, told) : nullptr;
-  const Logits& logits = with_steps ? *with_steps : *plain;
+  const Fitted plain = options.classifier != nullptr
+                           ? from_classifier(model, *options.classifier, training)
+                           : from_energies(model, options.sigmas, options.levels, training, observer);
+  told.calibration = plain.calibration, told.sigmas = plain.sigmas;
+  const auto sources = sources_of(options, training, observer);
+  const auto with_steps = options.refine.steps > 0 ? refined(*plain.logits, model, options, told) : nullptr;
+  const Logits& logits = with_steps ? *with_steps : *plain.logits;
   std::vector<at::Tensor> logit_rows;
   by_parts(told.count, "test pictures", observer, [&](std::int64_t begin, std::int64_t end, const Progress&) {
     logit_rows.push_back(logits.of(test.x.slice(0, begin, end)));
@@ -192,7 +243,8 @@ Robustness robustness(const model::Model& model, const RobustnessOptions& option
   told.calibration_error = calibration_error(at::softmax(z, 1), test.labels);
   told.cross_entropy = cross_entropies(z, test.labels).mean().item<double>();
   told.seconds = now() - begun;
-  for (const double eps : options.eps) told.eps.push_back(attacked(eps, logits, test, options, told.seed, observer));
+  for (const double eps : options.eps)
+    told.eps.push_back(attacked(eps, logits, sources, test, options, told.seed, observer));
   for (const EpsResult& at : told.eps) warn_of_weakness(at, &at == &told.eps.back(), told);
   return told;
 }

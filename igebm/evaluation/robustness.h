@@ -11,6 +11,13 @@
 /// Does a model tell test pictures' classes, how sure is it, and what is left of that under attack?
 namespace igebm::evaluation {
 
+/// Another model, whose classes are told, too: what fools it may fool this one.
+struct Source {
+  std::string name;
+  const model::Model* model = nullptr;             ///< not owned
+  const model::NetworkFile* classifier = nullptr;  ///< as in RobustnessOptions
+};
+
 struct RobustnessOptions {
   std::int64_t count = 1000;   ///< test pictures
   std::int64_t fitted = 1000;  ///< training pictures, held out if there are such, for temperature, offsets and level
@@ -25,6 +32,7 @@ struct RobustnessOptions {
   const model::Model* reference = nullptr;
   /// The network, where the model is a classifier; its energies are not asked then. Not owned.
   const model::NetworkFile* classifier = nullptr;
+  std::vector<Source> sources = {};        ///< changes found against each of them are tried on this model (transfer)
   std::optional<std::uint64_t> seed = {};  ///< of which pictures are taken, and of attacks; 0
 };
 
@@ -33,6 +41,7 @@ void check(const RobustnessOptions& options);
 
 struct AttackResult {
   Attack attack = Attack::pgd;
+  std::string source = {};                      ///< the model that was attacked (pgd_ends); empty: this one
   Interval accuracy;                            ///< of pictures that are told right whatever it tried
   std::int64_t gradients = 0, evaluations = 0;  ///< of all classes' logits of a picture
   double seconds = 0;

@@ -35,8 +35,9 @@ Scorer::Seen Scorer::seen(const at::Tensor& inputs, const Profile& profile,
   std::vector<double> levels;
   for (const double sigma : sigmas()) levels.push_back(sigma / (space_.high - space_.low));
   const Profile gaussian = pixels->profile(inputs, levels);
-  Seen seen{.figures =
-                at::cat({profile.log_norm, profile.energy, profile.layout, gaussian.log_norm, gaussian.energy}, 1)};
+  const at::Tensor plain = at::stack({png_lengths(inputs).log(), total_variations(inputs).clamp_min(1e-6).log()}, 1);
+  Seen seen{.figures = at::cat(
+                {profile.log_norm, profile.energy, profile.layout, gaussian.log_norm, gaussian.energy, plain}, 1)};
   if (!middle_.empty())
     seen.excess = (profile.log_norm - gaussian.log_norm).index_select(1, at::tensor(middle_, at::kLong)).mean(1);
   return seen;

@@ -185,6 +185,26 @@ TEST(Attacks, DoNotGoByTheBatch) {
   }
 }
 
+/// All steps are taken, so that the end is worse than where the class first changes, for the network and for one like
+/// it.
+TEST_P(InBothNorms, EndsFoolWhatIsAlike) {
+  const Small logits(0.7);
+  Small alike(0.7);
+  alike.first = alike.first + 0.2 * at::randn_like(alike.first);
+  const Pictures c = told_right(logits, 80);
+  const AttackOptions o{.norm = GetParam(), .eps = usual_eps(GetParam()), .restarts = 1, .seed = 7};
+  const at::Tensor end = pgd_end(logits, c.x, c.labels, c.which, o);
+  EXPECT_LE(length(end - c.x, o.norm).max().item<double>(), o.eps * (1 + 1e-9));
+  EXPECT_TRUE(end.slice(0, 0, 9).allclose(
+      pgd_end(logits, c.x.slice(0, 0, 9), c.labels.slice(0, 0, 9), c.which.slice(0, 0, 9), o), 1e-9, 1e-12));
+  const at::Tensor first = attack(Attack::pgd, logits, c.x, c.labels, c.which, o).x;
+  const auto loss = [&](const Logits& of, const at::Tensor& x) {
+    return cross_entropies(of.of(x), c.labels).mean().item<double>();
+  };
+  EXPECT_GT(loss(logits, end), 1.3 * loss(logits, first));
+  EXPECT_GT(loss(alike, end), 1.3 * loss(alike, first));
+}
+
 TEST(Attacks, Refuse) {
   EXPECT_SAYS(check(Attack::square, {.norm = Norm::l2}), "linf alone");
   EXPECT_SAYS(check(Attack::pgd, {.eps = -1}), "eps");

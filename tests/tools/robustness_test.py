@@ -62,6 +62,15 @@ class Robustness(Runs):
             self.assertEqual((told["sigmas"], told["eps"][0]["eps"]), ([], 0.1))
         accuracy = json.loads(self.works("evaluate", classifier, "--json"))["accuracy"]
         self.assertEqual(told["accuracy"]["value"], accuracy)  # a temperature changes no class
+        # What fools another model is tried on this one, and the worst of all counts.
+        few = ["--count", 20, "--usual", 20, "--steps", 2, "--json"]
+        for one, other in ((run, classifier), (classifier, run)):
+            told = json.loads(self.works("evaluate", "robustness", one, *few, "--eps", 0, "--eps", 0.2, "--attack", "pgd", "--restarts", 1, "--transfer", other))
+            none, some = told["eps"]
+            self.assertEqual([each.get("source") for each in some["attacks"]], [None, str(other)])
+            self.assertEqual(none["attacks"][1]["accuracy"], told["accuracy"])
+            self.assertLessEqual(some["accuracy"]["value"], min(each["accuracy"]["value"] for each in some["attacks"]))
+        self.refused("another shape", "evaluate", "robustness", run, *few, "--eps", 0.1, "--transfer", "mnist")
         self.refused("no noise levels", "evaluate", "classification", run, "--sigma", 1)
         self.refused("has no energy", "evaluate", "classification", classifier, "--refine", 1)
 
