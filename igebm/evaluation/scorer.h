@@ -38,9 +38,10 @@ struct Scores {
 };
 
 /// The default anomaly score, fixed for all models. Its figures are log sigma |dE/dx(x, sigma)| and E(x, sigma) at
-/// levels of noise, and of pictures Profile::layout, and the former of a Gaussian over pixels with the same noise. Its
-/// excess is the mean over the levels within a factor of 3 below and 1.5 above the data's deviation of log |dE/dx|,
-/// less that of the Gaussian: how little the network sees in a picture beside what pixels' covariances tell.
+/// levels of noise, and of pictures Profile::layout, the former of a Gaussian over pixels with the same noise, and the
+/// logarithms of png_lengths and total_variations. Its excess is the mean over the levels within a factor of 3 below
+/// and 1.5 above the data's deviation of log |dE/dx|, less that of the Gaussian: how little the network sees in a
+/// picture beside what pixels' covariances tell.
 ///
 /// Pictures are bytes (N, C, H, W), whatever they come from, so that all take one way into the model: the middle of
 /// their level's bin where its data were dequantised, else pixel / 255. Points are float (N, D). For one thread.
