@@ -10,129 +10,173 @@ namespace igebm::detail {
 namespace {
 
 IGEBM_INLINE __m512 fma(__m512 a, __m512 b, float c) { return _mm512_fmadd_ps(a, b, _mm512_set1_ps(c)); }
-IGEBM_INLINE __m512 negative_if(__m512 v, __m512i sign) {
-  return _mm512_castsi512_ps(_mm512_xor_si512(_mm512_castps_si512(v), _mm512_slli_epi32(sign, 31)));
+IGEBM_INLINE __m512i whole(std::uint32_t word) { return _mm512_set1_epi32(static_cast<int>(word)); }
+
+/// Of the 32 parts of [1, 2): 1 / the middle, and -2 (ln middle - ln 2). The last is exact at 2, where ln u goes to 0.
+alignas(64) constexpr float inverse_of_part[32] = {
+    9.846153855e-01F, 9.552238584e-01F, 9.275362492e-01F, 9.014084339e-01F, 8.767123222e-01F, 8.533333540e-01F,
+    8.311688304e-01F, 8.101266026e-01F, 7.901234627e-01F, 7.710843086e-01F, 7.529411912e-01F, 7.356321812e-01F,
+    7.191011310e-01F, 7.032967210e-01F, 6.881720424e-01F, 6.736842394e-01F, 6.597937942e-01F, 6.464646459e-01F,
+    6.336633563e-01F, 6.213592291e-01F, 6.095238328e-01F, 5.981308222e-01F, 5.871559381e-01F, 5.765765905e-01F,
+    5.663716793e-01F, 5.565217137e-01F, 5.470085740e-01F, 5.378151536e-01F, 5.289255977e-01F, 5.203251839e-01F,
+    5.120000243e-01F, 5.000000000e-01F};
+alignas(64) constexpr float log_of_part[32] = {
+    1.355286002e+00F, 1.294675231e+00F, 1.235847592e+00F, 1.178700686e+00F, 1.123141646e+00F, 1.069084406e+00F,
+    1.016449690e+00F, 9.651648998e-01F, 9.151622057e-01F, 8.663792610e-01F, 8.187580705e-01F, 7.722442746e-01F,
+    7.267878056e-01F, 6.823415756e-01F, 6.388615370e-01F, 5.963068008e-01F, 5.546385050e-01F, 5.138208270e-01F,
+    4.738194644e-01F, 4.346025586e-01F, 3.961398900e-01F, 3.584027886e-01F, 3.213646710e-01F, 2.850001752e-01F,
+    2.492848784e-01F, 2.141961753e-01F, 1.797127575e-01F, 1.458136439e-01F, 1.124793515e-01F, 7.969174534e-02F,
+    4.743314907e-02F, 0.000000000e+00F};
+
+IGEBM_INLINE __m512 of_part(const float* table, __m512i part) {
+  return _mm512_permutex2var_ps(_mm512_load_ps(table), part, _mm512_load_ps(table + 16));
 }
 
-IGEBM_INLINE __m512 uniform(__m512i word) {
-  return _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_srli_epi32(word, 9)), _mm512_set1_ps(0x1p-23F),
-                         _mm512_set1_ps(0x1p-24F));  // exact
-}
-
-/// ln x: x = m 2^e with m in [sqrt(1/2), sqrt(2)); a polynomial of m - 1 (Moshier's Cephes, logf), error below 1e-7.
-IGEBM_INLINE __m512 natural_log(__m512 x) {
-  const __m512i root = _mm512_set1_epi32(0x3F3504F3);
-  const __m512i shifted = _mm512_sub_epi32(_mm512_castps_si512(x), root);
-  const __m512 e = _mm512_cvtepi32_ps(_mm512_srai_epi32(shifted, 23));
-  const __m512 m =
-      _mm512_castsi512_ps(_mm512_add_epi32(_mm512_and_si512(shifted, _mm512_set1_epi32(0x007FFFFF)), root));
-  const __m512 f = _mm512_sub_ps(m, _mm512_set1_ps(1.0F)), z = _mm512_mul_ps(f, f);
-  __m512 p = fma(_mm512_set1_ps(7.0376836292e-2F), f, -1.1514610310e-1F);
-  p = fma(p, f, 1.1676998740e-1F);
-  p = fma(p, f, -1.2420140846e-1F);
-  p = fma(p, f, 1.4249322787e-1F);
-  p = fma(p, f, -1.6668057665e-1F);
-  p = fma(p, f, 2.0000714765e-1F);
-  p = fma(p, f, -2.4999993993e-1F);
-  p = fma(p, f, 3.3333331174e-1F);
-  p = _mm512_mul_ps(_mm512_mul_ps(p, f), z);
-  p = _mm512_fmadd_ps(e, _mm512_set1_ps(-2.12194440e-4F), p);
-  p = _mm512_fmadd_ps(z, _mm512_set1_ps(-0.5F), p);
-  return _mm512_fmadd_ps(e, _mm512_set1_ps(0.693359375F), _mm512_add_ps(f, p));
-}
-
-IGEBM_INLINE void box_muller(__m512i radial, __m512i angular, __m512& even, __m512& odd) {
-  const __m512 t = _mm512_mul_ps(natural_log(uniform(radial)), _mm512_set1_ps(-2.0F));
+/// sqrt(-2 ln u), error below 5e-7: u = m 2^(e - 1) with m in [1, 2), m = (1 + f) middle, and three terms of ln(1 + f).
+IGEBM_INLINE __m512 radius_of(__m512i word) {
+  const __m512 twice = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_srli_epi32(word, 9)), _mm512_set1_ps(0x1p-22F),
+                                       _mm512_set1_ps(0x1p-23F));  // 2 u, exactly
+  const __m512i part = _mm512_srli_epi32(_mm512_castps_si512(twice), 18);
+  const __m512 m = _mm512_getmant_ps(twice, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_src);
+  const __m512 f = _mm512_fmsub_ps(m, of_part(inverse_of_part, part), _mm512_set1_ps(1.0F)), z = _mm512_mul_ps(f, f);
+  __m512 t = _mm512_fmadd_ps(_mm512_getexp_ps(twice), _mm512_set1_ps(-1.38629436F), of_part(log_of_part, part));
+  t = _mm512_fmadd_ps(z, fma(f, _mm512_set1_ps(-2.0F / 3), 1.0F), t);
+  t = _mm512_fmadd_ps(f, _mm512_set1_ps(-2.0F), t);
   const __m512 r = _mm512_rsqrt14_ps(t), root = _mm512_mul_ps(t, r);
-  const __m512 radius = _mm512_fmadd_ps(_mm512_mul_ps(r, _mm512_set1_ps(0.5F)), _mm512_fnmadd_ps(root, root, t), root);
+  return _mm512_fmadd_ps(_mm512_mul_ps(r, _mm512_set1_ps(0.5F)), _mm512_fnmadd_ps(root, root, t), root);
+}
 
-  const __m512 u = uniform(angular);
-  const __m512i quarter = _mm512_cvttps_epi32(_mm512_fmadd_ps(u, _mm512_set1_ps(4.0F), _mm512_set1_ps(0.5F)));
-  const __m512 turn = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(quarter), _mm512_set1_ps(0.25F), u);
-  const __m512 angle = _mm512_mul_ps(turn, _mm512_set1_ps(6.28318531F)), z = _mm512_mul_ps(angle, angle);
-  __m512 s = fma(_mm512_set1_ps(1.0F / 362880), z, -1.0F / 5040);
-  s = fma(s, z, 1.0F / 120);
-  s = fma(s, z, -1.0F / 6);
-  s = _mm512_mul_ps(fma(s, z, 1.0F), angle);
-  __m512 c = fma(_mm512_set1_ps(1.0F / 40320), z, -1.0F / 720);
-  c = fma(c, z, 1.0F / 24);
+/// r cos a and r sin a: a is an angle of at most an eighth of the circle (its sine and cosine are Cephes') beside a
+/// quarter turn, of which the words' upper two bits tell after an eighth has been added.
+IGEBM_INLINE void box_muller(__m512i radial, __m512i angular, __m512& even, __m512& odd) {
+  const __m512 radius = radius_of(radial);
+  const __m512i turned = _mm512_add_epi32(angular, whole(0x20000000)),
+                next = _mm512_add_epi32(turned, whole(0x40000000));
+  const __m512 within = _mm512_castsi512_ps(_mm512_ternarylogic_epi32(_mm512_srli_epi32(turned, 9), whole(0x001FFFFF),
+                                                                      whole(0x3F800000), 0xEA));  // (x & y) | z
+  const __m512 angle = fma(_mm512_sub_ps(within, _mm512_set1_ps(1.125F)), _mm512_set1_ps(6.28318531F), 3.74507028e-7F);
+  const __m512 z = _mm512_mul_ps(angle, angle);
+  __m512 s = fma(_mm512_set1_ps(-1.9515295891e-4F), z, 8.3321608736e-3F);
+  s = fma(s, z, -1.6666654611e-1F);
+  s = _mm512_fmadd_ps(s, _mm512_mul_ps(angle, z), angle);
+  __m512 c = fma(_mm512_set1_ps(2.443315711809948e-5F), z, -1.388731625493765e-3F);
+  c = fma(c, z, 4.166664568298827e-2F);
   c = fma(c, z, -0.5F);
   c = fma(c, z, 1.0F);
-  const __mmask16 swap = _mm512_test_epi32_mask(quarter, _mm512_set1_epi32(1));
+  const __mmask16 swap = _mm512_test_epi32_mask(turned, whole(0x40000000));
   const __m512 cosine = _mm512_mask_blend_ps(swap, c, s), sine = _mm512_mask_blend_ps(swap, s, c);
-  const __m512i half = _mm512_srli_epi32(quarter, 1);
-  const __m512i next_half = _mm512_srli_epi32(_mm512_add_epi32(quarter, _mm512_set1_epi32(1)), 1);
-  even = negative_if(_mm512_mul_ps(radius, cosine), next_half);
-  odd = negative_if(_mm512_mul_ps(radius, sine), half);
+  const auto negative_if = [](__m512 v, __m512i sign) {
+    return _mm512_castsi512_ps(
+        _mm512_ternarylogic_epi32(_mm512_castps_si512(v), sign, whole(0x80000000), 0x78));  // x ^ (y & z)
+  };
+  even = negative_if(_mm512_mul_ps(radius, cosine), next);
+  odd = negative_if(_mm512_mul_ps(radius, sine), turned);
 }
 
-/// Eight counters' words, each in the low half of 64 bits; what is in the high halves does not matter.
+/// Eight counters' words, each in the low half of 64 bits, so that a product needs no shuffles; what is in the high
+/// halves does not matter.
 struct Eight {
   __m512i a, b, c, d;
 };
 
-IGEBM_INLINE void philox_round(Eight& w, __m512i k0, __m512i k1) {
-  const __m512i p0 = _mm512_mul_epu32(w.a, _mm512_set1_epi64(0xD2511F53));
-  const __m512i p1 = _mm512_mul_epu32(w.c, _mm512_set1_epi64(0xCD9E8D57));
-  w.a = _mm512_ternarylogic_epi32(_mm512_srli_epi64(p1, 32), w.b, k0, 0x96);
-  w.c = _mm512_ternarylogic_epi32(_mm512_srli_epi64(p0, 32), w.d, k1, 0x96);
+struct Key {
+  std::uint32_t k0, k1;
+  IGEBM_INLINE void advance() { k0 += 0x9E3779B9, k1 += 0xBB67AE85; }
+};
+
+IGEBM_INLINE __m512i product_0(__m512i a) { return _mm512_mul_epu32(a, _mm512_set1_epi64(0xD2511F53)); }
+IGEBM_INLINE __m512i product_1(__m512i c) { return _mm512_mul_epu32(c, _mm512_set1_epi64(0xCD9E8D57)); }
+IGEBM_INLINE __m512i either(__m512i x, __m512i y, __m512i z) { return _mm512_ternarylogic_epi32(x, y, z, 0x96); }
+
+IGEBM_INLINE void philox_round(Eight& w, Key& key) {
+  const __m512i p0 = product_0(w.a), p1 = product_1(w.c);
+  w.a = either(_mm512_srli_epi64(p1, 32), w.b, whole(key.k0));
+  w.c = either(_mm512_srli_epi64(p0, 32), w.d, whole(key.k1));
   w.b = p1;
   w.d = p0;
+  key.advance();
 }
 
-/// Sixteen counters as two times eight, those of even and of odd lanes: a product of 32-bit lanes needs no shuffles so.
-IGEBM_INLINE void philox_rounds(__m512i& a, __m512i& b, __m512i& c, __m512i& d, std::uint32_t k0, std::uint32_t k1) {
-  const auto odd_lanes = [](__m512i v) { return _mm512_srli_epi64(v, 32); };
-  const auto both = [](__m512i even, __m512i odd) {
-    return _mm512_mask_blend_epi32(0xAAAA, even, _mm512_slli_epi64(odd, 32));
-  };
-  Eight even{a, b, c, d}, odd{odd_lanes(a), odd_lanes(b), odd_lanes(c), odd_lanes(d)};
+/// The first two rounds, of counters that differ in a alone: half of what they do is the same for all.
+IGEBM_INLINE Eight two_rounds(__m512i counter, std::uint32_t b, std::uint32_t c, std::uint32_t d, Key& key) {
+  const __m512i p0 = product_0(counter);
+  const std::uint64_t q1 = std::uint64_t{0xCD9E8D57} * c;
+  const std::uint32_t a = static_cast<std::uint32_t>(q1 >> 32) ^ b ^ key.k0;
+  const std::uint64_t q0 = std::uint64_t{0xD2511F53} * a;
+  const __m512i p1 = product_1(_mm512_xor_si512(_mm512_srli_epi64(p0, 32), whole(d ^ key.k1)));
+  key.advance();
+  const Eight w{_mm512_xor_si512(_mm512_srli_epi64(p1, 32), whole(static_cast<std::uint32_t>(q1) ^ key.k0)), p1,
+                _mm512_xor_si512(p0, whole(static_cast<std::uint32_t>(q0 >> 32) ^ key.k1)),
+                whole(static_cast<std::uint32_t>(q0))};
+  key.advance();
+  return w;
+}
+
+IGEBM_INLINE __m512i low_and_high(__m512i low, __m512i high) { return _mm512_mask_blend_epi32(0xAAAA, low, high); }
+IGEBM_INLINE __m512i upwards(__m512i low) { return _mm512_slli_epi64(low, 32); }
+
+/// 32 normals: those of the counters in even 64-bit lanes, then those in odd ones. `rounds` have been done of ten.
+template <int rounds>
+IGEBM_INLINE void finish(Eight w, Key key, float* out) {
+#pragma GCC unroll 9
+  for (int round = rounds; round < 9; ++round) philox_round(w, key);
+  // The last round, whose words a and c, b and d come out side by side.
+  const __m512i p0 = product_0(w.a), p1 = product_1(w.c);
+  const __m512i keys = _mm512_set1_epi64(static_cast<std::int64_t>(std::uint64_t{key.k1} << 32 | key.k0));
+  const __m512i radial = either(low_and_high(_mm512_srli_epi64(p1, 32), p0), low_and_high(w.b, upwards(w.d)), keys);
+  __m512 even, odd;
+  box_muller(radial, low_and_high(p1, upwards(p0)), even, odd);
+  _mm512_storeu_ps(out, _mm512_unpacklo_ps(even, odd));
+  _mm512_storeu_ps(out + 16, _mm512_unpackhi_ps(even, odd));
+}
+
+/// Which of 16 counters the 64-bit lanes take, so that normals come out in order: 0 4 1 5 2 6 3 7, and 8 more.
+IGEBM_INLINE __m512i in_lanes(int first) {
+  return _mm512_add_epi64(_mm512_set_epi64(7, 3, 6, 2, 5, 1, 4, 0), _mm512_set1_epi64(first));
+}
+
+IGEBM_INLINE Eight taken(__m512i which, __m512i a, __m512i b, __m512i c, __m512i d) {
+  return {_mm512_permutexvar_epi32(which, a), _mm512_permutexvar_epi32(which, b), _mm512_permutexvar_epi32(which, c),
+          _mm512_permutexvar_epi32(which, d)};
+}
+
+/// 64 normals of any 16 counters.
+IGEBM_INLINE void block(__m512i a, __m512i b, __m512i c, __m512i d, Key key, float* out) {
+  finish<0>(taken(in_lanes(0), a, b, c, d), key, out);
+  finish<0>(taken(in_lanes(8), a, b, c, d), key, out + 32);
+}
+
+/// The first two normals alone of each of 16 counters.
+IGEBM_INLINE void pairs(__m512i a, __m512i b, __m512i c, __m512i d, Key key, float* out) {
+  const __m512i even_rows = _mm512_set_epi64(14, 6, 12, 4, 10, 2, 8, 0);
+  Eight first = taken(even_rows, a, b, c, d),
+        second = taken(_mm512_add_epi64(even_rows, _mm512_set1_epi64(1)), a, b, c, d);
+  Key same = key;
 #pragma GCC unroll 10
-  for (int round = 0; round < 10; ++round) {
-    const __m512i key_0 = _mm512_set1_epi32(static_cast<int>(k0)), key_1 = _mm512_set1_epi32(static_cast<int>(k1));
-    philox_round(even, key_0, key_1);
-    philox_round(odd, key_0, key_1);
-    k0 += 0x9E3779B9;
-    k1 += 0xBB67AE85;
-  }
-  a = both(even.a, odd.a);
-  b = both(even.b, odd.b);
-  c = both(even.c, odd.c);
-  d = both(even.d, odd.d);
-}
-
-IGEBM_INLINE void block(__m512i a, __m512i b, __m512i c, __m512i d, std::uint32_t k0, std::uint32_t k1, float* out) {
-  philox_rounds(a, b, c, d, k0, k1);
-  __m512 v0, v1, v2, v3;
-  box_muller(a, b, v0, v1);
-  box_muller(c, d, v2, v3);
-  // Element 4 l + w is lane l of v_w: a transposition by pairs, fours and quarters.
-  const __m512 p0 = _mm512_unpacklo_ps(v0, v1), p1 = _mm512_unpackhi_ps(v0, v1);
-  const __m512 p2 = _mm512_unpacklo_ps(v2, v3), p3 = _mm512_unpackhi_ps(v2, v3);
-  const __m512 q0 = _mm512_shuffle_ps(p0, p2, 0x44), q1 = _mm512_shuffle_ps(p0, p2, 0xEE);
-  const __m512 q2 = _mm512_shuffle_ps(p1, p3, 0x44), q3 = _mm512_shuffle_ps(p1, p3, 0xEE);
-  const __m512 r0 = _mm512_shuffle_f32x4(q0, q1, 0x44), r1 = _mm512_shuffle_f32x4(q2, q3, 0x44);
-  const __m512 r2 = _mm512_shuffle_f32x4(q0, q1, 0xEE), r3 = _mm512_shuffle_f32x4(q2, q3, 0xEE);
-  _mm512_storeu_ps(out, _mm512_shuffle_f32x4(r0, r1, 0x88));
-  _mm512_storeu_ps(out + 16, _mm512_shuffle_f32x4(r0, r1, 0xDD));
-  _mm512_storeu_ps(out + 32, _mm512_shuffle_f32x4(r2, r3, 0x88));
-  _mm512_storeu_ps(out + 48, _mm512_shuffle_f32x4(r2, r3, 0xDD));
+  for (int round = 0; round < 10; ++round) philox_round(first, key), philox_round(second, same);
+  __m512 even, odd;
+  box_muller(low_and_high(first.a, upwards(second.a)), low_and_high(first.b, upwards(second.b)), even, odd);
+  _mm512_storeu_ps(out, _mm512_unpacklo_ps(even, odd));
+  _mm512_storeu_ps(out + 16, _mm512_unpackhi_ps(even, odd));
 }
 
 }  // namespace
 
 void normals_v4(std::uint32_t step, std::uint32_t low, std::uint32_t high, std::uint32_t key_0, std::uint32_t key_1,
                 std::int64_t first_block, std::int64_t blocks, float* out) {
-  const __m512i lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
-  const __m512i b = _mm512_set1_epi32(static_cast<int>(step)), c = _mm512_set1_epi32(static_cast<int>(low)),
-                d = _mm512_set1_epi32(static_cast<int>(high));
-  for (std::int64_t i = first_block; i < first_block + blocks; ++i, out += 64)
-    block(_mm512_add_epi32(lanes, _mm512_set1_epi32(static_cast<int>(16 * i))), b, c, d, key_0, key_1, out);
+  for (std::int64_t i = first_block; i < first_block + blocks; ++i) {
+    const __m512i first = whole(static_cast<std::uint32_t>(16 * i));
+    for (int half = 0; half < 16; half += 8, out += 32) {
+      Key key{key_0, key_1};
+      const Eight begun = two_rounds(_mm512_add_epi32(first, in_lanes(half)), step, low, high, key);
+      finish<2>(begun, key, out);
+    }
+  }
 }
 
 void normals_v4(const Counters16& from, std::uint32_t key_0, std::uint32_t key_1, float* out) {
   block(_mm512_load_si512(from.first), _mm512_load_si512(from.step), _mm512_load_si512(from.low),
-        _mm512_load_si512(from.high), key_0, key_1, out);
+        _mm512_load_si512(from.high), {key_0, key_1}, out);
 }
 
 std::int64_t rows_v4(const std::int64_t* streams, const std::int64_t* steps, std::int64_t rows, std::int64_t elements,
@@ -145,18 +189,9 @@ std::int64_t rows_v4(const std::int64_t* streams, const std::int64_t* steps, std
   std::int64_t done = 0;
   for (; done + rows_a_block <= rows; done += rows_a_block, out += rows_a_block * elements) {
     const auto* stream = reinterpret_cast<const int*>(streams + done);
-    __m512i a = first, b = _mm512_i32gather_epi32(row, steps + done, 8), c = _mm512_i32gather_epi32(row, stream, 8),
-            d = _mm512_i32gather_epi32(row, stream + 1, 8);
-    if (elements != 2) {
-      block(a, b, c, d, key_0, key_1, out);
-      continue;
-    }
-    philox_rounds(a, b, c, d, key_0, key_1);
-    __m512 even, odd;
-    box_muller(a, b, even, odd);
-    const __m512i low = _mm512_set_epi32(23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
-    _mm512_storeu_ps(out, _mm512_permutex2var_ps(even, low, odd));
-    _mm512_storeu_ps(out + 16, _mm512_permutex2var_ps(even, _mm512_add_epi32(low, _mm512_set1_epi32(8)), odd));
+    const __m512i a = first, b = _mm512_i32gather_epi32(row, steps + done, 8),
+                  c = _mm512_i32gather_epi32(row, stream, 8), d = _mm512_i32gather_epi32(row, stream + 1, 8);
+    elements == 2 ? pairs(a, b, c, d, {key_0, key_1}, out) : block(a, b, c, d, {key_0, key_1}, out);
   }
   return done;
 }
