@@ -66,6 +66,8 @@ bool write_report(const std::vector<std::filesystem::path>& runs, const std::fil
 
 /// A run, checkpoint or shipped model with its recipe, as `set` changes it.
 model::Model open_model(const std::string& run, const model::OpenOptions& options, const std::vector<std::string>& set);
+/// Have its energies of different noise levels been trained to compare (time_score)?
+bool levels_compare(const std::string& run, const std::vector<std::string>& set);
 /// "mnist (step 24000; 100 levels …, seed 0)": what drew samples.
 std::string describe_samples(const std::string& run, const model::Model& model, std::uint64_t seed);
 

@@ -15,8 +15,6 @@
 #include "igebm/io/picture.h"
 #include "igebm/model/picture.h"
 #include "igebm/model/shipped.h"
-#include "igebm/training/denoising_score_matching.h"
-#include "igebm/training/recipe.h"
 #include "tools/commands.h"
 
 namespace igebm::tools {
@@ -34,16 +32,6 @@ struct LikelihoodArguments {
   std::int64_t seed = -1;
   bool best = false, json = false;
 };
-
-/// Have energies of different noise levels been trained to compare?
-bool levels_compare(const LikelihoodArguments& a) {
-  const auto run = model::run_of(model::find_model(a.run));
-  const training::Recipe recipe = training::read_recipe((run / "recipe.toml").string(), a.set);
-  return std::ranges::any_of(recipe.phases, [](const training::PhaseOptions& phase) {
-    const auto* term = phase.objectives.find<training::DenoisingScoreMatchingOptions>();
-    return term != nullptr && term->time_score > 0;
-  });
-}
 
 nlohmann::ordered_json density_json(const Likelihood& l, const Interval& i) {
   return {{"nats", i.value},
@@ -170,7 +158,7 @@ void evaluate_likelihood(LikelihoodArguments& a) {
   if (a.seed >= 0) a.options.seed = static_cast<std::uint64_t>(a.seed);
   a.annealed.seed = a.options.seed;
   if (a.ais) a.options.annealed = a.annealed;
-  a.options.levels_compare = levels_compare(a);
+  a.options.levels_compare = levels_compare(a.run, a.set);
   const auto progress = make_progress("interrupted, nothing is printed", a.json);
   catch_interrupts();
   const double begun = now();

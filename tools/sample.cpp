@@ -21,6 +21,7 @@
 #include "igebm/sampling/budget.h"
 #include "igebm/sampling/registry.h"
 #include "igebm/sampling/schedule.h"
+#include "igebm/training/denoising_score_matching.h"
 #include "igebm/training/recipe.h"
 #include "tools/commands.h"
 
@@ -276,12 +277,24 @@ void sample(const SampleArguments& a) {
   s.report(samples);
 }
 
+training::Recipe recipe_of(const std::filesystem::path& found, const std::vector<std::string>& set) {
+  return training::read_recipe((model::run_of(found) / "recipe.toml").string(), set);
+}
+
 }  // namespace
+
+bool levels_compare(const std::string& run, const std::vector<std::string>& set) {
+  const training::Recipe recipe = recipe_of(model::find_model(run), set);
+  return std::ranges::any_of(recipe.phases, [](const training::PhaseOptions& phase) {
+    const auto* term = phase.objectives.find<training::DenoisingScoreMatchingOptions>();
+    return term != nullptr && term->time_score > 0;
+  });
+}
 
 model::Model open_model(const std::string& what, const model::OpenOptions& options,
                         const std::vector<std::string>& set) {
   const std::filesystem::path run = model::find_model(what);
-  return model::Model::open(run, options, training::read_recipe((model::run_of(run) / "recipe.toml").string(), set));
+  return model::Model::open(run, options, recipe_of(run, set));
 }
 
 std::string describe_samples(const std::string& run, const model::Model& model, std::uint64_t seed) {

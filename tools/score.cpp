@@ -217,7 +217,9 @@ nn::Condition condition_of(const ScoreArguments& a, const model::ConditionSpec& 
 
 /// Fitted, or as an earlier call has fitted it.
 evaluation::Scorer scorer_of(const ScoreArguments& a, const model::Model& model) {
-  const evaluation::ScorerOptions options{.condition = condition_of(a, model.condition_spec()), .levels = a.levels};
+  const evaluation::ScorerOptions options{.condition = condition_of(a, model.condition_spec()),
+                                          .levels = a.levels,
+                                          .levels_compare = levels_compare(a.run, a.set)};
   evaluation::Scorer scorer(model, options);
   const auto levels = static_cast<std::int64_t>(scorer.sigmas().size());
   if (a.level >= levels) throw UserError(fmt::format("--level {}: expected a level from 0 to {}", a.level, levels - 1));

@@ -10,8 +10,14 @@
 
 #include "igebm/base/error.h"
 #include "igebm/evaluation/plane_law.h"
+#include "igebm/generation/normaliser.h"
 
 namespace igebm::evaluation {
+namespace {
+
+constexpr std::int64_t gaussian_records = 500;  // that tell log Z at the greatest noise, as in likelihood
+
+}  // namespace
 
 Scorer::Scorer(const model::Model& model, const ScorerOptions& options)
     : space_(model.space()),
@@ -19,6 +25,11 @@ Scorer::Scorer(const model::Model& model, const ScorerOptions& options)
       device_(model.device()),
       profile_(model, options.condition, options.levels) {
   if (!model.condition_spec().noise) return;
+  if (options.levels_compare && options.condition.empty())
+    own_log_z_ = [greatest = model.condition_spec().noise->sigma_max, device = device_,
+                  energy = energy_under(model, {}, model.condition_spec().noise->sigma_max)](const at::Tensor& x) {
+      return generation::log_z_of_gaussian(*energy, greatest, x.contiguous().to(device), 0);
+    };
   const double deviation = model.condition_spec().noise->sigma_data;
   for (std::size_t i = 0; i < sigmas().size(); ++i) {
     if (sigmas()[i] > deviation / 3 && sigmas()[i] < deviation * 1.5) middle_.push_back(static_cast<std::int64_t>(i));
@@ -66,6 +77,8 @@ void Scorer::fit(const at::Tensor& usual, const at::Tensor& pixels, const Progre
   if (space_.shape == std::vector<std::int64_t>{2})
     usual_->log_z =
         PlaneLaw(profile_.energy(0), 1.5 * usual.abs().max().item<double>() + 5 * sigmas().front(), device_).log_z();
+  else if (own_log_z_)
+    usual_->log_z = own_log_z_(into_model(usual.slice(0, 0, gaussian_records)));
 }
 
 Scores Scorer::of(const at::Tensor& inputs, std::int64_t gradient_level, const Progress& progress) const {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <limits>
 #include <optional>
 #include <string>
@@ -15,6 +16,7 @@ namespace igebm::evaluation {
 struct ScorerOptions {
   nn::Condition condition = {};  ///< one row, or none: NoiseProfile
   std::int64_t levels = 10;      ///< of noise
+  bool levels_compare = false;   ///< energies of all noise levels are known but for one number (training's time_score)
 };
 
 /// What usual inputs taught.
@@ -23,8 +25,9 @@ struct Usual {
   at::Tensor anomaly;       ///< (n) of the others
   double energy = 0;        ///< the median of all
   std::int64_t fitted = 0;  ///< how many the score saw
-  /// log of the integral of exp(-E) at the least noise level, of points in the plane, by quadrature: there log p = -E -
-  /// log_z. Others' energies are known but for a constant: NaN.
+  /// log of the integral of exp(-E) at the least noise level, so that log p = -E - log_z: of points in the plane by
+  /// quadrature; of others where levels compare and no condition is given, by the Gaussian that the law is at the
+  /// greatest noise (generation::log_z_of_gaussian). Else energies are known but for a constant: NaN.
   double log_z = std::numeric_limits<double>::quiet_NaN();
   std::optional<PixelGaussian> pixels = {};  ///< of pictures
 };
@@ -80,6 +83,7 @@ class Scorer {
   std::vector<std::int64_t> middle_;  // levels of the excess
   c10::Device device_;
   NoiseProfile profile_;
+  std::function<double(const at::Tensor& x)> own_log_z_;  // of usual inputs in the model's range; null: none
   std::optional<Usual> usual_;
 };
 

@@ -18,7 +18,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int figures_version = 4;  // one more where what is fitted changes
+constexpr int figures_version = 5;  // one more where what is fitted changes
 
 fs::path cache_folder() {
   for (const auto& [variable, below] : {std::pair("XDG_CACHE_HOME", "igebm"), std::pair("HOME", ".cache/igebm")}) {
@@ -61,9 +61,10 @@ fs::path usual_file(const fs::path& what, model::Weights weights, bool best, con
     for (const auto& [name, value] : *tensors) sum.add(name), sum.add(value);
   }
   const data::Options& d = settings.data;
-  sum.add(fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {}", figures_version, d.name, d.path, d.variant,
-                      d.low, d.high, d.dequantize, d.size, d.channels, d.validation, d.count, fmt::join(d.without, "|"),
-                      d.noise, settings.seed, name_of(settings.engine), options.levels, count));
+  sum.add(fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {}", figures_version, d.name, d.path,
+                      d.variant, d.low, d.high, d.dequantize, d.size, d.channels, d.validation, d.count,
+                      fmt::join(d.without, "|"), d.noise, settings.seed, name_of(settings.engine), options.levels,
+                      count, options.levels_compare));
   sum.add(options.condition.classes), sum.add(options.condition.values);
   return folder / fmt::format("usual-{}.npz", sum.text());
 }

@@ -42,6 +42,42 @@ Mean mean_of(const at::Tensor& values, const at::Tensor& controls) {
   return {fit[0][0].item<double>(), values - all.mm(fit).squeeze(1)};
 }
 
+/// Samples without noise, and what is known of them under noise.
+class Records {
+ public:
+  explicit Records(const at::Tensor& x) : x_(x), rows_(flat(x.cpu())), centred_(rows_ - rows_.mean(0)) {}
+
+  struct Noised {
+    at::Tensor y;         ///< like x
+    at::Tensor controls;  ///< (M, 2), of mean 0
+  };
+  Noised noised(double sigma, std::uint64_t seed, std::uint32_t level) const {
+    const std::int64_t elements = rows_.size(1);
+    at::Tensor noise = at::empty(rows_.sizes(), at::kFloat);
+    for (std::int64_t i = 0; i < rows_.size(0); ++i)
+      random_normal({seed, Purpose::score_noise, static_cast<std::uint64_t>(i), level},
+                    {noise.data_ptr<float>() + i * elements, static_cast<std::size_t>(elements)});
+    const at::Tensor n = noise.to(at::kDouble);
+    return {x_ + (sigma * noise).reshape(x_.sizes()).to(x_.device()),
+            at::stack({n.square().sum(1) - static_cast<double>(elements), (n * centred_).sum(1)}, 1)};
+  }
+
+  /// log Z as if the law were a Gaussian of their covariance and sigma^2.
+  Mean log_z(const energy::Energy& energy, double sigma, const at::Tensor& y, const at::Tensor& controls) const {
+    const auto count = rows_.size(0);
+    const at::Tensor variances =
+        at::linalg_eigvalsh(centred_.mm(centred_.t()) / static_cast<double>(std::max<std::int64_t>(1, count - 1)));
+    const double entropy =
+        static_cast<double>(rows_.size(1)) / 2 * std::log(2 * std::numbers::pi * std::numbers::e * sigma * sigma) +
+        at::log1p(variances.clamp_min(0) / (sigma * sigma)).sum().item<double>() / 2;
+    const Mean e = mean_of(energy.energy(y).to(at::kDouble).cpu(), controls);
+    return {entropy - e.value, -e.rest};
+  }
+
+ private:
+  at::Tensor x_, rows_, centred_;
+};
+
 /// Integrates slopes down from the greatest noise, by the trapezoidal rule. Rows are of the same samples, or chains, at
 /// all levels, so that what chance did to a row adds up before it is squared.
 class Integral {
@@ -96,31 +132,22 @@ double Normaliser::at(double sigma) const {
 Normaliser normaliser_of_samples(const EnergyAt& energy, const sampling::NoiseRange& range, const at::Tensor& x,
                                  std::int64_t levels, std::uint64_t seed) {
   const at::NoGradGuard no_grad;
-  const at::Tensor rows = flat(x.cpu()), centred = rows - rows.mean(0);
-  const auto count = rows.size(0), elements = rows.size(1);
-  const double greatest = range.sigma_max, d = static_cast<double>(elements);
-  const at::Tensor variances =
-      at::linalg_eigvalsh(centred.mm(centred.t()) / static_cast<double>(std::max<std::int64_t>(1, count - 1)));
-  const double entropy = d / 2 * std::log(2 * std::numbers::pi * std::numbers::e * greatest * greatest) +
-                         at::log1p(variances.clamp_min(0) / (greatest * greatest)).sum().item<double>() / 2;
+  const Records records(x);
   std::optional<Integral> integral;
   std::uint32_t level = 0;
   for (const double sigma : ladder(range, levels)) {
-    at::Tensor noise = at::empty(rows.sizes(), at::kFloat);
-    for (std::int64_t i = 0; i < count; ++i)
-      random_normal({seed, Purpose::score_noise, static_cast<std::uint64_t>(i), level},
-                    {noise.data_ptr<float>() + i * elements, static_cast<std::size_t>(elements)});
-    ++level;
-    const at::Tensor n = noise.to(at::kDouble);
-    const at::Tensor controls = at::stack({n.square().sum(1) - d, (n * centred).sum(1)}, 1);
-    const at::Tensor y = x + (sigma * noise).reshape(x.sizes()).to(x.device());
-    if (!integral) {
-      const Mean e = mean_of(energies(energy, sigma, y).cpu(), controls);
-      integral.emplace(Mean{entropy - e.value, -e.rest}, sigma);
-    }
+    const auto [y, controls] = records.noised(sigma, seed, level++);
+    if (!integral) integral.emplace(records.log_z(*energy(sigma), sigma, y, controls), sigma);
     integral->add(mean_of(slopes(energy, sigma, y).cpu(), controls), sigma);
   }
   return integral->take();
+}
+
+double log_z_of_gaussian(const energy::Energy& energy, double sigma, const at::Tensor& x, std::uint64_t seed) {
+  const at::NoGradGuard no_grad;
+  const Records records(x);
+  const auto [y, controls] = records.noised(sigma, seed, 0);
+  return records.log_z(energy, sigma, y, controls).value;
 }
 
 Normaliser normaliser_of_chains(const EnergyAt& energy, const sampling::NoiseRange& range,

@@ -40,6 +40,7 @@ TEST(Normalisers, OfSamplesTakeTheOffsetAway) {
     EXPECT_LT(n.deviation, 0.3) << elements;
     for (const double sigma : {30.0, 3.0, 0.4, 0.05})
       EXPECT_NEAR(n.at(sigma), -offset(sigma), 4 * n.deviation + 0.05) << elements << " " << sigma;
+    EXPECT_NEAR(log_z_of_gaussian(*clusters(elements)(30), 30, x, 1), n.log_z.front(), 1e-9);
   }
 }
 
