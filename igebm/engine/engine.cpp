@@ -17,14 +17,15 @@ nn::EffectiveWeights moved(const nn::EffectiveWeights& weights, c10::Device devi
 
 }  // namespace
 
-at::Tensor Prepared::match(const at::Tensor& x, const at::Tensor& labels, const at::Tensor& target,
-                           const at::Tensor& coefficients, nn::Tensors& into) {
+Matched Prepared::match(const at::Tensor& x, const at::Tensor& labels, const at::Tensor& target,
+                        const at::Tensor& coefficients, nn::Tensors& into, const Motion* motion) {
+  if (motion != nullptr) return {};
   const auto along = tangent(x, labels);
   if (!along) return {};
   std::vector<std::int64_t> column(static_cast<std::size_t>(x.dim()), 1);
   column[0] = x.size(0);
   along->pull(coefficients.reshape(column) * (along->gradient - target), into);
-  return along->gradient;
+  return {along->gradient, {}};
 }
 
 std::shared_ptr<Prepared> prepare(const nn::Graph& graph, const nn::EffectiveWeights& effective_weights,

@@ -67,6 +67,22 @@ class Tangent {
   virtual void pull(const at::Tensor& v, nn::Tensors& into) const = 0;
 };
 
+/// A second term of the loss that Prepared::match is of: sum_i weights_i / 2 r_i^2,
+///   r_i = offsets_i + <dE/dx(x_i), x_dot_i> + <dE/dlabels(x_i), labels_dot_i> + energy_rate E(x_i),
+/// the derivative in s at 0 of (1 + s energy_rate) E(x_i + s x_dot_i, labels_i + s labels_dot_i), but for the offset.
+struct Motion {
+  at::Tensor x_dot;       ///< like x
+  at::Tensor labels_dot;  ///< like labels that are numbers; undefined: they stay
+  double energy_rate = 0;
+  at::Tensor offsets, weights;  ///< (N)
+};
+
+/// What Prepared::match found.
+struct Matched {
+  at::Tensor gradient;   ///< dE/dx, like x; undefined: nothing was done
+  at::Tensor residuals;  ///< r_i (N) of the Motion, or undefined
+};
+
 /// A network with its weights frozen: normalised, transformed and packed once.
 ///
 /// Threads: a Prepared and the energies that it gave are for one caller at a time; on the CPU they use
@@ -91,11 +107,11 @@ class Prepared {
   /// Null where the engine has no such tangents of this network: of one with dropout, by autograd, on a CUDA device
   /// with label gains, on a CPU with attention.
   virtual std::unique_ptr<Tangent> tangent(const at::Tensor& /*x*/, const at::Tensor& /*labels*/) { return nullptr; }
-  /// Adds the gradient in the weights of sum_i c_i / 2 |dE/dx(x_i) - target_i|^2 to `into`, by the weights' names, and
-  /// gives dE/dx, like x; target like x, coefficients c (N). What score matching and energy matching need of a training
-  /// step. Undefined, with nothing done, where the engine has no tangents of this network.
-  virtual at::Tensor match(const at::Tensor& x, const at::Tensor& labels, const at::Tensor& target,
-                           const at::Tensor& coefficients, nn::Tensors& into);
+  /// Adds the gradient in the weights of sum_i c_i / 2 |dE/dx(x_i) - target_i|^2 to `into`, by the weights' names;
+  /// target like x, coefficients c (N). With `motion` its term is added, by the same pass. What score matching and
+  /// energy matching need of a training step. Nothing is done where the engine has no such tangents of this network.
+  virtual Matched match(const at::Tensor& x, const at::Tensor& labels, const at::Tensor& target,
+                        const at::Tensor& coefficients, nn::Tensors& into, const Motion* motion = nullptr);
   /// The energy under `labels`, as nn::Graph says, or undefined if the network has none. x must then have as many rows.
   virtual energy::EnergyPtr given(const at::Tensor& labels) = 0;
   /// What runs: "autograd", the CPU engine and the algorithms it chose, or the device.

@@ -153,7 +153,8 @@ Loss DenoisingScoreMatching::loss(const Step& step) {
       scale.form == model::EnergyForm::noise ? noise : each(s * c) * noise - each(c * sigma / s) * step.data;
   Loss loss;
   const at::Tensor slope = match_slope(step, each(c) * y, nn::condition_rows(step.graph, step.labels, sigma), target,
-                                       options_.weight / static_cast<double>(target.numel()), loss.gradients);
+                                       options_.weight / static_cast<double>(target.numel()), loss.gradients)
+                               .gradient;
   const at::Tensor value = (slope - target).square().mean();
   loss.value = options_.weight * value;
   loss.metrics = {{"loss/denoising_score_matching", value.item<double>()}};

@@ -42,7 +42,8 @@ Loss EnergyMatching::loss(const Step& step) {
     velocity = column(((1 - time) / (1 - options_.equilibrium)).clamp_max(1), velocity) * velocity;
   Loss loss;
   const at::Tensor slope = match_slope(step, x, step.labels, -velocity,
-                                       options_.weight / static_cast<double>(velocity.numel()), loss.gradients);
+                                       options_.weight / static_cast<double>(velocity.numel()), loss.gradients)
+                               .gradient;
   const at::Tensor value = (slope + velocity).square().mean();
   loss.value = options_.weight * value;
   loss.metrics = {{"loss/energy_matching", value.item<double>()}};

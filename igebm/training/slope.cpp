@@ -50,14 +50,16 @@ void Slope::pull(const at::Tensor& v, const at::Tensor& c, nn::Tensors& into) co
   nn::add_gradients(differentiable_, column(c, v) * v, leaves_, into);
 }
 
-at::Tensor match_slope(const Step& step, const at::Tensor& x, const at::Tensor& labels, const at::Tensor& target,
-                       double c, nn::Tensors& into) {
+engine::Matched match_slope(const Step& step, const at::Tensor& x, const at::Tensor& labels, const at::Tensor& target,
+                            double c, nn::Tensors& into, const engine::Motion* motion) {
   const at::Tensor coefficients = at::full({x.size(0)}, 2 * c, x.options());
-  at::Tensor gradient = step.frozen.match(x, labels, target, coefficients, into);
-  if (gradient.defined()) return gradient;
+  for (const engine::Motion* along : {motion, static_cast<const engine::Motion*>(nullptr)}) {
+    engine::Matched matched = step.frozen.match(x, labels, target, coefficients, into, along);
+    if (matched.gradient.defined()) return matched;
+  }
   const Slope slope(step, x, labels);
   slope.pull(slope.gradient() - target, coefficients, into);
-  return slope.gradient();
+  return {slope.gradient(), {}};
 }
 
 }  // namespace igebm::training

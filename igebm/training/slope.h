@@ -39,8 +39,10 @@ class Slope {
   nn::EffectiveWeights leaves_;  // the weights in that graph
 };
 
-/// dE/dx at x as Slope has it, and the gradient of c sum_i |dE/dx(x_i) - target_i|^2 added to `into`.
-at::Tensor match_slope(const Step& step, const at::Tensor& x, const at::Tensor& labels, const at::Tensor& target,
-                       double c, nn::Tensors& into);
+/// dE/dx at x as Slope has it, and the gradient of c sum_i |dE/dx(x_i) - target_i|^2 added to `into`. With `motion`
+/// also its residuals and its term's gradient, where the engine has joint tangents; elsewhere residuals are undefined,
+/// and of the motion nothing is done.
+engine::Matched match_slope(const Step& step, const at::Tensor& x, const at::Tensor& labels, const at::Tensor& target,
+                            double c, nn::Tensors& into, const engine::Motion* motion = nullptr);
 
 }  // namespace igebm::training

@@ -17,6 +17,11 @@ namespace {
 
 bool has_tangents(const nn::Graph& graph) { return !has(graph, nn::Op::attention) && !has(graph, nn::Op::dropout); }
 
+bool reads_labels(const nn::Graph& graph) {
+  return graph.conditions > 0 &&
+         (has(graph, nn::Op::label_bias) || has(graph, nn::Op::label_gain) || has(graph, nn::Op::label_planes));
+}
+
 /// The gradient of sum_i <v_i, dE/dx(x_i)> by autograd, in v's type.
 nn::Tensors by_autograd(const nn::Graph& graph, const nn::EffectiveWeights& weights, const at::Tensor& x,
                         const at::Tensor& labels, const at::Tensor& v) {
@@ -43,6 +48,66 @@ double difference(const nn::EffectiveWeights& weights, const nn::Tensors& got, c
   return size > 0 ? std::sqrt(difference / size) : std::sqrt(difference);
 }
 
+struct Joint {
+  at::Tensor target, coefficients;
+  Motion motion;
+};
+
+Joint random_joint(const nn::Graph& graph, const at::Tensor& x, const at::Tensor& labels) {
+  const at::Tensor moved = graph.conditions > 0 ? at::randn_like(labels) : at::Tensor();
+  const auto each = [&] { return at::randn({x.size(0)}); };
+  return {at::randn_like(x), each(), {at::randn_like(x), moved, -0.7, each(), each()}};
+}
+
+/// The gradient of sum_i [c_i / 2 |dE/dx - target|^2 + weights_i / 2 r_i^2] by autograd in double; the residuals.
+at::Tensor joint_by_autograd(const nn::Graph& graph, const nn::EffectiveWeights& weights, const at::Tensor& x,
+                             const at::Tensor& labels, const Joint& j, nn::Tensors& want) {
+  nn::EffectiveWeights leaves;
+  for (const auto& [name, w] : weights) leaves[name] = w.to(at::kDouble).detach().requires_grad_();
+  const bool moves = j.motion.labels_dot.defined();
+  const at::Tensor leaf = x.to(at::kDouble).detach().requires_grad_(),
+                   at_labels = moves ? labels.to(at::kDouble).detach().requires_grad_() : labels,
+                   e = nn::evaluate(graph, leaves, leaf, at_labels);
+  std::vector<at::Tensor> of = {leaf};
+  if (moves) of.push_back(at_labels);
+  const auto slopes = torch::autograd::grad({e.sum()}, of, {}, true, true, /*allow_unused=*/true);
+  const auto each = [](const at::Tensor& a, const at::Tensor& b) { return (a * b).flatten(1).sum(1); };
+  at::Tensor r = j.motion.offsets + j.motion.energy_rate * e + each(slopes[0], j.motion.x_dot);
+  if (moves && slopes[1].defined()) r = r + each(slopes[1], j.motion.labels_dot);
+  const at::Tensor off = slopes[0] - j.target,
+                   loss = (0.5 * j.coefficients * each(off, off) + 0.5 * j.motion.weights * r.square()).sum();
+  nn::add_gradients(loss, at::ones({}, at::kDouble), leaves, want);
+  return r.detach();
+}
+
+void compare_joint(const Case& c, const Options& options, std::int64_t count) {
+  const nn::EffectiveWeights weights = random_weights(c.graph, at::kFloat);
+  const auto fast = prepare(c.graph, weights, options);
+  const at::Tensor x = inputs(c.graph, count, at::kFloat), labels = random_labels(c.graph, count);
+  Joint j = random_joint(c.graph, x, labels);
+  const auto compare = [&](const char* of) {
+    nn::Tensors got, want;
+    const Matched matched = fast->match(x, labels, j.target, j.coefficients, got, &j.motion);
+    ASSERT_EQ(matched.gradient.defined(), has_tangents(c.graph)) << c.name;
+    if (!has_tangents(c.graph)) return;
+    const at::Tensor residuals = joint_by_autograd(c.graph, weights, x, labels, j, want);
+    const double tolerance = nn::is_smooth(c.graph) ? 1e-4 : 1e-2;
+    EXPECT_LT(relative(matched.residuals, residuals), tolerance) << c.name << ' ' << of;
+    EXPECT_LT(difference(weights, got, want), tolerance) << c.name << ' ' << options.instructions << ' ' << of;
+  };
+  compare("all");
+  // Each alone, or a small one would be lost beside others.
+  j.coefficients = at::zeros({count});
+  const at::Tensor x_dot = j.motion.x_dot, labels_dot = j.motion.labels_dot;
+  j.motion.x_dot = at::zeros_like(x);
+  compare("labels and energy");
+  j.motion.energy_rate = 0;
+  if (reads_labels(c.graph)) compare("labels");
+  j.motion.labels_dot = at::Tensor();
+  j.motion.energy_rate = 1;
+  compare("energy");
+}
+
 void compare_pulls(const Case& c, const Options& options, std::int64_t count) {
   const nn::EffectiveWeights weights = random_weights(c.graph, at::kFloat);
   const auto fast = prepare(c.graph, weights, options);
@@ -52,7 +117,7 @@ void compare_pulls(const Case& c, const Options& options, std::int64_t count) {
   ASSERT_EQ(tangent != nullptr, has_tangents(c.graph)) << c.name;
   nn::Tensors got, twice;
   if (!tangent) {
-    EXPECT_FALSE(fast->match(x, labels, v, at::ones({count}), got).defined()) << c.name;
+    EXPECT_FALSE(fast->match(x, labels, v, at::ones({count}), got).gradient.defined()) << c.name;
     EXPECT_TRUE(got.empty());
     return;
   }
@@ -69,7 +134,7 @@ void compare_pulls(const Case& c, const Options& options, std::int64_t count) {
   std::vector<std::int64_t> column(static_cast<std::size_t>(x.dim()), 1);
   column[0] = count;
   nn::Tensors matched, expected;
-  const at::Tensor gradient = fast->match(x, labels, target, each, matched);
+  const at::Tensor gradient = fast->match(x, labels, target, each, matched).gradient;
   EXPECT_LT(relative(gradient, fast->given(labels)->energy_and_gradient(x).gradient), 1e-5) << c.name;
   tangent->pull(each.reshape(column) * (gradient - target), expected);
   EXPECT_LT(difference(weights, matched, expected), 1e-6) << c.name;
@@ -84,6 +149,28 @@ TEST(Tangents, AreAGradientOfAGradientInDouble) {
         compare_pulls(c, {.choices = random_choices(c.graph, random, level), .instructions = level}, count);
     }
   }
+}
+
+TEST(Tangents, AlongInputsLabelsAndTheEnergyJointly) {
+  std::mt19937 random(10);
+  for (const Case& c : cases()) {
+    for (const char* level : {"v2", "v3", "v4"}) {
+      if (std::string(cpu::kernels(level).name) != level) continue;
+      compare_joint(c, {.choices = random_choices(c.graph, random, level), .instructions = level}, 5);
+    }
+  }
+}
+
+TEST(Tangents, JointOnesOfRandomNetworks) {
+  std::mt19937 random(11);
+  int with = 0;
+  for (unsigned seed = 0; seed < 200; ++seed) {
+    const Case c = random_network(seed);
+    const char* level = std::array{"", "v2", "v3", "v4"}[seed % 4];
+    compare_joint(c, {.choices = random_choices(c.graph, random, level), .instructions = level}, 3);
+    with += has_tangents(c.graph) && reads_labels(c.graph) ? 1 : 0;
+  }
+  EXPECT_GT(with, 10);
 }
 
 TEST(Tangents, OfRandomNetworks) {

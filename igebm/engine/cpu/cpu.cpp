@@ -40,10 +40,15 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
         f32_(std::move(plan), kernels(options.instructions.c_str()),
              ways(kernels(options.instructions.c_str()), options.precision), key_, *autotuner_) {
     std::string why;
-    if (auto plan_for_parameters = make_plan(graph, Wanted::parameter_gradients, why))
-      parameters_.pass = std::make_unique<ParameterPass>(std::move(*plan_for_parameters), f32_.plan(), f32_.kernels());
-    if (auto plan_for_tangents = make_plan(graph, Wanted::tangent, why); plan_for_tangents && !has_dropout(graph))
-      tangents_.pass = std::make_unique<ParameterPass>(std::move(*plan_for_tangents), f32_.plan(), f32_.kernels());
+    const auto pass_for = [&](Wanted wanted, const InputPass& with, Storage storage = Storage::f32) {
+      auto made = make_plan(graph, wanted, why, storage);
+      return made ? std::make_unique<ParameterPass>(std::move(*made), with.plan(), with.kernels()) : nullptr;
+    };
+    parameters_.pass = pass_for(Wanted::parameter_gradients, f32_);
+    if (!has_dropout(graph)) {
+      tangents_.pass = pass_for(Wanted::tangent, f32_);
+      joint_tangents_.pass = pass_for(Wanted::joint_tangent, f32_);
+    }
     const Kernels* able = tile_kernels(options.instructions.c_str());
     if (able != nullptr && (precision_ == Precision::bf16 || precision_ == Precision::automatic)) {
       auto stored_in_bf16 = make_plan(graph, Wanted::input_gradient, why, Storage::bf16);
@@ -52,9 +57,8 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
           std::any_of(stored_in_bf16->convolutions.begin(), stored_in_bf16->convolutions.end(), by_tiles)) {
         tiles_ =
             std::make_unique<InputPass>(std::move(*stored_in_bf16), *able, std::vector<Algorithm>{}, key_, *autotuner_);
-        auto tangents = make_plan(graph, Wanted::tangent, why, Storage::bf16);
-        if (tangents_.pass && tangents)
-          tile_tangents_.pass = std::make_unique<ParameterPass>(std::move(*tangents), tiles_->plan(), *able);
+        if (tangents_.pass) tile_tangents_.pass = pass_for(Wanted::tangent, *tiles_, Storage::bf16);
+        if (joint_tangents_.pass) tile_joint_tangents_.pass = pass_for(Wanted::joint_tangent, *tiles_, Storage::bf16);
       }
     }
     if (!options.choices.empty()) take_choices(options.choices);
@@ -68,7 +72,8 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
     }
     f32_.refresh();
     if (tiles_) tiles_->refresh();
-    parameters_.ready = tangents_.ready = tile_tangents_.ready = false;
+    for (Pass* p : {&parameters_, &tangents_, &joint_tangents_, &tile_tangents_, &tile_joint_tangents_})
+      p->ready = false;
   }
 
   energy::EnergyPtr given(const at::Tensor& labels) override;
@@ -98,8 +103,8 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
     NetworkChoices all{.kernels = f32_.kernels().name,
                        .precision = precision_,
                        .f32 = f32_.tuned(),
-                       .training_samples = parameters_.samples,
-                       .tangent_samples = std::max(tangents_.samples, tile_tangents_.samples)};
+                       .training_samples = parameter_samples_,
+                       .tangent_samples = tangent_samples_};
     if (tiles_) all.tiles = tiles_->tuned();
     if (tiles_ && chosen_ != nullptr) all.chosen = chosen_ == tiles_.get() ? "tiles" : "f32";
     return to_json(all);
@@ -163,7 +168,7 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
                      s = slopes.defined() ? slopes.to(at::kFloat).contiguous() : at::Tensor();
     at::Tensor energies = at::empty({count});
     f32_.prepare(tensors_, {in.const_data_ptr<float>(), read(chosen), count}, at::get_num_threads());
-    run(parameters_, f32_, "parameters",
+    run(parameters_, f32_, "parameters", parameter_samples_,
         {in.const_data_ptr<float>(), read(chosen), count, c.const_data_ptr<float>(),
          s.defined() ? s.const_data_ptr<float>() : nullptr, energies.data_ptr<float>()},
         into);
@@ -172,14 +177,32 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
 
   std::unique_ptr<Tangent> tangent(const at::Tensor& x, const at::Tensor& labels) override;
 
-  at::Tensor match(const at::Tensor& x, const at::Tensor& labels, const at::Tensor& target,
-                   const at::Tensor& coefficients, nn::Tensors& into) override {
-    if (!takes(x) || !tangents_.pass) return {};
-    const at::Tensor c = coefficients.to(at::kFloat).contiguous(), to = target.to(at::kFloat).contiguous();
-    return move(x, labels, {.coefficients = c.const_data_ptr<float>(), .target = to.const_data_ptr<float>()}, into);
+  Matched match(const at::Tensor& x, const at::Tensor& labels, const at::Tensor& target, const at::Tensor& coefficients,
+                nn::Tensors& into, const Motion* motion) override {
+    if (!takes(x) || !(motion == nullptr ? tangents_ : joint_tangents_).pass) return {};
+    const auto numbers = [](const at::Tensor& t) { return t.to(at::kFloat).contiguous(); };
+    const at::Tensor c = numbers(coefficients), to = numbers(target);
+    ParameterPass::Batch along{.coefficients = c.const_data_ptr<float>(), .target = to.const_data_ptr<float>()};
+    if (motion == nullptr) return {move(x, labels, along, into), {}};
+    const at::Tensor x_dot = numbers(motion->x_dot), offsets = numbers(motion->offsets),
+                     weights = numbers(motion->weights);
+    const at::Tensor labels_dot = graph_.conditions == 0         ? at::Tensor()
+                                  : motion->labels_dot.defined() ? numbers(motion->labels_dot)
+                                                                 : at::zeros({x.size(0), graph_.conditions});
+    Matched matched;
+    matched.residuals = at::empty({x.size(0)});
+    along.x_dot = x_dot.const_data_ptr<float>();
+    along.offsets = offsets.const_data_ptr<float>();
+    along.weights = weights.const_data_ptr<float>();
+    if (labels_dot.defined()) along.labels_dot = read(labels_dot);
+    along.energy_rate = static_cast<float>(motion->energy_rate);
+    along.residuals = matched.residuals.data_ptr<float>();
+    matched.gradient = move(x, labels, along, into);
+    return matched;
   }
 
-  /// Adds the gradient of sum_i <v_i, dE/dx(x_i)>, with v or the target that `along` has; dE/dx.
+  /// Adds the gradient of sum_i <v_i, dE/dx(x_i)>, with v or the target that `along` has, and of the motion that it
+  /// has; dE/dx.
   at::Tensor move(const at::Tensor& x, const at::Tensor& labels, ParameterPass::Batch along, nn::Tensors& into) {
     const at::Tensor in = x.detach().contiguous(), chosen = checked(labels, x.size(0));
     at::Tensor gradient = at::empty(in.sizes()), energies = at::empty({x.size(0)});
@@ -190,32 +213,36 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
     along.energies = energies.data_ptr<float>();
     along.gradients = gradient.data_ptr<float>();
     const InputPass& with = choose({along.x, along.labels, along.count}, at::get_num_threads());
-    const bool by_tiles = &with == tiles_.get() && tile_tangents_.pass;
-    if (!by_tiles) f32_.prepare(tensors_, {along.x, along.labels, along.count}, at::get_num_threads());
-    run(by_tiles ? tile_tangents_ : tangents_, by_tiles ? with : f32_, "tangents", along, into);
+    const bool joint = along.x_dot != nullptr;
+    Pass& by_tiles = joint ? tile_joint_tangents_ : tile_tangents_;
+    if (&with == tiles_.get() && by_tiles.pass) {
+      run(by_tiles, with, "tangents", tangent_samples_, along, into);
+      return gradient;
+    }
+    f32_.prepare(tensors_, {along.x, along.labels, along.count}, at::get_num_threads());
+    run(joint ? joint_tangents_ : tangents_, f32_, "tangents", tangent_samples_, along, into);
     return gradient;
   }
 
  private:
-  /// A pass for the gradient in the weights, how many samples a sub-batch of it has (0: not measured yet), and whether
-  /// it has the present weights.
+  /// A pass for the gradient in the weights, and whether it has the present weights.
   struct Pass {
     std::unique_ptr<ParameterPass> pass;
-    int samples = 0;
     bool ready = false;
   };
 
-  /// with: the pass that `p` was made beside, prepared.
-  void run(Pass& p, const InputPass& with, const char* name, const ParameterPass::Batch& batch, nn::Tensors& into) {
+  /// with: the pass that `p` was made beside, prepared. samples: of a sub-batch; 0: not measured yet.
+  void run(Pass& p, const InputPass& with, const char* name, int& samples, const ParameterPass::Batch& batch,
+           nn::Tensors& into) {
     const int threads = at::get_num_threads();
     if (!p.ready) p.pass->take(with.weights(), tensors_, with.choices());
     p.ready = true;
-    if (p.samples == 0) {
+    if (samples == 0) {
       const std::string key = key_ + name + with.kernels().name + std::to_string(threads);
       const auto measure = [&] { return Tuned{.samples = p.pass->best_samples(batch, threads)}; };
-      p.samples = autotuner_->choose(key, measure).samples;
+      samples = autotuner_->choose(key, measure).samples;
     }
-    p.pass->run(p.samples, batch, threads, into);
+    p.pass->run(samples, batch, threads, into);
   }
 
   /// Labels as they are read; throws UserError where they are not what the network takes.
@@ -263,6 +290,7 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
       case Step::Kind::weight_gradient:
         return "weights', " + size;
       case Step::Kind::lane_sums:
+      case Step::Kind::label_slope:
         return "sums, " + size;
       case Step::Kind::attention:
         return "attention, " + size;
@@ -326,9 +354,9 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
     }
     // Another processor, or another wish: measure here.
     if (given.kernels != f32_.kernels().name || given.precision != precision_) return;
-    parameters_.samples = given.training_samples;
-    tangents_.samples = tile_tangents_.samples = given.tangent_samples;  // of the one that is chosen
-    if (given.f32 && !f32_.take(given.f32)) return;                      // of another network
+    parameter_samples_ = given.training_samples;
+    tangent_samples_ = given.tangent_samples;
+    if (given.f32 && !f32_.take(given.f32)) return;  // of another network
     if (tiles_ && given.tiles) tiles_->take(given.tiles);
     InputPass* wanted = given.chosen == "tiles" ? tiles_.get() : &f32_;
     if (wanted != nullptr && wanted->measured()) chosen_ = wanted;
@@ -339,11 +367,12 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
   std::string key_;
   std::shared_ptr<Autotuner> autotuner_;
   nn::EffectiveWeights tensors_;
-  InputPass f32_;                     // in float32 but for the factors of Winograd's products
-  std::unique_ptr<InputPass> tiles_;  // with pictures in bfloat16; null: not wanted, or not to be had
-  InputPass* chosen_ = nullptr;       // null: not measured yet
-  Pass parameters_, tangents_;        // null: by autograd, and no tangents
-  Pass tile_tangents_;                // beside tiles_
+  InputPass f32_;                                // in float32 but for the factors of Winograd's products
+  std::unique_ptr<InputPass> tiles_;             // with pictures in bfloat16; null: not wanted, or not to be had
+  InputPass* chosen_ = nullptr;                  // null: not measured yet
+  Pass parameters_, tangents_, joint_tangents_;  // null: by autograd, and no tangents
+  Pass tile_tangents_, tile_joint_tangents_;     // beside tiles_
+  int parameter_samples_ = 0, tangent_samples_ = 0;
 };
 
 class FastEnergy : public energy::Energy, public energy::InPlace {

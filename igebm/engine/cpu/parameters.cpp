@@ -12,8 +12,8 @@ namespace igebm::engine::cpu {
 
 ParameterPass::ParameterPass(Plan plan, const Plan& sampling, const Kernels& kernels)
     : plan_(std::move(plan)), kernels_(kernels) {
-  std::map<std::tuple<std::string, int, int>, int> at;
-  const auto key = [](const Convolution& c) { return std::tuple(c.key(), c.out_y, c.out_x); };
+  std::map<std::tuple<std::string, int, int, std::size_t>, int> at;
+  const auto key = [](const Convolution& c) { return std::tuple(c.key(), c.out_y, c.out_x, c.lane_of_input.size()); };
   for (std::size_t i = 0; i < sampling.convolutions.size(); ++i)
     at[key(sampling.convolutions[i])] = static_cast<int>(i);
   for (const Convolution& c : plan_.convolutions) {
@@ -88,19 +88,41 @@ void ParameterPass::pass(const Batch& batch, std::int64_t begin, std::int64_t en
   const auto from = [&](const float* each) { return each == nullptr ? nullptr : each + begin; };
   const Worker::Pull pull{from(batch.coefficients), from(batch.slopes), &into};
   worker.run(kernels_, weights_, choices_, batch.x + first, batch.labels.from(begin), count, batch.energies + begin,
-             by_tangents ? batch.gradients + first : nullptr, {}, by_tangents ? nullptr : &pull);
-  if (!by_tangents) return;
+             by_tangents ? batch.gradients + first : nullptr, {}, by_tangents ? nullptr : &pull,
+             batch.labels_dot.from(begin));
+  if (by_tangents) this->pull(batch, begin, end, worker, into);
+}
+
+void ParameterPass::pull(const Batch& batch, std::int64_t begin, std::int64_t end, Worker& worker,
+                         Gradients& into) const {
+  const auto count = static_cast<int>(end - begin);
+  const std::int64_t size = plan_.elements, first = begin * size;
   if (batch.target == nullptr) {
-    worker.pull(kernels_, weights_, choices_, batch.v + first, count, into);
+    worker.pull(kernels_, weights_, choices_, {batch.v + first}, count, into);
     return;
   }
-  std::vector<float> v;
-  v.reserve(static_cast<std::size_t>((end - begin) * plan_.elements));
+  std::vector<float> v, along_labels, scale;
+  v.reserve(static_cast<std::size_t>(count * size));
   for (std::int64_t sample = begin, at = first; sample < end; ++sample) {
-    for (std::int64_t i = 0; i < plan_.elements; ++i, ++at)
+    for (std::int64_t i = 0; i < size; ++i, ++at)
       v.push_back(batch.coefficients[sample] * (batch.gradients[at] - batch.target[at]));
   }
-  worker.pull(kernels_, weights_, choices_, v.data(), count, into);
+  if (batch.x_dot == nullptr) {
+    worker.pull(kernels_, weights_, choices_, {v.data()}, count, into);
+    return;
+  }
+  for (std::int64_t sample = begin; sample < end; ++sample) {
+    const float *slope = batch.gradients + sample * size, *x_dot = batch.x_dot + sample * size;
+    double r = static_cast<double>(batch.offsets[sample]) + batch.energy_rate * batch.energies[sample] +
+               worker.label_slopes()[sample - begin];
+    for (std::int64_t i = 0; i < size; ++i) r += static_cast<double>(slope[i]) * x_dot[i];
+    batch.residuals[sample] = static_cast<float>(r);
+    const float q = batch.weights[sample] * batch.residuals[sample];
+    for (std::int64_t i = 0; i < size; ++i) v[static_cast<std::size_t>(sample * size - first + i)] += q * x_dot[i];
+    along_labels.push_back(q);
+    scale.push_back(q * batch.energy_rate);
+  }
+  worker.pull(kernels_, weights_, choices_, {v.data(), along_labels.data(), scale.data()}, count, into);
 }
 
 void ParameterPass::collect(int threads, nn::Tensors& into) const {

@@ -37,7 +37,8 @@ Planner::Planner(const nn::Graph& graph, Wanted wanted, Storage storage)
       consumers_(graph.nodes.size()),
       contributions_(graph.nodes.size()),
       for_parameters_(wanted != Wanted::input_gradient),
-      for_tangent_(wanted == Wanted::tangent),
+      for_tangent_(wanted == Wanted::tangent || wanted == Wanted::joint_tangent),
+      joint_(wanted == Wanted::joint_tangent),
       storage_(storage) {
   plan_.labels = static_cast<int>(graph.classes + graph.conditions);
   for (std::size_t i = 0; i < graph.nodes.size(); ++i) {

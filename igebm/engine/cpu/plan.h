@@ -80,13 +80,16 @@ struct Norm {
 };
 
 /// A vector of lanes that an epilogue adds or multiplies by: parameters, the same for all samples or by label, or
-/// labels themselves.
+/// labels themselves. Or the derivative of such a one along a joint tangent.
 struct Vector {
-  std::string fixed, by_label;  ///< parameters' names; either may be empty. Their sum.
+  enum class Along { none, labels, energy };  ///< labels: these are what moves; energy: its rate in all lanes
+  std::string fixed, by_label;                ///< parameters' names; either may be empty. Their sum.
   int lanes = 0;
   std::vector<int> lane_of_channel;
   int first_label = -1;  ///< not negative: the labels' numbers from that one on, a lane of lane_of_channel each
-  bool labelled() const { return first_label >= 0 || !by_label.empty(); }
+  Along along = Along::none;
+  /// Has each sample its own?
+  bool by_sample() const { return first_label >= 0 || !by_label.empty() || along == Along::energy; }
 };
 
 /// A parameter vector's gradient: rows of lanes, one for each class or condition or one in all.
@@ -119,6 +122,7 @@ struct Step {
     store,
     weight_gradient,  ///< of `convolution`, from its input `in` and dE/d(its result) `other`
     lane_sums,        ///< of `in`, times `other` if given, into `sink`
+    label_slope,      ///< of `in` times `other`, or times the vector `factor`, into the sample's slope along labels
     attention,
     attention_gradient,
     load_tangent,                 ///< of the direction v
@@ -135,6 +139,9 @@ struct Step {
   int sink = -1;                         ///< of lane_sums; group_norm_gradient: the weight's, the bias' is the next
   int height = 1, width = 1, lanes = 0;  ///< of the result
   int bias = -1, gain = -1;              ///< vectors
+  int factor = -1;                       ///< a vector in the place of `multiply`
+  bool along_labels = false;             ///< lane_sums: times what the labels move by
+  bool scaled = false;                   ///< times what E is multiplied by: 1, which moves along a joint tangent
   Ref add, multiply, out, activated, derivative, bend;
   std::array<Ref, 3> bent;  ///< kernels.h, Epilogue
   Activation activation = Activation::none;
@@ -152,7 +159,7 @@ struct Plan {
   std::vector<Vector> vectors;
   std::vector<Sink> sinks;
   std::vector<Step> forward, backward;
-  std::vector<Step> tangent;  ///< after both: the derivatives of their results along a direction of the input
+  std::vector<Step> tangent;  ///< after both: the derivatives of their results along a direction
   std::array<const std::vector<Step>*, 3> lists() const { return {&forward, &backward, &tangent}; }
   int ones = -1, energy = -1;  ///< buffers, 1 x 1: 1 in lane 0; E in lane 0
   int input_channels = 0, input_zoom = 1;
@@ -165,6 +172,8 @@ enum class Wanted {
   input_gradient,       ///< dE/dx
   parameter_gradients,  ///< dE/d(weights), for every sample weighted by a number
   tangent,              ///< dE/dx, then the gradient in the weights of <v, dE/dx> (plan_tangent.cpp)
+  joint_tangent,        ///< the same along labels and the energy's scale, too: <dE/dlabels, labels'> beside dE/dx, then
+                        ///< the gradient of <v, dE/dx> + w <dE/dlabels, labels'> + a E
 };
 
 enum class Storage {

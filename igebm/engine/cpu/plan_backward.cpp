@@ -75,6 +75,33 @@ void Planner::sum_lanes(const std::string& name, const Value& v, Ref g, Ref fact
   plan_.backward.push_back(s);
 }
 
+void Planner::label_slope(Vector vector, const Value& v, Ref g, Ref gained) {
+  if (!joint_ || graph_.conditions == 0) return;
+  vector.along = Vector::Along::labels;
+  Step s = step(Step::Kind::label_slope, v);
+  s.factor = static_cast<int>(plan_.vectors.size());
+  s.lanes = vector.lanes;
+  plan_.vectors.push_back(std::move(vector));
+  if (gained) {
+    Step product = s;
+    product.kind = Step::Kind::pointwise;
+    product.in = gained;
+    product.out = s.other = new_place(v);
+    s.factor = -1;
+    plan_.backward.push_back(product);
+  }
+  s.in = g;
+  plan_.backward.push_back(s);
+}
+
+void Planner::product_gradient(int i, const Value& v, Ref other) {
+  if (!joint_) return give(i, other);
+  Step s = step(Step::Kind::pointwise, v);
+  s.in = other;
+  s.scaled = true;
+  give(i, {s});
+}
+
 void Planner::backward(int i) {
   if (!wanted(i) || i < loaded_) return;
   const Ref g = gradient(i);
@@ -99,18 +126,23 @@ void Planner::differentiate(int i, Ref g) {
     case Op::linear:
       layer_gradient(i, g);
       return;
+    case Op::label_planes:  // its first lanes are its input's
+      label_slope({"", "", v.lanes, {v.lane_of_channel.end() - v.planes, v.lane_of_channel.end()}, 0}, v, g);
+      give(n.inputs[0], g);
+      return;
     case Op::label_bias:
       if (for_parameters_) sum_lanes(n.name + ".weight", v, g, {}, n.classes);
+      label_slope({"", n.name + ".weight", v.lanes, v.lane_of_channel}, v, g);
       [[fallthrough]];
     case Op::leaky_relu:
     case Op::silu:
     case Op::squeeze:
     case Op::flatten:
-    case Op::label_planes:   // its first lanes are its input's
       give(n.inputs[0], g);  // an activation's derivative is in g already
       return;
     case Op::label_gain: {
       if (for_parameters_) sum_lanes(n.name + ".weight", v, g, stored(n), n.classes);
+      label_slope({"", n.name + ".weight", v.lanes, v.lane_of_channel}, v, g, for_parameters_ ? stored(n) : Ref{});
       Step s = step(Step::Kind::pointwise, v);
       s.in = g;
       s.gain = new_vector("", n.name + ".weight", v);
@@ -155,12 +187,12 @@ void Planner::differentiate(int i, Ref g) {
       return;
     case Op::inner:
       if (g.buffer != plan_.ones) unknown(n, "within a product");
-      give(n.inputs[0], input(n, 1).at);
-      give(n.inputs[1], input(n, 0).at);
+      product_gradient(n.inputs[0], input(n, 0), input(n, 1).at);
+      product_gradient(n.inputs[1], input(n, 1), input(n, 0).at);
       return;
     case Op::half_square:
       if (g.buffer != plan_.ones) unknown(n, "within a product");
-      give(n.inputs[0], input(n).at);
+      product_gradient(n.inputs[0], input(n), input(n).at);
       return;
     case Op::input:
     case Op::affine:
@@ -225,7 +257,7 @@ std::vector<Step> Planner::convolution_gradient(int i, Ref g) {
   all.gradient = true;
   all.taps.clear();
   all.step = 1;
-  all.lane_of_input.resize(in.lane_of_channel.size() - static_cast<std::size_t>(in.planes));
+  if (!joint_) all.lane_of_input.resize(in.lane_of_channel.size() - static_cast<std::size_t>(in.planes));
   all.read = n.out < lane_block ? static_cast<int>(n.out) : out.lanes;
   all.lanes = in.lanes;
   const auto inputs = static_cast<int>(all.lane_of_input.size());

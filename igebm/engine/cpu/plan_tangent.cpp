@@ -5,7 +5,9 @@
 #include "igebm/engine/cpu/planner.h"
 
 /// The gradient in the weights of <v, dE/dx> = dE(x + s v)/ds at s = 0, by forward mode over the steps forwards and
-/// backwards: most are linear, and do to a derivative what they do to a value.
+/// backwards: most are linear, and do to a derivative what they do to a value. A joint tangent is that of
+/// (1 + s a) E(x + s v, labels + s l): labels move where steps add or multiply by what they give, and a is what
+/// dE/dE = 1 moves by.
 namespace igebm::engine::cpu {
 
 void Planner::add_tangents() {
@@ -15,6 +17,13 @@ void Planner::add_tangents() {
   std::erase_if(plan_.backward,
                 [](const Step& s) { return s.kind == Step::Kind::weight_gradient || s.kind == Step::Kind::lane_sums; });
   for (Step& s : plan_.backward) s.sink = -1;
+  if (joint_) {
+    Step seed;
+    seed.lanes = lane_block;
+    seed.in = seed.out = {plan_.ones, 0};
+    seed.scaled = true;
+    linear_tangent(seed);
+  }
   for (const Step& s : all) add_tangent(s);
   drop_unread_tangents();
 }
@@ -48,6 +57,7 @@ void Planner::add_tangent(const Step& s) {
       return;
     case Step::Kind::store:
     case Step::Kind::inner:
+    case Step::Kind::label_slope:
       return;  // nothing needs it
     case Step::Kind::weight_gradient:
     case Step::Kind::lane_sums:
@@ -56,6 +66,11 @@ void Planner::add_tangent(const Step& s) {
         if (t.*factor) t.*factor = dot(s.*factor);
         if (t.*factor) plan_.tangent.push_back(t);
       }
+      if (joint_ && s.sink >= 0 && plan_.sinks[static_cast<std::size_t>(s.sink)].by_label && graph_.conditions > 0) {
+        t = s;
+        t.along_labels = true;
+        plan_.tangent.push_back(t);
+      }
       return;
     case Step::Kind::group_norm:
       if (!dot(s.in)) throw Unknown{"group norm of a constant"};
@@ -63,6 +78,7 @@ void Planner::add_tangent(const Step& s) {
     case Step::Kind::convolution:
     case Step::Kind::pointwise:
     case Step::Kind::pool:
+      if (s.factor >= 0) return;  // for a label's slope alone
       linear_tangent(s);
       return;
     case Step::Kind::group_norm_gradient:
@@ -79,12 +95,48 @@ void Planner::add_tangent(const Step& s) {
   throw Unknown{"a tangent's tangent"};
 }
 
+int Planner::vector_dot(int vector) {
+  if (!joint_ || vector < 0 || graph_.conditions == 0) return -1;
+  Vector v = plan_.vectors[static_cast<std::size_t>(vector)];
+  if (!v.by_sample()) return -1;
+  v.fixed.clear();
+  v.along = Vector::Along::labels;
+  plan_.vectors.push_back(std::move(v));
+  return static_cast<int>(plan_.vectors.size()) - 1;
+}
+
+Ref Planner::gain_dot(const Step& s, Ref add) {
+  const int gain = vector_dot(s.gain);
+  if (gain < 0 && !s.scaled) return {};
+  Step u;
+  u.height = s.height;
+  u.width = s.width;
+  u.lanes = s.lanes;
+  u.in = s.in;
+  u.factor = gain;
+  if (s.scaled) {
+    u.factor = static_cast<int>(plan_.vectors.size());
+    plan_.vectors.push_back({"", "", s.lanes, {}, -1, Vector::Along::energy});
+  }
+  u.out = {new_buffer(s.height, s.width, s.lanes), 0};
+  plan_.tangent.push_back(u);
+  if (!add) return u.out;
+  u.factor = -1;
+  u.in = u.out;
+  u.add = add;
+  u.out = {new_buffer(s.height, s.width, s.lanes), 0};
+  plan_.tangent.push_back(u);
+  return u.out;
+}
+
 void Planner::linear_tangent(const Step& s) {
   Step t = s;
-  t.bias = -1;
+  t.bias = vector_dot(s.bias);
+  t.scaled = false;
   t.activation = Activation::none;
   t.activated = t.derivative = t.bend = {};
   t.add = dot(s.add);
+  if (const Ref moved = gain_dot(s, t.add)) t.add = moved;
   if (s.kind == Step::Kind::group_norm) {
     t.kind = Step::Kind::group_norm_tangent;
     t.in_dot = dot(s.in);
@@ -96,7 +148,7 @@ void Planner::linear_tangent(const Step& s) {
   const Buffer whole = plan_.buffers[static_cast<std::size_t>(result.buffer)];
   if (!t.in) {  // of a constant
     const bool part = s.lanes < whole.lanes;
-    if (!t.add && !t.bent[0] && !part) return;
+    if (!t.add && !t.bent[0] && t.bias < 0 && !part) return;
     if (!part && dot(result)) return;  // all residues of a stride at once
     t.kind = Step::Kind::pointwise;
     t.convolution = -1;

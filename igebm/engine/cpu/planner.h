@@ -99,10 +99,15 @@ class Planner {
   int new_sink(const std::string& name, const Value& v, std::int64_t labels = 0);
   /// The gradient of a vector that is added to value v (or multiplied with `factor`), from dE/dv = g.
   void sum_lanes(const std::string& name, const Value& v, Ref g, Ref factor = {}, std::int64_t labels = 0);
+  /// What labels that give a vector (of the step that makes value v) add to dE along them, from dE/dv = g. gained: what
+  /// is multiplied by the vector, where it is no bias.
+  void label_slope(Vector vector, const Value& v, Ref g, Ref gained = {});
+  /// dE/d(one factor of a product, value v), where E is what the product is added to.
+  void product_gradient(int i, const Value& v, Ref other);
   std::vector<Step> convolution_gradient(int i, Ref g);
   void attention_gradient(int i, Ref g);
 
-  /// Adds the derivative of each step along the input's direction: a result's is in dots_, of its buffer.
+  /// Adds the derivative of each step along the direction: a result's is in dots_, of its buffer.
   void add_tangents();
   void add_tangent(const Step& s);
   void linear_tangent(const Step& s);
@@ -110,6 +115,10 @@ class Planner {
   /// Where the derivative of what is stored at r is; none where it is 0.
   Ref dot(Ref r) const;
   Ref new_dot(Ref r);
+  /// The vector that is another's derivative; -1: that of a constant.
+  int vector_dot(int vector);
+  /// What moves a step's result because its gain moves: in times that, with `add` added; none if it does not.
+  Ref gain_dot(const Step& s, Ref add);
   /// What Epilogue::bent is along the tangent of a step that multiplies by an activation's derivative.
   std::array<Ref, 3> bent(const Step& s) const;
   Ref zeros(int lanes) { return {new_buffer(1, 1, lanes, true), 0}; }
@@ -135,7 +144,7 @@ class Planner {
   int low_ = 0;                      // Convolution::low of what reads the input
   std::vector<int> differentiated_;  // nodes, where the parameters' gradients are wanted
   bool stored_ = false;
-  bool for_parameters_, for_tangent_;
+  bool for_parameters_, for_tangent_, joint_;
   struct Bend {
     Ref activated, bend;
   };

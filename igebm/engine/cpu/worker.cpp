@@ -91,7 +91,7 @@ Worker::Worker(const Plan& plan, int samples) : plan_(plan), samples_(samples) {
   work_ = allocate(work);
   for (const Vector& v : plan.vectors) {
     vector_starts_.push_back(vectors);
-    if (v.labelled()) vectors += static_cast<std::size_t>(v.lanes * samples);
+    if (v.by_sample()) vectors += static_cast<std::size_t>(v.lanes * samples);
   }
   vectors_ = allocate(vectors);
   float* ones = at({plan.ones, 0});
@@ -102,14 +102,15 @@ Worker::Worker(const Plan& plan, int samples) : plan_(plan), samples_(samples) {
   }
 }
 
-void Worker::take_labels(const Weights& w, const Labels& labels, int count) {
-  labels_ = labels;
+void Worker::take_labels(const Weights& w, int count) {
   for (std::size_t v = 0; v < plan_.vectors.size(); ++v) {
-    if (!plan_.vectors[v].labelled()) continue;
+    const Vector::Along along = plan_.vectors[v].along;
+    if (!plan_.vectors[v].by_sample() || along == Vector::Along::energy) continue;
+    const Labels& labels = along == Vector::Along::labels ? labels_dot_ : labels_;
     const int lanes = plan_.vectors[v].lanes;
     const float *fixed = w.vectors[v].get(), *rows = w.labels[v].get();
     for (int n = 0; n < count; ++n) {
-      float* to = vectors_.get() + vector_starts_[v] + n * lanes;
+      float* to = vector_at(v) + n * lanes;
       const auto add = [&](std::int64_t row, float factor, const float* before) {
         for (int c = 0; c < lanes; ++c) to[c] = before[c] + factor * rows[row * lanes + c];
       };
@@ -120,12 +121,26 @@ void Worker::take_labels(const Weights& w, const Labels& labels, int count) {
   }
 }
 
+void Worker::take_direction(const Direction& along, int count) {
+  for (std::size_t v = 0; v < plan_.vectors.size(); ++v) {
+    const int lanes = plan_.vectors[v].lanes;
+    for (int n = 0; n < count; ++n) {
+      float* to = vector_at(v) + n * lanes;
+      if (plan_.vectors[v].along == Vector::Along::energy) std::fill_n(to, lanes, along.scale[n]);
+      for (int c = 0; plan_.vectors[v].along == Vector::Along::labels && c < lanes; ++c) to[c] *= along.along_labels[n];
+    }
+  }
+}
+
 void Worker::run(const Kernels& k, const Weights& w, const Choices& choices, const float* x, const Labels& labels,
                  int count, float* energies, float* gradient, const std::function<void(const Step&, double)>& timed,
-                 const Pull* pull) {
+                 const Pull* pull, const Labels& labels_dot) {
   x_ = x;
   gradient_ = gradient;
-  take_labels(w, labels, count);
+  labels_ = labels;
+  labels_dot_ = labels_dot;
+  label_slopes_.assign(static_cast<std::size_t>(count), 0);
+  take_labels(w, count);
   take(plan_.forward, k, w, choices, count, timed);
   const float* e = at({plan_.energy, 0});
   for (int n = 0; n < count; ++n) energies[n] = e[n * lane_block];
@@ -139,9 +154,11 @@ void Worker::run(const Kernels& k, const Weights& w, const Choices& choices, con
   if (gradient != nullptr || pull != nullptr) take(plan_.backward, k, w, choices, count, timed);
 }
 
-void Worker::pull(const Kernels& k, const Weights& w, const Choices& choices, const float* v, int count,
+void Worker::pull(const Kernels& k, const Weights& w, const Choices& choices, const Direction& along, int count,
                   Gradients& into) {
-  v_ = v;
+  v_ = along.v;
+  if (along.along_labels != nullptr) along_labels_.assign(along.along_labels, along.along_labels + count);
+  take_direction(along, count);
   coefficients_.assign(static_cast<std::size_t>(count), 1);
   into_ = &into;
   take(plan_.tangent, k, w, choices, count, {});
@@ -182,16 +199,16 @@ Epilogue Worker::epilogue(const Step& s, const Weights& w, int first) {
   const auto vector = [&](int index, const float*& data, std::ptrdiff_t& by_sample, std::ptrdiff_t& by_pixel) {
     if (index < 0) return;
     const auto i = static_cast<std::size_t>(index);
-    const bool labelled = plan_.vectors[i].labelled();
-    data = labelled ? vectors_.get() + vector_starts_[i] : w.vectors[i].get();
-    if (!labelled) return;
+    const bool each = plan_.vectors[i].by_sample();
+    data = each ? vector_at(i) : w.vectors[i].get();
+    if (!each) return;
     (of_features(s) ? by_pixel : by_sample) = plan_.vectors[i].lanes;
     data += std::ptrdiff_t{1} * first * plan_.vectors[i].lanes;
   };
   vector(s.bias, e.bias, e.bias_sample, e.bias_pixel);
   vector(s.gain, e.gain, e.gain_sample, e.gain_pixel);
   e.add = result(s, s.add, first);
-  e.multiply = result(s, s.multiply, first);
+  e.multiply = s.factor >= 0 ? view_of_vector(s.factor, first) : result(s, s.multiply, first);
   e.out = result(s, s.out, first);
   e.activated = result(s, s.activated, first);
   e.derivative = result(s, s.derivative, first);
@@ -310,8 +327,16 @@ void Worker::run(const Step& s, const Kernels& k, const Weights& w, const Choice
     }
     case Step::Kind::lane_sums: {
       const bool by_label = plan_.sinks[static_cast<std::size_t>(s.sink)].by_label;
-      k.lane_sums(view(s.in), view(s.other), extent, coefficients_.data() + first,
-                  by_label ? labels_.from(first) : Labels{}, sink(s.sink));
+      const Labels& labels = s.along_labels ? labels_dot_ : labels_;
+      k.lane_sums(view(s.in), view(s.other), extent, (s.along_labels ? along_labels_ : coefficients_).data() + first,
+                  by_label ? labels.from(first) : Labels{}, sink(s.sink));
+      break;
+    }
+    case Step::Kind::label_slope: {
+      std::vector<float> more(static_cast<std::size_t>(count));
+      k.inner(view(s.in), s.other ? view(s.other) : view_of_vector(s.factor, first), 1, extent, {more.data(), 1});
+      for (int n = 0; n < count; ++n)
+        label_slopes_[static_cast<std::size_t>(first + n)] += more[static_cast<std::size_t>(n)];
       break;
     }
     case Step::Kind::attention:
@@ -340,6 +365,12 @@ float* Worker::at(Ref r) {
   const bool bf16 = plan_.buffers[static_cast<std::size_t>(r.buffer)].bf16;
   return memory_.get() + starts_[static_cast<std::size_t>(plan_.slot[static_cast<std::size_t>(r.buffer)])] +
          (bf16 ? r.lane / 2 : r.lane);
+}
+
+View Worker::view_of_vector(int index, int first) const {
+  const auto i = static_cast<std::size_t>(index);
+  const std::ptrdiff_t lanes = plan_.vectors[i].lanes;
+  return {vector_at(i) + first * lanes, lanes, 0, 0};
 }
 
 View Worker::view(Ref r, int first) {

@@ -41,7 +41,7 @@ struct Choices {
 struct Weights {
   std::vector<std::shared_ptr<float[]>> packed;  ///< of each convolution, for its algorithm
   std::vector<Memory> vectors;                   ///< of each Vector: the fixed part
-  std::vector<Memory> labels;                    ///< of each labelled Vector: (classes or conditions, lanes)
+  std::vector<Memory> labels;                    ///< of each Vector by labels: (classes or conditions, lanes)
   std::vector<Memory> norms;                     ///< of each Norm: weight and bias
 
   /// Everything but `packed`.
@@ -70,13 +70,21 @@ class Worker {
   };
 
   /// Energies of `count` <= samples inputs, and gradients unless null; with `pull`, of a plan made for it, also the
-  /// parameters' gradient. timed, if given, is told of every step and its seconds.
+  /// parameters' gradient. timed, if given, is told of every step and its seconds. By a plan made for joint tangents
+  /// label_slopes() are <dE/dlabels, labels_dot>.
   void run(const Kernels& k, const Weights& w, const Choices& choices, const float* x, const Labels& labels, int count,
            float* energies, float* gradient, const std::function<void(const Step&, double)>& timed = {},
-           const Pull* pull = nullptr);
+           const Pull* pull = nullptr, const Labels& labels_dot = {});
+  const float* label_slopes() const { return label_slopes_.data(); }
 
-  /// After a run of a plan made for tangents: adds the gradient in the weights of sum_i <v_i, dE/dx(x_i)> to `into`.
-  void pull(const Kernels& k, const Weights& w, const Choices& choices, const float* v, int count, Gradients& into);
+  /// What a tangent is along: v_i in x; of a joint one also along_labels[i] times labels_dot, and scale[i] of E.
+  struct Direction {
+    const float *v = nullptr, *along_labels = nullptr, *scale = nullptr;
+  };
+  /// After a run of a plan made for tangents: adds the gradient in the weights of sum_i [<v_i, dE/dx(x_i)> +
+  /// along_labels[i] <dE/dlabels, labels_dot_i> + scale[i] E(x_i)] to `into`. Once.
+  void pull(const Kernels& k, const Weights& w, const Choices& choices, const Direction& along, int count,
+            Gradients& into);
 
   /// A step for `count` samples from `first` on.
   void run(const Step& s, const Kernels& k, const Weights& w, const Choices& choices, int first, int count);
@@ -87,6 +95,8 @@ class Worker {
   float* at(Ref r);
   /// Pictures from sample `first` on.
   View view(Ref r, int first);
+  /// One of each sample, for the whole picture.
+  View view_of_vector(int index, int first) const;
   /// Where a step writes, or reads beside its input, from sample `first` on.
   View result(const Step& s, Ref r, int first);
   Epilogue epilogue(const Step& s, const Weights& w, int first);
@@ -96,8 +106,11 @@ class Worker {
   void attend(const Step& s, const Kernels& k, int first, const Extent& extent, const Epilogue& e);
   void normalise(const Step& s, const Kernels& k, const Weights& w, int first, const Extent& extent, const Epilogue& e);
   float* sink(int index) const { return into_->vectors[static_cast<std::size_t>(index)].get(); }
-  /// Sums of labelled vectors for `count` samples.
-  void take_labels(const Weights& w, const Labels& labels, int count);
+  /// Sums of vectors by labels for `count` samples.
+  void take_labels(const Weights& w, int count);
+  /// The derivatives of vectors for `count` samples.
+  void take_direction(const Direction& along, int count);
+  float* vector_at(std::size_t i) const { return vectors_.get() + vector_starts_[i]; }
 
   const Plan& plan_;
   int samples_;
@@ -105,8 +118,9 @@ class Worker {
   std::vector<std::vector<std::ptrdiff_t>> offsets_;
   Memory memory_, work_, vectors_;
   std::vector<float> coefficients_;  // c_i of this run
+  std::vector<float> along_labels_, label_slopes_;
   const float *x_ = nullptr, *v_ = nullptr;
-  Labels labels_;
+  Labels labels_, labels_dot_;
   float* gradient_ = nullptr;
   Gradients* into_ = nullptr;
 };
