@@ -11,6 +11,22 @@
 namespace igebm::nn {
 namespace {
 
+struct NoiseAngles {
+  at::Tensor frequencies, angles;  ///< (count / 2), (N, count / 2), double
+};
+
+/// w_i and w_i log sigma.
+NoiseAngles noise_angles(const at::Tensor& sigma, std::int64_t count) {
+  if (count < 2 || count % 2 != 0)
+    throw UserError(fmt::format("noise features: expected an even number of them, got {}", count));
+  if (sigma.dim() != 1 || !sigma.gt(0).all().item<bool>())
+    throw UserError("noise features: expected a list of noise levels above 0");
+  constexpr double lowest = 0.25, highest = 16;
+  const at::Tensor frequencies =
+      at::linspace(std::log(lowest), std::log(highest), count / 2, at::kDouble).exp().to(sigma.device());
+  return {frequencies, sigma.to(at::kDouble).log().unsqueeze(1) * frequencies.unsqueeze(0)};
+}
+
 /// One that is conditional on the same, but for a noise level.
 Graph without_noise(const Conditioning& on) {
   Graph graph;
@@ -86,14 +102,7 @@ Conditioning conditioning(const Graph& graph) {
 }
 
 at::Tensor noise_features(const at::Tensor& sigma, std::int64_t count) {
-  if (count < 2 || count % 2 != 0)
-    throw UserError(fmt::format("noise features: expected an even number of them, got {}", count));
-  if (sigma.dim() != 1 || !sigma.gt(0).all().item<bool>())
-    throw UserError("noise features: expected a list of noise levels above 0");
-  constexpr double lowest = 0.25, highest = 16;
-  const at::Tensor log_frequencies = at::linspace(std::log(lowest), std::log(highest), count / 2, at::kDouble);
-  const at::Tensor angles =
-      sigma.to(at::kDouble).log().unsqueeze(1) * log_frequencies.exp().to(sigma.device()).unsqueeze(0);
+  const at::Tensor angles = noise_angles(sigma, count).angles;
   return at::cat({angles.cos(), angles.sin()}, 1).to(at::kFloat);
 }
 
@@ -112,6 +121,12 @@ at::Tensor condition_rows(const Graph& graph, const at::Tensor& labels, const at
     rows = at::cat({at::where(told, labels, 0), told.to(labels.scalar_type())}, 1);
   }
   return at::cat({rows.to(at::kFloat), features}, 1);
+}
+
+at::Tensor condition_rows_slope(const Graph& graph, const at::Tensor& sigma) {
+  const auto [w, angles] = noise_angles(sigma, graph.noise_features);
+  const at::Tensor held = at::zeros({sigma.size(0), graph.conditions - graph.noise_features}, angles.options());
+  return at::cat({held, -w * angles.sin(), w * angles.cos()}, 1).to(at::kFloat);
 }
 
 }  // namespace igebm::nn

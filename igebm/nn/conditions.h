@@ -52,4 +52,7 @@ at::Tensor noise_features(const at::Tensor& sigma, std::int64_t count);
 /// alone. Labels of other networks are returned as they are. Throws UserError.
 at::Tensor condition_rows(const Graph& graph, const at::Tensor& labels, const at::Tensor& sigma);
 
+/// The derivative of condition_rows in log sigma, float (N, graph.conditions), of a network that takes noise levels.
+at::Tensor condition_rows_slope(const Graph& graph, const at::Tensor& sigma);
+
 }  // namespace igebm::nn

@@ -55,9 +55,12 @@ class DenoisingScoreMatching : public Objective {
   Loss loss(const Step& step) override;
 
  private:
-  /// The second term at y = x + sigma noise; its gradient is added to `into`.
-  double time_score(const Step& step, const at::Tensor& y, const at::Tensor& noise, const at::Tensor& sigma,
-                    nn::Tensors& into) const;
+  /// The second term at u = c y, y = x + sigma noise: what moves with ln sigma, and residuals 2 d / scale_of(sigma) r.
+  engine::Motion time_score(const Step& step, const at::Tensor& u, const at::Tensor& noise,
+                            const at::Tensor& sigma) const;
+  /// Its residuals, and its gradient added to `into`, where the engine has no tangent along the motion.
+  at::Tensor by_differences(const Step& step, const at::Tensor& y, const at::Tensor& sigma,
+                            const engine::Motion& motion, nn::Tensors& into) const;
   /// The cross entropy of classes, whose gradient is added to `into`.
   double of_classes(const Step& step, const at::Tensor& y, const at::Tensor& sigma, nn::Tensors& into) const;
   /// What an energy is in units of its network's, (N) double, but for terms that are the same for all classes.

@@ -1,10 +1,12 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
+#include <torch/csrc/autograd/autograd.h>
 
 #include <cmath>
 #include <filesystem>
 #include <numbers>
+#include <tuple>
 
 #include "igebm/base/error.h"
 #include "igebm/base/random.h"
@@ -276,6 +278,45 @@ TEST(DenoisingScoreMatching, GradientsByTheEngineAreAutograds) {
              b = DenoisingScoreMatching(options, exact.graph).loss(exact.step(data));
   EXPECT_NEAR(a.value.item<double>(), b.value.item<double>(), 1e-5 * b.value.item<double>());
   EXPECT_LT(distance(a.gradients, b.gradients), 1e-4);
+}
+
+/// The time score's value and gradient by autograd in double, through dG/d ln sigma itself.
+double time_score_by_autograd(const NetworkCase& c, const at::Tensor& data, const at::Tensor& labels,
+                              const DenoisingScoreMatchingOptions& o, nn::Tensors& gradients) {
+  const auto [noise, sigma] = drawn(data.to(at::kDouble), o);
+  const double s = o.noise.sigma_data, d = static_cast<double>(data[0].numel());
+  nn::EffectiveWeights leaves;
+  for (const auto& [name, w] : c.weights) leaves[name] = w.to(at::kDouble).requires_grad_();
+  const at::Tensor log_sigma = sigma.log().requires_grad_(), level = log_sigma.exp();
+  const auto each = [](const at::Tensor& a) { return a.view({-1, 1, 1, 1}); };
+  const auto squares = [](const at::Tensor& a) { return a.square().flatten(1).sum(1); };
+  const at::Tensor y = data + each(sigma) * noise, u = each((level.square() + s * s).rsqrt()) * y;
+  const at::Tensor e = squares(u) / 2 + d / 2 * (level.square() + s * s).log() +
+                       s / level * nn::evaluate(c.graph, leaves, u, nn::condition_rows(c.graph, labels, level));
+  const at::Tensor by_log_sigma = torch::autograd::grad({e.sum()}, {log_sigma}, {}, true, true)[0];
+  const at::Tensor r = by_log_sigma / (2 * d) - (1 - squares(noise) / d) / 2, loss = (2 * d * r.square()).mean();
+  nn::add_gradients(loss, at::full({}, o.time_score, at::kDouble), leaves, gradients);
+  return loss.item<double>();
+}
+
+// By one joint tangent, where the CPU engine has it; with attention and by autograd alone by central differences.
+TEST(DenoisingScoreMatching, TheTimeScoreByTheEngineIsAutogradsInDouble) {
+  const at::Tensor labels = at::tensor({0, 2, 1, 1, static_cast<int>(nn::no_class), 0}, at::kLong);
+  nn::Graph attentive = nn::unet({.channels = {8, 8}, .blocks = {1, 1}, .groups = 4, .attention = true}, {1, 8, 8},
+                                 {.classes = 3, .noise_features = 4});
+  const DenoisingScoreMatchingOptions options{
+      .weight = 1e-9, .noise = scale_of(EnergyForm::preconditioned), .time_score = 0.3};
+  for (const auto& [graph, kind, tolerance] :
+       {std::tuple(noisy_unet(3), engine::Kind::fast, 1e-4), std::tuple(attentive, engine::Kind::fast, 1e-2),
+        std::tuple(noisy_unet(3), engine::Kind::reference, 1e-2)}) {
+    const NetworkCase c(graph, at::kFloat, kind);
+    const at::Tensor data = at::randn({6, 1, 8, 8});
+    nn::Tensors want;
+    const double value = time_score_by_autograd(c, data, labels, options, want);
+    const Loss loss = DenoisingScoreMatching(options, c.graph).loss(c.step(data, labels));
+    EXPECT_NEAR(loss.metrics.at(1).second, value, tolerance * value);
+    EXPECT_LT(distance(loss.gradients, want), tolerance);
+  }
 }
 
 /// Three clusters of 20, 30 and 50 % in the plane.
