@@ -19,7 +19,7 @@ nn::EffectiveWeights moved(const nn::EffectiveWeights& weights, c10::Device devi
 
 Matched Prepared::match(const at::Tensor& x, const at::Tensor& labels, const at::Tensor& target,
                         const at::Tensor& coefficients, nn::Tensors& into, const Motion* motion) {
-  if (motion != nullptr) return {};
+  if (motion != nullptr) return {};  // an engine that has joint tangents says how
   const auto along = tangent(x, labels);
   if (!along) return {};
   std::vector<std::int64_t> column(static_cast<std::size_t>(x.dim()), 1);

@@ -63,9 +63,9 @@ class Heads {
   void gradient(const nn::Node& n, const at::Tensor& in, const at::Tensor& g, const std::vector<at::Tensor>& values,
                 const Kept& kept, Sums& sums) const;
 
-  /// The derivative of the value along `dots`, those of the values so far; `dot` that of the first input. kept: of
-  /// value().
-  at::Tensor tangent(const nn::Node& n, const at::Tensor& dot, const at::Tensor& labels,
+  /// The derivative of the value along `dots`, those of the values so far; `dot` that of the first input, labels_dot
+  /// that of the labels, undefined for 0. kept: of value().
+  at::Tensor tangent(const nn::Node& n, const at::Tensor& dot, const at::Tensor& labels, const at::Tensor& labels_dot,
                      const std::vector<at::Tensor>& values, const std::vector<at::Tensor>& dots, const Kept& kept,
                      Kept& kept_dot) const;
   /// Adds to `sums` the derivatives of what gradient() adds to its own: g that of the value, g_dot its derivative,

@@ -49,7 +49,7 @@ bool is_linear(Op op) {
 
 }  // namespace
 
-at::Tensor Heads::tangent(const Node& n, const at::Tensor& dot, const at::Tensor& labels,
+at::Tensor Heads::tangent(const Node& n, const at::Tensor& dot, const at::Tensor& labels, const at::Tensor& labels_dot,
                           const std::vector<at::Tensor>& values, const std::vector<at::Tensor>& dots, const Kept& kept,
                           Kept& kept_dot) const {
   const auto value_of = [&](std::size_t i) { return values[static_cast<std::size_t>(n.inputs[i])]; };
@@ -58,7 +58,8 @@ at::Tensor Heads::tangent(const Node& n, const at::Tensor& dot, const at::Tensor
     return (a.to(exact_) * b.to(exact_)).flatten(1).sum(1);
   };
   if (n.op == Op::affine) return dot * n.scale;
-  if (n.op == Op::label_planes) return at::cat({dot, at::zeros_like(planes(labels, dot))}, 1);
+  if (n.op == Op::label_planes)
+    return at::cat({dot, labels_dot.defined() ? planes(labels_dot, dot) : at::zeros_like(planes(labels, dot))}, 1);
   if (is_linear(n.op)) return value(n, dot, labels, dots, kept_dot);
   if (n.op == Op::inner) return product(dot, value_of(1)) + product(value_of(0), dot_of(1));
   if (n.op == Op::half_square) return product(dot, value_of(0));

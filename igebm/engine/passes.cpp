@@ -57,15 +57,34 @@ void Passes::evaluate(const at::Tensor& x, const at::Tensor& labels, Pass& pass,
   }
 }
 
-void Passes::pull(const Pass& pass, const at::Tensor& labels, const at::Tensor& v, nn::Tensors& into) const {
+at::Tensor Passes::label_slope(const Pass& pass, const at::Tensor& labels_dot) const {
+  at::Tensor slope = at::zeros({labels_dot.size(0)}, labels_dot.options().dtype(exact_));
+  for (std::size_t i = 0; i < steps_.size(); ++i) {
+    const Step& s = steps_[i];
+    const bool planes = s.head >= 0 && head(s).op == Op::label_planes;
+    if (!pass.kept[i].gradient.defined() || (s.label_bias.empty() && !planes)) continue;
+    const at::Tensor rows = label_rows(pass.kept[i].gradient);
+    if (!s.label_bias.empty()) slope = slope + (rows * by_label(s.label_bias, labels_dot)).sum(1);
+    if (planes)
+      slope = slope + (rows.narrow(1, rows.size(1) - labels_dot.size(1), labels_dot.size(1)) * labels_dot).sum(1);
+  }
+  return slope;
+}
+
+void Passes::pull(const Pass& pass, const at::Tensor& labels, const Direction& along, nn::Tensors& into) const {
   const at::NoGradGuard no_grad;
   const MeasureConvolutions measure;
   Pass dot = begin();
-  put_input(v.detach(), dot.values);
+  put_input(along.v.detach(), dot.values);
   for (std::size_t i = 0; i < steps_.size(); ++i)
-    forward_tangent(steps_[i], labels, pass, pass.kept[i], dot, dot.kept[i]);
+    forward_tangent(steps_[i], labels, along.labels_dot, pass, pass.kept[i], dot, dot.kept[i]);
+  if (along.scale.defined()) dot.sums.add(static_cast<int>(dot.values.size()) - 1, along.scale);
   for (std::size_t i = steps_.size(); i-- > 0;)
-    backward_tangent(steps_[i], labels, pass, pass.kept[i], dot, dot.kept[i], into);
+    backward_tangent(steps_[i], labels, along.labels_dot, pass, pass.kept[i], dot, dot.kept[i], into);
+}
+
+at::Tensor Passes::label_rows(const at::Tensor& g) const {
+  return g.dim() == 4 ? at::sum(g, {2, 3}, /*keepdim=*/false, exact_) : g.to(exact_);
 }
 
 at::Tensor Passes::by_label(const std::string& name, const at::Tensor& labels) const {
@@ -141,8 +160,8 @@ bool Passes::have_tangents() const {
          std::none_of(graph_.nodes.begin(), graph_.nodes.end(), [](const Node& n) { return n.op == Op::label_gain; });
 }
 
-void Passes::forward_tangent(const Step& s, const at::Tensor& labels, const Pass& pass, const Kept& kept, Pass& dot,
-                             Kept& kept_dot) const {
+void Passes::forward_tangent(const Step& s, const at::Tensor& labels, const at::Tensor& labels_dot, const Pass& pass,
+                             const Kept& kept, Pass& dot, Kept& kept_dot) const {
   const at::Tensor& in = dot.values[static_cast<std::size_t>(s.input)];
   at::Tensor& out = dot.values[static_cast<std::size_t>(s.value)];
   if (is_norm(s)) {
@@ -152,16 +171,18 @@ void Passes::forward_tangent(const Step& s, const at::Tensor& labels, const Pass
     kept_dot.reciprocal = t.product;
     if (silu_in_norm(s)) return;
   } else {
-    out = s.head < 0 ? in : heads_.tangent(head(s), in, labels, pass.values, dot.values, kept, kept_dot);
+    out = s.head < 0 ? in : heads_.tangent(head(s), in, labels, labels_dot, pass.values, dot.values, kept, kept_dot);
   }
+  if (!s.label_bias.empty() && labels_dot.defined())
+    out = (out + like_channels(by_label(s.label_bias, labels_dot), out.dim())).to(out.scalar_type());
   if (s.add >= 0) out = out + dot.values[static_cast<std::size_t>(s.add)];
   if (s.activation == Activation::none) return;
   kept_dot.before = out;
   out = activation_backward(s.activation, s.slope, kept.before, out, {});
 }
 
-void Passes::backward_tangent(const Step& s, const at::Tensor& labels, const Pass& pass, const Kept& kept, Pass& dot,
-                              const Kept& kept_dot, nn::Tensors& into) const {
+void Passes::backward_tangent(const Step& s, const at::Tensor& labels, const at::Tensor& labels_dot, const Pass& pass,
+                              const Kept& kept, Pass& dot, const Kept& kept_dot, nn::Tensors& into) const {
   const auto& [first, second] = pass.sums.terms(s.value);
   if (!first.defined()) return;
   if (is_norm(s) && silu_in_norm(s)) {
@@ -175,10 +196,12 @@ void Passes::backward_tangent(const Step& s, const at::Tensor& labels, const Pas
                                         g_dot);
   if (s.add >= 0 && g_dot.defined()) dot.sums.add(s.add, g_dot);
   if (g_dot.defined() && !(s.bias.empty() && s.label_bias.empty())) {
-    const at::Tensor rows = g_dot.dim() == 4 ? at::sum(g_dot, {2, 3}, /*keepdim=*/false, exact_) : g_dot.to(exact_);
+    const at::Tensor rows = label_rows(g_dot);
     if (!s.bias.empty()) nn::add_to(into, s.bias, rows.sum(0));
     if (!s.label_bias.empty()) nn::add_to(into, s.label_bias, of_label_rows(s.label_bias, labels, rows));
   }
+  if (!s.label_bias.empty() && labels_dot.defined())
+    nn::add_to(into, s.label_bias, of_label_rows(s.label_bias, labels_dot, label_rows(kept.gradient)));
   if (is_norm(s)) {
     pull_norm(s, pass, kept, dot, kept_dot, {kept.gradient, {}, g_dot, {}}, into);
   } else if (s.head < 0) {

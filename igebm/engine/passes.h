@@ -33,8 +33,15 @@ class Passes {
                 bool keep) const;
   /// Have all of the network's operations tangents?
   bool have_tangents() const;
-  /// Tangent::pull (engine.h), of a pass that kept what it needs.
-  void pull(const Pass& pass, const at::Tensor& labels, const at::Tensor& v, nn::Tensors& into) const;
+  /// <dE/dlabels, labels_dot> (N), of a pass that kept what tangents need, of labels that are numbers.
+  at::Tensor label_slope(const Pass& pass, const at::Tensor& labels_dot) const;
+  /// What a tangent is along: v like x, labels_dot like labels that are numbers, scale (N) of E; undefined: 0.
+  struct Direction {
+    at::Tensor v, labels_dot, scale;
+  };
+  /// Adds the gradient in the weights of sum_i [<v_i, dE/dx(x_i)> + <labels_dot_i, dE/dlabels(x_i)> + scale_i E(x_i)],
+  /// of a pass that kept what it needs.
+  void pull(const Pass& pass, const at::Tensor& labels, const Direction& along, nn::Tensors& into) const;
 
  private:
   const nn::Node& head(const Step& s) const { return graph_.nodes[static_cast<std::size_t>(s.head)]; }
@@ -47,10 +54,12 @@ class Passes {
   void forward(const Step& s, const at::Tensor& labels, std::vector<at::Tensor>& values, Kept& kept) const;
   void backward(const Step& s, const at::Tensor& labels, const std::vector<at::Tensor>& values, Kept& kept, Sums& sums,
                 bool keep) const;
-  void forward_tangent(const Step& s, const at::Tensor& labels, const Pass& pass, const Kept& kept, Pass& dot,
-                       Kept& kept_dot) const;
-  void backward_tangent(const Step& s, const at::Tensor& labels, const Pass& pass, const Kept& kept, Pass& dot,
-                        const Kept& kept_dot, nn::Tensors& into) const;
+  void forward_tangent(const Step& s, const at::Tensor& labels, const at::Tensor& labels_dot, const Pass& pass,
+                       const Kept& kept, Pass& dot, Kept& kept_dot) const;
+  void backward_tangent(const Step& s, const at::Tensor& labels, const at::Tensor& labels_dot, const Pass& pass,
+                        const Kept& kept, Pass& dot, const Kept& kept_dot, nn::Tensors& into) const;
+  /// Sums over a picture's pixels, (N, C) exact; of (N, C) itself.
+  at::Tensor label_rows(const at::Tensor& g) const;
   /// The gradient of a table of labels' rows, or the matrix that numbers are multiplied by, from that of the rows.
   at::Tensor of_label_rows(const std::string& name, const at::Tensor& labels, const at::Tensor& rows) const;
   static fused::GroupNormTangent norm_tangent_of(const Step& s, const Pass& pass, const Kept& kept, const Pass& dot,

@@ -75,6 +75,8 @@ class TensorEngine : public Prepared, public std::enable_shared_from_this<Tensor
 
   class TangentPass;
   std::unique_ptr<Tangent> tangent(const at::Tensor& x, const at::Tensor& labels) override;
+  Matched match(const at::Tensor& x, const at::Tensor& labels, const at::Tensor& target, const at::Tensor& coefficients,
+                nn::Tensors& into, const Motion* motion) override;
 
   energy::EnergyPtr given(const at::Tensor& labels) override;
 
@@ -103,6 +105,9 @@ class TensorEngine : public Prepared, public std::enable_shared_from_this<Tensor
  private:
   friend class TensorEnergy;
 
+  /// The pass of x, evaluated; null where there are no tangents. motion: of a joint one, or null.
+  std::shared_ptr<TangentPass> tangent_pass(const at::Tensor& x, const at::Tensor& labels, const Motion* motion);
+
   nn::Graph graph_;
   at::Device device_;
   at::ScalarType compute_, exact_;
@@ -110,7 +115,7 @@ class TensorEngine : public Prepared, public std::enable_shared_from_this<Tensor
   Passes passes_;
   std::vector<std::unique_ptr<Slot>> free_slots_;
   std::mutex slots_mutex_;
-  std::shared_ptr<TangentPass> tangent_;  // the last one's; recorded where the device can
+  std::shared_ptr<TangentPass> tangent_, joint_tangent_;  // the last one's; recorded where the device can
 };
 
 class TensorEnergy : public energy::Energy, public energy::Recordable {
@@ -169,22 +174,31 @@ class TensorEnergy : public energy::Energy, public energy::Recordable {
   std::unique_ptr<Slot> slot_;
 };
 
-/// A tangent of inputs of one shape. On a device that records, its work is recorded at the first use, with its inputs
-/// at addresses of its own, and played again at the next.
+/// A tangent of inputs of one shape, or a joint one. On a device that records, its work is recorded at the first use,
+/// with its inputs at addresses of its own, and played again at the next.
 class TensorEngine::TangentPass {
  public:
-  TangentPass(const Passes& passes, const at::Tensor& x, const at::Tensor& labels)
+  TangentPass(const Passes& passes, const at::Tensor& x, const at::Tensor& labels, bool joint)
       : passes_(passes),
         x_(at::empty_like(x)),
         labels_(labels.defined() ? at::empty_like(labels) : labels),
-        v_(at::zeros_like(x)),
-        pass_(passes.begin()) {}
+        along_{.v = at::zeros_like(x)},
+        pass_(passes.begin()) {
+    if (joint) along_.scale = at::zeros({x.size(0)}, x.options());
+    if (joint && labels.defined() && labels.is_floating_point()) {
+      labels_dot_ = at::zeros_like(labels);
+      along_.labels_dot = at::zeros_like(labels);
+    }
+  }
 
   bool fits(const at::Tensor& x) const { return x.sizes() == x_.sizes(); }
 
-  void evaluate(const at::Tensor& x, const at::Tensor& labels) {
+  /// motion: of a joint one.
+  void evaluate(const at::Tensor& x, const at::Tensor& labels, const Motion* motion) {
     x_.copy_(x);
     if (labels_.defined()) labels_.copy_(labels);
+    if (labels_dot_.defined())
+      motion->labels_dot.defined() ? labels_dot_.copy_(motion->labels_dot) : labels_dot_.zero_();
     if (!evaluation_) {
       evaluation_ = record(
           x_.device(), [&] { run(); }, [&] { run(); });
@@ -193,11 +207,14 @@ class TensorEngine::TangentPass {
     evaluation_->play();
   }
 
-  void pull(const at::Tensor& v, nn::Tensors& into) {
-    v_.copy_(v);
+  /// share (N): of labels_dot; scale (N) of E; both of a joint one.
+  void pull(const at::Tensor& v, const at::Tensor& share, const at::Tensor& scale, nn::Tensors& into) {
+    along_.v.copy_(v);
+    if (along_.scale.defined()) along_.scale.copy_(scale);
+    if (labels_dot_.defined()) along_.labels_dot.copy_(labels_dot_ * share.unsqueeze(1));
     const auto run = [&] {
       gradients_.clear();
-      passes_.pull(pass_, labels_, v_, gradients_);
+      passes_.pull(pass_, labels_, along_, gradients_);
     };
     if (!pull_) pull_ = record(x_.device(), run, run, evaluation_.get());
     pull_ ? pull_->play() : run();
@@ -205,15 +222,18 @@ class TensorEngine::TangentPass {
   }
 
   at::Tensor energies, gradient;
+  at::Tensor label_slope;  // <dE/dlabels, labels_dot> (N) of a joint one, or undefined
 
  private:
   void run() {
     pass_ = passes_.begin();
     passes_.evaluate(x_, labels_, pass_, energies, &gradient, /*keep=*/true);
+    if (labels_dot_.defined()) label_slope = passes_.label_slope(pass_, labels_dot_);
   }
 
   const Passes& passes_;
-  at::Tensor x_, labels_, v_;
+  at::Tensor x_, labels_, labels_dot_;
+  Passes::Direction along_;
   Passes::Pass pass_;
   nn::Tensors gradients_;
   std::unique_ptr<Recording> evaluation_, pull_;
@@ -228,7 +248,7 @@ class TensorTangent : public Tangent {
   }
   void pull(const at::Tensor& v, nn::Tensors& into) const override {
     const at::NoGradGuard no_grad;
-    pass_->pull(v, into);
+    pass_->pull(v, {}, {}, into);
   }
 
  private:
@@ -236,16 +256,45 @@ class TensorTangent : public Tangent {
   std::shared_ptr<TensorEngine::TangentPass> pass_;
 };
 
-std::unique_ptr<Tangent> TensorEngine::tangent(const at::Tensor& x, const at::Tensor& labels) {
+std::shared_ptr<TensorEngine::TangentPass> TensorEngine::tangent_pass(const at::Tensor& x, const at::Tensor& labels,
+                                                                      const Motion* motion) {
   if (!passes_.have_tangents() || !takes(x)) return nullptr;
   const at::NoGradGuard no_grad;
   at::Tensor on = graph_.conditional() ? labels : at::Tensor();
   graph_.check_labels(on, x.size(0));
   if (on.defined()) on = on.to(device_, graph_.classes > 0 ? at::kLong : exact_);
   // Of one shape at a time: a recording holds on to its memory.
-  if (!tangent_ || !device_.is_cuda() || !tangent_->fits(x)) tangent_ = std::make_shared<TangentPass>(passes_, x, on);
-  tangent_->evaluate(x.detach(), on);
-  return std::make_unique<TensorTangent>(shared_from_this(), tangent_);
+  std::shared_ptr<TangentPass>& last = motion == nullptr ? tangent_ : joint_tangent_;
+  if (!last || !device_.is_cuda() || !last->fits(x))
+    last = std::make_shared<TangentPass>(passes_, x, on, motion != nullptr);
+  last->evaluate(x.detach(), on, motion);
+  return last;
+}
+
+std::unique_ptr<Tangent> TensorEngine::tangent(const at::Tensor& x, const at::Tensor& labels) {
+  auto pass = tangent_pass(x, labels, nullptr);
+  return pass ? std::make_unique<TensorTangent>(shared_from_this(), std::move(pass)) : nullptr;
+}
+
+Matched TensorEngine::match(const at::Tensor& x, const at::Tensor& labels, const at::Tensor& target,
+                            const at::Tensor& coefficients, nn::Tensors& into, const Motion* motion) {
+  if (motion == nullptr) return Prepared::match(x, labels, target, coefficients, into, motion);
+  const auto pass = tangent_pass(x, labels, motion);
+  if (!pass) return {};
+  const at::NoGradGuard no_grad;
+  const auto exact = [&](const at::Tensor& t) { return t.to(device_, exact_); };
+  const auto column = [&](const at::Tensor& each) {
+    std::vector<std::int64_t> shape(static_cast<std::size_t>(x.dim()), 1);
+    shape[0] = x.size(0);
+    return each.reshape(shape);
+  };
+  const at::Tensor x_dot = exact(motion->x_dot), gradient = pass->gradient.clone();
+  at::Tensor r = exact(motion->offsets) + (gradient * x_dot).flatten(1).sum(1) + motion->energy_rate * pass->energies;
+  if (pass->label_slope.defined()) r = r + pass->label_slope;
+  const at::Tensor q = exact(motion->weights) * r;
+  pass->pull(column(exact(coefficients)) * (gradient - exact(target)) + column(q) * x_dot, q, motion->energy_rate * q,
+             into);
+  return {gradient, r};
 }
 
 energy::EnergyPtr TensorEngine::given(const at::Tensor& labels) {

@@ -13,6 +13,7 @@
 #include "igebm/base/error.h"
 #include "igebm/energy/compose.h"
 #include "igebm/nn/architectures.h"
+#include "tests/engine/joint.h"
 #include "tests/engine/networks.h"
 
 namespace igebm::engine {
@@ -148,6 +149,20 @@ Case smooth_unet() {
   return {"unet", nn::unet(unet, {3, 16, 16}, {.classes = 3})};
 }
 
+/// Of each weight, and those that nothing depends on.
+void expect_near(const Case& c, const nn::EffectiveWeights& weights, const nn::Tensors& got, const nn::Tensors& want,
+                 double tolerance) {
+  double largest = 0;
+  for (const auto& [_, g] : want) largest = std::max(largest, g.norm().item<double>());
+  for (const auto& [name, w] : weights) {
+    const at::Tensor a = want.contains(name) ? want.at(name) : at::zeros_like(w),
+                     b = got.contains(name) ? got.at(name).cpu().to(at::kDouble) : at::zeros_like(w);
+    EXPECT_EQ(a.sizes(), b.sizes());
+    EXPECT_LT((a - b).norm().item<double>(), tolerance * (a.norm().item<double>() + 1e-3 * largest) + 1e-12)
+        << c.name << ' ' << name;
+  }
+}
+
 /// Tangent::pull against a gradient of a gradient by autograd in double. Returns how many networks have tangents.
 int compare_tangents(const std::vector<Case>& networks, at::Device device, at::ScalarType compute, double tolerance) {
   int count = 0;
@@ -177,17 +192,30 @@ int compare_tangents(const std::vector<Case>& networks, at::Device device, at::S
     tangent->pull(v.to(device, exact), got);
     EXPECT_LT(relative(tangent->gradient, slope.detach()), tolerance) << c.name;
     EXPECT_LT(relative(tangent->energy, e.detach()), tolerance) << c.name;
-    double largest = 0;
-    for (const auto& [_, g] : want) largest = std::max(largest, g.norm().item<double>());
-    for (const auto& [name, w] : weights) {
-      const at::Tensor a = want.contains(name) ? want.at(name) : at::zeros_like(w),
-                       b = got.contains(name) ? got.at(name).cpu().to(at::kDouble) : at::zeros_like(w);
-      EXPECT_EQ(a.sizes(), b.sizes());
-      EXPECT_LT((a - b).norm().item<double>(), tolerance * (a.norm().item<double>() + 1e-3 * largest) + 1e-12)
-          << c.name << ' ' << name;
-    }
+    expect_near(c, weights, got, want, tolerance);
   }
   return count;
+}
+
+/// Prepared::match with a Motion against autograd in double, on a device that records after other inputs.
+void compare_joint_tangents(const std::vector<Case>& networks, at::Device device, at::ScalarType compute,
+                            double tolerance) {
+  for (const Case& c : networks) {
+    const nn::EffectiveWeights weights = random_weights(c.graph);
+    const auto engine = tensor_engine(c.graph, weights, device, compute);
+    const auto exact = compute == at::kDouble ? at::kDouble : at::kFloat;
+    for (int repeat = 0; repeat < 2; ++repeat) {
+      const at::Tensor x = inputs(c.graph, 4), labels = random_labels(c.graph, 4);
+      const Joint j = random_joint(c.graph, x, labels);
+      nn::Tensors want, got;
+      const Matched matched = engine->match(x.to(device, exact), labels, j.target, j.coefficients, got, &j.motion);
+      EXPECT_EQ(matched.gradient.defined(), !has(c.graph, nn::Op::label_gain) && !has(c.graph, nn::Op::dropout));
+      if (!matched.gradient.defined()) continue;
+      const at::Tensor residuals = joint_by_autograd(c.graph, weights, x, labels, j, want);
+      EXPECT_LT(relative(matched.residuals, residuals), tolerance) << c.name;
+      expect_near(c, weights, got, want, tolerance);
+    }
+  }
 }
 
 TEST(TensorEngine, TangentsInDoubleAreAGradientOfAGradient) {
@@ -195,6 +223,13 @@ TEST(TensorEngine, TangentsInDoubleAreAGradientOfAGradient) {
   for (unsigned seed = 0; seed < 60; ++seed) all.push_back(random_network(seed));
   EXPECT_GT(compare_tangents(all, at::kCPU, at::kDouble, 1e-10), 40);
 }
+TEST(TensorEngine, JointTangentsAreAutogradsInDouble) {
+  auto all = cases();
+  for (Named& n : built_networks()) all.push_back(std::move(n));
+  for (unsigned seed = 0; seed < 60; ++seed) all.push_back(random_network(seed));
+  compare_joint_tangents(all, at::kCPU, at::kDouble, 1e-6);  // of labels that nn::evaluate may take in float
+}
+TEST(TensorEngine, JointTangentsInFloat) { compare_joint_tangents(random_networks(6), at::kCPU, at::kFloat, 1e-3); }
 TEST(TensorEngine, TangentsInFloat) { compare_tangents(random_networks(6), at::kCPU, at::kFloat, 1e-3); }
 TEST(TensorEngine, TangentsInBfloat16) { compare_tangents({smooth_unet()}, at::kCPU, at::kBFloat16, 0.1); }
 
@@ -203,6 +238,7 @@ TEST(TensorEngine, TangentsOnACudaDevice) {
   compare_tangents(cases(), at::Device("cuda:0"), at::kDouble, 1e-9);
   compare_tangents(random_networks(6), at::Device("cuda:0"), at::kFloat, 2e-2);  // TF32
   compare_tangents({smooth_unet()}, at::Device("cuda:0"), at::kBFloat16, 0.1);
+  compare_joint_tangents(cases(), at::Device("cuda:0"), at::kDouble, 1e-6);
 }
 
 TEST(TensorEngine, RefreshChangesTheWeightsInPlace) {
