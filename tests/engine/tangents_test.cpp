@@ -37,7 +37,8 @@ nn::Tensors by_autograd(const nn::Graph& graph, const nn::EffectiveWeights& weig
 }
 
 /// Of all parameters together.
-double difference(const nn::EffectiveWeights& weights, const nn::Tensors& got, const nn::Tensors& want) {
+template <class Weights>
+double difference(const Weights& weights, const nn::Tensors& got, const nn::Tensors& want) {
   double difference = 0, size = 0;
   for (const auto& [name, w] : weights) {
     const at::Tensor a = got.contains(name) ? got.at(name).to(at::kDouble) : at::zeros_like(w, at::kDouble),
@@ -187,15 +188,19 @@ TEST(Tangents, DependOnTheBatchAndTheThreadsByRoundingAlone) {
     auto other = nlohmann::json::parse(choices);
     other["tangent_samples"] = 1 + other["tangent_samples"].get<int>() % 4;
     const at::Tensor x = inputs(c.graph, 12, at::kFloat), labels = random_labels(c.graph, 12), v = at::randn_like(x);
+    const Joint j = random_joint(c.graph, x, labels);
     const auto pull = [&](const std::string& chosen, int with) {
       at::set_num_threads(with);
-      nn::Tensors into;
-      prepare(c.graph, weights, {.choices = chosen})->tangent(x, labels)->pull(v, into);
+      const auto fast = prepare(c.graph, weights, {.choices = chosen});
+      nn::Tensors into, jointly;
+      fast->tangent(x, labels)->pull(v, into);
+      jointly["residuals"] = fast->match(x, labels, j.target, j.coefficients, jointly, &j.motion).residuals;
+      for (const auto& [name, g] : jointly) into["joint " + name] = g;
       return into;
     };
     const nn::Tensors one = pull(choices, 1);
-    EXPECT_LT(difference(weights, pull(choices, 2), one), 1e-5) << c.name;
-    EXPECT_LT(difference(weights, pull(other.dump(), 1), one), 1e-5) << c.name;
+    EXPECT_LT(difference(one, pull(choices, 2), one), 1e-5) << c.name;
+    EXPECT_LT(difference(one, pull(other.dump(), 1), one), 1e-5) << c.name;
     const nn::Tensors again = pull(choices, 1);
     for (const auto& [name, g] : one) EXPECT_TRUE(at::equal(g, again.at(name))) << c.name << ' ' << name;
   }
@@ -209,7 +214,7 @@ TEST(Tangents, ByTilesInBfloat16) {
   std::vector<Case> all = cases();
   for (unsigned seed = 0; seed < 150; ++seed) all.push_back(random_network(seed, 96));
   int by_tiles = 0;
-  double sum = 0;
+  double sum = 0, joint_sum = 0;
   for (std::size_t i = 0; i < all.size(); ++i) {
     const Case& c = all[i];
     if (!has_tangents(c.graph) || !nn::is_smooth(c.graph)) continue;
@@ -226,9 +231,19 @@ TEST(Tangents, ByTilesInBfloat16) {
     const double error = difference(weights, got, by_autograd(c.graph, weights, x, labels, v.to(at::kDouble)));
     EXPECT_LT(error, 0.25) << c.name;
     sum += error;
+    Joint j = random_joint(c.graph, x, labels);
+    j.motion.offsets = at::full({5}, 100);  // so that the weight of a record does not depend on a few digits
+    j.motion.weights = 0.01 * at::randn({5});
+    nn::Tensors jointly, want;
+    const at::Tensor residuals = fast->match(x, labels, j.target, j.coefficients, jointly, &j.motion).residuals;
+    EXPECT_LT((residuals - joint_by_autograd(c.graph, weights, x, labels, j, want)).abs().max().item<double>(), 5);
+    const double joint_error = difference(weights, jointly, want);
+    EXPECT_LT(joint_error, 0.25) << c.name;
+    joint_sum += joint_error;
   }
   EXPECT_GT(by_tiles, 20);
   EXPECT_LT(sum / by_tiles, 0.05);
+  EXPECT_LT(joint_sum / by_tiles, 0.05);
 }
 
 }  // namespace
