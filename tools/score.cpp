@@ -51,7 +51,7 @@ std::optional<at::Tensor> point_of(const std::string& text, std::int64_t size) {
   for (std::size_t begin = 0; begin <= text.size();) {
     const std::size_t end = std::min(text.find(',', begin), text.size());
     const auto number = io::number_of(text.substr(begin, end - begin));
-    if (!number) return {};
+    if (!number || !std::isfinite(static_cast<float>(*number))) return {};
     numbers.push_back(static_cast<float>(*number)), begin = end + 1;
   }
   if (static_cast<std::int64_t>(numbers.size()) != size) return {};
@@ -69,29 +69,42 @@ at::Tensor picture_of(const fs::path& path, const std::vector<std::int64_t>& sha
 
 bool is_array(const fs::path& path) { return path.extension() == ".npz" || path.extension() == ".npy"; }
 
-void read_array(const fs::path& path, const model::SampleSpace& space, const Take& take) {
-  const evaluation::Records records = evaluation::read_records(path);
+evaluation::Records records_of(const fs::path& path, const model::SampleSpace& space) {
+  evaluation::Records records = evaluation::read_records(path);
   if (records.shape() != space.shape)
     throw UserError(fmt::format("{}: inputs of shape ({}), where ({}) is expected", path.string(),
                                 fmt::join(records.shape(), ", "), fmt::join(space.shape, ", ")));
+  return records;
+}
+
+void read_array(const fs::path& path, const model::SampleSpace& space, const Take& take) {
+  const evaluation::Records records = records_of(path, space);
   const bool pictures = space.kind == model::SampleSpace::Kind::image;
   for (std::int64_t i = 0; i < records.size(); ++i)
     take({fmt::format("{}:{}", path.string(), i),
           pictures ? records.x[i].mul(255).round().to(at::kByte) : records.x[i]});
 }
 
-/// Picture files below a folder, in alphabetical order.
-std::vector<fs::path> pictures_in(const fs::path& folder) {
+/// Picture files below a folder, in alphabetical order. `others`: how many files are none.
+std::vector<fs::path> pictures_in(const fs::path& folder, std::int64_t* others = nullptr) {
   std::vector<fs::path> files;
   for (const auto& entry : fs::recursive_directory_iterator(folder)) {
-    if (entry.is_regular_file() && io::has_picture_name(entry.path())) files.push_back(entry.path());
+    if (!entry.is_regular_file()) continue;
+    if (io::has_picture_name(entry.path())) {
+      files.push_back(entry.path());
+    } else if (others != nullptr) {
+      ++*others;
+    }
   }
   if (files.empty()) throw UserError(fmt::format("{}: holds no pictures ({})", folder.string(), io::picture_kinds));
   std::ranges::sort(files);
   return files;
 }
 
-void read_input(const std::string& what, const model::Model& model, const Take& take) {
+/// Of a file in a folder that cannot be read: what is wrong with it. The others are scored.
+using Spoilt = std::function<void(const fs::path&, const UserError&)>;
+
+void read_input(const std::string& what, const model::Model& model, const Take& take, const Spoilt& spoilt) {
   const model::SampleSpace& space = model.space();
   const fs::path path(what);
   if (names_records(what)) {
@@ -103,14 +116,18 @@ void read_input(const std::string& what, const model::Model& model, const Take& 
   }
   const bool pictures = space.kind == model::SampleSpace::Kind::image;
   if (is_array(path)) return read_array(path, space, take);
-  if (!pictures) {
-    const auto point = point_of(what, space.shape[0]);
-    if (!point)
-      throw UserError(fmt::format("{}: expected {} numbers, as in .5,1, or an .npz of points", what, space.shape[0]));
-    return take({what, *point});
-  }
+  if (!pictures) return take({what, point_of(what, space.shape[0]).value()});
   if (!fs::is_directory(path)) return take({what, picture_of(path, space.shape)});
-  for (const fs::path& file : pictures_in(path)) take({file.string(), picture_of(file, space.shape)});
+  for (const fs::path& file : pictures_in(path)) {
+    at::Tensor x;
+    try {
+      x = picture_of(file, space.shape);
+    } catch (const UserError& e) {
+      spoilt(file, e);
+      continue;
+    }
+    take({file.string(), x});
+  }
 }
 
 /// What is wrong with files that were named is said before the work; those in folders are read as their turn comes.
@@ -121,12 +138,22 @@ void check_inputs(const ScoreArguments& a, const model::Model& model) {
       own_records(what, model);
       continue;
     }
-    if (space.kind == model::SampleSpace::Kind::points && point_of(what, space.shape[0])) continue;
+    const bool pictures = space.kind == model::SampleSpace::Kind::image;
+    if (!pictures && !is_array(what)) {
+      if (point_of(what, space.shape[0])) continue;
+      throw UserError(
+          fmt::format("{}: expected {} finite numbers, as in .5,1, or an .npz of points", what, space.shape[0]));
+    }
     if (!fs::exists(what)) throw UserError(fmt::format("{}: no such file or folder", what));
-    if (fs::is_directory(what)) {
-      pictures_in(what);
-    } else if (!is_array(what) && space.kind == model::SampleSpace::Kind::image) {
-      picture_of(what, space.shape);  // again when its turn comes: it takes far less than its score
+    // Files are read again when their turn comes: that takes far less than their score.
+    if (is_array(what)) {
+      records_of(what, space);
+    } else if (fs::is_directory(what)) {
+      std::int64_t others = 0;
+      pictures_in(what, &others);
+      if (others > 0) fmt::print(stderr, "{}: {} files are no pictures by their names, and left out\n", what, others);
+    } else {
+      picture_of(what, space.shape);
     }
   }
 }
@@ -158,7 +185,7 @@ std::string quoted(const std::string& text) {
 struct Table {
   const ScoreArguments& a;
   double log_z;  // NaN: none
-  std::int64_t rows = 0;
+  std::int64_t rows = 0, missing = 0;
 
   void begin(const nlohmann::ordered_json& about) const {
     if (a.json) {
@@ -186,6 +213,11 @@ struct Table {
       fmt::print("{}\n", line);
     }
     std::fflush(stdout);
+  }
+  void spoilt(const fs::path& file, const std::string& what) {
+    fmt::print(stderr, "{}\n", what);
+    if (a.json) fmt::print("{}{}", rows > 0 ? "," : "", json_text({{"input", file.string()}, {"error", what}}));
+    ++rows, ++missing;
   }
   void end() const {
     if (a.json) fmt::print("]}}\n");
@@ -246,8 +278,12 @@ void score(const ScoreArguments& a) {
       a.set);
   const model::SampleSpace& space = model.space();
   check_inputs(a, model);
-  if (!a.map.empty() && !io::has_picture(space.shape)) throw UserError("--map: these inputs are no pictures");
-  if (!a.map.empty()) io::check_writable(a.map);
+  if (!a.map.empty()) {
+    if (space.kind != model::SampleSpace::Kind::image) throw UserError("--map: these inputs are no pictures");
+    if (fs::path(a.map).extension() != ".png") throw UserError(fmt::format("--map {}: expected FILE.png", a.map));
+    if (const fs::path folder = fs::path(a.map).parent_path(); !folder.empty()) io::make_folder(folder);
+    io::check_writable(a.map);
+  }
   catch_interrupts();
   const evaluation::Scorer scorer = scorer_of(a, model);
   const std::int64_t level = a.map.empty()  ? -1
@@ -268,16 +304,30 @@ void score(const ScoreArguments& a) {
       shown.push_back(x[i]), gradients.push_back(scores.profile.gradient[static_cast<std::int64_t>(i)]);
     inputs.clear();
   };
-  for (const std::string& what : a.inputs) {
-    read_input(what, model, [&](Input input) {
-      inputs.push_back(std::move(input));
-      if (inputs.size() == part) flush();
-    });
+  try {
+    for (const std::string& what : a.inputs) {
+      read_input(
+          what, model,
+          [&](Input input) {
+            inputs.push_back(std::move(input));
+            if (inputs.size() == part) flush();
+          },
+          [&](const fs::path& file, const UserError& e) {
+            flush();
+            table.spoilt(file, e.what());
+          });
+    }
+    flush();
+  } catch (...) {
+    table.end();
+    throw;
   }
-  flush();
   table.end();
   if (!a.map.empty())
     io::write_png(a.map, map_of(shown, gradients, 8 * scorer.usual_gradient(level)), provenance({a.run, model.step()}));
+  if (table.missing > 0)
+    throw UserError(
+        fmt::format("{} of {} pictures could not be read; the others are scored", table.missing, table.rows));
 }
 
 }  // namespace
@@ -291,7 +341,8 @@ void add_score(CLI::App& app) {
       "  igebm score fashion-mnist shoe.png bag.png\n"
       "  igebm score cifar10 photographs/ --json --map odd.png\n"
       "  igebm score mnist test:0-9,1000\n"
-      "  igebm score two-moons .5,.2 samples.npz");
+      "  igebm score two-moons .5,.2 samples.npz\n"
+      "  igebm score two-moons -- -.5,.2 (a number below 0 first: after --)");
   add_run_argument(*command, a->run);
   command
       ->add_option(
@@ -308,7 +359,8 @@ void add_score(CLI::App& app) {
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1000}));
   command->add_option("--map", a->map,
                       "FILE.png: the first 64 pictures, each beside the size of its gradient, where it is odd");
-  command->add_option("--level", a->level, "which noise level the map shows, from 0, the least (default: the middle)");
+  command->add_option("--level", a->level, "which noise level the map shows, from 0, the least (default: the middle)")
+      ->check(CLI::NonNegativeNumber);
   add_best_option(*command, a->best);
   add_weights_option(*command, a->weights);
   add_recipe_options(*command, a->set);

@@ -41,18 +41,26 @@ at::Tensor log_distance(const Mahalanobis& distance, const at::Tensor& figures) 
 }  // namespace
 
 Anomaly::Anomaly(const at::Tensor& figures, const at::Tensor& excess)
-    : distance_(figures), numbers_(at::full({4}, std::numeric_limits<double>::quiet_NaN(), at::kDouble)) {
+    : distance_(figures), numbers_(at::full({6}, std::numeric_limits<double>::quiet_NaN(), at::kDouble)) {
   const auto keep = [&](std::int64_t at, const at::Tensor& of) {
     numbers_[at] = of.mean(), numbers_[at + 1] = of.std().clamp_min(1e-12);
   };
   keep(0, log_distance(distance_, figures));
   if (excess.defined()) keep(2, excess.to(at::kDouble));
+  numbers_[4] = 0, numbers_[5] = 1;
+}
+
+void Anomaly::standardise(const at::Tensor& figures, const at::Tensor& excess) {
+  numbers_[4] = 0, numbers_[5] = 1;
+  const at::Tensor found = of(figures, excess);
+  numbers_[4] = found.mean(), numbers_[5] = found.std().clamp_min(1e-12);
 }
 
 at::Tensor Anomaly::of(const at::Tensor& figures, const at::Tensor& excess) const {
   const at::Tensor unlike = (log_distance(distance_, figures) - numbers_[0]) / numbers_[1];
-  if (!excess.defined()) return unlike;
-  return at::fmax(unlike, (excess.to(at::kDouble) - numbers_[2]) / numbers_[3]);
+  const at::Tensor odder =
+      excess.defined() ? at::fmax(unlike, (excess.to(at::kDouble) - numbers_[2]) / numbers_[3]) : unlike;
+  return (odder - numbers_[4]) / numbers_[5];
 }
 
 at::Tensor p_values(const at::Tensor& scores, const at::Tensor& usual) {

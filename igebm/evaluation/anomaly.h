@@ -31,9 +31,14 @@ class Anomaly {
   /// What `numbers` and the distance of another were.
   Anomaly(Mahalanobis distance, at::Tensor numbers) : distance_(std::move(distance)), numbers_(std::move(numbers)) {}
 
+  /// From now on 0 is the mean, and 1 a deviation, of usual inputs that the score was not fitted on: those that it was
+  /// fitted on are nearer than others.
+  void standardise(const at::Tensor& figures, const at::Tensor& excess);
+
   at::Tensor of(const at::Tensor& figures, const at::Tensor& excess) const;  ///< (N), 1 for a deviation
   const Mahalanobis& distance() const { return distance_; }
-  /// (4): mean and deviation of the distance's logarithm, and of the excess, NaN where there is none.
+  /// (6): mean and deviation of the distance's logarithm, and of the excess, NaN where there is none; and of the
+  /// greater of the two, by `standardise`.
   const at::Tensor& numbers() const { return numbers_; }
 
  private:

@@ -68,6 +68,7 @@ void Scorer::fit(const at::Tensor& usual, const at::Tensor& pixels, const Progre
   const auto part = [](const at::Tensor& of, const at::Tensor& which) { return of.defined() ? of.index({which}) : of; };
   const at::Tensor first = last.logical_not();
   Anomaly score(part(all.figures, first), part(all.excess, first));
+  score.standardise(part(all.figures, last), part(all.excess, last));
   const at::Tensor anomaly = score.of(part(all.figures, last), part(all.excess, last));
   usual_ = Usual{.score = std::move(score),
                  .anomaly = anomaly,

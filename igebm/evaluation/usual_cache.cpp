@@ -18,7 +18,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int figures_version = 5;  // one more where what is fitted changes
+constexpr int figures_version = 6;  // one more where what is fitted changes
 
 fs::path cache_folder() {
   for (const auto& [variable, below] : {std::pair("XDG_CACHE_HOME", "igebm"), std::pair("HOME", ".cache/igebm")}) {

@@ -8,6 +8,7 @@ import unittest
 
 import numpy
 
+from running import igebm
 from runs import SCORES, SPRITES, Runs, png
 
 
@@ -101,6 +102,40 @@ class Score(Runs):
                                  ("x.png", self.folder / "x.png"), ("--level 10: expected a level from 0 to 9", self.folder / "good.png", "--level", 10)):
             self.refused(["score: ", said], "score", run, *arguments, "--usual", 230)
         self.refused("on at least 216 usual inputs, got 200", "score", run, "--usual", 200, self.folder / "good.png")
+
+    def test_one_spoilt_picture_spoils_no_other(self):
+        run = self.sprites()
+        folder = self.folder / "mixed"
+        folder.mkdir()
+        for name, cut in (("1.png", None), ("2.png", 40), ("3.png", None)):
+            (folder / name).write_bytes(png(16, 16, 0)[:cut])
+        (folder / "notes.txt").write_text("x")
+        done = igebm("score", run, folder, "--usual", 230, **self.options)
+        self.assertEqual(done.returncode, 2)
+        self.assertEqual([r["input"] for r in csv.DictReader(io.StringIO(done.stdout))], [str(folder / "1.png"), str(folder / "3.png")])
+        self.assertIn("2.png", done.stderr)
+        self.assertIn("1 of 3 pictures could not be read", done.stderr)
+        self.assertIn("1 files are no pictures", done.stderr)
+        told = json.loads(igebm("score", run, folder, "--usual", 230, "--json", **self.options).stdout)["scores"]
+        self.assertEqual([("error" in r) for r in told], [False, True, False])
+
+    def test_arrays_and_points_are_refused_before_the_work(self):
+        run = self.trained(SCORES, "--set", "data.validation=0.5", "--set", "phase.train.steps=5")
+        numpy.savez(self.folder / "three.npz", points=numpy.zeros((4, 3), numpy.float32))
+        for said, *arguments in (("where (2) is expected", self.folder / "three.npz"), ("expected 2 finite numbers", "1,2,3"),
+                                 ("expected 2 finite numbers", "nan,0"), ("expected 2 finite numbers", "1e300,0"),
+                                 ("these inputs are no pictures", "0,0", "--map", self.folder / "m.png")):
+            done = igebm("score", run, *arguments, "--usual", 200, **self.options)
+            self.assertEqual((done.returncode, done.stdout), (2, ""), said)
+            self.assertIn(said, done.stderr)
+        self.assertEqual(len(self.table("score", run, "--usual", 200, "--", "-.5,.2")[0]), 1)
+
+    def test_scores_are_deviations_of_usual_inputs(self):
+        run = self.trained(SCORES, "--set", "data.count=6000", "--set", "data.validation=0.5", "--set", "phase.train.steps=5")
+        scores = [float(r["anomaly"]) for r in self.table("score", run, "test:0-1999", "--usual", 300)[0]]
+        # of 100 others: mean 0 +- .1, deviation 1 +- .07 by chance, and as much by what 200 taught
+        self.assertLess(abs(numpy.mean(scores)), .5)
+        self.assertLess(abs(numpy.std(scores) - 1), .35)
 
     def test_out_of_distribution(self):
         run = self.sprites()
