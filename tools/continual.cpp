@@ -9,6 +9,7 @@
 #include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <tuple>
 
 #include "igebm/base/clock.h"
 #include "igebm/base/error.h"
@@ -28,7 +29,8 @@ namespace {
 namespace fs = std::filesystem;
 using evaluation::Continual;
 
-constexpr auto class_networks = "class networks";
+constexpr auto gaussian = "Gaussian", analysers = "analysers", class_energies = "class energies",
+               class_networks = "class networks";
 
 struct ContinualArguments {
   std::string recipe, out;
@@ -40,6 +42,7 @@ struct ContinualArguments {
   evaluation::LearnerOptions learners = {};
   std::int64_t per_task = 2, permutations = 10, seeds = 1, count = 0;
   bool permuted() const { return setting == "permuted"; }
+  data::Split judged() const { return split == "test" ? data::Split::test : data::Split::validation; }
   bool no_networks = false, json = false;
 };
 
@@ -81,14 +84,14 @@ class ContinualWork {
       : a_(arguments),
         observer_(observer),
         recipe_(training::read_recipe(a_.recipe, a_.set)),
-        train_(data::load(recipe_.data, data::Split::train, 0)),
-        test_(data::load(recipe_.data, a_.split == "test" ? data::Split::test : data::Split::validation, 0)) {
+        train_(data::load(recipe_.data, data::Split::train, 0)) {
     if (!train_.labels.defined()) throw UserError(fmt::format("{}: its data have no labels", recipe_.data.name));
     if (recipe_.phases.size() != 1)
       throw UserError(fmt::format("{}: expected one phase, got {}", a_.recipe, recipe_.phases.size()));
     if (!recipe_.data.without.empty())
       throw UserError("data.without: each class is trained without the others; leave it out");
     // Before anything is trained.
+    check_rows();
     if (recipe_.network.noise_features == 0)
       throw UserError("network.noise_features: energies of classes compare by noise levels; expected above 0, got 0");
     if (recipe_.network.labels || !recipe_.network.conditions.empty())
@@ -97,13 +100,18 @@ class ContinualWork {
                              : evaluation::split_tasks(classes(), a_.per_task);
     for (const auto& task : learned_) tasks_.push_back(task.classes);
     for (std::int64_t y = 0; y < classes(); ++y) recipe_of(y, 0);
-    if (a_.count > 0 && a_.count < test_.size()) {
-      const at::Tensor rows = evaluation::choose(test_.size(), a_.count, 0, 1);
-      test_.x = test_.take(rows), test_.labels = test_.labels.index_select(0, rows);
-    }
+    test_ = judged(0);
+    if (test_.size() == 0) throw UserError("--split validation: data.validation holds out no records");
   }
 
+  /// Seeds in order, from 0.
   void learn(std::int64_t seed) {
+    // Each seed holds out records of its own, as training does with it: none that is learned from may be judged by.
+    if (seed > 0) {
+      train_ = data::load(recipe_.data, data::Split::train, static_cast<std::uint64_t>(seed));
+      test_ = judged(seed);
+    }
+    judged_counts_.push_back(test_.size());
     if (!a_.permuted()) densities(seed);
     for (const auto& kind : evaluation::learner_kinds())
       if (wanted(kind.name)) learner(kind, seed);
@@ -111,13 +119,43 @@ class ContinualWork {
   }
   const std::vector<Method>& methods() const { return methods_; }
   const evaluation::Tasks& tasks() const { return tasks_; }
-  const data::Dataset& test() const { return test_; }
+  /// Of each seed, how many records are told apart.
+  const std::vector<std::int64_t>& judged_counts() const { return judged_counts_; }
   const training::Recipe& recipe() const { return recipe_; }
+  std::int64_t classes() const { return train_.classes; }
   /// Those of the classes' networks.
   const std::vector<fs::path>& runs() const { return runs_; }
 
  private:
-  std::int64_t classes() const { return train_.classes; }
+  data::Dataset judged(std::int64_t seed) const {
+    data::Dataset set = data::load(recipe_.data, a_.judged(), static_cast<std::uint64_t>(seed));
+    if (a_.count == 0 || a_.count >= set.size()) return set;
+    const at::Tensor rows = evaluation::choose(set.size(), a_.count, 0, 1);
+    set.x = set.take(rows), set.labels = set.labels.index_select(0, rows);
+    return set;
+  }
+
+  /// The rows that there are with these data and options.
+  std::vector<std::string> rows_there() const {
+    std::vector<std::string> rows;
+    if (!a_.permuted()) {
+      rows = {gaussian, analysers};
+      if (pictures()) rows.emplace_back(class_energies);
+      if (!a_.no_networks) rows.emplace_back(class_networks);
+    }
+    for (const auto& kind : evaluation::learner_kinds()) rows.emplace_back(kind.name);
+    return rows;
+  }
+  void check_rows() const {
+    const std::vector<std::string> there = rows_there();
+    for (const std::string& row : a_.only) {
+      if (std::ranges::find(there, row) == there.end())
+        throw UserError(fmt::format("--only: there is no row \"{}\" with these data and options; expected one of {}",
+                                    row, fmt::join(there, ", ")));
+    }
+  }
+
+  bool pictures() const { return train_.shape().size() == 3; }
   bool wanted(std::string_view row) const {
     return a_.only.empty() || std::find(a_.only.begin(), a_.only.end(), row) != a_.only.end();
   }
@@ -163,23 +201,20 @@ class ContinualWork {
   }
 
   void densities(std::int64_t seed) {
-    const auto fitted = [&](const char* name, const char* about, bool baseline, bool by_seed, const auto& fit) {
+    const auto fitted = [&](const char* name, const char* about, bool baseline, const auto& fit) {
       if (!wanted(name)) return;
       observer_.progress(fmt::format("seed {}: {}", seed, name), 0, 1);
-      Method& m = method(name, about, baseline);
-      if (!by_seed && !m.seeds.empty()) return m.seeds.push_back(Continual(m.seeds.front()));
       const std::unique_ptr<evaluation::ClassDensities> one = fit();
-      add(m, one->numbers(), one->of(test_.x));
+      add(method(name, about, baseline), one->numbers(), one->of(test_.x));
     };
     const at::Tensor &x = train_.all(), &labels = train_.labels;
-    auto analysers = a_.analysers;
-    analysers.seed = static_cast<std::uint64_t>(seed);
-    fitted("Gaussian", "a Gaussian for each class", true, false,
-           [&] { return evaluation::gaussians(x, labels, classes()); });
-    fitted("analysers", "a mixture of principal component analysers for each class; many passes", true, true,
-           [&] { return evaluation::analysers(x, labels, classes(), analysers); });
-    if (x.dim() == 4)
-      fitted("class energies", "a quadratic energy for each class, in oriented gradients", false, false,
+    auto options = a_.analysers;
+    options.seed = static_cast<std::uint64_t>(seed);
+    fitted(gaussian, "a Gaussian for each class", true, [&] { return evaluation::gaussians(x, labels, classes()); });
+    fitted(analysers, "a mixture of principal component analysers for each class; many passes", true,
+           [&] { return evaluation::analysers(x, labels, classes(), options); });
+    if (pictures())
+      fitted(class_energies, "a quadratic energy for each class, in oriented gradients", false,
              [&] { return evaluation::oriented_gaussians(x, labels, classes()); });
   }
 
@@ -222,7 +257,8 @@ class ContinualWork {
   const ContinualArguments& a_;
   Observer& observer_;
   training::Recipe recipe_;
-  data::Dataset train_, test_;
+  data::Dataset train_, test_;  ///< of the seed that is on
+  std::vector<std::int64_t> judged_counts_;
   std::vector<evaluation::LearnedTask> learned_;
   evaluation::Tasks tasks_;  ///< their classes
   std::vector<Method> methods_;
@@ -233,21 +269,21 @@ nlohmann::ordered_json mean_json(const std::pair<double, double>& figure) {
   return {{"mean", figure.first}, {"deviation", figure.second}};
 }
 
-nlohmann::ordered_json of_seed(const Continual& c) {
+nlohmann::ordered_json of_seed(const Continual& c, std::int64_t judged) {
   nlohmann::ordered_json tasks = nlohmann::ordered_json::array(), overall = nlohmann::ordered_json::array();
   for (const auto& row : c.accuracy) {
     tasks.push_back(nlohmann::ordered_json::array());
     for (const auto& of_task : row) tasks.back().push_back(of_task.value);
   }
   for (const auto& after : c.overall) overall.push_back(interval_json(after));
-  return {{"overall", overall}, {"tasks", tasks}, {"forgotten", c.forgotten}};
+  return {{"test", judged}, {"overall", overall}, {"tasks", tasks}, {"forgotten", c.forgotten}};
 }
 
 nlohmann::ordered_json continual_json(const ContinualArguments& a, const ContinualWork& work, double seconds) {
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
   for (const Method& m : work.methods()) {
     nlohmann::ordered_json each = nlohmann::ordered_json::array();
-    for (const Continual& c : m.seeds) each.push_back(of_seed(c));
+    for (std::size_t i = 0; i < m.seeds.size(); ++i) each.push_back(of_seed(m.seeds[i], work.judged_counts()[i]));
     rows.push_back({{"name", m.name},
                     {"about", m.about},
                     {"baseline", m.baseline},
@@ -256,16 +292,23 @@ nlohmann::ordered_json continual_json(const ContinualArguments& a, const Continu
                     {"numbers", m.numbers},
                     {"seeds", each}});
   }
-  return {
-      {"recipe", a.recipe},    {"data", work.recipe().data.name}, {"setting", a.setting},        {"split", a.split},
-      {"tasks", work.tasks()}, {"test", work.test().size()},      {"sigmas", a.energies.sigmas}, {"seconds", seconds},
-      {"rows", rows}};
+  return {{"recipe", a.recipe},
+          {"data", work.recipe().data.name},
+          {"setting", a.setting},
+          {"split", a.split},
+          {"tasks", work.tasks()},
+          {"test", work.judged_counts().front()},
+          {"sigmas", a.energies.sigmas},
+          {"seconds", seconds},
+          {"rows", rows}};
 }
 
 void print_continual(const ContinualArguments& a, const ContinualWork& work) {
+  const auto [least, most] = std::ranges::minmax(work.judged_counts());
   fmt::print("{}: {} classes in {} {}tasks, one pass, no replay, no task told; {} {} records, {} seed{}\n",
-             work.recipe().data.name, work.test().classes, work.tasks().size(), a.permuted() ? "permuted " : "",
-             work.test().size(), a.split, a.seeds, a.seeds > 1 ? "s" : "");
+             work.recipe().data.name, work.classes(), work.tasks().size(), a.permuted() ? "permuted " : "",
+             least == most ? fmt::format("{}", least) : fmt::format("{} to {}", least, most), a.split, a.seeds,
+             a.seeds > 1 ? "s" : "");
   fmt::print("{:<18}{:>22}{:>14}{:>16}\n", "", "accuracy, all classes", "forgotten", "numbers kept");
   for (const Method& m : work.methods()) {
     const auto [mean, deviation] = m.over_seeds(final_accuracy);
@@ -284,7 +327,13 @@ void print_continual(const ContinualArguments& a, const ContinualWork& work) {
 void evaluate_continual(ContinualArguments& a) {
   if (a.out.empty()) a.out = "runs/" + fs::path(a.recipe).stem().string() + "-continual";
   for (const double sigma : a.energies.sigmas)
-    if (!(sigma > 0)) throw UserError(fmt::format("--sigma: expected numbers above 0, got {}", sigma));
+    if (!(sigma > 0 && std::isfinite(sigma)))
+      throw UserError(fmt::format("--sigma: expected numbers above 0, got {}", sigma));
+  // CLI11's ranges take no number (NaN) for one that is within.
+  for (const auto& [option, value, greatest] : {std::tuple("--learning-rate", a.learners.learning_rate, 10.0),
+                                                std::tuple("--strength", a.learners.strength, 1e12)})
+    if (value && std::isnan(*value))
+      throw UserError(fmt::format("{}: expected a number from 0 to {}, got {}", option, greatest, *value));
   const auto progress =
       make_progress("interrupted: networks of classes that are trained are kept, and the same command goes on", a.json);
   catch_interrupts();
@@ -300,7 +349,7 @@ void evaluate_continual(ContinualArguments& a) {
 }
 
 std::vector<std::string> row_names() {
-  std::vector<std::string> names = {"Gaussian", "analysers", "class energies", class_networks};
+  std::vector<std::string> names = {gaussian, analysers, class_energies, class_networks};
   for (const auto& kind : evaluation::learner_kinds()) names.emplace_back(kind.name);
   return names;
 }

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <list>
 #include <nlohmann/json.hpp>
+#include <string_view>
 
 #include "igebm/base/error.h"
 #include "igebm/io/recipe.h"
@@ -26,6 +27,8 @@ struct RobustnessArguments {
   evaluation::RobustnessOptions options;
   std::int64_t seed = -1;
   bool best = false, json = false;
+  std::vector<std::string> given;  ///< options that the user gave
+  bool has(std::string_view option) const { return std::ranges::find(given, option) != given.end(); }
 };
 
 nlohmann::ordered_json json_of_eps(const evaluation::EpsResult& at) {
@@ -45,6 +48,12 @@ std::vector<double> numbers_of(const at::Tensor& t) {
                      : std::vector<double>();
 }
 
+nlohmann::ordered_json attack_settings_json(const evaluation::AttackOptions& o) {
+  nlohmann::ordered_json json = {{"steps", o.steps}, {"restarts", o.restarts}, {"queries", o.queries}};
+  json["step_size"] = o.step_size > 0 ? nlohmann::ordered_json(o.step_size) : nlohmann::ordered_json();
+  return json;
+}
+
 nlohmann::ordered_json robustness_json(const RobustnessArguments& a, const Robustness& r) {
   nlohmann::ordered_json json = {{"model", a.run},
                                  {"count", r.count},
@@ -58,8 +67,11 @@ nlohmann::ordered_json robustness_json(const RobustnessArguments& a, const Robus
                                  {"calibration_error", r.calibration_error},
                                  {"cross_entropy", r.cross_entropy},
                                  {"seconds", r.seconds}};
+  if (const auto& refine = a.options.refine; refine.steps > 0)
+    json["refine_box"] = refine.box, json["refine_step"] = r.refine_step, json["refine_noise"] = refine.noise;
   if (!r.eps.empty()) {
     json["norm"] = a.norm;
+    json["attack_settings"] = attack_settings_json(a.options.attack);
     if (a.options.refine.steps > 0) json["through"] = a.through, json["noises"] = a.options.refine.attack_chains;
     json["eps"] = nlohmann::ordered_json::array();
     for (const auto& at : r.eps) json["eps"].push_back(json_of_eps(at));
@@ -72,13 +84,28 @@ std::string percent(const Interval& i) {
   return fmt::format("{:>6.2f} % ({:.2f} to {:.2f})", 100 * i.value, 100 * i.low, 100 * i.high);
 }
 
+/// What is fitted on training pictures.
+std::string what_is_fitted(const RobustnessArguments& a, const Robustness& r) {
+  if (a.options.classifier != nullptr) return "a temperature";
+  return r.sigmas.size() > 1 ? "a weight for each level and an offset for each class"
+                             : "a temperature and an offset for each class";
+}
+
+std::string in_words(const evaluation::AttackOptions& o) {
+  const std::string size = o.step_size > 0 ? fmt::format("{:g}", o.step_size) : "2.5 eps / steps";
+  return fmt::format("pgd and apgd {} steps, {} restart{}, pgd's step size {}; square {} queries", o.steps, o.restarts,
+                     o.restarts == 1 ? "" : "s", size, o.queries);
+}
+
 void print_robustness_text(const RobustnessArguments& a, const Robustness& r) {
-  fmt::print("{}: {} test pictures; {}temperature fitted on {} pictures {}, seed {}\n", a.run, r.count,
+  fmt::print("{}: {} test pictures; {}{} fitted on {} pictures {}, seed {}\n", a.run, r.count,
              r.sigmas.empty() ? "" : fmt::format("energies at noise {:.3g}, ", fmt::join(r.sigmas, " + ")),
-             r.fitted_count, r.fitted, r.seed);
-  if (a.options.refine.steps > 0)
-    fmt::print("{} Langevin steps beforehand{}\n", a.options.refine.steps,
-               r.eps.empty() ? "" : fmt::format("; attacks see them: {}", a.through));
+             what_is_fitted(a, r), r.fitted_count, r.fitted, r.seed);
+  if (const auto& refine = a.options.refine; refine.steps > 0)
+    fmt::print("{} Langevin steps beforehand, size {:.3g}, noise {:.3g}, within {:.3g} of each pixel{}\n", refine.steps,
+               r.refine_step, refine.noise, refine.box,
+               r.eps.empty() ? "" : fmt::format("; attacks see them: {}, {} noises", a.through, refine.attack_chains));
+  if (!r.eps.empty()) fmt::print("attacks: {}\n", in_words(a.options.attack));
   fmt::print("{:<18}{}\n", "accuracy", percent(r.accuracy));
   fmt::print("{:<18}{:>6.4f}\n{:<18}{:>6.4f} nats\n", "calibration error", r.calibration_error, "cross entropy",
              r.cross_entropy);
@@ -119,7 +146,16 @@ std::optional<model::NetworkFile> classifier_of(const model::Model& model, const
 struct Opened {
   model::Model model;
   std::optional<model::NetworkFile> classifier;
+  bool takes_levels() const { return !classifier && model.condition_spec().noise.has_value(); }
 };
+
+/// Options that would do nothing.
+void check_refine_given(const RobustnessArguments& a) {
+  if (a.options.refine.steps > 0) return;
+  for (const char* option : {"--refine-box", "--refine-step", "--refine-noise", "--through", "--noises"}) {
+    if (a.has(option)) throw UserError(fmt::format("{}: expected with --refine, which is not given", option));
+  }
+}
 
 void evaluate_robustness(RobustnessArguments& a) {
   evaluation::RobustnessOptions& o = a.options;
@@ -131,6 +167,7 @@ void evaluate_robustness(RobustnessArguments& a) {
   o.refine.box = radius_of("--refine-box", a.box);
   o.refine.through = value_of<evaluation::Through>(a.through).value();
   check(o);
+  check_refine_given(a);
   const model::Model model = open_model(a.run, open_options(a), a.set);
   std::optional<model::Model> reference;
   if (o.refine.steps > 0 && o.refine.through == evaluation::Through::steps) {
@@ -147,6 +184,9 @@ void evaluate_robustness(RobustnessArguments& a) {
     other.classifier = classifier_of(other.model, run, a);
     o.sources.push_back({run, &other.model, other.classifier ? &*other.classifier : nullptr});
   }
+  const bool takes_levels = !classifier && model.condition_spec().noise.has_value();
+  if (a.has("--levels") && !takes_levels && std::ranges::none_of(sources, &Opened::takes_levels))
+    throw UserError(fmt::format("--levels: {} takes no noise levels", a.run));
   const auto progress = make_progress("interrupted, nothing is written", a.json);
   catch_interrupts();
   const Robustness r = evaluation::robustness(model, o, *progress);
@@ -157,6 +197,16 @@ void evaluate_robustness(RobustnessArguments& a) {
   } else {
     print_robustness_text(a, r);
   }
+}
+
+/// What `command` does, once it is read.
+void on_command(CLI::App* command, const char* name, const std::shared_ptr<RobustnessArguments>& a) {
+  command->callback([command, name, a] {
+    for (const CLI::Option* option : command->get_options()) {
+      if (option->count() > 0) a->given.push_back(option->get_name());
+    }
+    as_command(name, [&] { evaluate_robustness(*a); });
+  });
 }
 
 /// Those of both commands.
@@ -213,10 +263,11 @@ void add_evaluate_classification(CLI::App& app) {
   command->footer(
       "Example:\n"
       "  igebm evaluate classification mnist --count 10000\n"
-      "The class of an energy's model is that of the least energy; of a classifier, of the greatest logit.");
+      "The class of an energy's model is that of the least energy, by a temperature and one offset a class that are "
+      "fitted on training pictures; of a classifier, of the greatest logit, by a fitted temperature.");
   add_classification_options(*command, *a);
   add_model_options(*command, *a);
-  command->callback([a] { as_command("evaluate classification", [&] { evaluate_robustness(*a); }); });
+  on_command(command, "evaluate classification", a);
 }
 
 void add_evaluate_robustness(CLI::App& app) {
@@ -272,7 +323,7 @@ void add_evaluate_robustness(CLI::App& app) {
       ->capture_default_str()
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{100000}));
   add_model_options(*command, *a);
-  command->callback([a] { as_command("evaluate robustness", [&] { evaluate_robustness(*a); }); });
+  on_command(command, "evaluate robustness", a);
 }
 
 }  // namespace igebm::tools

@@ -61,7 +61,6 @@ struct Fitted {
 Fitted from_energies(const model::Model& model, std::vector<double> sigmas, std::int64_t levels,
                      const Labelled& training, Observer& observer) {
   const bool noise = model.condition_spec().noise.has_value(), choose_level = sigmas.empty();
-  if (!noise && !choose_level) throw UserError("this model takes no noise levels");
   if (choose_level) sigmas = profile_levels(model, levels);
   auto logits = std::make_unique<EnergyLogits>(model, sigmas);
   at::Tensor energies = logits->energies(
@@ -96,6 +95,20 @@ std::vector<std::pair<std::string, Fitted>> sources_of(const RobustnessOptions& 
   return all;
 }
 
+/// A level that the energies were not trained at tells nothing.
+void check_sigmas(const model::Model& model, const RobustnessOptions& options) {
+  if (options.sigmas.empty()) return;
+  if (options.classifier != nullptr) throw UserError("sigma: this model is a classifier, which takes no noise levels");
+  const auto& noise = model.condition_spec().noise;
+  if (!noise) throw UserError("sigma: this model takes no noise levels");
+  constexpr double rounding = 1e-6;  // a bound that is passed on as it was printed is within
+  for (const double sigma : options.sigmas) {
+    if (!(sigma >= noise->sigma_min * (1 - rounding) && sigma <= noise->sigma_max * (1 + rounding)))
+      throw UserError(fmt::format("sigma: expected from {:g} to {:g}, the model's noise levels, got {:g}",
+                                  noise->sigma_min, noise->sigma_max, sigma));
+  }
+}
+
 void check_sources(const model::Model& model, const RobustnessOptions& options) {
   for (const Source& s : options.sources) {
     if (s.model->space().kind != model.space().kind || s.model->space().shape != model.space().shape)
@@ -108,7 +121,7 @@ void check_sources(const model::Model& model, const RobustnessOptions& options) 
 
 /// `inner` after steps on the energy of no class in particular, at the level that tells classes.
 std::unique_ptr<Logits> refined(const Logits& inner, const model::Model& model, const RobustnessOptions& options,
-                                const Robustness& told) {
+                                Robustness& told) {
   RefineOptions refine = options.refine;
   refine.seed = told.seed;
   const double sigma = told.sigmas.empty() ? 1 : told.sigmas.front();
@@ -117,6 +130,7 @@ std::unique_ptr<Logits> refined(const Logits& inner, const model::Model& model, 
     const double in_pixels = sigma / (model.space().high - model.space().low);
     refine.step_size = 0.1 * in_pixels * in_pixels;
   }
+  told.refine_step = refine.step_size;
   const bool exact = refine.through == Through::steps;
   if (exact && options.reference == nullptr) throw UserError("refine: derivatives through the steps need a reference");
   const model::Model& used = exact ? *options.reference : model;
@@ -196,12 +210,25 @@ EpsResult attacked(double eps, const Logits& logits, const std::vector<std::pair
   return result;
 }
 
+/// Throws UserError where one is there twice, which would be asked twice.
+template <class Values, class Name>
+void check_each_once(const char* what, const Values& values, const Name& name) {
+  for (auto i = values.begin(); i != values.end(); ++i) {
+    if (std::find(values.begin(), i, *i) != i)
+      throw UserError(fmt::format("{}: expected each once, got {} twice", what, name(*i)));
+  }
+}
+
 }  // namespace
 
 void check(const RobustnessOptions& options) {
   check(options.refine);
   if (options.refine.steps > 0 && options.classifier != nullptr)
     throw UserError("refine: this model is a classifier, which has no energy to take steps on");
+  if (!(options.attack.step_size >= 0 && std::isfinite(options.attack.step_size)))
+    throw UserError(fmt::format("step size: expected a number above 0, got {}", options.attack.step_size));
+  check_each_once("eps", options.eps, [](double eps) { return fmt::format("{:.4g}", eps); });
+  check_each_once("attack", options.attacks, [](Attack one) { return std::string(name_of(one)); });
   for (const double eps : options.eps) {
     AttackOptions at = options.attack;
     at.eps = eps;
@@ -222,6 +249,7 @@ Robustness robustness(const model::Model& model, const RobustnessOptions& option
   if (model.space().kind != model::SampleSpace::Kind::image) throw UserError("this model's records are no pictures");
   if (options.classifier == nullptr && model.condition_spec().classes < 2)
     throw UserError("this model's energies take no classes (network.labels), so it tells none");
+  check_sigmas(model, options);
   check_sources(model, options);
   const Labelled test = labelled(model, Own::test, options.count, told.seed),
                  training = labelled(model, Own::held_out, options.fitted, told.seed);

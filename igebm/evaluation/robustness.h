@@ -60,6 +60,7 @@ struct Robustness {
   Calibration calibration;
   Interval accuracy;  ///< without attack
   double calibration_error = 0, cross_entropy = 0, seconds = 0;
+  double refine_step = 0;             ///< as used; 0: no such steps
   std::vector<EpsResult> eps;         ///< as asked for
   std::vector<std::string> warnings;  ///< signs that an attack is weak
   std::uint64_t seed = 0;

@@ -98,6 +98,17 @@ class Continual(Runs):
         self.assertEqual((held["split"], held["test"]), ("validation", 500))
         self.assertFalse(pathlib.Path(self.out).exists())
 
+    def test_each_seed_is_judged_by_what_its_trainings_hold_out(self):
+        held = ["--set", "data.validation=0.25"]
+        told = json.loads(self.works("evaluate", "continual", self.recipe, "--per-task", 1, "--out", self.out, "--split", "validation", "--seeds", 2,
+                                     "--only", "Gaussian", "--json", *held))
+        (row,) = told["rows"]
+        for seed, each in enumerate(row["seeds"]):
+            planned = json.loads(self.works("train", self.recipe, "--dry-run", "--json", "--set", f"run.seed={seed}", "--set", "phase.train.steps=10", *held))
+            self.assertEqual(each["test"] + planned["data"]["records"], 4000)
+        self.assertNotEqual(*(each["test"] for each in row["seeds"]))
+        self.assertEqual(told["test"], row["seeds"][0]["test"])
+
     def test_what_is_wrong_is_said_in_a_line(self):
         def refused(expected, *more):
             self.refused(expected, *self.command(*more))
@@ -107,6 +118,13 @@ class Continual(Runs):
         refused("network.labels", "--set", "network.labels=true")
         refused("--sigma", "--sigma", 0)
         refused("--only", "--only", "EWCC")
+        for option in ("--learning-rate", "--strength"):
+            refused([option, "expected a number from 0", "nan"], option, "nan")
+        # Rows that these data or options have not, which would leave the table empty.
+        refused(['"class networks"', "expected one of Gaussian, analysers, shared body"], "--no-networks", "--only", "class networks")
+        refused(['"Gaussian"', "expected one of shared body"], "--setting", "permuted", "--only", "EWC", "--only", "Gaussian")
+        refused('"class energies"', "--only", "class energies")  # of pictures
+        refused("holds out no records", "--split", "validation")
         self.refused("expected fewer classes a task", "evaluate", "continual", self.recipe, "--out", self.out)  # two a task, of two
         refused("class 0 has fewer records than phase.train.batch", "--set", "phase.train.batch=3000")
         self.assertFalse(pathlib.Path(self.out).exists())

@@ -1,8 +1,13 @@
 #!/usr/bin/env python3
 """Classes by least energy, and attacks on them, as their user meets them."""
 import json
+import os
+import pathlib
+import subprocess
+import sys
 import unittest
 
+from running import Running
 from runs import SPRITES, Runs
 
 
@@ -35,7 +40,16 @@ class Robustness(Runs):
         self.assertNotEqual(fewer["weights"], told["weights"])
         several = json.loads(self.works(*arguments, "--sigma", 0.5, "--sigma", 1, "--json"))
         self.assertEqual(several["sigmas"], [0.5, 1])
-        self.assertIn("in brackets", self.works(*arguments, "--refine", 2))
+        self.assertIn("a temperature and an offset for each class fitted", self.works(*arguments))
+        refined = json.loads(self.works(*arguments, "--refine", 2, "--refine-box", "16/255", "--json"))
+        self.assertEqual((refined["refine_box"], refined["refine_noise"]), (16 / 255, 0.005))
+        self.assertGreater(refined["refine_step"], 0)
+        self.assertNotIn("refine_step", told)
+        text = self.works(*arguments, "--refine", 2, "--refine-step", 0.01)
+        self.assertIn("2 Langevin steps beforehand, size 0.01, noise 0.005, within 0.0314 of each pixel", text)
+        self.refused(["sigma: expected from", "got 1e+06"], *arguments, "--sigma", 1e6)
+        for option, value in (("--refine-box", 0.1), ("--refine-step", 0.1), ("--refine-noise", 0.1)):
+            self.refused([option, "--refine"], *arguments, option, value)
 
     def test_attacks(self):
         run = self.sprites()
@@ -48,11 +62,19 @@ class Robustness(Runs):
         for each in some["attacks"]:
             self.assertLessEqual(some["accuracy"]["value"], each["accuracy"]["value"])
         self.assertEqual([each["attack"] for each in some["attacks"]], ["pgd", "square"])
+        self.assertEqual(told["attack_settings"], {"steps": 3, "restarts": 1, "queries": 5, "step_size": None})
         for through in ("identity", "steps"):
             text = self.works("evaluate", "robustness", run, *few, "--attack", "apgd", "--norm", "l2", "--eps", 0.5, "--refine", 2,
                               "--through", through, "--noises", 2)
             self.assertIn("l2, eps 0.5", text)
+            self.assertIn("attacks: pgd and apgd 3 steps, 1 restart, pgd's step size 2.5 eps / steps; square 5 queries", text)
         self.refused("--eps", "evaluate", "robustness", run, *few, "--eps", "one")
+        refused = ["evaluate", "robustness", run, *few, "--eps", 0.1]
+        self.refused(["step size", "nan"], *refused, "--step-size", "nan")
+        self.refused("eps: expected each once, got 0.1 twice", *refused, "--eps", "1/10")
+        self.refused("attack: expected each once, got pgd twice", *refused, "--attack", "pgd", "--attack", "apgd", "--attack", "pgd")
+        for option, value in (("--through", "steps"), ("--noises", 2)):
+            self.refused([option, "--refine"], *refused, option, value)
         self.refused("linf alone", "evaluate", "robustness", run, *few, "--eps", 1, "--norm", "l2", "--attack", "square")
 
     def test_classifiers_and_energies_without_noise_levels(self):
@@ -71,7 +93,10 @@ class Robustness(Runs):
             self.assertEqual(none["attacks"][1]["accuracy"], told["accuracy"])
             self.assertLessEqual(some["accuracy"]["value"], min(each["accuracy"]["value"] for each in some["attacks"]))
         self.refused("another shape", "evaluate", "robustness", run, *few, "--eps", 0.1, "--transfer", "mnist")
-        self.refused("no noise levels", "evaluate", "classification", run, "--sigma", 1)
+        for each in (run, classifier):
+            for option in ("--sigma", "--levels"):
+                self.refused("takes no noise levels", "evaluate", "classification", each, option, 1)
+        self.assertIn("; a temperature fitted on", self.works("evaluate", "classification", classifier, "--count", 20, "--usual", 20))
         self.refused("has no energy", "evaluate", "classification", classifier, "--refine", 1)
 
     def test_models_that_tell_no_classes_are_refused(self):
@@ -81,6 +106,45 @@ class Robustness(Runs):
         self.refused("take no classes", "evaluate", "classification", run)
         self.works("train", self.recipe, "--out", self.folder / "moons", "--set", "phase.train.steps=5")
         self.refused("no pictures", "evaluate", "classification", self.folder / "moons")
+
+
+# Answers as igebm does, or not where the model is FAILS.
+FAKE = """#!{python}
+import json, os, sys
+if sys.argv[1] == "--version":
+    print("igebm " + os.environ.get("VERSION", "1"))
+elif sys.argv[3] == os.environ.get("FAILS"):
+    sys.exit(3)
+else:
+    print(json.dumps({{"sigma": 1, "log_p": []}}))
+"""
+
+
+class Reproduce(Running):
+    def reproduced(self, status, *arguments, **variables):
+        out = self.folder / "out"
+        done = subprocess.run([sys.executable, pathlib.Path(__file__).resolve().parents[2] / "scripts/reproduce", "likelihood", "--out", out, *arguments],
+                              env={**os.environ, "IGEBM": str(self.folder / "igebm"), **variables}, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.assertEqual(done.returncode, status, done.stderr)
+        return done
+
+    def test_what_fails_is_said_and_what_is_there_is_kept(self):
+        self.assertEqual(self.reproduced(2).stderr.count("\n"), 1)  # no such program
+        program = self.folder / "igebm"
+        program.write_text(FAKE.format(python=sys.executable))
+        program.chmod(0o755)
+        self.assertIn("expected at least 1, got 0", self.reproduced(2, "--count", "0").stderr)
+        self.assertIn("no row lenet", self.reproduced(2, "--model", "lenet").stderr)
+        self.assertIn("failed: two-moons", self.reproduced(1, FAILS="two-moons").stderr)
+        self.assertIn("two-moons was left out", (self.folder / "out/likelihood.md").read_text())
+        # The one that is missing, by another version, which the page says.
+        self.assertIn("1 of 3 answers are to be made", self.reproduced(0, VERSION="2").stdout)
+        head = (self.folder / "out/likelihood.md").read_text().splitlines()[2]
+        self.assertIn("igebm 2; mnist, σ = 1 by igebm 1; fashion-mnist, σ = 1 by igebm 1.", head)
+        # A quick look has answers and a page of its own.
+        self.assertIn("3 of 3 answers are to be made", self.reproduced(0, "--count", "50").stdout)
+        self.assertTrue((self.folder / "out/likelihood/two-moons-50.json").exists() and (self.folder / "out/likelihood-50.md").exists())
+        self.assertIn("0 of 3 answers are to be made", self.reproduced(0).stdout)
 
 
 if __name__ == "__main__":
