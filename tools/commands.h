@@ -16,7 +16,8 @@
 
 namespace CLI {
 class App;
-}
+class Validator;
+}  // namespace CLI
 
 namespace igebm::evaluation {
 struct Interval;
@@ -105,6 +106,11 @@ void add_sampling_options(CLI::App& command, std::vector<std::string>& set);
 /// --threads, 0 to 1024 (0: one per core): set at once; or, of a recipe that sets its own, short for one of `set`,
 /// after whose option it must come.
 void add_threads_option(CLI::App& command, std::vector<std::string>* set = nullptr);
+
+/// What an option's number must be; not a number (NaN) is never that, where CLI11's own ranges let it through.
+CLI::Validator above_zero();
+CLI::Validator from_zero();
+CLI::Validator number_in(double low, double high);
 
 /// Does what a command does; what is wrong begins with the command's name.
 void as_command(const char* name, const std::function<void()>& work);

@@ -191,7 +191,7 @@ void add_compose(CLI::App& app) {
   command
       ->add_option("--step-share", a->moved.step_share,
                    "of sigma^2 that a step's size is at a noise level (default: the first model's)")
-      ->check(CLI::Range(1e-6, 10.0));
+      ->check(number_in(1e-6, 10.0));
   command
       ->add_option("--levels", a->moved.levels,
                    "noise levels (default: 60 in the plane, of pictures the first model's)")

@@ -9,7 +9,6 @@
 #include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
-#include <tuple>
 
 #include "igebm/base/clock.h"
 #include "igebm/base/error.h"
@@ -329,11 +328,6 @@ void evaluate_continual(ContinualArguments& a) {
   for (const double sigma : a.energies.sigmas)
     if (!(sigma > 0 && std::isfinite(sigma)))
       throw UserError(fmt::format("--sigma: expected numbers above 0, got {}", sigma));
-  // CLI11's ranges take no number (NaN) for one that is within.
-  for (const auto& [option, value, greatest] : {std::tuple("--learning-rate", a.learners.learning_rate, 10.0),
-                                                std::tuple("--strength", a.learners.strength, 1e12)})
-    if (value && std::isnan(*value))
-      throw UserError(fmt::format("{}: expected a number from 0 to {}, got {}", option, greatest, *value));
   const auto progress =
       make_progress("interrupted: networks of classes that are trained are kept, and the same command goes on", a.json);
   catch_interrupts();
@@ -394,9 +388,9 @@ void add_evaluate_continual(CLI::App& app) {
   command->add_option("--batch", a->learners.batch, "records a step of a trained body (default: each row's own)")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{100000}));
   command->add_option("--learning-rate", a->learners.learning_rate, "of trained bodies (default: each row's own)")
-      ->check(CLI::Range(0.0, 10.0));
+      ->check(number_in(0.0, 10.0));
   command->add_option("--strength", a->learners.strength, "that EWC and SI hold with (default: each row's own)")
-      ->check(CLI::Range(0.0, 1e12));
+      ->check(number_in(0.0, 1e12));
   command->add_option("--seeds", a->seeds, "how often, with seeds from 0 on")
       ->capture_default_str()
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1000}));

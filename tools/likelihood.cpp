@@ -148,6 +148,7 @@ void evaluate_likelihood(LikelihoodArguments& a) {
       a.run,
       {.weights = weights_of(a.weights), .best = a.best, .device = a.device, .precision = engine::Precision::f32},
       a.set);
+  if (model.graph().outputs > 0) throw UserError("this model is a classifier, which has no density");
   const model::ConditionSpec& spec = model.condition_spec();
   if (!a.out.empty()) check_out(a.out, model.space().shape), io::check_writable(a.out);
   if (!a.label.empty()) a.options.condition = model::condition_of_class(spec, a.label);
@@ -216,7 +217,7 @@ void add_evaluate_likelihood(CLI::App& app) {
       ->check(CLI::Range(std::int64_t{2}, std::int64_t{10000000}));
   command->add_option("--fitted", o.fitted, "training records that the Gaussians are fitted on (default: all)")
       ->check(CLI::Range(std::int64_t{2}, std::int64_t{10000000}));
-  command->add_option("--sigma", o.sigma, "the noise level (default: the model's least)")->check(CLI::PositiveNumber);
+  command->add_option("--sigma", o.sigma, "the noise level (default: the model's least)")->check(above_zero());
   command
       ->add_option("--integrated", o.integrated,
                    "training records that log Z is integrated over noise levels with; 0: it is not")

@@ -257,7 +257,7 @@ void add_moving_options(CLI::App& command, MorphArguments& a) {
       .add_option("--kept", a.kept,
                   "share of variance left to a picture under the noise that it is brought to: more keeps more of it, "
                   "less reaches more classes (default: 0.01, along the Hessian 0.1)")
-      ->check(CLI::Range(1e-9, 1.0));
+      ->check(number_in(1e-9, 1.0));
   command
       .add_option("--ascent", a.ascent,
                   "how it is brought there: by the flow, which comes back to the same picture, or with noise drawn "
@@ -270,13 +270,13 @@ void add_moving_options(CLI::App& command, MorphArguments& a) {
         "(default: 40)");
   command.add_option("--guidance", a.options.guidance, "how far beyond --to's class the last frame's energy goes")
       ->capture_default_str()
-      ->check(CLI::Range(0.0, 100.0));
+      ->check(number_in(0.0, 100.0));
   whole("--directions", a.directions, 1, "eigenvectors of --along hessian, a row each")->capture_default_str();
   command.add_flag("--stiffest", a.stiffest, "those of the greatest eigenvalues, instead of the least");
   command
       .add_option("--reach", a.reach, "how far to go along them to either side, in standard deviations of the noise")
       ->capture_default_str()
-      ->check(CLI::Range(0.0, 1e6));
+      ->check(number_in(0.0, 1e6));
 }
 
 }  // namespace

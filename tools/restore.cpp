@@ -355,7 +355,7 @@ void add_restore(CLI::App& app) {
   command->add_option("--operator", a->change, "blur:DEVIATION in pixels, or downsample:FACTOR")->required();
   command->add_option("--noise", a->deviation, "standard deviation of what noise is in it, of pixels in [0, 1]")
       ->capture_default_str()
-      ->check(CLI::Range(1e-4, 10.0));
+      ->check(number_in(1e-4, 10.0));
 }
 
 }  // namespace igebm::tools

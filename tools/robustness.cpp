@@ -239,10 +239,10 @@ void add_classification_options(CLI::App& command, RobustnessArguments& a) {
   command
       .add_option("--refine-step", o.refine.step_size,
                   "their size: x - size / 2 dE/dx, of pixels (default: a tenth of the noise level's variance)")
-      ->check(CLI::PositiveNumber);
+      ->check(above_zero());
   command.add_option("--refine-noise", o.refine.noise, "their noise, of pixels")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(from_zero());
 }
 
 void add_model_options(CLI::App& command, RobustnessArguments& a) {
@@ -310,7 +310,7 @@ void add_evaluate_robustness(CLI::App& app) {
   command->add_option("--restarts", o.restarts, "random starts of pgd and apgd")
       ->capture_default_str()
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{100000}));
-  command->add_option("--step-size", o.step_size, "of pgd (default: 2.5 eps / steps)")->check(CLI::PositiveNumber);
+  command->add_option("--step-size", o.step_size, "of pgd (default: 2.5 eps / steps)")->check(above_zero());
   command->add_option("--queries", o.queries, "of square")
       ->capture_default_str()
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{10000000}));

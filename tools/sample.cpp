@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -15,6 +16,7 @@
 #include "igebm/io/files.h"
 #include "igebm/io/npz.h"
 #include "igebm/io/picture.h"
+#include "igebm/io/recipe.h"
 #include "igebm/model/model.h"
 #include "igebm/model/picture.h"
 #include "igebm/model/shipped.h"
@@ -305,6 +307,30 @@ std::string describe_samples(const std::string& run, const model::Model& model, 
 
 model::Weights weights_of(const std::string& name) { return value_of<model::Weights>(name).value(); }
 
+namespace {
+
+template <class Good>
+CLI::Validator number_that(const std::string& expected, const Good& good) {
+  const auto check = [expected, good](std::string& text) {
+    const auto number = io::number_of(text);
+    return number && good(*number) ? std::string() : fmt::format("expected {}, got {}", expected, text);
+  };
+  return CLI::Validator(check, expected);
+}
+
+}  // namespace
+
+CLI::Validator above_zero() {
+  return number_that("a number above 0", [](double x) { return x > 0 && std::isfinite(x); });
+}
+CLI::Validator from_zero() {
+  return number_that("a number from 0", [](double x) { return x >= 0 && std::isfinite(x); });
+}
+CLI::Validator number_in(double low, double high) {
+  return number_that(fmt::format("a number from {:g} to {:g}", low, high),
+                     [low, high](double x) { return x >= low && x <= high; });
+}
+
 void add_run_argument(CLI::App& command, std::string& run) {
   command.add_option("RUN", run, "a run's folder, one of its checkpoints, or a model's name (igebm models)")
       ->required();
@@ -397,7 +423,7 @@ void add_adaptive_options(CLI::App& command, SampleArguments& a) {
       .add_option("--back-to", a.back_to,
                   "with --continue, of a model of noise levels: the noise level that chains are taken back to, and go "
                   "down from (default: 2)")
-      ->check(CLI::PositiveNumber)
+      ->check(above_zero())
       ->needs(from);
   auto* trace = command.add_option("--trace", a.trace,
                                    "FILE.npz or FILE.png: energy, gradient norm and distance moved of each chain at "

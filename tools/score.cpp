@@ -360,7 +360,7 @@ void add_score(CLI::App& app) {
   command->add_option("--map", a->map,
                       "FILE.png: the first 64 pictures, each beside the size of its gradient, where it is odd");
   command->add_option("--level", a->level, "which noise level the map shows, from 0, the least (default: the middle)")
-      ->check(CLI::NonNegativeNumber);
+      ->check(from_zero());
   add_best_option(*command, a->best);
   add_weights_option(*command, a->weights);
   add_recipe_options(*command, a->set);

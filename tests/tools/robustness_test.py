@@ -70,7 +70,7 @@ class Robustness(Runs):
             self.assertIn("attacks: pgd and apgd 3 steps, 1 restart, pgd's step size 2.5 eps / steps; square 5 queries", text)
         self.refused("--eps", "evaluate", "robustness", run, *few, "--eps", "one")
         refused = ["evaluate", "robustness", run, *few, "--eps", 0.1]
-        self.refused(["step size", "nan"], *refused, "--step-size", "nan")
+        self.refused(["--step-size: expected a number above 0, got nan"], *refused, "--step-size", "nan")
         self.refused("eps: expected each once, got 0.1 twice", *refused, "--eps", "1/10")
         self.refused("attack: expected each once, got pgd twice", *refused, "--attack", "pgd", "--attack", "apgd", "--attack", "pgd")
         for option, value in (("--through", "steps"), ("--noises", 2)):

@@ -170,6 +170,8 @@ class Score(Runs):
 
     def test_likelihood(self):
         run = self.sprites()
+        for bad in ("0", "-1", "nan"):
+            self.refused(f"--sigma: expected a number above 0, got {bad}", "evaluate", "likelihood", run, f"--sigma={bad}")
         arguments = ["evaluate", "likelihood", run, "--count", 40, "--integrated", 100]
         annealed = [*arguments, "--ais", "--levels", 6, "--chains", 8, "--backwards", 4, "--seed", 3]
         told = json.loads(self.works(*annealed, "--json"))
