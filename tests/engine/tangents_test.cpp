@@ -214,7 +214,7 @@ TEST(Tangents, ByTilesInBfloat16) {
   std::vector<Case> all = cases();
   for (unsigned seed = 0; seed < 150; ++seed) all.push_back(random_network(seed, 96));
   int by_tiles = 0;
-  double sum = 0, joint_sum = 0;
+  double sum = 0, joint_sum = 0, residual_sum = 0;
   for (std::size_t i = 0; i < all.size(); ++i) {
     const Case& c = all[i];
     if (!has_tangents(c.graph) || !nn::is_smooth(c.graph)) continue;
@@ -237,15 +237,15 @@ TEST(Tangents, ByTilesInBfloat16) {
     nn::Tensors jointly, want;
     const at::Tensor residuals = fast->match(x, labels, j.target, j.coefficients, jointly, &j.motion).residuals;
     const at::Tensor exact = joint_by_autograd(c.graph, weights, x, labels, j, want);
-    // A term that is missing is an error of about 1 in each network; rounding is one of some hundredths in most.
-    EXPECT_LT((residuals - exact).norm().item<double>(), 5 + 0.5 * (exact - 100).norm().item<double>()) << c.name;
-    const double joint_error = difference(weights, jointly, want);
-    EXPECT_LT(joint_error, 0.8) << c.name;
-    joint_sum += joint_error;
+    // A term that is missing is an error of about 1 in each network; rounding is one of some hundredths in most, more
+    // where terms cancel.
+    residual_sum += ((residuals - exact).norm() / (5 + (exact - 100).norm())).item<double>();
+    joint_sum += difference(weights, jointly, want);
   }
   EXPECT_GT(by_tiles, 20);
   EXPECT_LT(sum / by_tiles, 0.05);
-  EXPECT_LT(joint_sum / by_tiles, 0.15);
+  EXPECT_LT(joint_sum / by_tiles, 0.1);
+  EXPECT_LT(residual_sum / by_tiles, 0.1);
 }
 
 }  // namespace
