@@ -197,11 +197,12 @@ EpsResult attacked(double eps, const Logits& logits, const std::vector<std::pair
       told.gradients += found.gradients, told.evaluations += found.evaluations;
       return found.right;
     });
-  for (const auto& [name, source] : sources)
-    by({.attack = Attack::pgd, .source = name},
+  for (const auto& other : sources)
+    by({.attack = Attack::pgd, .source = other.first},
        [&](std::int64_t begin, std::int64_t end, const Progress& progress, AttackResult& told) {
          const at::Tensor x = test.x.slice(0, begin, end), labels = test.labels.slice(0, begin, end);
-         const at::Tensor there = pgd_end(*source.logits, x, labels, at::arange(begin, end), attack_options, progress);
+         const at::Tensor there =
+             pgd_end(*other.second.logits, x, labels, at::arange(begin, end), attack_options, progress);
          told.gradients += (end - begin) * (attack_options.steps + 1), told.evaluations += 2 * (end - begin);
          const auto is_right = [&](const at::Tensor& at) { return logits.of(at).argmax(1).eq(labels); };
          return is_right(x).logical_and(is_right(there));
