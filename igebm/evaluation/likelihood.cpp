@@ -22,7 +22,6 @@ namespace igebm::evaluation {
 namespace {
 
 constexpr std::int64_t integration_levels = 48;
-constexpr std::int64_t own_records = 500;  // that tell log Z at the greatest noise
 
 /// Some records of a split, as the model takes them.
 struct Noised {
@@ -155,24 +154,32 @@ struct Measuring {
   void normalise_by_levels() {
     if (!noise_levels()) return;
     const auto& noise = *model.condition_spec().noise;
-    const bool integrate = options.integrated > 0;
-    const std::int64_t count = std::min(integrate ? options.integrated : own_records, out.training_count);
-    if (!integrate && !options.levels_compare) return;
+    const auto add_own = [&](double own) {
+      if (options.levels_compare)
+        add("own", "that of the greatest noise, a Gaussian, which all levels share", {own, own, own});
+    };
+    const auto records = [&](std::int64_t count) {
+      return training.x.slice(0, 0, std::min(count, out.training_count)).contiguous().to(model.device());
+    };
+    if (options.integrated == 0) {
+      if (options.levels_compare)
+        add_own(generation::log_z_of_gaussian(*at(noise.sigma_max), noise.sigma_max,
+                                              records(generation::gaussian_records), options.seed));
+      return;
+    }
     std::int64_t calls = 0;
     const double begun = now();
+    const at::Tensor x = records(options.integrated);
     const auto n = generation::normaliser_of_samples(
         [&](double sigma) {
           observer.progress("log Z over noise levels", ++calls, 1 + 2 * integration_levels);
           return at(sigma);
         },
-        {out.sigma, noise.sigma_max}, training.x.slice(0, 0, count).contiguous().to(model.device()),
-        integrate ? integration_levels : 2, options.seed);
-    const double own = n.log_z.front(), last = n.log_z.back();
-    if (options.levels_compare)
-      add("own", "that of the greatest noise, a Gaussian, which all levels share", {own, own, own});
-    if (integrate)
-      add("integrated", fmt::format("over noise levels, with {} training records in the place of samples", count),
-          {last, last - 1.96 * n.deviation, last + 1.96 * n.deviation}, now() - begun);
+        {out.sigma, noise.sigma_max}, x, integration_levels, options.seed);
+    const double last = n.log_z.back();
+    add_own(n.log_z.front());
+    add("integrated", fmt::format("over noise levels, with {} training records in the place of samples", x.size(0)),
+        {last, last - 1.96 * n.deviation, last + 1.96 * n.deviation}, now() - begun);
   }
 
   std::optional<PlaneLaw> plane() const {

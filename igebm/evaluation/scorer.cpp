@@ -13,11 +13,6 @@
 #include "igebm/generation/normaliser.h"
 
 namespace igebm::evaluation {
-namespace {
-
-constexpr std::int64_t gaussian_records = 500;  // that tell log Z at the greatest noise, as in likelihood
-
-}  // namespace
 
 Scorer::Scorer(const model::Model& model, const ScorerOptions& options)
     : space_(model.space()),
@@ -79,7 +74,7 @@ void Scorer::fit(const at::Tensor& usual, const at::Tensor& pixels, const Progre
     usual_->log_z =
         PlaneLaw(profile_.energy(0), 1.5 * usual.abs().max().item<double>() + 5 * sigmas().front(), device_).log_z();
   else if (own_log_z_)
-    usual_->log_z = own_log_z_(into_model(usual.slice(0, 0, gaussian_records)));
+    usual_->log_z = own_log_z_(into_model(usual.slice(0, 0, generation::gaussian_records)));
 }
 
 Scores Scorer::of(const at::Tensor& inputs, std::int64_t gradient_level, const Progress& progress) const {

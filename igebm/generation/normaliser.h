@@ -28,6 +28,7 @@ Normaliser normaliser_of_samples(const EnergyAt& energy, const sampling::NoiseRa
 
 /// That log Z at the greatest noise alone: of an energy all of whose levels share it, log Z at each.
 double log_z_of_gaussian(const energy::Energy& energy, double sigma, const at::Tensor& x, std::uint64_t seed);
+inline constexpr std::int64_t gaussian_records = 500;  ///< samples that are enough for it
 
 /// Of any energy that MALA moves well at each level, such as a composition in the plane: `count` chains of shape
 /// `shape`, `moves` at each of `levels`. At the greatest noise log Z is the mean of exp(-E) / q over the Gaussian q

@@ -110,48 +110,53 @@ void compare_pulls(const Case& c, const Options& options, std::int64_t count) {
   EXPECT_LT(difference(weights, matched, expected), 1e-6) << c.name;
 }
 
-TEST(Tangents, AreAGradientOfAGradientInDouble) {
-  std::mt19937 random(7);
+/// check(network, level) for each, by each instruction set that the processor has.
+template <class Check>
+void for_networks(const Check& check) {
   for (const Case& c : cases()) {
     for (const char* level : {"v2", "v3", "v4"}) {
-      if (std::string(cpu::kernels(level).name) != level) continue;
-      for (const std::int64_t count : {1, 5})
-        compare_pulls(c, {.choices = random_choices(c.graph, random, level), .instructions = level}, count);
+      if (std::string(cpu::kernels(level).name) == level) check(c, level);
     }
   }
 }
 
+template <class Check>
+void for_random_networks(const Check& check) {
+  for (unsigned seed = 0; seed < 200; ++seed) check(random_network(seed), std::array{"", "v2", "v3", "v4"}[seed % 4]);
+}
+
+TEST(Tangents, AreAGradientOfAGradientInDouble) {
+  std::mt19937 random(7);
+  for_networks([&](const Case& c, const char* level) {
+    for (const std::int64_t count : {1, 5})
+      compare_pulls(c, {.choices = random_choices(c.graph, random, level), .instructions = level}, count);
+  });
+}
+
 TEST(Tangents, AlongInputsLabelsAndTheEnergyJointly) {
   std::mt19937 random(10);
-  for (const Case& c : cases()) {
-    for (const char* level : {"v2", "v3", "v4"}) {
-      if (std::string(cpu::kernels(level).name) != level) continue;
-      compare_joint(c, {.choices = random_choices(c.graph, random, level), .instructions = level}, 5);
-    }
-  }
+  for_networks([&](const Case& c, const char* level) {
+    compare_joint(c, {.choices = random_choices(c.graph, random, level), .instructions = level}, 5);
+  });
 }
 
 TEST(Tangents, JointOnesOfRandomNetworks) {
   std::mt19937 random(11);
   int with = 0;
-  for (unsigned seed = 0; seed < 200; ++seed) {
-    const Case c = random_network(seed);
-    const char* level = std::array{"", "v2", "v3", "v4"}[seed % 4];
+  for_random_networks([&](const Case& c, const char* level) {
     compare_joint(c, {.choices = random_choices(c.graph, random, level), .instructions = level}, 3);
     with += has_tangents(c.graph) && reads_labels(c.graph) ? 1 : 0;
-  }
+  });
   EXPECT_GT(with, 10);
 }
 
 TEST(Tangents, OfRandomNetworks) {
   std::mt19937 random(8);
   int with = 0;
-  for (unsigned seed = 0; seed < 200; ++seed) {
-    const Case c = random_network(seed);
-    const char* level = std::array{"", "v2", "v3", "v4"}[seed % 4];
+  for_random_networks([&](const Case& c, const char* level) {
     compare_pulls(c, {.choices = random_choices(c.graph, random, level), .instructions = level}, 3);
     with += has_tangents(c.graph) ? 1 : 0;
-  }
+  });
   EXPECT_GT(with, 50);
 }
 
