@@ -49,7 +49,11 @@ std::vector<double> numbers_of(const at::Tensor& t) {
 }
 
 nlohmann::ordered_json attack_settings_json(const evaluation::AttackOptions& o) {
-  nlohmann::ordered_json json = {{"steps", o.steps}, {"restarts", o.restarts}, {"queries", o.queries}};
+  nlohmann::ordered_json json = {{"steps", o.steps},
+                                 {"restarts", o.restarts},
+                                 {"queries", o.queries},
+                                 {"all_classes_every", o.all_classes_every},
+                                 {"class_margin", o.class_margin}};
   json["step_size"] = o.step_size > 0 ? nlohmann::ordered_json(o.step_size) : nlohmann::ordered_json();
   return json;
 }
@@ -311,6 +315,11 @@ void add_evaluate_robustness(CLI::App& app) {
       ->capture_default_str()
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{100000}));
   command->add_option("--step-size", o.step_size, "of pgd (default: 2.5 eps / steps)")->check(above_zero());
+  command
+      ->add_option("--all-classes-every", o.all_classes_every,
+                   "so many steps of pgd and apgd; between, classes that are far from likely are not asked (1: always)")
+      ->capture_default_str()
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{100000}));
   command->add_option("--queries", o.queries, "of square")
       ->capture_default_str()
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{10000000}));

@@ -51,29 +51,49 @@ at::Tensor random_start(const at::Tensor& x, const at::Tensor& which, std::int64
 struct Course {
   const Logits& logits;
   at::Tensor labels;
+  const AttackOptions& options;
   bool stop;
   Attacked found;
   at::Tensor loss, gradient;  // at the last that was tried; of pictures that are left alone as they were
+  at::Tensor near, known;     // (N, K) when all classes were asked last: which may count until then, bool; logits
+  std::int64_t looks = 0;
 
-  Course(const Logits& l, const at::Tensor& x, at::Tensor y, bool leave)
-      : logits(l), labels(std::move(y)), stop(leave) {
+  Course(const Logits& l, const at::Tensor& x, at::Tensor y, const AttackOptions& o, bool leave)
+      : logits(l), labels(std::move(y)), options(o), stop(leave) {
     found = {.x = x.clone(), .right = at::ones({x.size(0)}, at::kBool)};
     loss = at::zeros({x.size(0)}, at::kDouble), gradient = at::zeros_like(x);
   }
 
   bool over() const { return stop && !found.right.any().item<bool>(); }
 
+  /// The first look and the last, after all steps, ask all classes.
   void look(const at::Tensor& x) {
+    const bool all = looks % options.all_classes_every == 0 || looks == options.steps;
+    ++looks;
     const at::Tensor rows = stop ? found.right.nonzero().squeeze(1) : at::arange(x.size(0));
     const at::Tensor some = x.index_select(0, rows), their = labels.index_select(0, rows);
-    const auto pulled = logits.pull(some, their);
+    const at::Tensor asked = all ? at::Tensor{} : near.index_select(0, rows);
+    const auto pulled = logits.pull(some, their, asked);
     found.gradients += some.size(0);
+    if (all) remember(rows, pulled.logits, their);
     gradient.index_copy_(0, rows, pulled.gradient);
-    loss.index_copy_(0, rows, cross_entropies(pulled.logits, their));
+    // Those that were not computed as they were: their share of the loss is small, but losses of steps are compared.
+    const at::Tensor z =
+        all ? pulled.logits : at::where(pulled.logits.eq(-INFINITY), known.index_select(0, rows), pulled.logits);
+    loss.index_copy_(0, rows, cross_entropies(z, their));
     const at::Tensor wrong = pulled.logits.argmax(1).ne(their);
     const at::Tensor places = rows.index({wrong});
     found.x.index_copy_(0, places, some.index({wrong}));
     found.right.index_fill_(0, places, false);
+  }
+
+  void remember(const at::Tensor& rows, const at::Tensor& z, const at::Tensor& their) {
+    const at::Tensor place = their.unsqueeze(1), others = z.scatter(1, place, -INFINITY);
+    const at::Tensor within = others.ge(others.amax(1, /*keepdim=*/true) - options.class_margin);
+    if (!near.defined())
+      near = at::ones({labels.size(0), z.size(1)}, at::kBool), known = at::zeros_like(near, at::kDouble);
+    near.index_copy_(0, rows, within.scatter(1, place, true));
+    known.index_copy_(0, rows, z);
   }
 };
 
@@ -119,6 +139,9 @@ void check(Attack attack, const AttackOptions& o) {
   if (!(o.eps >= 0 && std::isfinite(o.eps))) throw UserError(fmt::format("eps: expected at least 0, got {}", o.eps));
   if (o.steps < 1) throw UserError(fmt::format("steps: expected at least 1, got {}", o.steps));
   if (o.restarts < 1) throw UserError(fmt::format("restarts: expected at least 1, got {}", o.restarts));
+  if (o.all_classes_every < 1)
+    throw UserError(fmt::format("all classes every: expected at least 1 step, got {}", o.all_classes_every));
+  if (!(o.class_margin >= 0)) throw UserError(fmt::format("class margin: expected at least 0, got {}", o.class_margin));
   if (o.queries < 1) throw UserError(fmt::format("queries: expected at least 1, got {}", o.queries));
   if (attack == Attack::square && o.norm != Norm::linf)
     throw UserError("the attack square is for the norm linf alone; say which others with --attack");
@@ -134,7 +157,7 @@ at::Tensor project(const at::Tensor& x, const at::Tensor& centre, Norm norm, dou
 Attacked pgd_from(const at::Tensor& start, const Logits& logits, const at::Tensor& x, const at::Tensor& labels,
                   const AttackOptions& o, bool stop, const OnTry& on_try) {
   const double size = o.step_size > 0 ? o.step_size : 2.5 * o.eps / static_cast<double>(o.steps);
-  Course course(logits, x, labels, stop);
+  Course course(logits, x, labels, o, stop);
   at::Tensor at = start;
   course.look(at);
   for (std::int64_t i = 0; i < o.steps && !course.over(); ++i) {
@@ -147,7 +170,7 @@ Attacked pgd_from(const at::Tensor& start, const Logits& logits, const at::Tenso
 
 Attacked apgd_from(const at::Tensor& start, const Logits& logits, const at::Tensor& x, const at::Tensor& labels,
                    const AttackOptions& o, bool stop, const OnTry& on_try) {
-  Course course(logits, x, labels, stop);
+  Course course(logits, x, labels, o, stop);
   at::Tensor at = start, before = start;
   course.look(at);
   at::Tensor best = at, best_loss = course.loss.clone(), best_gradient = course.gradient.clone();

@@ -36,6 +36,11 @@ struct AttackOptions {
   double step_size = 0;         ///< of pgd; 0: 2.5 eps / steps (apgd has its own, from 2 eps)
   std::int64_t restarts = 10;   ///< of pgd and apgd
   std::int64_t queries = 5000;  ///< of square; evaluations of the logits
+  /// Of pgd and apgd: all classes are asked at the start, after so many steps, again after as many, and at the end;
+  /// between, the label and those whose logits were then at most class_margin below the greatest of the others. Each
+  /// class costs an energy's gradient, and one that is far below takes no part in the cross entropy's. 1: always all.
+  std::int64_t all_classes_every = 5;
+  double class_margin = 3;  ///< nats
   std::uint64_t seed = 0;
 };
 

@@ -5,6 +5,7 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "igebm/base/error.h"
 #include "igebm/energy/compose.h"
@@ -31,7 +32,7 @@ energy::EnergyPtr of_unit(const model::Model& model, energy::EnergyPtr energy) {
 }
 
 EnergyLogits::EnergyLogits(const model::Model& model, const std::vector<double>& sigmas)
-    : device_(model.device()), classes_(model.condition_spec().classes) {
+    : model_(model), sigmas_(sigmas), classes_(model.condition_spec().classes) {
   if (classes_ < 2) throw UserError("this model's energies take no classes (network.labels), so it tells none");
   for (const double sigma : sigmas) {
     auto& level = energies_.emplace_back();
@@ -40,7 +41,9 @@ EnergyLogits::EnergyLogits(const model::Model& model, const std::vector<double>&
   }
 }
 
-at::Tensor EnergyLogits::on_device(const at::Tensor& x) const { return x.to(at::kFloat).contiguous().to(device_); }
+at::Tensor EnergyLogits::on_device(const at::Tensor& x) const {
+  return x.to(at::kFloat).contiguous().to(model_.device());
+}
 
 at::Tensor EnergyLogits::energies(const at::Tensor& x, const Progress& progress) const {
   const at::NoGradGuard no_grad;
@@ -62,34 +65,42 @@ at::Tensor EnergyLogits::energies(const at::Tensor& x, const Progress& progress)
 
 at::Tensor EnergyLogits::of(const at::Tensor& x) const { return calibration_.logits(energies(x)); }
 
-Logits::Pulled EnergyLogits::pull(const at::Tensor& x, const at::Tensor& labels) const {
+Logits::Pulled EnergyLogits::pull(const at::Tensor& x, const at::Tensor& labels, const at::Tensor& asked) const {
   const at::NoGradGuard no_grad;
-  const std::int64_t count = x.size(0), levels = static_cast<std::int64_t>(energies_.size());
-  std::vector<at::Tensor> logits, gradients;
+  const auto levels = static_cast<std::int64_t>(sigmas_.size());
   const at::Tensor weights = calibration_.weights.defined() ? calibration_.weights : at::ones({levels}, at::kDouble);
-  for (std::int64_t begin = 0; begin < count; begin += pictures_at_a_time) {
-    const at::Tensor part = on_device(x.slice(0, begin, std::min(count, begin + pictures_at_a_time)));
-    at::Tensor found = at::empty({part.size(0), levels, classes_}, at::kDouble);
-    std::vector<at::Tensor> of_class;
-    for (std::int64_t y = 0; y < classes_; ++y) {
-      at::Tensor sum;
-      for (std::int64_t l = 0; l < levels; ++l) {
-        const auto at_x =
-            energies_[static_cast<std::size_t>(l)][static_cast<std::size_t>(y)]->energy_and_gradient(part);
-        found.select(1, l).select(1, y).copy_(at_x.energy);
-        const at::Tensor weighed = at_x.gradient * -weights[l].item<double>();
-        sum = sum.defined() ? sum + weighed : weighed;
-      }
-      of_class.push_back(sum.flatten(1).cpu());
-    }
-    logits.push_back(calibration_.logits(found));
-    const at::Tensor c = cross_entropy_slopes(logits.back(), labels.slice(0, begin, begin + part.size(0)));
-    at::Tensor gradient = at::zeros({part.size(0), of_class[0].size(1)}, at::kDouble);
-    for (std::int64_t y = 0; y < classes_; ++y)
-      gradient.add_(c.select(1, y).unsqueeze(1) * of_class[static_cast<std::size_t>(y)]);
-    gradients.push_back(gradient.view(part.sizes()));
+  at::Tensor logits = at::empty({x.size(0), classes_}, at::kDouble), gradient = at::zeros_like(x, at::kDouble);
+  at::Tensor wanted = asked;
+  if (!wanted.defined()) {
+    logits = of(x);
+    const at::Tensor share = cross_entropy_slopes(logits, labels).abs();
+    const at::Tensor others = share.scatter(1, labels.unsqueeze(1), 0.0);
+    wanted = share.ge(least_share * others.amax(1, /*keepdim=*/true)).scatter(1, labels.unsqueeze(1), true);
   }
-  return {at::cat(logits), at::cat(gradients)};
+  // Energies of pairs of a picture and a class, and -sum_l w_l dE_l/dx.
+  const at::Tensor pairs = wanted.nonzero(), rows = pairs.select(1, 0), classes = pairs.select(1, 1);
+  const std::int64_t count = pairs.size(0);
+  at::Tensor found = at::zeros({count, levels, 1}, at::kDouble);
+  at::Tensor along = at::zeros({count, x[0].numel()}, at::kFloat);
+  for (std::int64_t begin = 0; begin < count; begin += pictures_at_a_time) {
+    const std::int64_t end = std::min(count, begin + pictures_at_a_time);
+    const at::Tensor part = on_device(x.index_select(0, rows.slice(0, begin, end)));
+    const nn::Condition condition{.classes = classes.slice(0, begin, end).contiguous()};
+    for (std::int64_t l = 0; l < levels; ++l) {
+      const auto at_x = of_unit(model_, energy_under(model_, condition, sigmas_[static_cast<std::size_t>(l)]))
+                            ->energy_and_gradient(part);
+      found.slice(0, begin, end).select(1, l).select(1, 0).copy_(at_x.energy);
+      along.slice(0, begin, end).sub_(at_x.gradient.flatten(1).cpu() * weights[l].item<double>());
+    }
+  }
+  if (asked.defined()) {
+    const at::Tensor energies = at::zeros({x.size(0), levels, classes_}, at::kDouble);
+    energies.index_put_({rows, at::Tensor{}, classes}, found.squeeze(2));
+    logits = calibration_.logits(energies).masked_fill(asked.logical_not(), -INFINITY);
+  }
+  const at::Tensor slopes = cross_entropy_slopes(logits, labels).index({rows, classes});
+  gradient.flatten(1).index_add_(0, rows, along.to(at::kDouble) * slopes.unsqueeze(1));
+  return {logits, gradient};
 }
 
 NetworkLogits::NetworkLogits(nn::Graph graph, nn::EffectiveWeights weights, double low, double high)
@@ -110,7 +121,7 @@ at::Tensor NetworkLogits::of(const at::Tensor& x) const {
   return at::cat(parts);
 }
 
-Logits::Pulled NetworkLogits::pull(const at::Tensor& x, const at::Tensor& labels) const {
+Logits::Pulled NetworkLogits::pull(const at::Tensor& x, const at::Tensor& labels, const at::Tensor& /*asked*/) const {
   std::vector<at::Tensor> all, gradients;
   for (std::int64_t begin = 0; begin < x.size(0); begin += pictures_at_a_time) {
     const at::Tensor part = x.slice(0, begin, std::min(x.size(0), begin + pictures_at_a_time));

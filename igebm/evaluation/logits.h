@@ -24,8 +24,9 @@ class Logits {
 
   virtual ~Logits() = default;
   virtual at::Tensor of(const at::Tensor& x) const = 0;
-  /// With the gradient in x of the cross entropy at labels (N) int64.
-  virtual Pulled pull(const at::Tensor& x, const at::Tensor& labels) const = 0;
+  /// With the gradient in x of the cross entropy at labels (N) int64. `asked` (N, K) bool, true at labels: the only
+  /// classes that count; others may have logit -inf and no share of the gradient. Undefined: all.
+  virtual Pulled pull(const at::Tensor& x, const at::Tensor& labels, const at::Tensor& asked = {}) const = 0;
 };
 
 /// dL/dlogits of the cross entropy at labels: softmax - one-hot, exact also where the softmax rounds to one-hot.
@@ -48,12 +49,16 @@ class EnergyLogits : public Logits {
   /// E of x under each level and class, (N, L, K) double.
   at::Tensor energies(const at::Tensor& x, const Progress& progress = {}) const;
   at::Tensor of(const at::Tensor& x) const override;
-  Pulled pull(const at::Tensor& x, const at::Tensor& labels) const override;
+  /// Without `asked` all energies are computed first, and then gradients of classes whose softmax is at least
+  /// `least_share` of the greatest among those that are not the label's.
+  Pulled pull(const at::Tensor& x, const at::Tensor& labels, const at::Tensor& asked = {}) const override;
+  static constexpr double least_share = 1e-4;
 
  private:
   at::Tensor on_device(const at::Tensor& x) const;
 
-  c10::Device device_;
+  model::Model model_;
+  std::vector<double> sigmas_;
   std::int64_t classes_;
   std::vector<std::vector<energy::EnergyPtr>> energies_;  // of_unit, of each level, by class
   Calibration calibration_;
@@ -68,7 +73,7 @@ class NetworkLogits : public Logits {
   void use(const Calibration& calibration) { calibration_ = calibration; }
 
   at::Tensor of(const at::Tensor& x) const override;
-  Pulled pull(const at::Tensor& x, const at::Tensor& labels) const override;
+  Pulled pull(const at::Tensor& x, const at::Tensor& labels, const at::Tensor& asked = {}) const override;
 
  private:
   at::Tensor logits(const at::Tensor& x) const;  // differentiable in x

@@ -98,12 +98,12 @@ at::Tensor Refined::of(const at::Tensor& x) const {
   return sum / static_cast<double>(options_.chains);
 }
 
-Logits::Pulled Refined::pull(const at::Tensor& x, const at::Tensor& labels) const {
+Logits::Pulled Refined::pull(const at::Tensor& x, const at::Tensor& labels, const at::Tensor& asked) const {
   Pulled sum;
   for (std::int64_t i = 0; i < options_.attack_chains; ++i) {
     Path path;
     const bool exact = options_.through == Through::steps;
-    Pulled one = inner_.pull(walk(x, draws_++, exact ? &path : nullptr), labels);
+    Pulled one = inner_.pull(walk(x, draws_++, exact ? &path : nullptr), labels, asked);
     if (exact) one.gradient = back(one.gradient, path);
     sum.logits = i > 0 ? sum.logits + one.logits : one.logits;
     sum.gradient = i > 0 ? sum.gradient + one.gradient : one.gradient;

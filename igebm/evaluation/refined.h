@@ -38,7 +38,7 @@ class Refined : public Logits {
 
   at::Tensor of(const at::Tensor& x) const override;  ///< the mean over `chains`
   /// logits as `of` has them, but over attack_chains; the gradient is the mean of that of each chain's cross entropy.
-  Pulled pull(const at::Tensor& x, const at::Tensor& labels) const override;
+  Pulled pull(const at::Tensor& x, const at::Tensor& labels, const at::Tensor& asked = {}) const override;
 
   /// x after K steps, with noise of number `draw`.
   at::Tensor refine(const at::Tensor& x, std::uint64_t draw) const;

@@ -11,7 +11,10 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "igebm/engine/engine.h"
 #include "igebm/io/npz.h"
+#include "igebm/nn/architectures.h"
+#include "igebm/nn/network.h"
 #include "tests/refusals.h"
 
 namespace igebm::evaluation {
@@ -31,7 +34,7 @@ struct Small : Logits {
   at::Tensor of(const at::Tensor& x) const override {
     return at::linear(at::silu(at::linear(x.flatten(1), first, first_bias)), second, second_bias);
   }
-  Pulled pull(const at::Tensor& x, const at::Tensor& labels) const override {
+  Pulled pull(const at::Tensor& x, const at::Tensor& labels, const at::Tensor& /*asked*/) const override {
     const at::AutoGradMode enable(true);
     const at::Tensor input = x.detach().requires_grad_(), z = of(input);
     return {z.detach(), torch::autograd::grad({(z * cross_entropy_slopes(z.detach(), labels)).sum()}, {input})[0]};
@@ -205,10 +208,112 @@ TEST_P(InBothNorms, EndsFoolWhatIsAlike) {
   EXPECT_GT(loss(alike, end), 1.3 * loss(alike, first));
 }
 
+/// Tells what it was asked, and only that.
+struct Asked : Small {
+  using Small::Small;
+  mutable std::vector<at::Tensor> asked;
+  Pulled pull(const at::Tensor& x, const at::Tensor& labels, const at::Tensor& some) const override {
+    asked.push_back(some);
+    const at::AutoGradMode enable(true);
+    const at::Tensor input = x.detach().requires_grad_();
+    const at::Tensor z = some.defined() ? of(input).masked_fill(some.logical_not(), -INFINITY) : of(input);
+    const at::Tensor slopes = cross_entropy_slopes(z.detach(), labels);
+    return {z.detach(), torch::autograd::grad({(of(input) * slopes).sum()}, {input})[0]};
+  }
+};
+
+TEST(Attacks, AskAllClassesNowAndThen) {
+  const Asked logits(1.5);
+  const Pictures c = told_right(logits, 200);
+  for (const Attack one : {Attack::pgd, Attack::apgd}) {
+    AttackOptions o{.eps = 0.04, .steps = 12, .restarts = 1, .all_classes_every = 5};
+    logits.asked.clear();
+    const Attacked few = attack(one, logits, c.x, c.labels, c.which, o);
+    ASSERT_EQ(logits.asked.size(), 13U);
+    double share = 0;
+    for (std::size_t i = 0; i < logits.asked.size(); ++i) {
+      EXPECT_EQ(logits.asked[i].defined(), i % 5 != 0 && i != 12) << i;
+      if (logits.asked[i].defined()) share += logits.asked[i].to(at::kDouble).mean().item<double>() / 9;
+    }
+    EXPECT_LT(share, 0.8);
+    // What is called wrong is told wrong by all classes, and as much is found as where all are always asked.
+    EXPECT_TRUE(logits.of(few.x).argmax(1).eq(c.labels).equal(few.right));
+    o.all_classes_every = 1;
+    const Attacked all = attack(one, logits, c.x, c.labels, c.which, o);
+    const double differ = few.right.ne(all.right).to(at::kDouble).mean().item<double>();
+    const double right = all.right.to(at::kDouble).mean().item<double>();
+    EXPECT_LT(differ, 0.03) << name_of(one);
+    EXPECT_GT(right, 0.2);
+    EXPECT_LT(right, 0.8);
+  }
+}
+
+/// Energies of three classes at two levels, in f32.
+struct ThreeClasses {
+  std::vector<double> sigmas = {0.3, 1};
+  Calibration calibration{.weights = at::tensor({2.0, 5.0}, at::kDouble),
+                          .bias = at::tensor({0.5, -1.0, 0.2}, at::kDouble)};
+
+  static model::Model model(engine::Kind kind = engine::Kind::fast) {
+    const nn::Network network(
+        nn::strided({.stem = 4, .channels = {4}, .dense = 4}, {1, 8, 8}, {.classes = 3, .noise_features = 4}), 1);
+    return {network.graph(),
+            {engine::prepare(network.graph(), network.effective_weights(), {.engine = kind})},
+            {.classes = 3, .noise = model::NoiseScale{}},
+            {}};
+  }
+  EnergyLogits logits() const {
+    EnergyLogits all(model(), sigmas);
+    all.use(calibration);
+    return all;
+  }
+};
+
+TEST(EnergyLogits, GradientIsThatOfTheCrossEntropy) {
+  const ThreeClasses c;
+  at::manual_seed(6);
+  const at::Tensor x = at::rand({70, 1, 8, 8}, at::kDouble), labels = at::arange(70).remainder(3);
+  const auto pulled = c.logits().pull(x, labels);
+  const model::Model by_autograd = ThreeClasses::model(engine::Kind::reference);
+  const at::AutoGradMode enable(true);
+  const at::Tensor input = x.to(at::kFloat).requires_grad_();
+  at::Tensor z = c.calibration.bias.unsqueeze(0);
+  for (std::int64_t l = 0; l < 2; ++l) {
+    std::vector<at::Tensor> of_class;
+    for (std::int64_t y = 0; y < 3; ++y)
+      of_class.push_back(
+          of_unit(by_autograd, by_autograd.energy(nn::Condition::of_class(y), c.sigmas[static_cast<std::size_t>(l)]))
+              ->energy(input));
+    z = z - at::stack(of_class, 1) * c.calibration.weights[l];
+  }
+  const at::Tensor expected = torch::autograd::grad({cross_entropies(z, labels).sum()}, {input})[0];
+  EXPECT_LT((pulled.logits - z).abs().max().item<double>(), 1e-4);
+  EXPECT_LT((pulled.gradient - expected).abs().max().item<double>(), 1e-3 * expected.abs().max().item<double>());
+}
+
+/// A class that is not asked is as one that is never likely.
+TEST(EnergyLogits, ClassesThatAreNotAskedDoNotCount) {
+  const EnergyLogits logits = ThreeClasses().logits();
+  at::manual_seed(6);
+  const at::Tensor x = at::rand({70, 1, 8, 8}, at::kDouble), labels = at::arange(70).remainder(2);
+  at::Tensor asked = at::ones({70, 3}, at::kBool);
+  asked.select(1, 2).fill_(false);
+  const auto pulled = logits.pull(x, labels, asked);
+  const at::Tensor all = logits.of(x);
+  EXPECT_TRUE(pulled.logits.select(1, 2).eq(-INFINITY).all().item<bool>());
+  EXPECT_LT((pulled.logits - all).slice(1, 0, 2).abs().max().item<double>(), 1e-4);
+  const at::Tensor both = logits.pull(x, labels, at::ones_like(asked)).gradient;
+  EXPECT_LT((both - logits.pull(x, labels).gradient).abs().max().item<double>(),
+            1e-3 * both.abs().max().item<double>());
+  EXPECT_GT((both - pulled.gradient).abs().max().item<double>(), 0.05 * both.abs().max().item<double>());
+}
+
 TEST(Attacks, Refuse) {
   EXPECT_SAYS(check(Attack::square, {.norm = Norm::l2}), "linf alone");
   EXPECT_SAYS(check(Attack::pgd, {.eps = -1}), "eps");
   EXPECT_SAYS(check(Attack::pgd, {.steps = 0}), "steps");
+  EXPECT_SAYS(check(Attack::apgd, {.all_classes_every = 0}), "all classes every");
+  EXPECT_SAYS(check(Attack::apgd, {.class_margin = NAN}), "class margin");
 }
 
 }  // namespace
