@@ -266,7 +266,11 @@ evaluation::Scorer scorer_of(const ScoreArguments& a, const model::Model& model)
   Beside beside;
   const std::string what = fmt::format("fitting on inputs {}{}", own.name, kept.empty() ? "" : ", once");
   scorer.fit(own.x, pixels.x, [&](std::int64_t done, std::int64_t total) { beside.progress(what, done, total); });
-  evaluation::write_usual(kept, scorer.usual());
+  try {
+    evaluation::write_usual(kept, scorer.usual());
+  } catch (const UserError& e) {
+    fmt::print(stderr, "note: what was fitted is not kept, so the next call fits again: {}\n", e.what());
+  }
   return scorer;
 }
 

@@ -88,23 +88,19 @@ std::optional<Usual> read_usual(const fs::path& file) {
 
 void write_usual(const fs::path& file, const Usual& usual) {
   if (file.empty()) return;
-  try {
-    io::make_folder(file.parent_path());
-    std::map<std::string, at::Tensor> arrays{{"mean", usual.score.distance().mean()},
-                                             {"factor", usual.score.distance().factor()},
-                                             {"numbers", usual.score.numbers()},
-                                             {"anomaly", usual.anomaly},
-                                             {"energy", at::full({1}, usual.energy, at::kDouble)},
-                                             {"fitted", at::full({1}, usual.fitted, at::kLong)},
-                                             {"log_z", at::full({1}, usual.log_z, at::kDouble)}};
-    if (usual.pixels)
-      arrays.insert({{"pixels.mean", usual.pixels->mean()},
-                     {"pixels.vectors", usual.pixels->vectors()},
-                     {"pixels.values", usual.pixels->values()}});
-    io::write_npz(file, arrays);
-  } catch (const UserError&) {
-    return;
-  }
+  io::make_folder(file.parent_path());
+  std::map<std::string, at::Tensor> arrays{{"mean", usual.score.distance().mean()},
+                                           {"factor", usual.score.distance().factor()},
+                                           {"numbers", usual.score.numbers()},
+                                           {"anomaly", usual.anomaly},
+                                           {"energy", at::full({1}, usual.energy, at::kDouble)},
+                                           {"fitted", at::full({1}, usual.fitted, at::kLong)},
+                                           {"log_z", at::full({1}, usual.log_z, at::kDouble)}};
+  if (usual.pixels)
+    arrays.insert({{"pixels.mean", usual.pixels->mean()},
+                   {"pixels.vectors", usual.pixels->vectors()},
+                   {"pixels.values", usual.pixels->values()}});
+  io::write_npz(file, arrays);
 }
 
 }  // namespace igebm::evaluation

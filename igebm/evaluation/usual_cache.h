@@ -18,7 +18,7 @@ std::filesystem::path usual_file(const std::filesystem::path& what, model::Weigh
 
 /// Nothing where the file is missing, or holds anything else.
 std::optional<Usual> read_usual(const std::filesystem::path& file);
-/// Makes folders. That nothing can be written there is no error: the next fit takes its time again.
+/// Makes folders. Throws UserError where nothing can be written there.
 void write_usual(const std::filesystem::path& file, const Usual& usual);
 
 }  // namespace igebm::evaluation

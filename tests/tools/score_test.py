@@ -55,7 +55,8 @@ class Score(Runs):
         again, said = self.table(*arguments)
         self.assertEqual((again, said), (rows, ""))
         self.works("train", "--resume", run, "--set", "phase.train.steps=9")
-        self.assertIn("fitting on", self.table(*arguments)[1])
+        again_rows, said = self.table(*arguments)
+        self.assertIn("fitting on", said)
         told = json.loads(self.works(*arguments, "--json", "--map", self.folder / "map.png"))
         self.assertIn("igebm score", self.works("info", self.folder / "map.png"))
         self.assertEqual(len(told["scores"]), 72)
@@ -69,6 +70,11 @@ class Score(Runs):
         self.assertEqual((self.folder / "map.png").read_bytes()[1:4], b"PNG")
         labelled = self.table(*arguments, "--label", "heart")[0]
         self.assertNotEqual(labelled[0]["energy"], rows[0]["energy"])
+        # Where the cache cannot be, the answer is the same, and it is said.
+        self.options["env"]["XDG_CACHE_HOME"] = str(folder / "one.png")
+        unkept, said = self.table(*arguments)
+        self.assertEqual(unkept, again_rows)
+        self.assertIn("note: what was fitted is not kept", said)
 
     def test_points_have_a_density(self):
         run = self.trained(SCORES, "--set", "data.validation=0.5", "--set", "phase.train.steps=300")
