@@ -208,10 +208,10 @@ void check_morph(const MorphArguments& a) {
 
 void morph(MorphArguments a) {
   check_morph(a);
-  const model::Model model =
-      model::Model::open(a.run, {.weights = weights_of(a.weights),
-                                 .engine = a.along.empty() ? std::optional<engine::Kind>() : engine::Kind::reference,
-                                 .device = a.device});
+  const model::Model model = model::Model::open(
+      a.run, {.weights = weights_of(a.weights),
+              .device = a.device,
+              .precision = a.along.empty() ? std::optional<engine::Precision>() : engine::Precision::f32});
   if (model.space().kind != model::SampleSpace::Kind::image || !io::has_picture(model.space().shape))
     throw UserError(fmt::format("{}: its records are no pictures", a.run));
   const bool annealed = model.condition_spec().noise.has_value();

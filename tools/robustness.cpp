@@ -173,13 +173,6 @@ void evaluate_robustness(RobustnessArguments& a) {
   check(o);
   check_refine_given(a);
   const model::Model model = open_model(a.run, open_options(a), a.set);
-  std::optional<model::Model> reference;
-  if (o.refine.steps > 0 && o.refine.through == evaluation::Through::steps) {
-    model::OpenOptions open = open_options(a);
-    open.engine = engine::Kind::reference;
-    reference = open_model(a.run, open, a.set);
-    o.reference = &*reference;
-  }
   const auto classifier = classifier_of(model, a.run, a);
   if (classifier) o.classifier = &*classifier;
   std::list<Opened> sources;

@@ -120,6 +120,12 @@ void Sum::combine(const at::Tensor& x, Scratch& scratch, EnergyAndGradient& out)
   }
 }
 
+at::Tensor Sum::hessian_product(const at::Tensor& x, const at::Tensor& v) const {
+  at::Tensor sum = weights_[0] * parts()[0]->hessian_product(x, v);
+  for (std::size_t i = 1; i < parts().size(); ++i) sum.add_(parts()[i]->hessian_product(x, v), weights_[i]);
+  return sum;
+}
+
 void Sum::evaluate(const float* x, std::int64_t count, std::int64_t elements, float* energy, float* gradient) const {
   const Floats e = floats(count), g = floats(count * elements);
   std::fill_n(energy, count, 0.0F);
@@ -159,6 +165,28 @@ void Mixture::combine(const at::Tensor& x, Scratch& scratch, EnergyAndGradient& 
     out.gradient.add_(scratch.product);
   }
   at::neg_out(fit(out.energy, log_sum), log_sum);
+}
+
+// With r the responsibilities, g_i and H_i the parts': sum_i r_i (H_i v - g_i <g_i - sum_j r_j g_j, v>).
+at::Tensor Mixture::hessian_product(const at::Tensor& x, const at::Tensor& v) const {
+  const at::NoGradGuard no_grad;
+  std::vector<at::Tensor> terms, gradients, slopes;
+  for (std::size_t i = 0; i < parts().size(); ++i) {
+    const auto [e, g] = parts()[i]->energy_and_gradient(x);
+    terms.push_back(log_weights_[i] - e);
+    slopes.push_back((g * v).flatten(1).sum(1));
+    gradients.push_back(g);
+  }
+  const at::Tensor r = at::softmax(at::stack(terms, 1), 1), slope = at::stack(slopes, 1);
+  const at::Tensor share = r * (slope - (r * slope).sum(1, /*keepdim=*/true));
+  at::Tensor sum = at::zeros_like(x);
+  std::vector<std::int64_t> column(static_cast<std::size_t>(x.dim()), 1);
+  column[0] = x.size(0);
+  for (std::size_t i = 0; i < parts().size(); ++i) {
+    const auto of = [&](const at::Tensor& t) { return t.select(1, static_cast<std::int64_t>(i)).reshape(column); };
+    sum.add_(of(r) * parts()[i]->hessian_product(x, v) - of(share) * gradients[i]);
+  }
+  return sum;
 }
 
 void Mixture::evaluate(const float* x, std::int64_t count, std::int64_t elements, float* energy,
@@ -225,6 +253,13 @@ void Masked::combine(const at::Tensor& x, Scratch& scratch, EnergyAndGradient& o
   at::where_out(fit(out.gradient, g), free_, g, at::zeros({}, g.options()));
 }
 
+at::Tensor Masked::hessian_product(const at::Tensor& x, const at::Tensor& v) const {
+  const at::NoGradGuard no_grad;
+  const at::Tensor none = at::zeros({}, v.options());
+  return at::where(free_, parts()[0]->hessian_product(at::where(free_, x, fixed_for(x)), at::where(free_, v, none)),
+                   none);
+}
+
 bool Masked::takes(std::int64_t elements) const {
   return elements > 0 && static_cast<std::int64_t>(free_elements_.size()) == elements;
 }
@@ -248,6 +283,9 @@ class Rescaled : public Composition {
   at::Tensor energy(const at::Tensor& x) const override {
     const at::Tensor input = factor_ * x;
     return scale_ * parts()[0]->energy(shift_ == 0 ? input : input + shift_);
+  }
+  at::Tensor hessian_product(const at::Tensor& x, const at::Tensor& v) const override {
+    return scale_ * factor_ * factor_ * parts()[0]->hessian_product(factor_ * x + shift_, v);
   }
   void evaluate(const float* x, std::int64_t count, std::int64_t elements, float* energy,
                 float* gradient) const override {
@@ -292,6 +330,9 @@ class BesideGaussian : public Composition {
       : Composition("beside_gaussian", {std::move(part)}), precision_(precision), constant_(constant) {}
   at::Tensor energy(const at::Tensor& x) const override {
     return parts()[0]->energy(x) + precision_ / 2 * x.square().flatten(1).sum(1) + constant_;
+  }
+  at::Tensor hessian_product(const at::Tensor& x, const at::Tensor& v) const override {
+    return parts()[0]->hessian_product(x, v) + precision_ * v;
   }
   void evaluate(const float* x, std::int64_t count, std::int64_t elements, float* energy,
                 float* gradient) const override {

@@ -45,6 +45,7 @@ class Sum : public Composition {
   /// weights empty: all 1. Throws UserError if there is not one for each part.
   explicit Sum(std::vector<EnergyPtr> parts, std::vector<double> weights = {});
   at::Tensor energy(const at::Tensor& x) const override;
+  at::Tensor hessian_product(const at::Tensor& x, const at::Tensor& v) const override;
   void evaluate(const float* x, std::int64_t count, std::int64_t elements, float* energy,
                 float* gradient) const override;
 
@@ -60,6 +61,7 @@ class Mixture : public Composition {
  public:
   explicit Mixture(std::vector<EnergyPtr> parts, std::vector<double> weights = {});
   at::Tensor energy(const at::Tensor& x) const override;
+  at::Tensor hessian_product(const at::Tensor& x, const at::Tensor& v) const override;
   void evaluate(const float* x, std::int64_t count, std::int64_t elements, float* energy,
                 float* gradient) const override;
 
@@ -78,6 +80,7 @@ class Masked : public Composition {
   /// x's device; x of another is a UserError.
   Masked(EnergyPtr part, const at::Tensor& free, const at::Tensor& fixed);
   at::Tensor energy(const at::Tensor& x) const override;
+  at::Tensor hessian_product(const at::Tensor& x, const at::Tensor& v) const override;
   /// Not where chains have masks of their own.
   bool takes(std::int64_t elements) const override;
   void evaluate(const float* x, std::int64_t count, std::int64_t elements, float* energy,

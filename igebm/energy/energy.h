@@ -25,6 +25,10 @@ class Energy {
 
   /// E(x) and dE/dx, both detached. By autograd unless a subclass knows better.
   virtual EnergyAndGradient energy_and_gradient(const at::Tensor& x) const;
+
+  /// The Hessian of E at each row of x times that row of v, like x, detached. By autograd twice unless a subclass knows
+  /// better: energy() must then be differentiable so.
+  virtual at::Tensor hessian_product(const at::Tensor& x, const at::Tensor& v) const;
 };
 
 using EnergyPtr = std::shared_ptr<const Energy>;

@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
-#include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -68,21 +67,19 @@ at::Tensor Refined::walk(const at::Tensor& x, std::uint64_t draw, Path* path) co
 // edge move with x_0.
 at::Tensor Refined::back(at::Tensor v, const Path& path) const {
   at::Tensor with_box = at::zeros_like(v);
-  const at::AutoGradMode enable(true);
+  const at::NoGradGuard no_grad;
   for (std::size_t k = path.before.size(); k-- > 0;) {
     with_box = with_box + v * path.at_box[k];
     const at::Tensor moved = v.masked_fill(path.held[k], 0.0);
     std::vector<at::Tensor> products;
     for (std::int64_t begin = 0; begin < v.size(0); begin += chains_at_a_time) {
       const std::int64_t end = std::min(v.size(0), begin + chains_at_a_time);
-      const at::Tensor at = path.before[k].slice(0, begin, end).to(at::kFloat).to(device_).requires_grad_();
+      const at::Tensor at = path.before[k].slice(0, begin, end).to(at::kFloat).contiguous().to(device_);
       const at::Tensor along = moved.slice(0, begin, end);
       // Directions of size 1, or what is far below a float's range would come back as 0.
       const at::Tensor size = along.flatten(1).norm(2, 1).clamp_min(1e-300).view({-1, 1, 1, 1});
-      const at::Tensor gradient =
-          torch::autograd::grad({energy_->energy(at).sum()}, {at}, {}, /*retain_graph=*/true, /*create_graph=*/true)[0];
-      const at::Tensor unit = (along / size).to(gradient.options());
-      products.push_back(torch::autograd::grad({(gradient * unit).sum()}, {at})[0].to(at::kDouble).cpu() * size);
+      const at::Tensor unit = (along / size).to(at.options());
+      products.push_back(energy_->hessian_product(at, unit).to(at::kDouble).cpu() * size);
     }
     v = moved - options_.step_size / 2 * at::cat(products);
   }

@@ -11,7 +11,7 @@ namespace igebm::evaluation {
 /// How an attack takes derivatives of that.
 enum class Through {
   identity,  ///< as if the steps left pictures as they are (BPDA, Athalye et al. 2018)
-  steps,     ///< exactly, by Hessian-vector products: energies that autograd differentiates twice
+  steps,     ///< exactly, by Hessian-vector products
 };
 inline constexpr std::array through_names = {"identity", "steps"};
 constexpr const auto& names_of(Through) { return through_names; }

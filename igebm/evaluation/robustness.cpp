@@ -131,10 +131,7 @@ std::unique_ptr<Logits> refined(const Logits& inner, const model::Model& model, 
     refine.step_size = 0.1 * in_pixels * in_pixels;
   }
   told.refine_step = refine.step_size;
-  const bool exact = refine.through == Through::steps;
-  if (exact && options.reference == nullptr) throw UserError("refine: derivatives through the steps need a reference");
-  const model::Model& used = exact ? *options.reference : model;
-  return std::make_unique<Refined>(inner, of_unit(used, energy_under(used, {}, sigma)), used.device(), refine);
+  return std::make_unique<Refined>(inner, of_unit(model, energy_under(model, {}, sigma)), model.device(), refine);
 }
 
 void warn_of_weakness(const EpsResult& at, bool last, Robustness& told) {

@@ -27,9 +27,6 @@ struct RobustnessOptions {
   std::vector<Attack> attacks = {Attack::pgd, Attack::apgd, Attack::square};
   AttackOptions attack = {};  ///< but for eps and seed
   RefineOptions refine = {};  ///< but for seed; step_size 0: a tenth of the level's variance, in pixels' units
-  /// The same model with energies that autograd differentiates twice (engine::Kind::reference), for Through::steps. Not
-  /// owned.
-  const model::Model* reference = nullptr;
   /// The network, where the model is a classifier; its energies are not asked then. Not owned.
   const model::NetworkFile* classifier = nullptr;
   std::vector<Source> sources = {};        ///< changes found against each of them are tried on this model (transfer)

@@ -1,9 +1,7 @@
 #include "igebm/generation/lanczos.h"
 
 #include <ATen/ATen.h>
-#include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
-#include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
 #include <vector>
@@ -50,18 +48,6 @@ Eigenpairs ritz(const std::vector<at::Tensor>& basis, const std::vector<at::Tens
 }
 
 }  // namespace
-
-Hessian::Hessian(const energy::Energy& energy, const at::Tensor& x) : x_(x.detach().requires_grad_()) {
-  const at::AutoGradMode enable(true);
-  gradient_ = torch::autograd::grad({energy.energy(x_).sum()}, {x_}, {}, /*retain_graph=*/true,
-                                    /*create_graph=*/true)[0];
-}
-
-at::Tensor Hessian::times(const at::Tensor& v) const {
-  const auto product = torch::autograd::grad({gradient_}, {x_}, {v}, /*retain_graph=*/true, /*create_graph=*/false,
-                                             /*allow_unused=*/true)[0];
-  return product.defined() ? product : at::zeros_like(x_);
-}
 
 Eigenpairs lanczos(const SymmetricProduct& product, std::int64_t rows, std::int64_t elements,
                    const LanczosOptions& options) {

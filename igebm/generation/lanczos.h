@@ -5,21 +5,9 @@
 #include <cstdint>
 #include <functional>
 
-#include "igebm/energy/energy.h"
-
-/// Eigenvectors of an energy's Hessian, of which no matrix is made.
+/// Eigenvectors of a matrix that is known by its products alone, such as an energy's Hessian
+/// (Energy::hessian_product).
 namespace igebm::generation {
-
-/// H v of the Hessian H of E at each row of x, exactly: by autograd through dE/dx, which is kept. The energy's
-/// energy(x) must be differentiable twice by autograd, as those of engine::Kind::reference are. x is not to change.
-class Hessian {
- public:
-  Hessian(const energy::Energy& energy, const at::Tensor& x);
-  at::Tensor times(const at::Tensor& v) const;  ///< like x, row by row
-
- private:
-  at::Tensor x_, gradient_;
-};
 
 /// v (N, n) double -> (N, n): a symmetric matrix of each row's own times that row.
 using SymmetricProduct = std::function<at::Tensor(const at::Tensor& v)>;

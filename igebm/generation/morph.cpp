@@ -276,10 +276,13 @@ Traversals traverse(const model::Model& model, const at::Tensor& x, const nn::Co
   mover.total = mover.batches(n) * mover.up_count() + most + mover.batches(n * each) * mover.down_count();
   const at::Tensor streams = streams_of(n), y = mover.up(x, streams, condition);
   const energy::EnergyPtr energy = mover.annealed() ? model.energy(condition, mover.sigma()) : model.energy(condition);
-  const Hessian hessian(*energy, y.to(model.device()));
+  const at::Tensor at_y = y.to(model.device());
   const auto product = [&](const at::Tensor& v) {
     mover.tell();
-    return hessian.times(v.to(at::kFloat).view_as(y).to(model.device())).cpu().to(at::kDouble).flatten(1);
+    return energy->hessian_product(at_y, v.to(at::kFloat).view_as(y).to(model.device()))
+        .cpu()
+        .to(at::kDouble)
+        .flatten(1);
   };
   Traversals out{.morphs = {.sigma = mover.sigma(), .gradients = mover.up_count() + mover.down_count()},
                  .along = lanczos(product, n, elements, directions)};

@@ -72,8 +72,7 @@ struct Traversals {
 /// From x (N, shape...) along eigenvectors v of E's Hessian at y, which is x brought to noise of sigma: what comes back
 /// of y + s v, s evenly from -reach sigma to reach sigma. The least eigenvalues l are of directions that the noise
 /// leaves open: y's clean picture has the variance sigma^2 (1 - sigma^2 l) along v (Manor & Michaeli 2024), that of the
-/// greatest is 0. Without noise levels: x + s v as it is, s from -reach to reach. The model's engine must be
-/// engine::Kind::reference. Throws UserError.
+/// greatest is 0. Without noise levels: x + s v as it is, s from -reach to reach. Throws UserError.
 Traversals traverse(const model::Model& model, const at::Tensor& x, const nn::Condition& condition,
                     const LanczosOptions& directions, double reach, const MorphOptions& options = {});
 

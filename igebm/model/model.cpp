@@ -38,6 +38,9 @@ class AnyCount : public energy::Energy, public energy::InPlace {
   void energy_and_gradient_into(const at::Tensor& x, energy::EnergyAndGradient& out) const override {
     energy::energy_and_gradient_into(of(x), x, out);
   }
+  at::Tensor hessian_product(const at::Tensor& x, const at::Tensor& v) const override {
+    return of(x).hessian_product(x, v);
+  }
 
  private:
   const energy::Energy& of(const at::Tensor& x) const {

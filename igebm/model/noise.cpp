@@ -58,6 +58,10 @@ class RowsRescaled : public energy::Energy {
         constant_(std::move(constant)) {}
 
   at::Tensor energy(const at::Tensor& x) const override { return whole(part_->energy(column(factor_, x) * x), x); }
+  at::Tensor hessian_product(const at::Tensor& x, const at::Tensor& v) const override {
+    return column(scale_ * factor_.square(), x) * part_->hessian_product(column(factor_, x) * x, v) +
+           column(precision_, x) * v;
+  }
   energy::EnergyAndGradient energy_and_gradient(const at::Tensor& x) const override {
     const auto part = part_->energy_and_gradient(column(factor_, x) * x);
     return {whole(part.energy, x), column(scale_ * factor_, x) * part.gradient + column(precision_, x) * x};

@@ -37,6 +37,18 @@ void expect_gradient(const Energy& e, const at::Tensor& x) {
   }
 }
 
+// The same of gradients.
+void expect_hessian(const Energy& e, const at::Tensor& x) {
+  constexpr double h = 1e-5;
+  for (int i = 0; i < 3; ++i) {
+    const at::Tensor v = at::randn_like(x);
+    const at::Tensor expected =
+        (e.energy_and_gradient(x + h * v).gradient - e.energy_and_gradient(x - h * v).gradient) / (2 * h);
+    EXPECT_LT((e.hessian_product(x, v) - expected).abs().max().item<double>(),
+              1e-6 * (1 + expected.abs().max().item<double>()));
+  }
+}
+
 // Z by the midpoint rule over [-8, 8]^2.
 double integrate(const Energy& e) {
   constexpr std::int64_t side = 1600;
@@ -256,6 +268,21 @@ std::vector<std::pair<std::string, EnergyPtr>> compositions(const EnergyPtr& a, 
           named("nested", std::make_shared<Mixture>(
                               std::vector<EnergyPtr>{std::make_shared<Sum>(std::vector<EnergyPtr>{masked, b}),
                                                      rescaled(negation(negation(b)), 0.9, 1)}))};
+}
+
+TEST(Compose, HessiansAreDifferencesOfGradients) {
+  const auto a = std::make_shared<Banana>(1.0, 0.5);
+  const auto b = std::make_shared<DoubleWell>(2, 1.0);
+  const at::Tensor x = points(30, 2);
+  for (const Energy* e : std::initializer_list<const Energy*>{&gaussian, &mixture, a.get(), b.get()})
+    expect_hessian(*e, x);
+  for (const auto& [name, e] : compositions(a, b)) {
+    SCOPED_TRACE(name);
+    expect_hessian(*e, x);
+  }
+  expect_hessian(*rescaled(a, 0.5, 3, 0.3), x);
+  const at::Tensor v = points(30, 2, 2);
+  EXPECT_TRUE(at::allclose(gaussian.hessian_product(x, v), at::mm(v, covariance.inverse()), 1e-9, 1e-9));
 }
 
 /// Nothing but the two virtuals.

@@ -110,6 +110,30 @@ void compare_pulls(const Case& c, const Options& options, std::int64_t count) {
   EXPECT_LT(difference(weights, matched, expected), 1e-6) << c.name;
 }
 
+/// The Hessian times v by autograd twice, in double.
+at::Tensor product_by_autograd(const nn::Graph& graph, const nn::EffectiveWeights& weights, const at::Tensor& x,
+                               const at::Tensor& labels, const at::Tensor& v) {
+  nn::EffectiveWeights exact;
+  for (const auto& [name, w] : weights) exact[name] = w.to(at::kDouble);
+  const at::Tensor leaf = x.to(at::kDouble).detach().requires_grad_();
+  const at::Tensor slope =
+      torch::autograd::grad({nn::evaluate(graph, exact, leaf, labels).sum()}, {leaf}, {}, true, true)[0];
+  if (!slope.requires_grad()) return at::zeros_like(leaf);
+  const at::Tensor product = torch::autograd::grad({(slope * v).sum()}, {leaf}, {}, false, false, true)[0];
+  return product.defined() ? product : at::zeros_like(leaf);
+}
+
+void compare_products(const Case& c, const Options& options, std::int64_t count) {
+  const nn::EffectiveWeights weights = random_weights(c.graph, at::kFloat);
+  const at::Tensor x = inputs(c.graph, count, at::kFloat), labels = random_labels(c.graph, count),
+                   v = at::randn_like(x);
+  const at::Tensor got = prepare(c.graph, weights, options)->given(labels)->hessian_product(x, v),
+                   want = product_by_autograd(c.graph, weights, x, labels, v.to(at::kDouble));
+  EXPECT_EQ(got.sizes(), x.sizes());
+  EXPECT_LE((got - want).norm().item<double>(), (nn::is_smooth(c.graph) ? 1e-4 : 1e-2) * want.norm().item<double>())
+      << c.name << ' ' << options.instructions;
+}
+
 /// check(network, level) for each, by each instruction set that the processor has.
 template <class Check>
 void for_networks(const Check& check) {
@@ -148,6 +172,15 @@ TEST(Tangents, JointOnesOfRandomNetworks) {
     with += has_tangents(c.graph) && reads_labels(c.graph) ? 1 : 0;
   });
   EXPECT_GT(with, 10);
+}
+
+TEST(Tangents, HessianProducts) {
+  std::mt19937 random(12);
+  const auto check = [&](const Case& c, const char* level) {
+    compare_products(c, {.choices = random_choices(c.graph, random, level), .instructions = level}, 3);
+  };
+  for_networks(check);
+  for_random_networks(check);
 }
 
 TEST(Tangents, OfRandomNetworks) {

@@ -3,12 +3,6 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include "igebm/energy/analytic.h"
-#include "igebm/engine/reference.h"
-#include "igebm/nn/architectures.h"
-#include "igebm/nn/conditions.h"
-#include "igebm/nn/network.h"
-#include "igebm/nn/weights.h"
 #include "tests/refusals.h"
 
 namespace igebm::generation {
@@ -65,40 +59,6 @@ TEST(Lanczos, WhatDoesNotFitIsRefused) {
   const auto product = product_of(at::eye(4, at::kDouble).unsqueeze(0));
   EXPECT_SAYS(lanczos(product, 1, 4, {.count = 5}), "expected 1 to 4 eigenvectors, got 5");
   EXPECT_SAYS(lanczos(product, 1, 4, {.count = 3, .steps = 2}), "at least as many steps");
-}
-
-// Central differences of gradients in double: error about h^2 and rounding / h.
-void expect_hessian(const energy::Energy& energy, const at::Tensor& x) {
-  constexpr double h = 1e-5;
-  const Hessian hessian(energy, x);
-  for (int i = 0; i < 3; ++i) {
-    const at::Tensor v = at::randn_like(x);
-    const at::Tensor expected =
-        (energy.energy_and_gradient(x + h * v).gradient - energy.energy_and_gradient(x - h * v).gradient) / (2 * h);
-    EXPECT_TRUE(at::allclose(hessian.times(v), expected, 1e-5, 1e-6 * expected.abs().max().item<double>()));
-  }
-}
-
-TEST(Hessian, TimesVectorsIsWhatDifferencesOfGradientsSay) {
-  at::manual_seed(3);
-  const at::Tensor covariance = at::tensor({0.8, 0.3, 0.3, 0.5}, at::kDouble).view({2, 2});
-  const energy::Gaussian gaussian(at::tensor({0.3, -0.2}, at::kDouble), covariance);
-  const at::Tensor x = at::randn({5, 2}, at::kDouble), v = at::randn_like(x);
-  EXPECT_TRUE(at::allclose(Hessian(gaussian, x).times(v), at::mm(v, covariance.inverse()), 1e-9, 1e-9));
-  expect_hessian(energy::Rings({1.0, 2.0}, 0.3), x);
-}
-
-TEST(Hessian, OfANetworkWithNormsAndNoiseLevels) {
-  at::manual_seed(4);
-  const nn::Graph graph = nn::unet({.channels = {8, 16}, .blocks = {1, 1}, .patch = 1, .groups = 4}, {1, 8, 8},
-                                   {.classes = 3, .noise_features = 4});
-  const nn::Network network(graph, 5);
-  nn::EffectiveWeights weights;
-  for (const auto& [name, w] : nn::effective_weights(graph, network.parameters(), network.buffers()))
-    weights[name] = w.detach().to(at::kDouble) + 0.05 * at::randn(w.sizes(), at::kDouble);  // some begin at 0
-  const auto prepared = engine::reference(graph, weights, "");
-  const at::Tensor labels = nn::condition_rows(graph, at::tensor({0, 2}, at::kLong), at::tensor({0.1, 3.0}));
-  expect_hessian(*prepared->given(labels.to(at::kDouble)), at::randn({2, 1, 8, 8}, at::kDouble));
 }
 
 }  // namespace

@@ -279,9 +279,12 @@ TEST_F(OpenedModel, EnergiesAtLevelsOfTheirOwn) {
     const NoiseScale scale{.sigma_min = 0.1, .sigma_max = 4, .sigma_data = 0.7, .form = form};
     const auto all = energy_at(noisy, *network, classes, scale, sigma)->energy_and_gradient(x);
     EXPECT_TRUE(at::allclose(energy_at(noisy, *network, classes, scale, sigma)->energy(x), all.energy, 1e-4));
+    const at::Tensor v = x.flip(0), products = energy_at(noisy, *network, classes, scale, sigma)->hessian_product(x, v);
     for (std::int64_t i = 0; i < 3; ++i) {
-      const auto one = energy_at(noisy, *network, classes.slice(0, i, i + 1), 1, scale, sigma[i].item<double>())
-                           ->energy_and_gradient(x.slice(0, i, i + 1));
+      const auto energy = energy_at(noisy, *network, classes.slice(0, i, i + 1), 1, scale, sigma[i].item<double>());
+      const auto one = energy->energy_and_gradient(x.slice(0, i, i + 1));
+      const at::Tensor product = energy->hessian_product(x.slice(0, i, i + 1), v.slice(0, i, i + 1));
+      EXPECT_LT((products.slice(0, i, i + 1) - product).norm().item<double>(), 1e-4 * product.norm().item<double>());
       EXPECT_TRUE(at::allclose(all.energy.slice(0, i, i + 1), one.energy, 1e-4)) << i;
       EXPECT_TRUE(at::allclose(all.gradient.slice(0, i, i + 1), one.gradient, 1e-4, 1e-5)) << i;
     }

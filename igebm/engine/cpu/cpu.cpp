@@ -72,7 +72,7 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
     }
     f32_.refresh();
     if (tiles_) tiles_->refresh();
-    for (Pass* p : {&parameters_, &tangents_, &joint_tangents_, &tile_tangents_, &tile_joint_tangents_})
+    for (Pass* p : {&parameters_, &tangents_, &joint_tangents_, &tile_tangents_, &tile_joint_tangents_, &products_})
       p->ready = false;
   }
 
@@ -201,6 +201,33 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
     return matched;
   }
 
+  /// The Hessian at each x times v, like x; undefined where the plans have none of this network. In float32 but for the
+  /// factors of Winograd's products.
+  at::Tensor hessian_product(const at::Tensor& x, const at::Tensor& labels, const at::Tensor& v) {
+    if (!products_asked_ && !has_dropout(graph_)) {
+      std::string why;
+      auto made = make_plan(graph_, Wanted::hessian_product, why);
+      if (made) products_.pass = std::make_unique<ParameterPass>(std::move(*made), f32_.plan(), f32_.kernels());
+    }
+    products_asked_ = true;
+    if (!takes(x) || !products_.pass) return {};
+    const at::Tensor in = x.detach().contiguous(), chosen = checked(labels, x.size(0)),
+                     along = v.to(at::kFloat).contiguous();
+    at::Tensor products = at::empty(in.sizes()), gradients = at::empty(in.sizes()), energies = at::empty({x.size(0)});
+    if (x.size(0) == 0) return products;
+    const ParameterPass::Batch batch{.x = in.const_data_ptr<float>(),
+                                     .labels = read(chosen),
+                                     .count = x.size(0),
+                                     .energies = energies.data_ptr<float>(),
+                                     .gradients = gradients.data_ptr<float>(),
+                                     .v = along.const_data_ptr<float>(),
+                                     .products = products.data_ptr<float>()};
+    f32_.prepare(tensors_, {batch.x, batch.labels, batch.count}, at::get_num_threads());
+    nn::Tensors nothing;
+    run(products_, f32_, "Hessian", product_samples_, batch, nothing);
+    return products;
+  }
+
   /// Adds the gradient of sum_i <v_i, dE/dx(x_i)>, with v or the target that `along` has, and of the motion that it
   /// has; dE/dx.
   at::Tensor move(const at::Tensor& x, const at::Tensor& labels, ParameterPass::Batch along, nn::Tensors& into) {
@@ -297,6 +324,7 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
       case Step::Kind::attention_gradient:
         return "attention', " + size;
       case Step::Kind::load_tangent:
+      case Step::Kind::store_tangent:
       case Step::Kind::group_norm_tangent:
       case Step::Kind::group_norm_gradient_tangent:
         break;  // of other plans
@@ -372,7 +400,9 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
   InputPass* chosen_ = nullptr;                  // null: not measured yet
   Pass parameters_, tangents_, joint_tangents_;  // null: by autograd, and no tangents
   Pass tile_tangents_, tile_joint_tangents_;     // beside tiles_
-  int parameter_samples_ = 0, tangent_samples_ = 0;
+  Pass products_;                                // made when first asked for
+  bool products_asked_ = false;
+  int parameter_samples_ = 0, tangent_samples_ = 0, product_samples_ = 0;
 };
 
 class FastEnergy : public energy::Energy, public energy::InPlace {
@@ -400,6 +430,11 @@ class FastEnergy : public energy::Energy, public energy::InPlace {
       return;
     }
     engine_->evaluate(x, labels_, out.energy, &out.gradient);
+  }
+
+  at::Tensor hessian_product(const at::Tensor& x, const at::Tensor& v) const override {
+    const at::Tensor found = engine_->hessian_product(x, labels_, v);
+    return found.defined() ? found : Energy::hessian_product(x, v);
   }
 
  private:

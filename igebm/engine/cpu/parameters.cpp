@@ -58,7 +58,7 @@ void ParameterPass::run(int samples, const Batch& batch, int threads, nn::Tensor
   make_sums(threads);
   for (int t = 0; t < threads; ++t) sums_[static_cast<std::size_t>(t)]->clear(plan_);
   pass(batch, batch.count, threads, samples);
-  collect(threads, into);
+  if (batch.products == nullptr) collect(threads, into);
 }
 
 void ParameterPass::make_sums(int threads) {
@@ -98,7 +98,8 @@ void ParameterPass::pull(const Batch& batch, std::int64_t begin, std::int64_t en
   const auto count = static_cast<int>(end - begin);
   const std::int64_t size = plan_.elements, first = begin * size;
   if (batch.target == nullptr) {
-    worker.pull(kernels_, weights_, choices_, {batch.v + first}, count, into);
+    float* product = batch.products == nullptr ? nullptr : batch.products + first;
+    worker.pull(kernels_, weights_, choices_, {.v = batch.v + first, .product = product}, count, into);
     return;
   }
   std::vector<float> v, along_labels, scale;

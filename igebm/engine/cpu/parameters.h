@@ -7,8 +7,9 @@
 namespace igebm::engine::cpu {
 
 /// The parameters' gradient of a prepared network: sum_i c_i dE(x_i)/d(weight), or by a plan made for tangents that of
-/// sum_i <v_i, dE/dx(x_i)>, or of what match (engine.h) takes. The samples are parted among the threads in a fixed way
-/// and the threads' sums added in order: equal bit for bit for the same number of threads. For one caller at a time.
+/// sum_i <v_i, dE/dx(x_i)>, or of what match (engine.h) takes; or by one made for them Hessians times v_i. The samples
+/// are parted among the threads in a fixed way and the threads' sums added in order: equal bit for bit for the same
+/// number of threads. For one caller at a time.
 class ParameterPass {
  public:
   /// sampling: the plan whose packed weights and algorithms serve here too.
@@ -32,6 +33,7 @@ class ParameterPass {
     Labels labels_dot = {};
     float energy_rate = 0;
     float* residuals = nullptr;
+    float* products = nullptr;  ///< filled with the Hessian at x_i times v_i; nothing is added to the sums
   };
   /// The fastest size of a sub-batch, by measuring.
   int best_samples(const Batch& batch, int threads);

@@ -37,8 +37,9 @@ Planner::Planner(const nn::Graph& graph, Wanted wanted, Storage storage)
       consumers_(graph.nodes.size()),
       contributions_(graph.nodes.size()),
       for_parameters_(wanted != Wanted::input_gradient),
-      for_tangent_(wanted == Wanted::tangent || wanted == Wanted::joint_tangent),
+      for_tangent_(wanted == Wanted::tangent || wanted == Wanted::joint_tangent || wanted == Wanted::hessian_product),
       joint_(wanted == Wanted::joint_tangent),
+      hessian_(wanted == Wanted::hessian_product),
       storage_(storage) {
   plan_.labels = static_cast<int>(graph.classes + graph.conditions);
   for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
@@ -127,7 +128,7 @@ void Planner::choose_storage() {
   for (const auto* steps : plan_.lists()) {
     for (const Step& s : *steps) {
       if ((s.kind == Step::Kind::load || s.kind == Step::Kind::load_tangent) && low_ == 0) buffer(s.out).bf16 = false;
-      if (s.kind == Step::Kind::store) buffer(s.in).bf16 = false;
+      if (s.kind == Step::Kind::store || s.kind == Step::Kind::store_tangent) buffer(s.in).bf16 = false;
       if (s.attention >= 0) {
         for (const Ref r : refs(plan_, s)) {
           if (r) buffer(r).bf16 = false;

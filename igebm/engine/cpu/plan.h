@@ -126,6 +126,7 @@ struct Step {
     attention,
     attention_gradient,
     load_tangent,                 ///< of the direction v
+    store_tangent,                ///< of dE/dx: the Hessian times v
     group_norm_tangent,           ///< of in's derivative in_dot
     group_norm_gradient_tangent,  ///< the same of group_norm_gradient; the derivatives of in and other: in_dot,
                                   ///< other_dot
@@ -174,6 +175,7 @@ enum class Wanted {
   tangent,              ///< dE/dx, then the gradient in the weights of <v, dE/dx> (plan_tangent.cpp)
   joint_tangent,        ///< the same along labels and the energy's scale, too: <dE/dlabels, labels'> beside dE/dx, then
                         ///< the gradient of <v, dE/dx> + w <dE/dlabels, labels'> + a E
+  hessian_product,      ///< dE/dx, then its derivative along v
 };
 
 enum class Storage {

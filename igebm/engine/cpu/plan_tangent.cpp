@@ -7,7 +7,7 @@
 /// The gradient in the weights of <v, dE/dx> = dE(x + s v)/ds at s = 0, by forward mode over the steps forwards and
 /// backwards: most are linear, and do to a derivative what they do to a value. A joint tangent is that of
 /// (1 + s a) E(x + s v, labels + s l): labels move where steps add or multiply by what they give, and a is what
-/// dE/dE = 1 moves by.
+/// dE/dE = 1 moves by. Or dE/dx(x + s v)'s own derivative, the Hessian times v.
 namespace igebm::engine::cpu {
 
 void Planner::add_tangents() {
@@ -56,11 +56,18 @@ void Planner::add_tangent(const Step& s) {
       plan_.tangent.push_back(t);
       return;
     case Step::Kind::store:
+      if (!hessian_) return;
+      t.kind = Step::Kind::store_tangent;
+      t.in = dot(s.in);
+      if (!t.in) throw Unknown{"a gradient that does not depend on the input"};
+      plan_.tangent.push_back(t);
+      return;
     case Step::Kind::inner:
     case Step::Kind::label_slope:
       return;  // nothing needs it
     case Step::Kind::weight_gradient:
     case Step::Kind::lane_sums:
+      if (hessian_) return;
       for (Ref Step::*factor : {&Step::in, &Step::other}) {
         t = s;
         if (t.*factor) t.*factor = dot(s.*factor);
@@ -88,6 +95,7 @@ void Planner::add_tangent(const Step& s) {
     case Step::Kind::attention_gradient:
       throw Unknown{"attention's tangent"};
     case Step::Kind::load_tangent:
+    case Step::Kind::store_tangent:
     case Step::Kind::group_norm_tangent:
     case Step::Kind::group_norm_gradient_tangent:
       break;
@@ -186,6 +194,7 @@ void Planner::norm_gradient_tangent(const Step& s) {
   t.other_dot = dot(s.other) ? dot(s.other) : zeros(s.lanes);
   t.add = dot(s.add);
   t.bent = bent(s);
+  if (hessian_) t.sink = -1;
   if (s.out) t.out = new_dot(s.out);
   plan_.tangent.push_back(t);
 }
@@ -194,8 +203,8 @@ void Planner::drop_unread_tangents() {
   std::set<int> read;
   std::vector<Step> kept;
   for (auto s = plan_.tangent.rbegin(); s != plan_.tangent.rend(); ++s) {
-    const bool sums = s->sink >= 0 || s->kind == Step::Kind::weight_gradient;
-    if (!sums && !read.contains(s->out.buffer)) continue;
+    const bool result = s->sink >= 0 || s->kind == Step::Kind::weight_gradient || s->kind == Step::Kind::store_tangent;
+    if (!result && !read.contains(s->out.buffer)) continue;
     for (const Ref r : refs(plan_, *s)) {
       if (r && r.buffer != s->out.buffer) read.insert(r.buffer);
     }

@@ -144,7 +144,7 @@ class Planner {
   int low_ = 0;                      // Convolution::low of what reads the input
   std::vector<int> differentiated_;  // nodes, where the parameters' gradients are wanted
   bool stored_ = false;
-  bool for_parameters_, for_tangent_, joint_;
+  bool for_parameters_, for_tangent_, joint_, hessian_;
   struct Bend {
     Ref activated, bend;
   };

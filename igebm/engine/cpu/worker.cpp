@@ -157,6 +157,7 @@ void Worker::run(const Kernels& k, const Weights& w, const Choices& choices, con
 void Worker::pull(const Kernels& k, const Weights& w, const Choices& choices, const Direction& along, int count,
                   Gradients& into) {
   v_ = along.v;
+  product_ = along.product;
   if (along.along_labels != nullptr) along_labels_.assign(along.along_labels, along.along_labels + count);
   take_direction(along, count);
   coefficients_.assign(static_cast<std::size_t>(count), 1);
@@ -312,6 +313,10 @@ void Worker::run(const Step& s, const Kernels& k, const Weights& w, const Choice
     case Step::Kind::store:
       k.store(view(s.in), plan_.input_channels, plan_.input_zoom, plan_.input_scale, extent,
               gradient_ + first * plan_.elements);
+      break;
+    case Step::Kind::store_tangent:
+      k.store(view(s.in), plan_.input_channels, plan_.input_zoom, plan_.input_scale, extent,
+              product_ + first * plan_.elements);
       break;
     case Step::Kind::convolution:
       convolve(s, k, w, choices, first, extent, e);

@@ -80,6 +80,7 @@ class Worker {
   /// What a tangent is along: v_i in x; of a joint one also along_labels[i] times labels_dot, and scale[i] of E.
   struct Direction {
     const float *v = nullptr, *along_labels = nullptr, *scale = nullptr;
+    float* product = nullptr;  ///< by a plan made for it: filled with the Hessian times v, and nothing is added
   };
   /// After a run of a plan made for tangents: adds the gradient in the weights of sum_i [<v_i, dE/dx(x_i)> +
   /// along_labels[i] <dE/dlabels, labels_dot_i> + scale[i] E(x_i)] to `into`. Once.
@@ -121,7 +122,7 @@ class Worker {
   std::vector<float> along_labels_, label_slopes_;
   const float *x_ = nullptr, *v_ = nullptr;
   Labels labels_, labels_dot_;
-  float* gradient_ = nullptr;
+  float *gradient_ = nullptr, *product_ = nullptr;
   Gradients* into_ = nullptr;
 };
 
