@@ -105,7 +105,7 @@ class Prepared {
   /// needs derivatives of dE/dx (energy matching) takes them of nn::evaluate(..., dropout) by autograd.
   virtual bool derives_parameters() const { return false; }
   /// Null where the engine has no such tangents of this network: of one with dropout, by autograd, on a CUDA device
-  /// with label gains, on a CPU with attention.
+  /// with label gains.
   virtual std::unique_ptr<Tangent> tangent(const at::Tensor& /*x*/, const at::Tensor& /*labels*/) { return nullptr; }
   /// Adds the gradient in the weights of sum_i c_i / 2 |dE/dx(x_i) - target_i|^2 to `into`, by the weights' names;
   /// target like x, coefficients c (N). With `motion` its term is added, by the same pass. What score matching and

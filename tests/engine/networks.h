@@ -139,6 +139,7 @@ inline std::vector<Named> built_networks() {
   deep.blocks = {2, 1, 2};
   deep.patch = 1;
   deep.attention = true;
+  UNetOptions exact = deep;
   deep.dropout = 0.1;
   StridedOptions mnist, dsprites;
   mnist.stem = 8;
@@ -159,7 +160,7 @@ inline std::vector<Named> built_networks() {
       {"unet as in the demo", unet(usual, {1, 28, 28})},
       {"unet of three levels, attention, dropout, conditions", unet(deep, {3, 16, 16}, {.conditions = 5})},
       {"unet of three levels, attention, a noise level, classes",
-       unet(deep, {1, 12, 20}, {.classes = 3, .noise_features = 8})},
+       unet(exact, {1, 12, 20}, {.classes = 3, .noise_features = 8})},
       {"residual, attention, dropout, labels, SiLU", residual(attentive, {3, 16, 12}, {.classes = 4})},
       {"the paper's for 128 x 128",
        residual(residual_of("8d 8d 16d 24d 24d 24", 8, 3, nn::Activation::silu), {3, 64, 64})},

@@ -16,7 +16,7 @@
 namespace igebm::engine {
 namespace {
 
-bool has_tangents(const nn::Graph& graph) { return !has(graph, nn::Op::attention) && !has(graph, nn::Op::dropout); }
+bool has_tangents(const nn::Graph& graph) { return !has(graph, nn::Op::dropout); }
 
 bool reads_labels(const nn::Graph& graph) {
   return graph.conditions > 0 &&
@@ -138,7 +138,7 @@ void compare_products(const Case& c, const Options& options, std::int64_t count)
 template <class Check>
 void for_networks(const Check& check) {
   for (const Case& c : cases()) {
-    for (const char* level : {"v2", "v3", "v4"}) {
+    for (const char* level : {"v2", "v3", "v4", "plain", "neon"}) {
       if (std::string(cpu::kernels(level).name) == level) check(c, level);
     }
   }
@@ -181,6 +181,41 @@ TEST(Tangents, HessianProducts) {
   };
   for_networks(check);
   for_random_networks(check);
+}
+
+// Each alone: they are a small part of all parameters. Scores are made large, so that weights of places are far from
+// equal.
+TEST(Tangents, OfQueriesKeysAndValues) {
+  std::mt19937 random(12);
+  int compared = 0;
+  for_networks([&](const Case& c, const char* level) {
+    if (!has(c.graph, nn::Op::attention) || !has_tangents(c.graph)) return;
+    nn::EffectiveWeights weights = random_weights(c.graph, at::kFloat);
+    std::vector<std::string> layers;
+    for (const nn::Node& n : c.graph.nodes) {
+      if (n.op != nn::Op::attention) continue;
+      for (const int input : n.inputs) {
+        const nn::Node& from = c.graph.nodes[static_cast<std::size_t>(input)];
+        if (from.op == nn::Op::conv2d) layers.push_back(from.name + ".weight");
+      }
+    }
+    for (const std::string& layer : layers) weights[layer] = 1.5 * weights[layer];
+    const auto fast =
+        prepare(c.graph, weights, {.choices = random_choices(c.graph, random, level), .instructions = level});
+    const at::Tensor x = inputs(c.graph, 4, at::kFloat), labels = random_labels(c.graph, 4), v = at::randn_like(x);
+    const Joint j = random_joint(c.graph, x, labels);
+    nn::Tensors pulled, jointly, exactly;
+    fast->tangent(x, labels)->pull(v, pulled);
+    fast->match(x, labels, j.target, j.coefficients, jointly, &j.motion);
+    joint_by_autograd(c.graph, weights, x, labels, j, exactly);
+    const nn::Tensors exact = by_autograd(c.graph, weights, x, labels, v.to(at::kDouble));
+    for (const std::string& layer : layers) {
+      EXPECT_LT(relative(pulled.at(layer), exact.at(layer)), 1e-4) << c.name << ' ' << level << ' ' << layer;
+      EXPECT_LT(relative(jointly.at(layer), exactly.at(layer)), 1e-4) << c.name << ' ' << level << ' ' << layer;
+      ++compared;
+    }
+  });
+  EXPECT_GT(compared, 10);
 }
 
 TEST(Tangents, OfRandomNetworks) {

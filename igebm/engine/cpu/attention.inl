@@ -164,35 +164,96 @@ IGEBM_INLINE void each_block_of_queries(int queries, int keys, const F& f) {
   }
 }
 
-void attention(const Attention& a, const Extent& extent, const Epilogue& epilogue) {
-  const int queries = extent.height * extent.width, keys = a.height * a.width, columns = padded(keys);
-  const std::ptrdiff_t stride = columns + lane_block;  // rows apart from one another's cache lines
-  float* of_keys = a.work;
-  float* of_values = of_keys + static_cast<std::ptrdiff_t>(columns) * a.depth;
-  float* copy = of_values + static_cast<std::ptrdiff_t>(columns) * extent.lanes;
-  float* weights = copy + static_cast<std::ptrdiff_t>(queries) * a.depth;
-  for (int n = 0; n < extent.samples; ++n) {
-    pack_lanes(a.keys, n, a.height, a.width, a.depth, of_keys);
-    pack_places(a.values, n, a.height, a.width, extent.lanes, of_values);
-    const Tokens q = tokens(a.queries, n, extent.height, extent.width, a.depth, copy);
-    each_block_of_queries(queries, keys, [&](int first, int count) {
-      score(q, first, count, a.depth, of_keys, columns, weights, stride);
-      for (int i = 0; i < count; ++i) softmax(weights + i * stride, keys, a.scale);
-      each_panel(
-          extent.lanes, [&]<int vectors>(int c) __attribute__((always_inline)) {
-            each_block(
-                count, [&]<int rows>(int i) __attribute__((always_inline)) {
-                  V sums[rows][vectors] = {};
-                  multiply_rows<rows, vectors>(weights + i * stride, stride,
-                                               of_values + static_cast<std::ptrdiff_t>(keys) * c, keys, sums);
+/// (rows, depth) times (depth, lanes), the latter in panels of lanes.
+struct Product {
+  const float* left;
+  std::ptrdiff_t stride;
+  const float* right;
+  int depth;
+};
+
+/// Calls f(row, lane, vectors of lanes) for the sum of the products.
+template <int count, typename F>
+IGEBM_INLINE void each_sum(const Product (&products)[count], int rows, int lanes, const F& f) {
+  each_panel(
+      lanes, [&]<int vectors>(int c) __attribute__((always_inline)) {
+        each_block(
+            rows, [&]<int block>(int i) __attribute__((always_inline)) {
+              V sums[block][vectors] = {};
+              for (const Product& p : products) {
+                multiply_rows<block, vectors>(p.left + i * p.stride, p.stride,
+                                              p.right + static_cast<std::ptrdiff_t>(p.depth) * c, p.depth, sums);
+              }
 #pragma GCC unroll 16
-                  for (int m = 0; m < rows; ++m) {
-                    const int t = first + i + m;
-                    const Row row(epilogue, n, t / extent.width);
+              for (int m = 0; m < block; ++m) f(i + m, c, sums[m]);
+            });
+      });
+}
+
+/// s = scale * p * (s - sum of p * s): what moves the softmax p where what it is of moves by s.
+IGEBM_INLINE void softmax_slope(const float* p, float* s, int lanes, float scale) {
+  V mean{};
+  for (int j = 0; j < lanes; j += W) mean += load(p + j) * load(s + j);
+  const float shared = sum_of_lanes(mean);
+  for (int j = 0; j < lanes; j += W) store(s + j, load(p + j) * (load(s + j) - shared) * scale);
+}
+
+/// What attention_work(...) floats hold of a sample.
+struct AttentionWork {
+  int columns;
+  std::ptrdiff_t stride;  ///< of weights and slopes: rows apart from one another's cache lines
+  float *of_keys, *keys_by_place, *of_values, *copy_of_queries, *copy_of_gradient, *weights, *slopes, *end;
+
+  AttentionWork(float* start, const Attention& a, const Extent& extent) {
+    const int queries = extent.height * extent.width, keys = a.height * a.width;
+    columns = padded(keys);
+    stride = columns + lane_block;
+    const auto take = [&](std::ptrdiff_t rows, std::ptrdiff_t width) {
+      float* const here = start;
+      start += rows * width;
+      return here;
+    };
+    of_keys = take(columns, a.depth);
+    keys_by_place = take(columns, a.depth);
+    of_values = take(columns, extent.lanes);
+    copy_of_queries = take(queries, a.depth);
+    copy_of_gradient = take(queries, extent.lanes);
+    weights = take(attention_block(queries, keys), stride);
+    slopes = take(attention_block(queries, keys), stride);
+    end = start;
+  }
+};
+
+/// A panel's vectors of attention's result, finished.
+template <int vectors>
+IGEBM_INLINE void finish_token(const Epilogue& epilogue, const Extent& extent, int n, int t, int c,
+                               V (&sums)[vectors]) {
+  const Row row(epilogue, n, t / extent.width);
 #pragma GCC unroll 4
-                    for (int j = 0; j < vectors; ++j) row.finish(sums[m][j], t % extent.width, c + j * W);
-                  }
-                });
+  for (int j = 0; j < vectors; ++j) row.finish(sums[j], t % extent.width, c + j * W);
+}
+
+template <int vectors>
+IGEBM_INLINE void store_token(const View& to, const Extent& extent, int n, int t, int c, const V (&sums)[vectors]) {
+  float* here = token(to, n, extent.width, t) + c;
+#pragma GCC unroll 4
+  for (int j = 0; j < vectors; ++j) store(here + j * W, sums[j]);
+}
+
+void attention(const Attention& a, const Extent& extent, const Epilogue& epilogue) {
+  const int queries = extent.height * extent.width, keys = a.height * a.width;
+  const AttentionWork w(a.work, a, extent);
+  for (int n = 0; n < extent.samples; ++n) {
+    pack_lanes(a.keys, n, a.height, a.width, a.depth, w.of_keys);
+    pack_places(a.values, n, a.height, a.width, extent.lanes, w.of_values);
+    const Tokens q = tokens(a.queries, n, extent.height, extent.width, a.depth, w.copy_of_queries);
+    each_block_of_queries(queries, keys, [&](int first, int count) {
+      score(q, first, count, a.depth, w.of_keys, w.columns, w.weights, w.stride);
+      for (int i = 0; i < count; ++i) softmax(w.weights + i * w.stride, keys, a.scale);
+      each_sum(
+          {{w.weights, w.stride, w.of_values, keys}}, count,
+          extent.lanes, [&]<int vectors>(int i, int c, V(&sums)[vectors]) __attribute__((always_inline)) {
+            finish_token(epilogue, extent, n, first + i, c, sums);
           });
     });
   }
@@ -201,49 +262,30 @@ void attention(const Attention& a, const Extent& extent, const Epilogue& epilogu
 // With p = softmax(s q k'), out = p v and G = dE/d(out): dE/dv = p' G, and of the scores S = scale * p (G v' - sum over
 // keys of p (G v')), from which dE/dq = S k and dE/dk = S' q.
 void attention_gradient(const Attention& a, const Extent& extent) {
-  const int queries = extent.height * extent.width, keys = a.height * a.width, columns = padded(keys);
-  const std::ptrdiff_t stride = columns + lane_block;
-  float* of_keys = a.work;
-  float* keys_by_place = of_keys + static_cast<std::ptrdiff_t>(columns) * a.depth;
-  float* of_values = keys_by_place + static_cast<std::ptrdiff_t>(columns) * a.depth;
-  float* copy_of_queries = of_values + static_cast<std::ptrdiff_t>(columns) * extent.lanes;
-  float* copy_of_gradient = copy_of_queries + static_cast<std::ptrdiff_t>(queries) * a.depth;
-  float* weights = copy_of_gradient + static_cast<std::ptrdiff_t>(queries) * extent.lanes;
-  float* slopes = weights + attention_block(queries, keys) * stride;
+  const int queries = extent.height * extent.width, keys = a.height * a.width;
+  const AttentionWork w(a.work, a, extent);
   for (int n = 0; n < extent.samples; ++n) {
-    pack_lanes(a.keys, n, a.height, a.width, a.depth, of_keys);
-    pack_places(a.keys, n, a.height, a.width, a.depth, keys_by_place);
-    pack_lanes(a.values, n, a.height, a.width, extent.lanes, of_values);
-    const Tokens q = tokens(a.queries, n, extent.height, extent.width, a.depth, copy_of_queries);
-    const Tokens g = tokens(a.gradient, n, extent.height, extent.width, extent.lanes, copy_of_gradient);
+    pack_lanes(a.keys, n, a.height, a.width, a.depth, w.of_keys);
+    pack_places(a.keys, n, a.height, a.width, a.depth, w.keys_by_place);
+    pack_lanes(a.values, n, a.height, a.width, extent.lanes, w.of_values);
+    const Tokens q = tokens(a.queries, n, extent.height, extent.width, a.depth, w.copy_of_queries);
+    const Tokens g = tokens(a.gradient, n, extent.height, extent.width, extent.lanes, w.copy_of_gradient);
     each_block_of_queries(queries, keys, [&](int first, int count) {
-      score(q, first, count, a.depth, of_keys, columns, weights, stride);
-      score(g, first, count, extent.lanes, of_values, columns, slopes, stride);
+      score(q, first, count, a.depth, w.of_keys, w.columns, w.weights, w.stride);
+      score(g, first, count, extent.lanes, w.of_values, w.columns, w.slopes, w.stride);
       for (int i = 0; i < count; ++i) {
-        float *p = weights + i * stride, *s = slopes + i * stride;
+        float* p = w.weights + i * w.stride;
         softmax(p, keys, a.scale);
-        V mean{};
-        for (int j = 0; j < columns; j += W) mean += load(p + j) * load(s + j);
-        const float shared = sum_of_lanes(mean);
-        for (int j = 0; j < columns; j += W) store(s + j, load(p + j) * (load(s + j) - shared) * a.scale);
+        softmax_slope(p, w.slopes + i * w.stride, w.columns, a.scale);
       }
-      each_panel(
-          a.depth, [&]<int vectors>(int c) __attribute__((always_inline)) {
-            each_block(
-                count, [&]<int rows>(int i) __attribute__((always_inline)) {
-                  V sums[rows][vectors] = {};
-                  multiply_rows<rows, vectors>(slopes + i * stride, stride,
-                                               keys_by_place + static_cast<std::ptrdiff_t>(keys) * c, keys, sums);
-#pragma GCC unroll 16
-                  for (int m = 0; m < rows; ++m) {
-                    float* to = token(a.to_queries, n, extent.width, first + i + m) + c;
-#pragma GCC unroll 4
-                    for (int j = 0; j < vectors; ++j) store(to + j * W, sums[m][j]);
-                  }
-                });
+      each_sum(
+          {{w.slopes, w.stride, w.keys_by_place, keys}}, count,
+          a.depth, [&]<int vectors>(int i, int c, V(&sums)[vectors]) __attribute__((always_inline)) {
+            store_token(a.to_queries, extent, n, first + i, c, sums);
           });
-      add_to_places(slopes, stride, q, first, count, first == 0, a.to_keys, n, a.height, a.width, a.depth);
-      add_to_places(weights, stride, g, first, count, first == 0, a.to_values, n, a.height, a.width, extent.lanes);
+      const bool nothing = first == 0;
+      add_to_places(w.slopes, w.stride, q, first, count, nothing, a.to_keys, n, a.height, a.width, a.depth);
+      add_to_places(w.weights, w.stride, g, first, count, nothing, a.to_values, n, a.height, a.width, extent.lanes);
     });
   }
 }

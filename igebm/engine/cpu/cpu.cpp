@@ -327,6 +327,8 @@ class Engine : public Prepared, public std::enable_shared_from_this<Engine> {
       case Step::Kind::store_tangent:
       case Step::Kind::group_norm_tangent:
       case Step::Kind::group_norm_gradient_tangent:
+      case Step::Kind::attention_tangent:
+      case Step::Kind::attention_gradient_tangent:
         break;  // of other plans
     }
     return {};

@@ -105,9 +105,11 @@ struct Attention {
   int height = 0, width = 0;  ///< of keys and values
   int depth = 0;              ///< lanes of queries and keys
   float scale = 1;
-  float* work = nullptr;  ///< attention_work(...) floats
+  float* work = nullptr;  ///< attention_work(...) floats; along a tangent twice as many
   /// For attention_gradient: dE/d(out), and where dE/d(queries, keys, values) go.
   View gradient, to_queries, to_keys, to_values;
+  /// For the derivatives along a tangent: those of what has these names.
+  View queries_dot, keys_dot, values_dot, gradient_dot;
 };
 
 /// Queries that are taken together: as many as let their weights stay in the second-level cache.
@@ -198,6 +200,9 @@ struct Kernels {
   /// Null where there are tiles, as is Winograd's algorithm: those of `kernels` serve.
   void (*attention)(const Attention&, const Extent&, const Epilogue&);
   void (*attention_gradient)(const Attention&, const Extent&);
+  /// The derivatives of their results.
+  void (*attention_tangent)(const Attention&, const Extent&, const Epilogue&);
+  void (*attention_gradient_tangent)(const Attention&, const Extent&);
   /// out[n][0] = scale * sum of a * b over everything but samples.
   void (*inner)(const View& a, const View& b, float scale, const Extent&, const View& out);
 

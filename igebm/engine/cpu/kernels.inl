@@ -142,10 +142,11 @@ void store_gradient(const View& gradient, int channels, int zoom, float scale, c
 // Pictures in float32 alone: those of the other tables.
 constexpr decltype(Kernels::pack_winograd) pack_winograd = nullptr, pack_winograd_bf16 = nullptr;
 constexpr decltype(Kernels::winograd) winograd = nullptr, winograd_bf16 = nullptr;
-constexpr decltype(Kernels::attention) attention = nullptr;
-constexpr decltype(Kernels::attention_gradient) attention_gradient = nullptr;
+constexpr decltype(Kernels::attention) attention = nullptr, attention_tangent = nullptr;
+constexpr decltype(Kernels::attention_gradient) attention_gradient = nullptr, attention_gradient_tangent = nullptr;
 #else
 #include "igebm/engine/cpu/attention.inl"
+#include "igebm/engine/cpu/attention_tangent.inl"
 #include "igebm/engine/cpu/winograd.inl"
 constexpr decltype(Kernels::pack_tiles) pack_tiles = nullptr;
 constexpr decltype(Kernels::tiles) tiles = nullptr;
@@ -175,6 +176,8 @@ const Kernels table = {IGEBM_STRING(IGEBM_ISA),
                        group_norm_gradient_tangent,
                        attention,
                        attention_gradient,
+                       attention_tangent,
+                       attention_gradient_tangent,
                        inner,
                        load_input,
                        store_gradient};

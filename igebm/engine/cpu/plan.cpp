@@ -25,7 +25,8 @@ std::vector<Ref> refs(const Plan& plan, const Step& s) {
   }
   if (s.attention >= 0) {
     const AttentionRefs& a = plan.attentions[static_cast<std::size_t>(s.attention)];
-    all.insert(all.end(), {a.queries, a.keys, a.values, a.gradient, a.to_queries, a.to_keys, a.to_values});
+    all.insert(all.end(), {a.queries, a.keys, a.values, a.gradient, a.to_queries, a.to_keys, a.to_values, a.queries_dot,
+                           a.keys_dot, a.values_dot, a.gradient_dot});
   }
   return all;
 }

@@ -100,9 +100,11 @@ struct Sink {
   std::vector<int> lane_of_channel;
 };
 
-/// Attention, with its gradients' places (to_...) in the backward step.
+/// Attention, with its gradients' places (to_...) in the backward step, and derivatives (..._dot) along a tangent:
+/// there to_... are those of the gradients.
 struct AttentionRefs {
   Ref queries, keys, values, gradient, to_queries, to_keys, to_values;
+  Ref queries_dot, keys_dot, values_dot, gradient_dot;
   int height = 1, width = 1;   ///< of keys and values
   int tokens = 1;              ///< places of the queries
   int depth = 0, lanes = 0;    ///< of queries and keys, of values
@@ -130,6 +132,8 @@ struct Step {
     group_norm_tangent,           ///< of in's derivative in_dot
     group_norm_gradient_tangent,  ///< the same of group_norm_gradient; the derivatives of in and other: in_dot,
                                   ///< other_dot
+    attention_tangent,
+    attention_gradient_tangent,
   };
   Kind kind = Kind::pointwise;
   Ref in, other;  ///< other: group_norm_gradient's gradient, inner's second factor

@@ -85,19 +85,22 @@ void Planner::add_tangent(const Step& s) {
     case Step::Kind::convolution:
     case Step::Kind::pointwise:
     case Step::Kind::pool:
+    case Step::Kind::attention:
       if (s.factor >= 0) return;  // for a label's slope alone
       linear_tangent(s);
       return;
     case Step::Kind::group_norm_gradient:
       norm_gradient_tangent(s);
       return;
-    case Step::Kind::attention:
     case Step::Kind::attention_gradient:
-      throw Unknown{"attention's tangent"};
+      attention_gradient_tangent(s);
+      return;
     case Step::Kind::load_tangent:
     case Step::Kind::store_tangent:
     case Step::Kind::group_norm_tangent:
     case Step::Kind::group_norm_gradient_tangent:
+    case Step::Kind::attention_tangent:
+    case Step::Kind::attention_gradient_tangent:
       break;
   }
   throw Unknown{"a tangent's tangent"};
@@ -148,13 +151,16 @@ void Planner::linear_tangent(const Step& s) {
   if (s.kind == Step::Kind::group_norm) {
     t.kind = Step::Kind::group_norm_tangent;
     t.in_dot = dot(s.in);
+  } else if (s.kind == Step::Kind::attention) {
+    t.kind = Step::Kind::attention_tangent;
+    t.attention = attention_dot(s.attention);
   } else {
     t.in = dot(s.in);
   }
   t.bent = bent(s);
   const Ref result = s.out ? s.out : s.activated;
   const Buffer whole = plan_.buffers[static_cast<std::size_t>(result.buffer)];
-  if (!t.in) {  // of a constant
+  if (!t.in && t.attention < 0) {  // of a constant
     const bool part = s.lanes < whole.lanes;
     if (!t.add && !t.bent[0] && t.bias < 0 && !part) return;
     if (!part && dot(result)) return;  // all residues of a stride at once
@@ -191,11 +197,31 @@ void Planner::norm_gradient_tangent(const Step& s) {
   Step t = s;
   t.kind = Step::Kind::group_norm_gradient_tangent;
   t.in_dot = dot(s.in);
-  t.other_dot = dot(s.other) ? dot(s.other) : zeros(s.lanes);
+  t.other_dot = dot_or_zeros(s.other, s.lanes);
   t.add = dot(s.add);
   t.bent = bent(s);
   if (hessian_) t.sink = -1;
   if (s.out) t.out = new_dot(s.out);
+  plan_.tangent.push_back(t);
+}
+
+int Planner::attention_dot(int attention) {
+  AttentionRefs a = plan_.attentions[static_cast<std::size_t>(attention)];
+  a.queries_dot = dot_or_zeros(a.queries, a.depth);
+  a.keys_dot = dot_or_zeros(a.keys, a.depth);
+  a.values_dot = dot_or_zeros(a.values, a.lanes);
+  if (a.gradient) a.gradient_dot = dot_or_zeros(a.gradient, a.lanes);
+  for (Ref* to : {&a.to_queries, &a.to_keys, &a.to_values}) {
+    if (*to) *to = new_dot(*to);
+  }
+  plan_.attentions.push_back(a);
+  return static_cast<int>(plan_.attentions.size()) - 1;
+}
+
+void Planner::attention_gradient_tangent(const Step& s) {
+  Step t = s;
+  t.kind = Step::Kind::attention_gradient_tangent;
+  t.attention = attention_dot(s.attention);
   plan_.tangent.push_back(t);
 }
 
@@ -204,7 +230,8 @@ void Planner::drop_unread_tangents() {
   std::vector<Step> kept;
   for (auto s = plan_.tangent.rbegin(); s != plan_.tangent.rend(); ++s) {
     const bool result = s->sink >= 0 || s->kind == Step::Kind::weight_gradient || s->kind == Step::Kind::store_tangent;
-    if (!result && !read.contains(s->out.buffer)) continue;
+    const bool several = s->kind == Step::Kind::attention_gradient_tangent;
+    if (!result && !several && !read.contains(s->out.buffer)) continue;
     for (const Ref r : refs(plan_, *s)) {
       if (r && r.buffer != s->out.buffer) read.insert(r.buffer);
     }

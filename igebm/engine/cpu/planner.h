@@ -112,8 +112,12 @@ class Planner {
   void add_tangent(const Step& s);
   void linear_tangent(const Step& s);
   void norm_gradient_tangent(const Step& s);
+  /// The attention of a step with the derivatives of what it reads: an index of attentions.
+  int attention_dot(int attention);
+  void attention_gradient_tangent(const Step& s);
   /// Where the derivative of what is stored at r is; none where it is 0.
   Ref dot(Ref r) const;
+  Ref dot_or_zeros(Ref r, int lanes) { return dot(r) ? dot(r) : zeros(lanes); }
   Ref new_dot(Ref r);
   /// The vector that is another's derivative; -1: that of a constant.
   int vector_dot(int vector);

@@ -87,7 +87,7 @@ Worker::Worker(const Plan& plan, int samples) : plan_(plan), samples_(samples) {
     }
   }
   for (const AttentionRefs& a : plan.attentions)
-    work = std::max(work, attention_work(a.tokens, a.height * a.width, a.depth, a.lanes));
+    work = std::max(work, attention_work(a.tokens, a.height * a.width, a.depth, a.lanes) * (a.queries_dot ? 2 : 1));
   work_ = allocate(work);
   for (const Vector& v : plan.vectors) {
     vector_starts_.push_back(vectors);
@@ -257,15 +257,23 @@ void Worker::convolve(const Step& s, const Kernels& k, const Weights& w, const C
 void Worker::attend(const Step& s, const Kernels& k, int first, const Extent& extent, const Epilogue& e) {
   const AttentionRefs& refs = plan_.attentions[static_cast<std::size_t>(s.attention)];
   const auto view = [&](Ref r) { return this->view(r, first); };
-  const Attention a{
+  Attention a{
       view(refs.queries), view(refs.keys),     view(refs.values), refs.height,         refs.width,
       refs.depth,         refs.scale,          work_.get(),       view(refs.gradient), view(refs.to_queries),
       view(refs.to_keys), view(refs.to_values)};
+  a.queries_dot = view(refs.queries_dot);
+  a.keys_dot = view(refs.keys_dot);
+  a.values_dot = view(refs.values_dot);
+  a.gradient_dot = view(refs.gradient_dot);
   const Kernels& able = k.attention != nullptr ? k : kernels();
   if (s.kind == Step::Kind::attention) {
     able.attention(a, extent, e);
-  } else {
+  } else if (s.kind == Step::Kind::attention_gradient) {
     able.attention_gradient(a, extent);
+  } else if (s.kind == Step::Kind::attention_tangent) {
+    able.attention_tangent(a, extent, e);
+  } else {
+    able.attention_gradient_tangent(a, extent);
   }
 }
 
@@ -346,6 +354,8 @@ void Worker::run(const Step& s, const Kernels& k, const Weights& w, const Choice
     }
     case Step::Kind::attention:
     case Step::Kind::attention_gradient:
+    case Step::Kind::attention_tangent:
+    case Step::Kind::attention_gradient_tangent:
       attend(s, k, first, extent, e);
       break;
     case Step::Kind::pointwise:
