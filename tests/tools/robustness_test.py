@@ -62,7 +62,7 @@ class Robustness(Runs):
         for each in some["attacks"]:
             self.assertLessEqual(some["accuracy"]["value"], each["accuracy"]["value"])
         self.assertEqual([each["attack"] for each in some["attacks"]], ["pgd", "square"])
-        self.assertEqual(told["attack_settings"], {"steps": 3, "restarts": 1, "queries": 5, "step_size": None})
+        self.assertEqual(told["attack_settings"], {"steps": 3, "restarts": 1, "queries": 5, "all_classes_every": 5, "class_margin": 3, "step_size": None})
         for through in ("identity", "steps"):
             text = self.works("evaluate", "robustness", run, *few, "--attack", "apgd", "--norm", "l2", "--eps", 0.5, "--refine", 2,
                               "--through", through, "--noises", 2)
