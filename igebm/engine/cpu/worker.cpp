@@ -257,10 +257,9 @@ void Worker::convolve(const Step& s, const Kernels& k, const Weights& w, const C
 void Worker::attend(const Step& s, const Kernels& k, int first, const Extent& extent, const Epilogue& e) {
   const AttentionRefs& refs = plan_.attentions[static_cast<std::size_t>(s.attention)];
   const auto view = [&](Ref r) { return this->view(r, first); };
-  Attention a{
-      view(refs.queries), view(refs.keys),     view(refs.values), refs.height,         refs.width,
-      refs.depth,         refs.scale,          work_.get(),       view(refs.gradient), view(refs.to_queries),
-      view(refs.to_keys), view(refs.to_values)};
+  Attention a{view(refs.queries), view(refs.keys),     view(refs.values), refs.height,         refs.width,
+              refs.depth,         refs.scale,          work_.get(),       view(refs.gradient), view(refs.to_queries),
+              view(refs.to_keys), view(refs.to_values)};
   a.queries_dot = view(refs.queries_dot);
   a.keys_dot = view(refs.keys_dot);
   a.values_dot = view(refs.values_dot);
