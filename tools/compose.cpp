@@ -29,6 +29,7 @@ struct ComposeArguments {
   double negation = 0.5;
   generation::ComposingOptions moved;
   bool json = false;
+  const CLI::App* command = nullptr;  // which options were given
 };
 
 generation::Vocabulary vocabulary_of(const ComposeArguments& a, bool compares) {
@@ -84,10 +85,24 @@ void keep(const ComposeArguments& a, std::uint64_t seed, const nlohmann::ordered
   }
 }
 
+bool has_negation(const generation::Expression& e) { return e.negated || std::ranges::any_of(e.parts, has_negation); }
+
+/// What would do nothing is refused.
+void check_used(const ComposeArguments& a, const generation::Expression& expression) {
+  const auto given = [&](const char* option) { return a.command->count(option) > 0; };
+  if (given("--given") && a.given.empty()) throw UserError("--given: expected a term, or own");
+  if (given("--not") && !has_negation(expression)) throw UserError("--not: the expression takes nothing away by !");
+  for (const char* option : {"--moves", "--step-share"}) {
+    if (a.moved.correct == "none" && given(option))
+      throw UserError(fmt::format("{}: with --correct none nothing moves beside the steps between levels", option));
+  }
+}
+
 void compose(const ComposeArguments& a) {
   const fs::path out(a.out);
   check_out(a.out);
   const generation::Expression expression = generation::parse(a.expression);
+  check_used(a, expression);
   generation::Vocabulary vocabulary =
       vocabulary_of(a, sampling::compares_energies(a.moved.correct) || generation::has_mixture(expression));
   generation::Composite composite(expression, vocabulary, {.negation = a.negation, .given = a.given});
@@ -97,7 +112,8 @@ void compose(const ComposeArguments& a) {
   check_out(a.out, composite.space().shape);
   const sampling::SamplerOptions sampler = generation::sampler_of(moved, composite);
   io::check_writable(a.out);
-  const auto console = make_progress("interrupted, nothing is written", a.json);
+  const std::string nothing = "interrupted, nothing is written: no sample was finished";
+  const auto console = make_progress(nothing, a.json);
   const double begun = now();
   catch_interrupts();
   const std::uint64_t seed = a.seed >= 0 ? static_cast<std::uint64_t>(a.seed) : 0;
@@ -110,11 +126,14 @@ void compose(const ComposeArguments& a) {
   std::int64_t done = 0, non_finite = 0;
   double accepted = 0, counted = 0;
   request.on_step = [&](sampling::Position p, const sampling::StepInfo& info, const sampling::Chains&) {
+    if (interrupted()) throw sampling::Stop();
     non_finite += info.non_finite;
     if (info.proposes && 2 * p.step >= p.total) accepted += info.accepted_share, ++counted;
     console->progress("composing", ++done, total);
   };
   const model::Samples samples = composite.sample(request, a.particles);
+  const std::int64_t count = samples.x.size(0);
+  if (count == 0) throw UserError(nothing);
   if (non_finite > 0)
     console->message(fmt::format(
         "warning: {} steps of chains met energies or gradients that are not finite and stood still", non_finite));
@@ -125,7 +144,7 @@ void compose(const ComposeArguments& a) {
   write(out, composite, samples, provenance({a.expression, "", seed}));
   nlohmann::ordered_json json{{"samples", a.out},
                               {"expression", a.expression},
-                              {"count", a.count},
+                              {"count", count},
                               {"seed", seed},
                               {"correct", moved.correct.empty() ? sampler.kernel : moved.correct},
                               {"steps", sampling::step_count(sampler, annealed)},
@@ -136,13 +155,17 @@ void compose(const ComposeArguments& a) {
   for (const auto& z : log_z) json["log_z"].push_back({{"of", z.part}, {"log_z", z.value}, {"deviation", z.deviation}});
   if (annealed) json["weight"] = composite.range()->weight;
   if (counted > 0) json["accepted"] = accepted / counted;
+  if (count < a.count) json["interrupted"] = true;
   keep(a, seed, json, composite, samples.x);
   if (a.json) {
     fmt::print("{}\n", json_text(json));
     return;
   }
+  if (count < a.count)
+    console->message(
+        fmt::format("interrupted: the first {} of {} samples, which are finished, are written", count, a.count));
   const std::string share = counted > 0 ? fmt::format(", {:.0f} % accepted", 100 * accepted / counted) : std::string();
-  console->message(fmt::format("{} samples of {} after {} gradients of each energy{}: {}", a.count, a.expression,
+  console->message(fmt::format("{} samples of {} after {} gradients of each energy{}: {}", count, a.expression,
                                sampling::gradient_count(sampler, annealed), share, a.out));
 }
 
@@ -151,6 +174,7 @@ void compose(const ComposeArguments& a) {
 void add_compose(CLI::App& app) {
   auto* command = app.add_subcommand("compose", "draw samples of several models' energies at once: and, or, not");
   auto a = std::make_shared<ComposeArguments>();
+  a->command = command;
   command->footer(
       "Examples:\n"
       "  igebm compose 'fashion-mnist(shirt) & fashion-mnist(bag)'\n"
@@ -172,7 +196,9 @@ void add_compose(CLI::App& app) {
                       "a term that all parts of an \"and\" share, such as mnist(none): E = E_given + sum of (E_i - "
                       "E_given); or own: each "
                       "part's own model, asked for none in particular");
-  command->add_option("--not", a->negation, "what ! multiplies its energy by")->capture_default_str();
+  command->add_option("--not", a->negation, "what ! multiplies its energy by")
+      ->capture_default_str()
+      ->check(above_zero());
   command
       ->add_option("--correct", a->moved.correct,
                    "what moves chains at each noise level, beside the steps from one to the next (default: mala in the "

@@ -29,6 +29,7 @@ struct MorphArguments {
   std::int64_t count = 8, directions = 4, steps = -1, seed = -1;
   double kept = 0, reach = 4;  // kept 0: not given
   bool stiffest = false, json = false;
+  const CLI::App* command = nullptr;  // which options were given
   generation::MorphOptions options;
 };
 
@@ -98,6 +99,7 @@ struct Result {
 Result traverse(const MorphArguments& a, const model::Model& model, const Pictures& from) {
   if (a.along != "hessian") throw UserError(fmt::format("--along {}: expected hessian", a.along));
   generation::LanczosOptions lanczos{.count = a.directions, .least = !a.stiffest};
+  lanczos.steps = std::max(lanczos.steps, a.directions);
   lanczos.seed = a.options.seed.value_or(0);
   const auto found = generation::traverse(model, from.x, from.condition, lanczos, a.reach, a.options);
   Result r{.frames = found.morphs.frames.flatten(0, 1), .morphs = found.morphs};
@@ -166,12 +168,10 @@ Result change(const MorphArguments& a, const model::Model& model, const Pictures
 }
 
 /// What the classifier takes frames for: the class that was asked for, and how sure it is.
-void classify(const MorphArguments& a, const model::Model& model, Result& r) {
-  const auto features = evaluation::load_features(a.classifier);
+void classify(const evaluation::Features& features, const model::Model& model, Result& r) {
   auto reached = nlohmann::ordered_json::array(), sure = nlohmann::ordered_json::array();
   for (std::int64_t k = 0; k < r.frames.size(1); ++k) {
-    const at::Tensor p = evaluation::extract_all(*features, model.space().to_unit(r.frames.select(1, k))).probabilities;
-    if (!p.defined()) throw UserError(fmt::format("--classifier {}: tells no classes", a.classifier));
+    const at::Tensor p = evaluation::extract_all(features, model.space().to_unit(r.frames.select(1, k))).probabilities;
     const auto [most, which] = p.max(1);
     sure.push_back(most.mean().item<double>());
     if (r.goal.classes.defined()) reached.push_back(which.eq(r.goal.classes).to(at::kDouble).mean().item<double>());
@@ -182,6 +182,19 @@ void classify(const MorphArguments& a, const model::Model& model, Result& r) {
     r.json["reached"] = reached;
   }
   r.json["confidence"] = sure;
+}
+
+/// What is no classifier of the model's pictures is refused before the work.
+evaluation::FeaturesPtr classifier_of(const MorphArguments& a, const model::Model& model) {
+  try {
+    const evaluation::FeaturesPtr features = evaluation::load_features(a.classifier);
+    std::vector<std::int64_t> one = model.space().shape;
+    one.insert(one.begin(), 1);
+    if (evaluation::extract_all(*features, at::zeros(one)).probabilities.defined()) return features;
+  } catch (const UserError& e) {
+    throw UserError(fmt::format("--classifier {}", e.what()));
+  }
+  throw UserError(fmt::format("--classifier {}: tells no classes", a.classifier));
 }
 
 void write_out(const MorphArguments& a, const model::Model& model, const at::Tensor& frames) {
@@ -203,6 +216,16 @@ void check_morph(const MorphArguments& a) {
   if (ending != ".png" && ending != ".npz" && ending != ".gif")
     throw UserError(fmt::format("--out {}: expected a name that ends in .png, .gif or .npz", a.out));
   if (a.to.empty() == a.along.empty()) throw UserError("expected either --to or --along");
+  const auto refuse = [&](std::initializer_list<const char*> options, const char* why) {
+    for (const char* option : options) {
+      if (a.command->count(option) > 0) throw UserError(fmt::format("{}: {}", option, why));
+    }
+  };
+  if (a.along.empty()) refuse({"--directions", "--stiffest", "--reach"}, "is of --along hessian, which is not given");
+  if (!a.along.empty() || name_pictures(a.to)) refuse({"--guidance"}, "is of a class that --to names");
+  if (name_pictures(a.from)) refuse({"--count"}, "is of pictures that are drawn; --from names some");
+  check_not_input(a.out, a.from);
+  check_not_input(a.out, a.to);
   io::check_writable(a.out);
 }
 
@@ -221,6 +244,7 @@ void morph(MorphArguments a) {
     a.options.ancestral = model.settings().sampling.annealing.ancestral;
   a.options.kept = a.kept > 0 ? a.kept : a.along.empty() ? 0.01 : 0.1;
   a.options.seed = a.seed >= 0 ? static_cast<std::uint64_t>(a.seed) : 0;
+  const evaluation::FeaturesPtr classifier = a.classifier.empty() ? nullptr : classifier_of(a, model);
   const double begun = now();
   const auto console = make_progress("interrupted, nothing is written", a.json);
   catch_interrupts();
@@ -229,7 +253,7 @@ void morph(MorphArguments a) {
   Result r = !a.along.empty()      ? traverse(a, model, from)
              : name_pictures(a.to) ? between(a, model, from)
                                    : change(a, model, from);
-  if (!a.classifier.empty()) classify(a, model, r);
+  if (classifier) classify(*classifier, model, r);
   write_out(a, model, r.frames);
   if (!a.json) {
     const std::string noise = annealed ? fmt::format(" by noise of {:.3g}", r.morphs.sigma) : "";
@@ -284,6 +308,7 @@ void add_moving_options(CLI::App& command, MorphArguments& a) {
 void add_morph(CLI::App& app) {
   auto a = std::make_shared<MorphArguments>();
   auto* command = app.add_subcommand("morph", "turn pictures into others by way of likely ones");
+  a->command = command;
   command->footer(
       "Examples:\n"
       "  igebm morph mnist --from test:0-9 --to 3\n"
@@ -294,7 +319,8 @@ void add_morph(CLI::App& app) {
   add_run_argument(*command, a->run);
   command
       ->add_option("--from", a->from,
-                   "what to begin with: picture files, FILE.npz, test:0-9 of the model's own data, or a class or "
+                   "what to begin with: picture files, folders of them, FILE.npz, test:0-9 of the model's own data, or "
+                   "a class or "
                    "NAME=VALUE,… to draw pictures of")
       ->required();
   command->add_option("--to", a->to, "what to become: a class, NAME=VALUE,…, or pictures");

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <charconv>
 #include <filesystem>
 #include <sstream>
@@ -55,16 +56,39 @@ OwnRecords own_records(const std::string& what, const model::Model& model) {
   return own;
 }
 
-at::Tensor read_picture(const std::string& path, const std::vector<std::int64_t>& shape) {
+std::vector<std::filesystem::path> pictures_in(const std::filesystem::path& folder, std::int64_t* others) {
+  std::vector<std::filesystem::path> files;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
+    if (!entry.is_regular_file()) continue;
+    if (io::has_picture_name(entry.path())) {
+      files.push_back(entry.path());
+    } else if (others != nullptr) {
+      ++*others;
+    }
+  }
+  if (files.empty()) throw UserError(fmt::format("{}: holds no pictures ({})", folder.string(), io::picture_kinds));
+  std::ranges::sort(files);
+  return files;
+}
+
+at::Tensor read_picture(const std::string& path, const std::vector<std::int64_t>& shape, bool fitted) {
   const at::Tensor x =
       io::decode_picture(io::read_file(path), shape[0], path).permute({2, 0, 1}).unsqueeze(0).contiguous();
-  return shape[1] == shape[2] ? data::fit(x, shape[0], shape[1]) : x;
+  return fitted && shape[1] == shape[2] ? data::fit(x, shape[0], shape[1]) : x;
 }
 
 evaluation::Records read_pictures(const std::vector<std::string>& what, const model::Model& model,
-                                  const std::vector<std::int64_t>& shape) {
+                                  const std::vector<std::int64_t>& shape, bool fitted) {
   std::vector<at::Tensor> pictures, labels;
+  std::vector<std::string> all_named;
   for (const std::string& each : what) {
+    if (!names_records(each) && std::filesystem::is_directory(each)) {
+      for (const auto& file : pictures_in(each)) all_named.push_back(file);
+    } else {
+      all_named.push_back(each);
+    }
+  }
+  for (const std::string& each : all_named) {
     if (names_records(each)) {
       const evaluation::Records records = own_records(each, model).records;
       pictures.push_back(records.x.to(at::kFloat).div(255));
@@ -74,7 +98,7 @@ evaluation::Records read_pictures(const std::vector<std::string>& what, const mo
       pictures.push_back(records.x);
       if (records.labels.defined()) labels.push_back(records.labels);
     } else {
-      pictures.push_back(read_picture(each, shape).to(at::kFloat).div(255));
+      pictures.push_back(read_picture(each, shape, fitted).to(at::kFloat).div(255));
     }
     if (pictures.back().sizes().slice(1).vec() != shape)
       throw UserError(fmt::format("{}: pictures of shape ({}), where ({}) is expected", each,
@@ -83,6 +107,14 @@ evaluation::Records read_pictures(const std::vector<std::string>& what, const mo
   evaluation::Records all{.x = at::cat(pictures)};
   if (labels.size() == pictures.size()) all.labels = at::cat(labels);
   return all;
+}
+
+void check_not_input(const std::string& out, const std::vector<std::string>& inputs) {
+  std::error_code none;
+  for (const std::string& each : inputs) {
+    if (std::filesystem::exists(each, none) && std::filesystem::equivalent(out, each, none))
+      throw UserError(fmt::format("--out {}: is a picture that is read; expected another file", out));
+  }
 }
 
 }  // namespace igebm::tools

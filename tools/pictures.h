@@ -1,5 +1,6 @@
 #pragma once
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -20,13 +21,20 @@ struct OwnRecords {
 /// REQUIRES: names_records(what). Throws UserError.
 OwnRecords own_records(const std::string& what, const model::Model& model);
 
-/// A picture's file as uint8 (1, C, H, W), fitted to `shape` (C, H, W) where that is square; else of its own size.
-/// Throws UserError.
-at::Tensor read_picture(const std::string& path, const std::vector<std::int64_t>& shape);
+/// Picture files below a folder, in alphabetical order, at least one. `others`: how many files are none. Throws
+/// UserError.
+std::vector<std::filesystem::path> pictures_in(const std::filesystem::path& folder, std::int64_t* others = nullptr);
 
-/// Pictures in [0, 1] of `shape`, as files, an npz, or records of the model's own data. Labels are defined where all of
-/// them have some. Throws UserError.
+/// A picture's file as uint8 (1, C, H, W), `fitted` to `shape` (C, H, W) where that is square; else of its own size.
+/// Throws UserError.
+at::Tensor read_picture(const std::string& path, const std::vector<std::int64_t>& shape, bool fitted = true);
+
+/// Pictures in [0, 1] of `shape`, as files, folders of them, an npz, or records of the model's own data. Labels are
+/// defined where all of them have some. Throws UserError.
 evaluation::Records read_pictures(const std::vector<std::string>& what, const model::Model& model,
-                                  const std::vector<std::int64_t>& shape);
+                                  const std::vector<std::int64_t>& shape, bool fitted = true);
+
+/// `out` must not be one of the files that are read. Throws UserError.
+void check_not_input(const std::string& out, const std::vector<std::string>& inputs);
 
 }  // namespace igebm::tools

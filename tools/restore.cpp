@@ -29,6 +29,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr const char* nothing_written = "interrupted, nothing is written: no picture was finished";
+
 struct RestoreArguments {
   std::string run, label, condition, out, weights = "average", device;
   std::vector<std::string> pictures;
@@ -42,11 +44,10 @@ struct RestoreArguments {
 /// What pictures are restored as: what is asked for; their own class, where they have one; or none in particular.
 nn::Condition condition_of(const RestoreArguments& a, const model::ConditionSpec& spec,
                            const evaluation::Records& records) {
+  if (!a.condition.empty() && spec.values == 0) throw UserError("--condition: this model takes no numbers");
+  if (!a.label.empty() && !a.condition.empty()) throw UserError("expected --label or --condition, not both");
   if (!a.label.empty()) return model::condition_of_class(spec, a.label);
-  if (!a.condition.empty()) {
-    if (spec.values == 0) throw UserError("--condition: this model takes no numbers");
-    return model::condition_with(spec, a.condition, 1);
-  }
+  if (!a.condition.empty()) return model::condition_with(spec, a.condition, 1);
   if (spec.classes > 0 && records.labels.defined()) return {.classes = records.labels};
   if (spec.optional_condition || (spec.classes == 0 && spec.values == 0)) return {};
   if (spec.values > 0) throw UserError("this model needs its numbers; say --condition");
@@ -61,6 +62,7 @@ struct Restoring {
   std::unique_ptr<Observer> console;
   std::uint64_t seed = 0;
   std::int64_t gradients = 0, done = 0, total = 0;
+  std::int64_t part = 0;  // interrupted: how many pictures there were
   double begun = now();
 
   explicit Restoring(const RestoreArguments& given)
@@ -68,6 +70,7 @@ struct Restoring {
     if (space().kind != model::SampleSpace::Kind::image)
       throw UserError(fmt::format("{}: its records are no pictures", a.run));
     check_out(a.out, space().shape);
+    check_not_input(a.out, a.pictures);
     seed = a.seed >= 0 ? static_cast<std::uint64_t>(a.seed) : 0;
   }
   const model::SampleSpace& space() const { return model.space(); }
@@ -84,11 +87,22 @@ struct Restoring {
     gradients = sampling::gradient_count(sampler, annealed);
     total =
         sampling::step_count(sampler, annealed) * ((records.size() * a.samples + options.batch - 1) / options.batch);
-    console = make_progress("interrupted, nothing is written", a.json);
+    console = make_progress(nothing_written, a.json);
     catch_interrupts();
     options.on_step = [this, doing](sampling::Position, const sampling::StepInfo&, const sampling::Chains&) {
+      if (interrupted()) throw sampling::Stop();
       console->progress(doing, ++done, total);
     };
+  }
+
+  /// Of the first pictures, as many as are finished where the work was interrupted.
+  evaluation::Records of_finished(const evaluation::Records& all, const at::Tensor& answers) {
+    const std::int64_t count = answers.size(0);
+    if (count == 0) throw UserError(nothing_written);
+    if (count < all.size()) part = all.size();
+    evaluation::Records some{.x = all.x.slice(0, 0, count)};
+    if (all.labels.defined()) some.labels = all.labels.slice(0, 0, count);
+    return some;
   }
 
   /// restored (N, samples, ...), shown (N, ...) of the model's size, originals where there are such.
@@ -113,6 +127,10 @@ struct Restoring {
   /// One JSON object, or `message`.
   void report(nlohmann::ordered_json json, const std::string& message) const {
     json["gradients"] = gradients, json["seconds"] = now() - begun, json["seed"] = seed;
+    if (part > 0) json["interrupted"] = true;
+    if (part > 0 && !a.json)
+      console->message(fmt::format("interrupted: the first {} of {} pictures, which are finished, are written",
+                                   json.at("pictures").get<std::int64_t>(), part));
     if (a.json) {
       fmt::print("{}\n", json_text(json));
     } else {
@@ -126,13 +144,12 @@ void inpaint(const RestoreArguments& a) {
   Restoring r(a);
   const model::SampleSpace& space = r.space();
   const at::Tensor known = generation::read_mask(a.mask, space.shape, r.seed), missing = known.logical_not();
-  const evaluation::Records records = read_pictures(a.pictures, r.model, space.shape);
-  r.prepare(records, "completing");
+  const evaluation::Records all = read_pictures(a.pictures, r.model, space.shape);
+  r.prepare(all, "completing");
+  const at::Tensor drawn = space.to_unit(generation::inpaint(r.model, space.from_unit(all.x), known, r.options));
+  const evaluation::Records records = r.of_finished(all, drawn);
   // Known pixels are the input's as it was, not as it comes back from the model's range.
-  const at::Tensor given = records.x.unsqueeze(1),
-                   completions = at::where(
-                       known, given,
-                       space.to_unit(generation::inpaint(r.model, space.from_unit(records.x), known, r.options)));
+  const at::Tensor given = records.x.unsqueeze(1), completions = at::where(known, given, drawn);
   // What a constant makes of it: the mean of what is known of each picture.
   const at::Tensor shares = known.to(at::kFloat), fill = (records.x * shares).sum({1, 2, 3}, true) / shares.sum();
   const double single = evaluation::psnr(completions, given, missing),
@@ -239,12 +256,15 @@ void restore(const RestoreArguments& a, Damage (*damage_of)(const Restoring&)) {
   const bool whole = a.damage || std::ranges::all_of(a.pictures, names_records);
   if (!whole && std::ranges::any_of(a.pictures, names_records))
     throw UserError("records of the data are whole and files are not; expected one or the other, or --damage");
-  const evaluation::Records records = read_pictures(a.pictures, r.model, whole ? space.shape : damage.shape);
-  r.prepare(records, "restoring");
-  const at::Tensor y = whole ? damage.apply(records.x) : records.x;
+  // Resized, what was seen would have other noise.
+  const evaluation::Records all = read_pictures(a.pictures, r.model, whole ? space.shape : damage.shape, whole);
+  r.prepare(all, "restoring");
+  at::Tensor y = whole ? damage.apply(all.x) : all.x;
   // What noise takes out of [0, 1] stays: it is what was seen.
   const at::Tensor seen = y * (space.high - space.low) + space.low;
   const at::Tensor restored = space.to_unit(damage.restore(seen, r.options));
+  const evaluation::Records records = r.of_finished(all, restored);
+  y = y.slice(0, 0, records.size());
   at::Tensor shown = y.clamp(0, 1);
   const std::int64_t factor = space.shape[1] / y.size(2);
   if (factor > 1) shown = shown.repeat_interleave(factor, 2).repeat_interleave(factor, 3);
@@ -273,7 +293,9 @@ CLI::App* add_command(CLI::App& app, const std::shared_ptr<RestoreArguments>& a,
   auto* command = app.add_subcommand(name, what);
   a->out = out;
   add_run_argument(*command, a->run);
-  command->add_option("PICTURES", a->pictures, "picture files, FILE.npz, or test:0-9 of the model's own data")
+  command
+      ->add_option("PICTURES", a->pictures,
+                   "picture files, folders of them, FILE.npz, or test:0-9 of the model's own data")
       ->required();
   return command;
 }

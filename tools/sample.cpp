@@ -131,8 +131,9 @@ struct Sampling {
         throw UserError(fmt::format("{}: expected gradients of each of at least one sample", a.from));
       if (arrays.contains("labels")) request.condition.classes = arrays["labels"];
       if (arrays.contains("conditions")) request.condition.values = arrays["conditions"];
+      const nlohmann::ordered_json said = read_provenance(a.from);
+      check_drawn_by(said.value("model", std::string()));
       if (a.seed < 0) {
-        const nlohmann::ordered_json said = read_provenance(a.from);
         if (said.contains("seed")) request.seed = said["seed"].get<std::uint64_t>();
       }
     } catch (const UserError& e) {
@@ -147,6 +148,20 @@ struct Sampling {
     if (!annealed()) sampler = sampling::more_steps(sampler);
     if (!asked && a.until.empty())
       sampler.budget = std::max<std::int64_t>(1, gradients.to(at::kDouble).mean().round().item<std::int64_t>());
+  }
+
+  /// Another model's samples are no draft of this one's. A name that says nothing here is let pass.
+  void check_drawn_by(const std::string& other) const {
+    const auto place = [](const std::string& name) {
+      try {
+        return fs::weakly_canonical(model::run_of(model::find_model(name)));
+      } catch (const UserError&) {
+        return fs::path();
+      }
+    };
+    const fs::path theirs = place(other), ours = place(a.run);
+    if (!theirs.empty() && !ours.empty() && theirs != ours)
+      throw UserError(fmt::format("{}: these samples were drawn by {}, not by {}", a.from, other, a.run));
   }
 
   void follow() {
@@ -264,6 +279,8 @@ void sample(const SampleArguments& a) {
     throw UserError(fmt::format("sample: --out {}: expected a name that ends in .png, .npz or .gif", a.out));
   if (const std::string to = fs::path(a.trace).extension(); !a.trace.empty() && to != ".png" && to != ".npz")
     throw UserError(fmt::format("sample: --trace {}: expected a name that ends in .png or .npz", a.trace));
+  if (!a.trace.empty() && fs::path(a.trace).lexically_normal() == fs::path(a.out).lexically_normal())
+    throw UserError(fmt::format("sample: --trace {}: the samples go there; expected another file", a.trace));
   if (!a.until.empty() && ending == ".gif")
     throw UserError(fmt::format("sample: --out {}: with --until each chain goes at its own pace; use --trace", a.out));
   io::check_writable(a.out);
@@ -409,8 +426,9 @@ void add_adaptive_options(CLI::App& command, SampleArguments& a) {
                                 "place; all are finished")
                     ->check(CLI::IsMember({"settled"}));
   command
-      .add_option("--max-evaluations", a.most, "gradients that a chain may take until then (default: the sampler's)")
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1000000000}))
+      .add_option("--max-evaluations", a.most,
+                  "gradients that a chain may take until then, 3 or more (default: the sampler's)")
+      ->check(CLI::Range(std::int64_t{3}, std::int64_t{1000000000}))
       ->needs(until);
   auto* from = command
                    .add_option("--continue", a.from,

@@ -85,22 +85,6 @@ void read_array(const fs::path& path, const model::SampleSpace& space, const Tak
           pictures ? records.x[i].mul(255).round().to(at::kByte) : records.x[i]});
 }
 
-/// Picture files below a folder, in alphabetical order. `others`: how many files are none.
-std::vector<fs::path> pictures_in(const fs::path& folder, std::int64_t* others = nullptr) {
-  std::vector<fs::path> files;
-  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
-    if (!entry.is_regular_file()) continue;
-    if (io::has_picture_name(entry.path())) {
-      files.push_back(entry.path());
-    } else if (others != nullptr) {
-      ++*others;
-    }
-  }
-  if (files.empty()) throw UserError(fmt::format("{}: holds no pictures ({})", folder.string(), io::picture_kinds));
-  std::ranges::sort(files);
-  return files;
-}
-
 /// Of a file in a folder that cannot be read: what is wrong with it. The others are scored.
 using Spoilt = std::function<void(const fs::path&, const UserError&)>;
 

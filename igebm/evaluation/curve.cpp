@@ -32,17 +32,22 @@ std::vector<CurvePoint> curve(const model::Model& model, const CurveOptions& opt
   // Once for nothing: the engine measures what is fastest.
   const auto least = std::ranges::min_element(options.budgets) - options.budgets.begin();
   request.sampler = samplers[static_cast<std::size_t>(least)];
-  draw(model, request, observer);
   std::vector<CurvePoint> points;
+  if (draw(model, request, observer).size() < options.count) return points;
   for (std::size_t i = 0; i < samplers.size(); ++i) {
     request.sampler = samplers[i];
     const double begun = now();
-    CurvePoint point{.budget = options.budgets[i],
-                     .gradients = sampling::gradient_count(samplers[i], annealed),
-                     .samples = draw(model, request, observer)};
-    point.seconds = (now() - begun) / static_cast<double>(options.count);
-    point.evaluation = comparison.of(point.samples, observer);
-    points.push_back(std::move(point));
+    try {
+      CurvePoint point{.budget = options.budgets[i],
+                       .gradients = sampling::gradient_count(samplers[i], annealed),
+                       .samples = draw(model, request, observer)};
+      if (point.samples.size() < options.count) break;
+      point.seconds = (now() - begun) / static_cast<double>(options.count);
+      point.evaluation = comparison.of(point.samples, observer);
+      points.push_back(std::move(point));
+    } catch (const sampling::Stop&) {
+      break;
+    }
   }
   return points;
 }

@@ -29,7 +29,8 @@ struct CurvePoint {
 
 /// A point for each budget, in the order given. Chains start alike at all of them, and are asked for the same
 /// conditions. What the engine measures before its first steps is not in the times. Throws UserError
-/// before samples are drawn; `observer` is told of progress; it may throw to end the work.
+/// before samples are drawn; `observer` is told of progress; it may throw sampling::Stop: then the points are those
+/// that were finished.
 std::vector<CurvePoint> curve(const model::Model& model, const CurveOptions& options, Observer& observer);
 
 /// A row of the first `count` samples for each point, uint8 (H, W, C): the same chains. REQUIRES: io::has_picture of

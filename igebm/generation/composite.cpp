@@ -354,10 +354,6 @@ class Builder {
   double data_deviation_ = 0;
 };
 
-Composite::Composite(const Expression& expression, Vocabulary& vocabulary, const CompositeOptions& options) {
-  Builder(*this, vocabulary, options).build(expression);
-}
-
 namespace {
 
 template <class NodeType, class Visit>
@@ -370,6 +366,21 @@ void each_unknown(NodeType& node, const Visit& visit) {
 
 }  // namespace
 
+Composite::Composite(const Expression& expression, Vocabulary& vocabulary, const CompositeOptions& options) {
+  Builder(*this, vocabulary, options).build(expression);
+  each_unknown(*root_, [&](const Node& node, std::size_t i) {
+    const Node& part = *node.parts[i];
+    if (!range_)
+      fail(part.column,
+           "\"or\" and \"without\" need energies that compare; without noise levels the integral of exp(-E) is not "
+           "known");
+    if (!part.term() && space_.kind != model::SampleSpace::Kind::points)
+      fail(part.column,
+           "of pictures \"or\" and \"without\" take models, not compositions, whose integral of exp(-E) cannot be "
+           "found; where it can be written so, put them innermost");
+  });
+}
+
 bool Composite::needs_normalisers() const {
   bool found = false;
   each_unknown(*root_, [&](const Node&, std::size_t) { found = true; });
@@ -380,9 +391,6 @@ std::vector<Composite::LogZ> Composite::normalise(std::uint64_t seed, Observer& 
   std::vector<LogZ> all;
   each_unknown(*root_, [&](Node& node, std::size_t i) {
     const Node& part = *node.parts[i];
-    if (!range_)
-      fail(part.column,
-           "\"or\" needs energies that compare; without noise levels the integral of exp(-E) is not known");
     const bool points = space_.kind == model::SampleSpace::Kind::points;
     const std::int64_t count = points ? normaliser_points : normaliser_pictures;
     if (part.term()) {
@@ -404,11 +412,6 @@ std::vector<Composite::LogZ> Composite::normalise(std::uint64_t seed, Observer& 
       node.normalisers[i] = normaliser_of_samples(energy, {noise.sigma_min, noise.sigma_max},
                                                   samples.x.to(part.model->device()), normaliser_levels, seed);
     } else {
-      if (!points)
-        fail(part.column,
-             "of pictures \"or\" takes models, not compositions, whose integral of exp(-E) cannot be found; where it "
-             "can be written "
-             "so, put the \"or\" innermost");
       sampling::NoiseRange own = *range_;
       own.weight = part.least;
       node.normalisers[i] = normaliser_of_chains(
@@ -473,11 +476,15 @@ model::Samples Composite::sample(const model::SampleRequest& request, std::int64
         group.at_level(level.sigma, of_parts, root_->weights, now);
       };
     }
-    if (range_) {
-      sampling::sample_from_noise(sampler, *range_, range_->sigma_max / std::sqrt(root_->least), energies_at, chains,
-                                  seed, request.on_step, hooks);
-    } else {
-      sampling::sample(sampler, *energy(0), chains, seed, request.on_step);
+    try {
+      if (range_) {
+        sampling::sample_from_noise(sampler, *range_, range_->sigma_max / std::sqrt(root_->least), energies_at, chains,
+                                    seed, request.on_step, hooks);
+      } else {
+        sampling::sample(sampler, *energy(0), chains, seed, request.on_step);
+      }
+    } catch (const sampling::Stop&) {
+      break;
     }
     if (particles > 1) chains = chains.select(group.chosen(chains).to(device_));
     if (space_.kind == model::SampleSpace::Kind::image) chains.x.clamp_(space_.low, space_.high);
@@ -485,8 +492,10 @@ model::Samples Composite::sample(const model::SampleRequest& request, std::int64
     parts.push_back(chains.x.cpu());
   }
   model::Samples samples;
-  samples.x = at::cat(parts);
-  if (request.energies) samples.energies = at::cat(energies);
+  std::vector<std::int64_t> none = space_.shape;
+  none.insert(none.begin(), 0);
+  samples.x = parts.empty() ? at::empty(none) : at::cat(parts);
+  if (request.energies) samples.energies = energies.empty() ? at::empty({0}) : at::cat(energies);
   return samples;
 }
 

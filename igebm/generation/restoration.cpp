@@ -37,7 +37,7 @@ std::vector<double> list_of(const std::string& text, std::size_t count, const st
     numbers.push_back(value);
   }
   if (numbers.size() != count || text.empty() || text.back() == ',')
-    throw UserError(fmt::format("mask {}: expected {} numbers", what, count));
+    throw UserError(fmt::format("mask {}: expected {} number{}", what, count, count == 1 ? "" : "s"));
   return numbers;
 }
 
@@ -290,7 +290,16 @@ at::Tensor draw(const Source& source, const RestorationOptions& request, const s
   const nn::Condition condition{of_chains(request.condition.classes), of_chains(request.condition.values)};
   const at::Tensor streams =
       streams_of(total, request.samples, request.antithetic && source.range && options.annealing.averaged);
-  std::vector<at::Tensor> parts;
+  std::vector<std::int64_t> none = shape;
+  none.insert(none.begin(), 0);
+  std::vector<at::Tensor> parts = {at::empty(none)};
+  const auto finished = [&] {  // of whole pictures
+    const at::Tensor all = at::cat(parts);
+    const std::int64_t pictures = all.size(0) / request.samples;
+    std::vector<std::int64_t> sizes = shape;
+    sizes.insert(sizes.begin(), {pictures, request.samples});
+    return all.slice(0, 0, pictures * request.samples).reshape(sizes);
+  };
   for (std::int64_t begin = 0; begin < total; begin += request.batch) {
     const std::int64_t end = std::min(total, begin + request.batch);
     auto chains = sampling::start_chains(source.range ? sampling::StartOptions{sampling::Start::normal} : options.start,
@@ -298,12 +307,16 @@ at::Tensor draw(const Source& source, const RestorationOptions& request, const s
                       .to(source.device);
     const Observation of_part = seen.of(begin, end, source.device);
     const nn::Condition asked{rows_of(condition.classes, begin, end), rows_of(condition.values, begin, end)};
-    if (source.range) {
-      anneal(source, options, asked, of_part, chains, seed, request.on_step);
-    } else {
-      chains.fixed = of_part.deviation <= 0;
-      chains.x = at::where(chains.fixed, of_part.y, chains.x);
-      sampling::sample(options, *source.energy(asked, 0), chains, seed, request.on_step);
+    try {
+      if (source.range) {
+        anneal(source, options, asked, of_part, chains, seed, request.on_step);
+      } else {
+        chains.fixed = of_part.deviation <= 0;
+        chains.x = at::where(chains.fixed, of_part.y, chains.x);
+        sampling::sample(options, *source.energy(asked, 0), chains, seed, request.on_step);
+      }
+    } catch (const sampling::Stop&) {
+      break;
     }
     at::Tensor x = chains.fixed.defined() ? at::where(chains.fixed, of_part.y, chains.x) : chains.x;
     if (seen.change != nullptr) x = seen.change->from_coordinates(x);
@@ -313,9 +326,7 @@ at::Tensor draw(const Source& source, const RestorationOptions& request, const s
     }
     parts.push_back(x.cpu());
   }
-  std::vector<std::int64_t> sizes = shape;
-  sizes.insert(sizes.begin(), {total / request.samples, request.samples});
-  return at::cat(parts).reshape(sizes);
+  return finished();
 }
 
 at::Tensor complete(const Source& source, const at::Tensor& x, const at::Tensor& known,
@@ -381,6 +392,12 @@ at::Tensor restore(const model::Model& model, const at::Tensor& y, double deviat
   std::vector<std::int64_t> shape = source.space.shape;
   if (change != nullptr) shape[1] = change->height(), shape[2] = change->width();
   require_shape(y, shape, "restore");
+  const double worst = change != nullptr ? deviation / change->singular().min().item<double>() : deviation;
+  if (const double least = source.range->sigma_min; worst <= least)
+    throw UserError(
+        fmt::format("nothing to restore: noise of at most {:.2g} is to be taken out, of pixels in [0, 1], and the "
+                    "model knows none below {:.2g}",
+                    worst / (source.space.high - source.space.low), least / (source.space.high - source.space.low)));
   Observation seen{.y = y.to(at::kFloat), .deviation = at::full({1, 1, 1}, deviation), .change = change};
   if (change != nullptr) {
     seen.deviation = deviation / change->singular();  // infinite where y says nothing

@@ -38,7 +38,8 @@ struct RestorationOptions {
   /// The recipe's. With noise levels its "langevin" is averaged Langevin (sampling/averaged.h), whose step size is
   /// chosen here: on the way down there is time for few steps, and long ones of Langevin's own would add noise.
   std::optional<sampling::SamplerOptions> sampler = {};
-  std::int64_t batch = 250;
+  std::int64_t batch = 250;  ///< chains moved at a time
+  /// May throw Stop (sampling/sampler.h): then what follows returns the first pictures whose answers are all finished.
   sampling::OnStep on_step = {};
 };
 

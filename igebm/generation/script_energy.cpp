@@ -23,7 +23,11 @@ class ScriptEnergy : public energy::Energy {
     for (const auto& p : module_.parameters()) p.set_requires_grad(false);
     std::vector<std::int64_t> shape = space_.shape;
     shape.insert(shape.begin(), 2);
-    energy_and_gradient(at::zeros(shape));  // what does not fit is said before the work
+    // What does not fit is said before the work.
+    const auto [e, g] = energy_and_gradient(at::full(shape, (space_.low + space_.high) / 2));
+    if (e.isnan().any().item<bool>() || g.isnan().any().item<bool>())
+      throw UserError(fmt::format("{}: its energy or gradient is not a number where all elements are {:g}", file_,
+                                  (space_.low + space_.high) / 2));
   }
 
   at::Tensor energy(const at::Tensor& x) const override {

@@ -70,17 +70,19 @@ std::map<std::string, at::Tensor> Trace::arrays() const {
   add("energy", &One::energy), add("gradient_norm", &One::gradient), add("moved", &One::moved);
   if (levels) add("sigma", &One::sigma);
   std::vector<at::Tensor> pictures;
+  std::vector<std::int64_t> reached;
   for (const std::int64_t after : pictures_after_) {
+    if (after > steps) continue;
     std::vector<at::Tensor> row;
     for (const One& one : chains_) {
       const auto found = one.pictures.find(after);
       if (one.x.defined()) row.push_back(found != one.pictures.end() ? found->second : one.x);
     }
-    if (row.size() == chains_.size()) pictures.push_back(at::stack(row));
+    if (row.size() == chains_.size()) pictures.push_back(at::stack(row)), reached.push_back(after);
   }
   if (!pictures.empty()) {
     arrays["pictures"] = at::stack(pictures);
-    arrays["picture_steps"] = at::tensor(pictures_after_, at::kLong);
+    arrays["picture_steps"] = at::tensor(reached, at::kLong);
   }
   return arrays;
 }
@@ -123,7 +125,9 @@ at::Tensor Trace::picture(const model::SampleSpace& space) const {
   const auto found = all.find("pictures");
   if (found != all.end() && space.kind == model::SampleSpace::Kind::image && io::has_picture(space.shape)) {
     std::string after = "below, a row for each chain, after steps";
-    for (const std::int64_t s : pictures_after_) after.append(" ").append(std::to_string(s));
+    const at::Tensor steps = all.at("picture_steps");
+    for (std::int64_t i = 0; i < steps.size(0); ++i)
+      after.append(" ").append(std::to_string(steps[i].item<std::int64_t>()));
     rows.push_back(io::draw_text(after, 2 * width));
     const at::Tensor strips = found->second.slice(1, 0, shown).transpose(0, 1);  // (chains, pictures, ...)
     at::Tensor grid = io::grid(space.to_unit(strips.flatten(0, 1)), strips.size(1));

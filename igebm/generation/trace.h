@@ -23,8 +23,8 @@ class Trace {
 
   /// energy, gradient_norm and moved (N, S) float, of N chains and S steps, the first two where a step took its
   /// gradient, and moved |x - x'| from the step before, not known of the first; NaN after a chain's end. sigma (N, S),
-  /// of models of noise levels. pictures (P, N, ...) after picture_steps (P) int64: of chains that had ended, as they
-  /// ended.
+  /// of models of noise levels. pictures (P, N, ...), in the model's range, after picture_steps (P) int64, of those
+  /// that the longest chain has taken: of chains that had ended, as they ended.
   std::map<std::string, at::Tensor> arrays() const;
 
   /// Curves of the first chains and of the mean over all, and the first chains' pictures where records are pictures;

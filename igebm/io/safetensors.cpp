@@ -57,6 +57,8 @@ SafeTensors read_safetensors(const std::filesystem::path& path) {
   std::uint64_t length = 0;
   if (bytes.size() < 8) throw fail("not a safetensors file: shorter than 8 bytes");
   std::memcpy(&length, bytes.data(), 8);
+  constexpr std::uint64_t longest_header = 100'000'000;  // as the format has it
+  if (length > longest_header) throw fail("not a safetensors file");
   if (length > bytes.size() - 8) {
     throw fail(fmt::format("truncated or not a safetensors file: a header of {} bytes is promised, {} follow", length,
                            bytes.size() - 8));

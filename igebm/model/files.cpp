@@ -117,6 +117,7 @@ NetworkFile load_network(const fs::path& path, Weights weights) {
 
 fs::path run_of(const fs::path& what) {
   const fs::path run = fs::exists(what / "checkpoint.json") ? fs::canonical(what).parent_path().parent_path() : what;
+  if (!fs::exists(what)) throw UserError(fmt::format("{}: no such file or folder, nor a model's name", what.string()));
   if (!fs::exists(run / "recipe.toml"))
     throw UserError(fmt::format("{}: not a run (no recipe.toml in it)", what.string()));
   return run;

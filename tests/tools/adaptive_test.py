@@ -1,14 +1,11 @@
 #!/usr/bin/env python3
 """igebm sample --until settled, --continue and --trace; and where files come from."""
 import json
-import signal
-import subprocess
-import time
 import unittest
 
 import numpy
 
-from running import PROGRAM, Running, arrays
+from running import Running, arrays
 
 RECIPE = """
 [data]
@@ -113,21 +110,24 @@ class Adaptive(Running):
         self.sample("c.npz", "--count", 3, "--budget", 6, "--trace", trace, model="mnist")
         told = numpy.load(trace)
         self.assertEqual(told["sigma"].shape, (3, 6))
+        # What no chain has reached is not there.
+        self.sample("d.npz", "--count", 3, "--budget", 6, "--trace", trace, "--trace-at", "2,6,1000", model="mnist")
+        self.assertEqual(list(numpy.load(trace)["picture_steps"]), [2, 6])
         self.assertTrue((numpy.diff(told["sigma"]) < 0).all())
         picture = self.folder / "trace.png"
         self.sample("c.npz", "--count", 3, "--budget", 6, "--trace", picture, model="mnist")
         self.assertEqual(picture.read_bytes()[1:4], b"PNG")
         self.refused(".png or .npz", "sample", self.run_folder, "--trace", "x.txt")
         self.refused("--trace", "sample", self.run_folder, "--trace-at", 3)
+        same = self.folder / "same.png"
+        self.refused("the samples go there", "sample", "mnist", "--trace", same, "--out", f"{self.folder}/./same.png")
+        # Another model's samples are no draft.
+        self.refused(["drawn by mnist", "fashion-mnist"], "sample", "fashion-mnist", "--continue", self.folder / "c.npz")
 
     def test_an_interrupt_says_that_nothing_is_written(self):
         out = self.folder / "x.npz"
-        process = subprocess.Popen([PROGRAM, "sample", self.run_folder, "--steps", "1000000", "--out", out],
-                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        time.sleep(2)
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
-        self.assertEqual(process.returncode, 2)
+        status, _, said = self.interrupted(2, "sample", self.run_folder, "--steps", 1000000, "--out", out)
+        self.assertEqual(status, 2)
         self.assertIn("nothing is written", said)
         self.assertFalse(out.exists())
 

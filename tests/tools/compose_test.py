@@ -23,7 +23,10 @@ class Flat(torch.nn.Module):
 class Wrong(torch.nn.Module):
     def forward(self, x):
         return x
-for make in (Right, Flat, Wrong):
+class Nan(torch.nn.Module):
+    def forward(self, x):
+        return torch.sqrt(x[:, 0] - 9)
+for make in (Right, Flat, Wrong, Nan):
     torch.jit.script(make()).save(sys.argv[1] + "/" + make.__name__.lower() + ".pt")
 """
 
@@ -91,6 +94,8 @@ class Compose(Running):
         self.refused("its energy does not depend", "compose", "two-moons & f", "--model", f"f={self.folder}/flat.pt", "--out", self.out)
         self.refused("expected energies (2), got (2, 2) of Float", "compose", "two-moons & w", "--model", f"w={self.folder}/wrong.pt",
                      "--out", self.out)
+        self.refused("nan.pt: its energy or gradient is not a number", "compose", "two-moons & n", "--model", f"n={self.folder}/nan.pt",
+                     "--out", self.out)
         (self.folder / "torn.pt").write_bytes((self.folder / "right.pt").read_bytes()[:100])
         self.refused("torn.pt: expected a TorchScript module", "compose", "two-moons & t", "--model", f"t={self.folder}/torn.pt",
                      "--out", self.out)
@@ -111,8 +116,23 @@ class Compose(Running):
         refused("--model a=mnist: a is defined twice", "a", "--model", "a=mnist", "--model", "a=mnist", *out)
         refused("expected a name that ends in .png or .npz", "two-moons", "--out", "x.jpg")
         refused("given: column 1: x: ", "two-moons & two-moons", "--given", "x", *out)
-        refused("negation: expected a number above 0", "two-moons & !two-moons", "--not", 0, *out)
+        refused("--not: expected a number above 0", "two-moons & !two-moons", "--not", 0, *out)
+        refused("--not: the expression takes nothing away", "two-moons & two-moons", "--not", 0.7, *out)
+        refused("--moves: with --correct none", "two-moons & two-moons", "--correct", "none", "--moves", 7, *out)
+        refused("--given: expected a term", "two-moons & two-moons", "--given", "", *out)
+        # Before the work, which would find normalisers first.
+        refused(["column 12", "not compositions"], "mnist(3) | (mnist(1) & mnist(8))", *out)
         refused("add up to 0:", "two-moons & !two-moons", "--not", 1, *out)
+
+    def test_an_interrupt_leaves_what_is_finished(self):
+        status, out, _ = self.interrupted(6, "compose", "ring(2,.1) & box(0,-3,3,3)", "--count", 10000000, "--levels", 5, "--moves", 1, "--json",
+                                          "--out", self.out)
+        told = json.loads(out)
+        self.assertTrue(status == 0 and told["interrupted"])
+        points = numpy.load(self.out)["points"]
+        self.assertEqual(len(points), told["count"])
+        self.assertTrue(0 < len(points) < 10000000)
+        self.assertLess(abs(numpy.hypot(*points.T).mean() - 2), 0.5)  # all of them to their end
 
     def test_help_has_an_example(self):
         self.assertIn("igebm compose 'mnist(3) | mnist(8)'", igebm("compose", "--help").stdout)

@@ -91,6 +91,9 @@ class Morph(Running):
         recipe.write_text(SPRITES.replace("labels = true", 'conditions = ["size"]').replace("label_dropout = 0.3\n", ""))
         self.works("train", recipe, "--out", self.folder / "sized")
         refused("say --as", self.folder / "sized", "--from", sprites, "--to", "size=1")
+        refused("--directions: is of --along hessian", *first, "--to", 3, "--directions", 2)
+        refused("--guidance: is of a class", *first, "--along", "hessian", "--guidance", 2)
+        refused("--count: is of pictures that are drawn", *first, "--to", 3, "--count", 2)
         refused("no such features", *first, "--to", 3, *QUICK, "--classifier", self.folder / "none")
         self.refused("ends in .png, .gif or .npz", "morph", *first, "--to", 3, "--out", "x.jpg")
 

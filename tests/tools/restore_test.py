@@ -6,7 +6,7 @@ import unittest
 import numpy
 
 from running import Running, igebm
-from runs import strokes
+from runs import png, strokes
 
 QUICK = ("--levels", 4, "--steps", 1)
 
@@ -42,6 +42,28 @@ class Inpaint(Running):
         # A picture that was written is one that is read.
         self.works("inpaint", "mnist", out, "--mask", "left", "--samples", 1, *QUICK, "--label", 3, "--out", self.out)
         self.assertEqual(numpy.load(self.out)["images"].shape, (1, 1, 1, 28, 28))
+
+    def test_a_folder_is_its_pictures(self):
+        folder = self.folder / "pictures"
+        (folder / "more").mkdir(parents=True)
+        for name in ("b.png", "more/c.png", "a.png"):
+            (folder / name).write_bytes(png(28, 28, 255 if name == "a.png" else 0))
+        (folder / "notes.txt").write_text("no picture")
+        self.works("inpaint", "mnist", folder, "--samples", 1, *QUICK, "--out", self.out)
+        self.assertEqual(list(numpy.load(self.out)["originals"].mean((1, 2, 3))), [1, 0, 0])
+        (folder / "b.png").write_bytes(b"torn")
+        self.refused("b.png", "inpaint", "mnist", folder, "--out", self.out)
+        self.refused("is a picture that is read", "inpaint", "mnist", folder / "a.png", "--out", folder / "a.png")
+
+    def test_an_interrupt_leaves_what_is_finished(self):
+        numpy.savez(self.pictures, images=numpy.tile(self.images, (2000, 1, 1, 1)))
+        status, out, _ = self.interrupted(10, "inpaint", "mnist", self.pictures, "--samples", 3, *QUICK, "--json", "--out", self.out)
+        told, made = json.loads(out), numpy.load(self.out)
+        self.assertTrue(status == 0 and told["interrupted"])
+        self.assertTrue(0 < told["pictures"] < 6000)
+        self.assertEqual(made["images"].shape, (told["pictures"], 3, 1, 28, 28))
+        known = made["known"] > 0
+        self.assertTrue(((made["images"] == made["originals"][:, None]) | ~known).all())
 
     def test_what_is_wrong_is_said_in_a_line(self):
         def refused(expected, *arguments):
@@ -109,6 +131,11 @@ class Restore(Running):
         refused("expected blur:DEVIATION in pixels, or downsample:FACTOR", "restore", "--operator", "shift:2")
         refused("a factor from 2 that divides 28 and 28", "restore", "--operator", "downsample:3")
         refused("(1, 14, 14) is expected", "restore", "--operator", "downsample:2")
+        refused(["nothing to restore", "none below"], "denoise", "--noise", "gaussian:.004")
+        refused("nothing to restore", "restore", "--operator", "blur:.3")
+        # Resized, what is given would have other noise.
+        (self.folder / "large.png").write_bytes(png(40, 40, 9))
+        self.refused(["large.png", "(1, 28, 28) is expected"], "denoise", "mnist", self.folder / "large.png", "--noise", "salt:.1")
         refused("--condition: this model takes no numbers", "denoise", "--noise", "salt:.1", "--condition", "size=1")
         self.refused("no pictures", "denoise", "two-moons", self.pictures, "--noise", "salt:.1")
 

@@ -2,9 +2,11 @@
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 import zipfile
 
@@ -53,6 +55,14 @@ class Running(unittest.TestCase):
 
     def works(self, *arguments, **options):
         return self.done(*arguments, **options).stdout
+
+    def interrupted(self, seconds, *arguments):
+        """(status, standard output, standard error) of a command that is asked to end after so many seconds."""
+        process = subprocess.Popen([PROGRAM, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        time.sleep(seconds)
+        process.send_signal(signal.SIGINT)
+        out, said = process.communicate(timeout=120)
+        return process.returncode, out, said
 
     def refused(self, expected, *arguments, **options):
         """One line on standard error that says what and where, status 2."""
