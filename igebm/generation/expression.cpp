@@ -102,6 +102,8 @@ class Parser {
                                   text_[at_] == '-' || text_[at_] == '.'))
       e.name += text_[at_++];
     if (!take('(')) return e;
+    at_end();
+    e.arguments_column = at_ + 1;
     do {
       std::string argument;
       at_end();

@@ -79,6 +79,24 @@ nn::Condition condition_of(const model::ConditionSpec& spec, const std::vector<s
   return {};
 }
 
+namespace {
+
+/// What is wrong with a term's arguments, not with its name.
+struct BadArguments : UserError {
+  using UserError::UserError;
+};
+
+template <class Work>
+auto of_arguments(const Work& work) {
+  try {
+    return work();
+  } catch (const UserError& e) {
+    throw BadArguments(e.what());
+  }
+}
+
+}  // namespace
+
 Vocabulary::Vocabulary(model::OpenOptions options) : options_(std::move(options)) {}
 
 void Vocabulary::define(const std::string& name, const std::string& what) {
@@ -110,10 +128,13 @@ Term Vocabulary::find(const Expression& e) {
     if (e.arguments.size() != density->count)
       throw UserError(
           fmt::format("expected {} numbers, {}, got {}", density->count, density->arguments, e.arguments.size()));
-    const std::vector<double> numbers = numbers_of(e.arguments);
-    if (std::ranges::any_of(numbers, [](double n) { return std::fabs(n) > 1e6; }))
-      throw UserError("expected numbers within a million");
-    density->make(numbers, 1);  // what is out of range is said here
+    const std::vector<double> numbers = of_arguments([&] {
+      const std::vector<double> found = numbers_of(e.arguments);
+      if (std::ranges::any_of(found, [](double n) { return std::fabs(n) > 1e6; }))
+        throw UserError("expected numbers within a million");
+      density->make(found, 1);  // what is out of range is said here
+      return found;
+    });
     const double extent = density->extent(numbers), detail = density->detail(numbers);
     return {.text = e.text(),
             .space = {.kind = model::SampleSpace::Kind::points, .shape = {2}},
@@ -134,7 +155,7 @@ Term Vocabulary::find(const Expression& e) {
   }
   const auto model = open(defined == defined_.end() ? e.name : defined->second);
   const model::ConditionSpec& spec = model->condition_spec();
-  const nn::Condition condition = condition_of(spec, e.arguments);
+  const nn::Condition condition = of_arguments([&] { return condition_of(spec, e.arguments); });
   Term term{.text = e.text(), .space = model->space(), .noise = spec.noise, .model = model, .condition = condition};
   if (spec.noise) {
     term.energy = [model, condition](double sigma) { return model->energy(condition, sigma); };
@@ -155,6 +176,8 @@ std::string Vocabulary::unused() const {
 Term Vocabulary::term(const Expression& e) {
   try {
     return find(e);
+  } catch (const BadArguments& error) {
+    throw UserError(fmt::format("column {}: {}: {}", e.arguments_column, e.text(), error.what()));
   } catch (const UserError& error) {
     throw UserError(fmt::format("column {}: {}: {}", e.column, e.text(), error.what()));
   }

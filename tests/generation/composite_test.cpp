@@ -91,8 +91,8 @@ TEST(Composites, WhatDoesNotFitIsRefusedByColumn) {
   EXPECT_NE(refused("ring(1,.2) & 2*!ring(2,.2)").find("column 1: the weights here add up to 0:"), std::string::npos);
   EXPECT_EQ(refused("ring(1,.2) & box(1,2)"),
             "column 14: box(1,2): expected 4 numbers, left, lower, right, upper, got 2");
-  EXPECT_EQ(refused("ring(1,x)"), "column 1: ring(1,x): expected a number, got \"x\"");
-  EXPECT_EQ(refused("ring(0,1)"), "column 1: ring(0,1): ring: expected a radius and a width above 0");
+  EXPECT_EQ(refused("ring(1,x)"), "column 6: ring(1,x): expected a number, got \"x\"");
+  EXPECT_EQ(refused("ring(0,1)"), "column 6: ring(0,1): ring: expected a radius and a width above 0");
   EXPECT_NE(refused("rings(1,2)").find("did you mean \"ring\"?"), std::string::npos);
   EXPECT_NE(refused("ring(1,.2)", {.given = "a & b"}).find("given: expected one term alone"), std::string::npos);
   EXPECT_NE(refused("ring(1,.2)", {.negation = 0}).find("negation: expected a number above 0"), std::string::npos);
@@ -305,7 +305,7 @@ TEST_F(Models, WithAndWithoutNoiseLevelsDoNotMix) {
             "column 8: b(2) takes none, a(1) takes noise levels: they cannot be sampled together");
   EXPECT_EQ(error_of([&] { Composite(parse("a(1) & ring(1,2)"), v); }),
             "column 8: ring(1,2) is of shape (2), a(1) of (1, 4, 4)");
-  EXPECT_NE(error_of([&] { Composite(parse("a(7)"), v); }).find("column 1: a(7): \"7\": expected 0 to 2"),
+  EXPECT_NE(error_of([&] { Composite(parse("a(7)"), v); }).find("column 3: a(7): \"7\": expected 0 to 2"),
             std::string::npos);
   Composite clean(parse("b(0) | b(1)"), v);
   Observer silent;

@@ -110,7 +110,7 @@ class Compose(Running):
         refused(["column 1: two-moon", "did you mean \"two-moons\"?"], "two-moon", *out)
         refused(["column 12: bags: \"bags\"", "mnist"], "mnist(3) & bags", *out)
         refused("column 12: two-moons is of shape (2), mnist(3) of (1, 28, 28)", "mnist(3) & two-moons", *out)
-        refused(["column 1: mnist(ten)", "expected 0 to 9"], "mnist(ten)", *out)
+        refused(["column 7: mnist(ten)", "expected 0 to 9"], "mnist(ten)", *out)
         refused("--model a: expected NAME=RUN", "a", "--model", "a", *out)
         refused("column 1: a: ", "a", "--model", f"a={self.folder}/none", *out)
         refused("--model a=mnist: a is defined twice", "a", "--model", "a=mnist", "--model", "a=mnist", *out)
