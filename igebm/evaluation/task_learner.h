@@ -55,7 +55,7 @@ struct LearnerKind {
   std::string_view name, about;
   bool baseline;
   std::int64_t batch;
-  double learning_rate, strength;  ///< chosen on held-out training records (docs/continual.md)
+  double learning_rate, strength;  ///< chosen on held-out training records (docs/results/continual.md)
   std::unique_ptr<TaskLearner> (*make)(std::int64_t elements, std::int64_t classes, const LearnerOptions& options,
                                        const LearnerKind& kind);
   double rate(const LearnerOptions& o) const { return o.learning_rate.value_or(learning_rate); }
