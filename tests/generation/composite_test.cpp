@@ -307,9 +307,9 @@ TEST_F(Models, WithAndWithoutNoiseLevelsDoNotMix) {
             "column 8: ring(1,2) is of shape (2), a(1) of (1, 4, 4)");
   EXPECT_NE(error_of([&] { Composite(parse("a(7)"), v); }).find("column 3: a(7): \"7\": expected 0 to 2"),
             std::string::npos);
-  Composite clean(parse("b(0) | b(1)"), v);
-  Observer silent;
-  EXPECT_NE(error_of([&] { clean.normalise(1, silent); }).find("without noise levels"), std::string::npos);
+  EXPECT_NE(error_of([&] { Composite(parse("b(0) | b(1)"), v); }).find("without noise levels"), std::string::npos);
+  EXPECT_NE(error_of([&] { Composite(parse("a(0) | (a(1) & a(2))"), v); }).find("column 9: of pictures"),
+            std::string::npos);
 }
 
 TEST(Conditions, ArgumentsAreClassesNumbersOrAngles) {

@@ -159,7 +159,7 @@ TEST_F(OpenedModel, RefusesWhatItDoesNotTake) {
   EXPECT_SAYS(model.energy(nn::Condition::of_class(1), 0.5), "no noise level");
   const nn::Condition two{.classes = at::zeros({2}, at::kLong)};
   EXPECT_SAYS(model.sample({.count = 3, .condition = two}), "each of 3");
-  EXPECT_SAYS(Model::open(folder / "nowhere"), "not a run");
+  EXPECT_SAYS(Model::open(folder / "nowhere"), "no such file or folder");
   EXPECT_SAYS(Model::open(folder, {.best = true}), "no best checkpoint");
   EXPECT_SAYS(Model::open(folder, {.ensemble = 2}), "expected 2");
   const nn::Graph classifier = nn::classifier({.channels = {4}, .features = 5}, {1, 8, 8}, 3);

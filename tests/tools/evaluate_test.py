@@ -108,7 +108,7 @@ class Evaluate(Runs):
         self.refused("not a classifier", "evaluate", run, "--features", run, *few)
         self.refused("fid", "evaluate", run, "--metric", "fid")
         self.refused("--count", "evaluate", run, "--count", 1)
-        self.refused("not a run", "evaluate", self.folder / "absent")
+        self.refused("no such file or folder", "evaluate", self.folder / "absent")
         self.refused("--data NAME", "evaluate", samples)
         self.refused("knows its data", "evaluate", run, "--data", "mnist")
         self.refused("unknown data set", "evaluate", samples, "--data", "mnits", "--features", classifier)

@@ -110,7 +110,7 @@ class Tabs(Serving):
         self.assertEqual(len(of_pictures["energies"]), 1)
         for said, expression in (("column 13: expected a name", "two-moons & "), ("column 1: expected a weight", "../models"), ("column 1: expected a name", "/etc"), (
                 'column 13: "rings": expected one of', "two-moons & rings(1, 2)"), ("column 1: \"runs\"", "runs"), ("column 1: \"models\"", "models"),
-                ("column 1: mnist(12)", "mnist(12)"), ("expected what to draw", ""), ("at most 24 terms", " & ".join(["two-moons"] * 25))):
+                ("column 7: mnist(12)", "mnist(12)"), ("expected what to draw", ""), ("at most 24 terms", " & ".join(["two-moons"] * 25))):
             self.refused(400, said, "POST", "/api/compose", {"expression": expression})
 
     def test_morphs_go_from_what_to_what(self):
