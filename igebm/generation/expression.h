@@ -22,8 +22,8 @@ struct Expression {
   bool negated = false;  ///< "not", !: within "and", its energy is taken away
   std::string name;
   std::vector<std::string> arguments;
-  std::vector<Expression> parts;  ///< of all but a term, at least 2
-  std::size_t column = 1;         ///< where it begins in the text, from 1
+  std::vector<Expression> parts;     ///< of all but a term, at least 2
+  std::size_t column = 1;            ///< where it begins in the text, from 1
   std::size_t arguments_column = 1;  ///< where the first argument does
 
   std::string text() const;  ///< of a term: "digits(3)"

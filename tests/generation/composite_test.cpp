@@ -308,7 +308,7 @@ TEST_F(Models, WithAndWithoutNoiseLevelsDoNotMix) {
   EXPECT_NE(error_of([&] { Composite(parse("a(7)"), v); }).find("column 3: a(7): \"7\": expected 0 to 2"),
             std::string::npos);
   EXPECT_NE(error_of([&] { Composite(parse("b(0) | b(1)"), v); }).find("without noise levels"), std::string::npos);
-  EXPECT_NE(error_of([&] { Composite(parse("a(0) | (a(1) & a(2))"), v); }).find("column 9: of pictures"),
+  EXPECT_NE(error_of([&] { Composite(parse("a(0) | (a(1) & a(2))"), v); }).find("column 8: of pictures"),
             std::string::npos);
 }
 
