@@ -7,6 +7,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "igebm/base/observer.h"
@@ -128,6 +129,10 @@ std::unique_ptr<Observer> make_console();
 /// Messages and progress on the console, or where `quiet` nowhere, until an interrupt ends the work by a UserError that
 /// says `on_interrupt`.
 std::unique_ptr<Observer> make_progress(std::string on_interrupt, bool quiet);
+/// The same, but ends the work by sampling::Stop, after which what is finished is kept.
+std::unique_ptr<Observer> make_stopping_progress(bool quiet);
+/// What is said of that.
+std::string told_of_part(std::int64_t finished, std::int64_t total, std::string_view what);
 
 /// "41 s", "3:05 min", "2:10 h", "3 d 4 h".
 std::string duration(double seconds);

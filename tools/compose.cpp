@@ -161,9 +161,7 @@ void compose(const ComposeArguments& a) {
     fmt::print("{}\n", json_text(json));
     return;
   }
-  if (count < a.count)
-    console->message(
-        fmt::format("interrupted: the first {} of {} samples, which are finished, are written", count, a.count));
+  if (count < a.count) console->message(told_of_part(count, a.count, "samples"));
   const std::string share = counted > 0 ? fmt::format(", {:.0f} % accepted", 100 * accepted / counted) : std::string();
   console->message(fmt::format("{} samples of {} after {} gradients of each energy{}: {}", count, a.expression,
                                sampling::gradient_count(sampler, annealed), share, a.out));

@@ -16,6 +16,7 @@
 #include "igebm/base/error.h"
 #include "igebm/evaluation/separation.h"
 #include "igebm/io/picture.h"
+#include "igebm/sampling/sampler.h"
 #include "tools/commands.h"
 
 namespace igebm::tools {
@@ -99,16 +100,16 @@ class Console : public Observer {
 
 class Progress : public Observer {
  public:
-  Progress(std::string on_interrupt, bool quiet)
+  Progress(std::function<void()> on_interrupt, bool quiet)
       : on_interrupt_(std::move(on_interrupt)), console_(quiet ? std::make_unique<Observer>() : make_console()) {}
   void message(std::string_view text) override { console_->message(text); }
   void progress(std::string_view stage, std::int64_t done, std::int64_t total) override {
-    if (interrupted()) throw UserError(on_interrupt_);
+    if (interrupted()) on_interrupt_();
     console_->progress(stage, done, total);
   }
 
  private:
-  std::string on_interrupt_;
+  std::function<void()> on_interrupt_;
   std::unique_ptr<Observer> console_;
 };
 
@@ -138,7 +139,15 @@ void print_on(const std::string& text) {
 std::unique_ptr<Observer> make_console() { return std::make_unique<Console>(); }
 
 std::unique_ptr<Observer> make_progress(std::string on_interrupt, bool quiet) {
-  return std::make_unique<Progress>(std::move(on_interrupt), quiet);
+  return std::make_unique<Progress>([what = std::move(on_interrupt)] { throw UserError(what); }, quiet);
+}
+
+std::unique_ptr<Observer> make_stopping_progress(bool quiet) {
+  return std::make_unique<Progress>([] { throw sampling::Stop(); }, quiet);
+}
+
+std::string told_of_part(std::int64_t finished, std::int64_t total, std::string_view what) {
+  return fmt::format("interrupted: the first {} of {} {}, which are finished, are written", finished, total, what);
 }
 
 void catch_interrupts() {

@@ -9,7 +9,6 @@
 #include "igebm/base/error.h"
 #include "igebm/io/files.h"
 #include "igebm/io/picture.h"
-#include "igebm/sampling/sampler.h"
 #include "tools/commands.h"
 
 namespace igebm::tools {
@@ -74,20 +73,6 @@ void print_text(const CurveArguments& a, const std::vector<CurvePoint>& points) 
   fmt::print("{}: {}\n", fs::path(a.out).extension() == ".png" ? "picture, a row for each budget" : "figures", a.out);
 }
 
-/// Ends the work, but keeps what is finished.
-class Stopping : public Observer {
- public:
-  explicit Stopping(bool quiet) : console_(quiet ? std::make_unique<Observer>() : make_console()) {}
-  void message(std::string_view text) override { console_->message(text); }
-  void progress(std::string_view stage, std::int64_t done, std::int64_t total) override {
-    if (interrupted()) throw sampling::Stop();
-    console_->progress(stage, done, total);
-  }
-
- private:
-  std::unique_ptr<Observer> console_;
-};
-
 void curve(const CurveArguments& a) {
   const fs::path out(a.out);
   const bool picture = out.extension() == ".png";
@@ -100,14 +85,14 @@ void curve(const CurveArguments& a) {
     throw UserError(fmt::format("--out {}: these samples have no picture; use FILE.json", a.out));
   evaluation::CurveOptions options{.budgets = a.budgets, .count = a.count, .features = a.features};
   if (a.seed >= 0) options.seed = static_cast<std::uint64_t>(a.seed);
-  Stopping progress(a.json);
+  const auto progress = make_stopping_progress(a.json);
   catch_interrupts();
-  const std::vector<CurvePoint> points = evaluation::curve(model, options, progress);
+  const std::vector<CurvePoint> points = evaluation::curve(model, options, *progress);
   if (points.empty()) throw UserError("interrupted, nothing is written: no budget was finished");
   const bool part = points.size() < a.budgets.size();
   if (part && !a.json)
-    progress.message(fmt::format("interrupted: the first {} of {} budgets, which are finished, are written",
-                                 points.size(), a.budgets.size()));
+    progress->message(
+        told_of_part(static_cast<std::int64_t>(points.size()), static_cast<std::int64_t>(a.budgets.size()), "budgets"));
   if (out.has_parent_path()) io::make_folder(out.parent_path());
   nlohmann::ordered_json json = to_json(a, points);
   if (part) json["interrupted"] = true;

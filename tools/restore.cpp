@@ -87,10 +87,9 @@ struct Restoring {
     gradients = sampling::gradient_count(sampler, annealed);
     total =
         sampling::step_count(sampler, annealed) * ((records.size() * a.samples + options.batch - 1) / options.batch);
-    console = make_progress(nothing_written, a.json);
+    console = make_stopping_progress(a.json);
     catch_interrupts();
     options.on_step = [this, doing](sampling::Position, const sampling::StepInfo&, const sampling::Chains&) {
-      if (interrupted()) throw sampling::Stop();
       console->progress(doing, ++done, total);
     };
   }
@@ -128,9 +127,7 @@ struct Restoring {
   void report(nlohmann::ordered_json json, const std::string& message) const {
     json["gradients"] = gradients, json["seconds"] = now() - begun, json["seed"] = seed;
     if (part > 0) json["interrupted"] = true;
-    if (part > 0 && !a.json)
-      console->message(fmt::format("interrupted: the first {} of {} pictures, which are finished, are written",
-                                   json.at("pictures").get<std::int64_t>(), part));
+    if (part > 0 && !a.json) console->message(told_of_part(json.at("pictures").get<std::int64_t>(), part, "pictures"));
     if (a.json) {
       fmt::print("{}\n", json_text(json));
     } else {

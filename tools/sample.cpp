@@ -131,11 +131,14 @@ struct Sampling {
         throw UserError(fmt::format("{}: expected gradients of each of at least one sample", a.from));
       if (arrays.contains("labels")) request.condition.classes = arrays["labels"];
       if (arrays.contains("conditions")) request.condition.values = arrays["conditions"];
-      const nlohmann::ordered_json said = read_provenance(a.from);
-      check_drawn_by(said.value("model", std::string()));
-      if (a.seed < 0) {
-        if (said.contains("seed")) request.seed = said["seed"].get<std::uint64_t>();
+      nlohmann::ordered_json said;
+      try {
+        said = read_provenance(a.from);
+      } catch (const UserError&) {
+        if (a.seed < 0) throw;  // else nothing that it says is needed
       }
+      if (said.contains("model") && said["model"].is_string()) check_drawn_by(said["model"].get<std::string>());
+      if (a.seed < 0 && said.contains("seed")) request.seed = said["seed"].get<std::uint64_t>();
     } catch (const UserError& e) {
       throw UserError(fmt::format("sample: --continue {}", e.what()));
     }
@@ -250,9 +253,7 @@ struct Sampling {
 
   void report(const model::Samples& samples) const {
     const bool part = samples.x.size(0) < request.count;
-    if (part && !a.json)
-      console->message(fmt::format("interrupted: the first {} of {} samples, which are finished, are written",
-                                   samples.x.size(0), request.count));
+    if (part && !a.json) console->message(told_of_part(samples.x.size(0), request.count, "samples"));
     if (!a.json) {
       console->message(words(samples));
       return;

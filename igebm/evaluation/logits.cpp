@@ -69,8 +69,7 @@ Logits::Pulled EnergyLogits::pull(const at::Tensor& x, const at::Tensor& labels,
   const at::NoGradGuard no_grad;
   const auto levels = static_cast<std::int64_t>(sigmas_.size());
   const at::Tensor weights = calibration_.weights.defined() ? calibration_.weights : at::ones({levels}, at::kDouble);
-  at::Tensor logits = at::empty({x.size(0), classes_}, at::kDouble), gradient = at::zeros_like(x, at::kDouble);
-  at::Tensor wanted = asked;
+  at::Tensor logits, gradient = at::zeros_like(x, at::kDouble), wanted = asked;
   if (!wanted.defined()) {
     logits = of(x);
     const at::Tensor share = cross_entropy_slopes(logits, labels).abs();

@@ -293,13 +293,6 @@ at::Tensor draw(const Source& source, const RestorationOptions& request, const s
   std::vector<std::int64_t> none = shape;
   none.insert(none.begin(), 0);
   std::vector<at::Tensor> parts = {at::empty(none)};
-  const auto finished = [&] {  // of whole pictures
-    const at::Tensor all = at::cat(parts);
-    const std::int64_t pictures = all.size(0) / request.samples;
-    std::vector<std::int64_t> sizes = shape;
-    sizes.insert(sizes.begin(), {pictures, request.samples});
-    return all.slice(0, 0, pictures * request.samples).reshape(sizes);
-  };
   for (std::int64_t begin = 0; begin < total; begin += request.batch) {
     const std::int64_t end = std::min(total, begin + request.batch);
     auto chains = sampling::start_chains(source.range ? sampling::StartOptions{sampling::Start::normal} : options.start,
@@ -326,7 +319,11 @@ at::Tensor draw(const Source& source, const RestorationOptions& request, const s
     }
     parts.push_back(x.cpu());
   }
-  return finished();
+  const at::Tensor all = at::cat(parts);
+  const std::int64_t pictures = all.size(0) / request.samples;  // whose answers are all there
+  std::vector<std::int64_t> sizes = shape;
+  sizes.insert(sizes.begin(), {pictures, request.samples});
+  return all.slice(0, 0, pictures * request.samples).reshape(sizes);
 }
 
 at::Tensor complete(const Source& source, const at::Tensor& x, const at::Tensor& known,

@@ -81,6 +81,11 @@ class Adaptive(Running):
         self.refused("expected shape", "sample", self.run_folder, "--continue", self.other_shape())
         self.refused("--count", "sample", self.run_folder, "--continue", self.folder / "draft.npz", "--count", 3)
         self.refused("--back-to", "sample", self.run_folder, "--continue", self.folder / "draft.npz", "--back-to", 1)
+        # With a seed nothing is needed that the file says of itself.
+        untold = {name: draft[name] for name in draft if name != "provenance"}
+        numpy.savez(self.folder / "untold.npz", **untold)
+        self.refused("where it comes from", "sample", self.run_folder, "--continue", self.folder / "untold.npz")
+        self.sample("told.npz", "--continue", self.folder / "untold.npz", "--seed", 1)
         first = self.sample("first.npz", "--count", 10, "--budget", 5, "--seed", 4, model="mnist")
         better = self.sample("better.npz", "--continue", self.folder / "first.npz", "--budget", 7, model="mnist")
         self.assertEqual(set(better["gradients"]), {12})
