@@ -16,6 +16,7 @@
 #include "igebm/evaluation/class_densities.h"
 #include "igebm/evaluation/class_energies.h"
 #include "igebm/evaluation/formulas.h"
+#include "igebm/evaluation/oriented_energies.h"
 #include "igebm/evaluation/task_learner.h"
 #include "igebm/model/files.h"
 #include "igebm/training/recipe.h"
@@ -112,6 +113,7 @@ class ContinualWork {
     }
     judged_counts_.push_back(test_.size());
     if (!a_.permuted()) densities(seed);
+    if (!a_.permuted() && pictures() && wanted(class_energies)) quadratic(seed);
     for (const auto& kind : evaluation::learner_kinds())
       if (wanted(kind.name)) learner(kind, seed);
     if (!a_.permuted() && !a_.no_networks && wanted(class_networks)) energies(seed);
@@ -212,9 +214,21 @@ class ContinualWork {
     fitted(gaussian, "a Gaussian for each class", true, [&] { return evaluation::gaussians(x, labels, classes()); });
     fitted(analysers, "a mixture of principal component analysers for each class; many passes", true,
            [&] { return evaluation::analysers(x, labels, classes(), options); });
-    if (pictures())
-      fitted(class_energies, "a quadratic energy for each class, in oriented gradients", false,
-             [&] { return evaluation::oriented_gaussians(x, labels, classes()); });
+  }
+
+  void quadratic(std::int64_t seed) {
+    evaluation::OrientedEnergies learned(classes());
+    std::vector<at::Tensor> scores;
+    for (const auto& task : tasks_) {
+      observer_.progress(fmt::format("seed {}: {}", seed, class_energies), static_cast<std::int64_t>(scores.size()),
+                         static_cast<std::int64_t>(tasks_.size()));
+      const at::Tensor rows = evaluation::rows_of_classes(train_.labels, task);
+      learned.learn(train_.take(rows), train_.labels.index_select(0, rows));
+      scores.push_back(learned.log_densities(test_.all()));
+    }
+    Method& m = method(class_energies, "a quadratic energy for each class, in oriented gradients", false);
+    m.numbers = learned.numbers();
+    m.seeds.push_back(evaluation::continual(scores, test_.labels, tasks_));
   }
 
   void learner(const evaluation::LearnerKind& kind, std::int64_t seed) {

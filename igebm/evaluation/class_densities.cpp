@@ -9,7 +9,6 @@
 
 #include "igebm/base/error.h"
 #include "igebm/base/random.h"
-#include "igebm/evaluation/oriented_gradients.h"
 #include "igebm/evaluation/records.h"
 
 namespace igebm::evaluation {
@@ -39,6 +38,25 @@ struct Analyser {
   }
 };
 
+/// The greatest eigenvalues of x^T x and their vectors, (count) and (d, count) double; of x (n, d) float. Where there
+/// are far more, by subspace iteration from fixed numbers, whose last vectors are not exact: of a mixture that is a
+/// baseline.
+std::pair<at::Tensor, at::Tensor> leading(const at::Tensor& x, std::int64_t count) {
+  constexpr std::int64_t beside = 12, rounds = 12;
+  const std::int64_t size = x.size(1);
+  if (8 * (count + beside) > size) {
+    const auto [values, vectors] = at::linalg_eigh(at::matmul(x.t(), x).to(at::kDouble));  // ascending
+    return {values.slice(0, size - count), vectors.slice(1, size - count)};
+  }
+  at::Tensor basis = at::empty({size, count + beside}, at::kFloat);
+  random_normal({0, Purpose::data_order, 0, 0}, {basis.data_ptr<float>(), static_cast<std::size_t>(basis.numel())});
+  for (std::int64_t round = 0; round < rounds; ++round)
+    basis = std::get<0>(at::linalg_qr(at::matmul(x.t(), at::matmul(x, basis))));
+  const at::Tensor seen = at::matmul(x, basis).to(at::kDouble);
+  const auto [values, vectors] = at::linalg_eigh(at::matmul(seen.t(), seen));
+  return {values.slice(0, beside), at::matmul(basis.to(at::kDouble), vectors.slice(1, beside))};
+}
+
 /// Of a mean and a covariance whose records have weights.
 Analyser analyser(const at::Tensor& x, const at::Tensor& weights, std::int64_t dimensions, double ridge) {
   const double total = weights.sum().item<double>();
@@ -46,11 +64,12 @@ Analyser analyser(const at::Tensor& x, const at::Tensor& weights, std::int64_t d
   const at::Tensor share = (weights / total).to(at::kFloat).unsqueeze(1);
   a.mean = (x * share).sum(0);
   const at::Tensor scaled = (x - a.mean) * share.sqrt();
-  const auto [values, vectors] = at::linalg_eigh(at::matmul(scaled.t(), scaled).to(at::kDouble));  // ascending
   const std::int64_t size = x.size(1), own = std::min(dimensions, size);
-  a.directions = vectors.slice(1, size - own).to(at::kFloat).contiguous();
-  a.rest = own < size ? values.slice(0, 0, size - own).mean().item<double>() + ridge : 0;
-  a.variances = (values.slice(0, size - own).clamp_min(0) + ridge).clamp_min(a.rest);
+  const auto [values, vectors] = leading(scaled, own);
+  const double all = scaled.square().sum(at::kDouble).item<double>(), led = values.sum().item<double>();
+  a.directions = vectors.to(at::kFloat).contiguous();
+  a.rest = own < size ? std::max(all - led, 0.0) / static_cast<double>(size - own) + ridge : 0;
+  a.variances = (values.clamp_min(0) + ridge).clamp_min(a.rest);
   return a;
 }
 
@@ -77,14 +96,6 @@ class Mixtures : public ClassDensities {
 
  private:
   std::vector<std::vector<Analyser>> classes_;
-};
-
-class OrientedGaussians : public Mixtures {
- public:
-  using Mixtures::Mixtures;
-
- protected:
-  at::Tensor seen(const at::Tensor& x) const override { return oriented_gradients(x); }
 };
 
 /// Which of `parts` means each row is nearest to, after a few of Lloyd's rounds from rows taken at random.
@@ -122,12 +133,10 @@ std::vector<Analyser> fit_mixture(const at::Tensor& x, const AnalyserOptions& o,
 
 }  // namespace
 
-at::Tensor ClassDensities::seen(const at::Tensor& x) const { return in_unit(x.flatten(1)); }
-
 at::Tensor ClassDensities::of(const at::Tensor& x) const {
   const at::NoGradGuard no_grad;
   std::vector<at::Tensor> parts;
-  for (const at::Tensor& part : x.split(records_at_a_time)) parts.push_back(log_densities(seen(part)));
+  for (const at::Tensor& part : x.split(records_at_a_time)) parts.push_back(log_densities(in_unit(part.flatten(1))));
   return at::cat(parts);
 }
 
@@ -143,21 +152,6 @@ std::unique_ptr<ClassDensities> analysers(const at::Tensor& x, const at::Tensor&
   for (std::int64_t y = 0; y < classes; ++y)
     all.push_back(fit_mixture(in_unit(records_of_class(x, labels, y).flatten(1)), options, y));
   return std::make_unique<Mixtures>(std::move(all));
-}
-
-std::unique_ptr<ClassDensities> oriented_gaussians(const at::Tensor& x, const at::Tensor& labels, std::int64_t classes,
-                                                   double ridge) {
-  const at::NoGradGuard no_grad;
-  std::vector<std::vector<Analyser>> all;
-  for (std::int64_t y = 0; y < classes; ++y) {
-    std::vector<at::Tensor> parts;
-    for (const at::Tensor& part : records_of_class(x, labels, y).split(records_at_a_time))
-      parts.push_back(oriented_gradients(part));
-    const at::Tensor rows = at::cat(parts), weights = at::ones({rows.size(0)}, at::kDouble);
-    const double variance = rows.var(0).mean().item<double>();
-    all.push_back({analyser(rows, weights, rows.size(1), ridge * variance)});
-  }
-  return std::make_unique<OrientedGaussians>(std::move(all));
 }
 
 }  // namespace igebm::evaluation

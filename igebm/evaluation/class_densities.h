@@ -20,9 +20,8 @@ class ClassDensities {
   virtual std::int64_t numbers() const = 0;
 
  protected:
-  /// What the density is of: elements in [0, 1], or anything that they make.
-  virtual at::Tensor seen(const at::Tensor& x) const;                  // (n, ...) -> (n, d) float
-  virtual at::Tensor log_densities(const at::Tensor& rows) const = 0;  // (n, d) float -> (n, K) double
+  /// Of elements in [0, 1]: (n, d) float -> (n, K) double.
+  virtual at::Tensor log_densities(const at::Tensor& rows) const = 0;
 };
 
 /// One Gaussian a class, of the records' mean and covariance + ridge I; pixels are in [0, 1].
@@ -39,11 +38,5 @@ struct AnalyserOptions {
 };
 std::unique_ptr<ClassDensities> analysers(const at::Tensor& x, const at::Tensor& labels, std::int64_t classes,
                                           const AnalyserOptions& options);
-
-/// A Gaussian a class of pictures' oriented gradients (oriented_gradients.h), of their mean and covariance + ridge
-/// times the mean variance: a quadratic energy in features that are fixed (Kimura et al. 1987 have it of characters).
-/// Throws UserError where x are no pictures.
-std::unique_ptr<ClassDensities> oriented_gaussians(const at::Tensor& x, const at::Tensor& labels, std::int64_t classes,
-                                                   double ridge = 0.03);
 
 }  // namespace igebm::evaluation
