@@ -108,6 +108,24 @@ double time_steps(const energy::Energy& energy, const std::vector<std::int64_t>&
   return best;
 }
 
+/// Seconds that a batch's energies take, and those with gradients: what scoring a data set is made of. The best of the
+/// repeats.
+void time_energies(const energy::Energy& energy, const at::Tensor& x, const LangevinArguments& a,
+                   nlohmann::ordered_json& json) {
+  const at::NoGradGuard no_grad;
+  const auto best = [&](const auto& ask) {
+    double least = 1e30;
+    for (std::int64_t r = 0; r <= a.repeats; ++r) {
+      const double start = now();
+      for (std::int64_t i = 0; i < a.steps; ++i) ask().cpu();
+      if (r > 0) least = std::min(least, (now() - start) / static_cast<double>(a.steps));
+    }
+    return least;
+  };
+  json["seconds_energies"] = best([&] { return energy.energy(x); });
+  json["seconds_gradients"] = best([&] { return energy.energy_and_gradient(x).gradient; });
+}
+
 /// Random weights (those that start at zero would leave parts of the network idle), spectral norm applied.
 nn::EffectiveWeights random_weights(nn::Network& network) {
   const at::NoGradGuard no_grad;
@@ -141,6 +159,7 @@ void network(const LangevinArguments& a, const Bench& bench, nlohmann::ordered_j
   const auto energy = prepared->given({});
   sampling::Chains chains;
   const double best = time_steps(*energy, shape, a, chains, json);
+  time_energies(*energy, chains.x, a, json);
   // The fast engine's count serves every engine: the same mathematics.
   const double operations = engine::prepare(network.graph(), weights, {})->operations() * static_cast<double>(a.batch);
   json["size"] = shape;
@@ -193,6 +212,9 @@ void langevin(const LangevinArguments& a) {
   fmt::print("a step: {:.4g} ms (the best of {} runs of {} steps), {:.2g} page faults\n",
              json["seconds_per_step"].get<double>() * 1e3, a.repeats, a.steps,
              json["page_faults_per_step"].get<double>());
+  if (json.contains("seconds_energies"))
+    fmt::print("energies alone: {:.4g} ms, with gradients {:.4g} ms\n", json["seconds_energies"].get<double>() * 1e3,
+               json["seconds_gradients"].get<double>() * 1e3);
   if (json.contains("gigaflops")) {
     fmt::print("rate: {:.0f} GF/s, counted as direct convolutions", json["gigaflops"].get<double>());
     if (json.contains("convolution_peak"))

@@ -71,10 +71,24 @@ std::vector<std::filesystem::path> pictures_in(const std::filesystem::path& fold
   return files;
 }
 
-at::Tensor read_picture(const std::string& path, const std::vector<std::int64_t>& shape, bool fitted) {
+void Resized::add(const std::string& path, std::int64_t height, std::int64_t width) {
+  if (count_++ == 0) first_ = fmt::format("{}, {} x {}", path, width, height);
+}
+
+void Resized::tell(const std::vector<std::int64_t>& shape) const {
+  if (count_ == 0) return;
+  fmt::print(stderr, "note: {} not {} x {}, and {} resized, the centre kept ({}{})\n",
+             count_ == 1 ? "a picture was" : fmt::format("{} pictures were", count_), shape[2], shape[1],
+             count_ == 1 ? "is" : "are", count_ == 1 ? "" : "the first: ", first_);
+}
+
+at::Tensor read_picture(const std::string& path, const std::vector<std::int64_t>& shape, bool fitted,
+                        Resized* resized) {
   const at::Tensor x =
       io::decode_picture(io::read_file(path), shape[0], path).permute({2, 0, 1}).unsqueeze(0).contiguous();
-  return fitted && shape[1] == shape[2] ? data::fit(x, shape[0], shape[1]) : x;
+  if (!fitted || shape[1] != shape[2]) return x;
+  if (resized != nullptr && (x.size(2) != shape[1] || x.size(3) != shape[2])) resized->add(path, x.size(2), x.size(3));
+  return data::fit(x, shape[0], shape[1]);
 }
 
 evaluation::Records read_pictures(const std::vector<std::string>& what, const model::Model& model,
@@ -88,6 +102,7 @@ evaluation::Records read_pictures(const std::vector<std::string>& what, const mo
       all_named.push_back(each);
     }
   }
+  Resized resized;
   for (const std::string& each : all_named) {
     if (names_records(each)) {
       const evaluation::Records records = own_records(each, model).records;
@@ -98,12 +113,13 @@ evaluation::Records read_pictures(const std::vector<std::string>& what, const mo
       pictures.push_back(records.x);
       if (records.labels.defined()) labels.push_back(records.labels);
     } else {
-      pictures.push_back(read_picture(each, shape, fitted).to(at::kFloat).div(255));
+      pictures.push_back(read_picture(each, shape, fitted, &resized).to(at::kFloat).div(255));
     }
     if (pictures.back().sizes().slice(1).vec() != shape)
       throw UserError(fmt::format("{}: pictures of shape ({}), where ({}) is expected", each,
                                   fmt::join(pictures.back().sizes().slice(1), ", "), fmt::join(shape, ", ")));
   }
+  resized.tell(shape);
   evaluation::Records all{.x = at::cat(pictures)};
   if (labels.size() == pictures.size()) all.labels = at::cat(labels);
   return all;

@@ -59,8 +59,8 @@ std::optional<at::Tensor> point_of(const std::string& text, std::int64_t size) {
 }
 
 /// Of the model's shape.
-at::Tensor picture_of(const fs::path& path, const std::vector<std::int64_t>& shape) {
-  const at::Tensor x = read_picture(path, shape);
+at::Tensor picture_of(const fs::path& path, const std::vector<std::int64_t>& shape, Resized* resized = nullptr) {
+  const at::Tensor x = read_picture(path, shape, true, resized);
   if (x.sizes().slice(1).vec() != shape)
     throw UserError(fmt::format("{}: {} x {} pixels, where {} x {} are expected", path.string(), x.size(3), x.size(2),
                                 shape[2], shape[1]));
@@ -88,7 +88,8 @@ void read_array(const fs::path& path, const model::SampleSpace& space, const Tak
 /// Of a file in a folder that cannot be read: what is wrong with it. The others are scored.
 using Spoilt = std::function<void(const fs::path&, const UserError&)>;
 
-void read_input(const std::string& what, const model::Model& model, const Take& take, const Spoilt& spoilt) {
+void read_input(const std::string& what, const model::Model& model, const Take& take, const Spoilt& spoilt,
+                Resized& resized) {
   const model::SampleSpace& space = model.space();
   const fs::path path(what);
   if (names_records(what)) {
@@ -101,11 +102,11 @@ void read_input(const std::string& what, const model::Model& model, const Take& 
   const bool pictures = space.kind == model::SampleSpace::Kind::image;
   if (is_array(path)) return read_array(path, space, take);
   if (!pictures) return take({what, point_of(what, space.shape[0]).value()});
-  if (!fs::is_directory(path)) return take({what, picture_of(path, space.shape)});
+  if (!fs::is_directory(path)) return take({what, picture_of(path, space.shape, &resized)});
   for (const fs::path& file : pictures_in(path)) {
     at::Tensor x;
     try {
-      x = picture_of(file, space.shape);
+      x = picture_of(file, space.shape, &resized);
     } catch (const UserError& e) {
       spoilt(file, e);
       continue;
@@ -279,6 +280,7 @@ void score(const ScoreArguments& a) {
                                             : static_cast<std::int64_t>(scorer.sigmas().size()) / 2;
   std::vector<Input> inputs;
   std::vector<at::Tensor> shown, gradients;
+  Resized resized;
   Table table{.a = a, .log_z = scorer.usual().log_z};
   table.begin({{"model", a.run}, {"sigma", scorer.sigmas().front()}, {"usual", scorer.usual().anomaly.size(0)}});
   const auto flush = [&] {
@@ -303,7 +305,8 @@ void score(const ScoreArguments& a) {
           [&](const fs::path& file, const UserError& e) {
             flush();
             table.spoilt(file, e.what());
-          });
+          },
+          resized);
     }
     flush();
   } catch (...) {
@@ -311,6 +314,7 @@ void score(const ScoreArguments& a) {
     throw;
   }
   table.end();
+  resized.tell(space.shape);
   if (!a.map.empty())
     io::write_png(a.map, map_of(shown, gradients, 8 * scorer.usual_gradient(level)), provenance({a.run, model.step()}));
   if (table.missing > 0)
