@@ -7,23 +7,11 @@
 #include <vector>
 
 #include "igebm/base/observer.h"
-#include "igebm/generation/expression.h"
-#include "igebm/generation/terms.h"
+#include "igebm/generation/tree.h"
 #include "igebm/sampling/sampler.h"
 
 /// Energies of separate models, composed and sampled together (Du et al. 2020; Liu et al. 2022; Du et al. 2023).
 namespace igebm::generation {
-
-struct CompositeOptions {
-  /// What "not" multiplies its energy by, alpha, above 0: E_a - alpha E_b. Of a class of a model that knows no class in
-  /// particular it is what tells the class alone: E_a - alpha (E_b - E_none).
-  double negation = 0.5;
-  /// A term that all parts of an "and" share, such as "shape(none)": E = E_given + sum_i w_i (E_i - E_given), right for
-  /// parts that are independent of one another given x. "own": each part's own model is asked for none in particular,
-  /// E = B + sum_i w_i (E_i - E_i,none) with B the mean of the E_i,none weighted by w_i, so that what a model errs in
-  /// whatever it is asked falls out of the difference. Empty: sum_i w_i E_i.
-  std::string given;
-};
 
 /// A tree of energies as one. "and" is the sum of its parts' energies times their weights, "not" a weight of -alpha
 /// times its own; "or" is the mixture -log sum_i w_i exp(-E_i) / Z_i, the w_i brought to sum to 1. "Without", a \ b, is
@@ -40,12 +28,12 @@ class Composite {
   /// and without noise levels beside one another, weights that add up to 0 or less, a "not" that is taken from nothing.
   Composite(const Expression& expression, Vocabulary& vocabulary, const CompositeOptions& options = {});
 
-  const model::SampleSpace& space() const { return space_; }
+  const model::SampleSpace& space() const { return tree_.space; }
   /// Its noise levels and weight; none: its energies are of clean inputs.
-  const std::optional<sampling::NoiseRange>& range() const { return range_; }
-  c10::Device device() const { return device_; }  ///< where energies take their input: the first model's
+  const std::optional<sampling::NoiseRange>& range() const { return tree_.range; }
+  c10::Device device() const { return tree_.device; }  ///< where energies take their input: the first model's
   /// The first model's, of which steps and levels are to be chosen anew.
-  const sampling::SamplerOptions& usual_sampler() const { return sampler_; }
+  const sampling::SamplerOptions& usual_sampler() const { return tree_.sampler; }
 
   /// Does an "or" (or a "without", here and below) hold energies of which Z is not known? They do not compare, until
   /// normalise.
@@ -72,16 +60,8 @@ class Composite {
   }
 
  private:
-  struct Node;
   void require_particles() const;
-  friend class Builder;
-  model::SampleSpace space_;
-  std::optional<sampling::NoiseRange> range_;
-  model::Settings settings_;
-  sampling::SamplerOptions sampler_;
-  std::uint64_t seed_ = 0;
-  c10::Device device_ = c10::kCPU;
-  std::shared_ptr<Node> root_;
+  Tree tree_;
 };
 
 }  // namespace igebm::generation

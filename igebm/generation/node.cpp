@@ -68,7 +68,7 @@ class Descent : public energy::Energy {
 
 }  // namespace
 
-energy::EnergyPtr Composite::Node::at(double sigma) const {
+energy::EnergyPtr Node::at(double sigma) const {
   if (term()) return own(sigma);
   std::vector<energy::EnergyPtr> energies;
   for (std::size_t i = 0; i < parts.size(); ++i) {
@@ -80,6 +80,6 @@ energy::EnergyPtr Composite::Node::at(double sigma) const {
   return std::make_shared<energy::Sum>(std::move(energies), weights);
 }
 
-energy::EnergyPtr Composite::Node::descent(double sigma) const { return std::make_shared<Descent<Node>>(*this, sigma); }
+energy::EnergyPtr Node::descent(double sigma) const { return std::make_shared<Descent<Node>>(*this, sigma); }
 
 }  // namespace igebm::generation

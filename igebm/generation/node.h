@@ -5,13 +5,13 @@
 #include <string>
 #include <vector>
 
-#include "igebm/generation/composite.h"
 #include "igebm/generation/normaliser.h"
+#include "igebm/generation/terms.h"
 
 namespace igebm::generation {
 
 /// A part of a composition: a term, an "and" or an "or".
-struct Composite::Node {
+struct Node {
   std::string text;
   std::size_t column = 1;
   EnergyAt own;  // of a term, in the composition's range
@@ -38,5 +38,14 @@ struct Composite::Node {
   /// parts' shares wrong. Where the "or" is within an "and", W at x is the mean of its parts' likewise.
   energy::EnergyPtr descent(double sigma) const;
 };
+
+/// Calls visit(node, i) for each part i of an "or" whose log Z is not known, what lies deeper first.
+template <class NodeType, class Visit>
+void each_unknown(NodeType& node, const Visit& visit) {
+  for (std::size_t i = 0; i < node.parts.size(); ++i) {
+    each_unknown(*node.parts[i], visit);  // what lies deeper first
+    if (node.unknown(i)) visit(node, i);
+  }
+}
 
 }  // namespace igebm::generation
