@@ -15,6 +15,7 @@
 #include "igebm/model/picture.h"
 #include "igebm/sampling/budget.h"
 #include "igebm/sampling/registry.h"
+#include "tools/asked.h"
 #include "tools/commands.h"
 
 namespace igebm::tools {
@@ -108,6 +109,7 @@ void compose(const ComposeArguments& a) {
   generation::Composite composite(expression, vocabulary, {.negation = a.negation, .given = a.given});
   if (const std::string name = vocabulary.unused(); !name.empty())
     throw UserError(fmt::format("--model {}=…: the expression does not name it", name));
+  tell_notes(vocabulary.notes());
   const generation::ComposingOptions moved = generation::with_defaults(a.moved, composite);
   check_out(a.out, composite.space().shape);
   const sampling::SamplerOptions sampler = generation::sampler_of(moved, composite);

@@ -15,6 +15,7 @@
 #include "igebm/io/picture.h"
 #include "igebm/model/picture.h"
 #include "igebm/model/shipped.h"
+#include "tools/asked.h"
 #include "tools/commands.h"
 
 namespace igebm::tools {
@@ -151,11 +152,7 @@ void evaluate_likelihood(LikelihoodArguments& a) {
   if (model.graph().outputs > 0) throw UserError("this model is a classifier, which has no density");
   const model::ConditionSpec& spec = model.condition_spec();
   if (!a.out.empty()) check_out(a.out, model.space().shape), io::check_writable(a.out);
-  if (!a.label.empty()) a.options.condition = model::condition_of_class(spec, a.label);
-  if (!a.condition.empty()) {
-    if (spec.values == 0) throw UserError("--condition: this model takes no numbers");
-    a.options.condition = model::condition_with(spec, a.condition, 1);
-  }
+  a.options.condition = asked_condition(spec, a.label, a.condition);
   if (a.seed >= 0) a.options.seed = static_cast<std::uint64_t>(a.seed);
   a.annealed.seed = a.options.seed;
   if (a.ais) a.options.annealed = a.annealed;

@@ -15,6 +15,7 @@
 #include "igebm/io/npz.h"
 #include "igebm/io/picture.h"
 #include "igebm/model/model.h"
+#include "tools/asked.h"
 #include "tools/commands.h"
 #include "tools/pictures.h"
 
@@ -43,7 +44,10 @@ bool name_pictures(const std::vector<std::string>& what) { return std::ranges::a
 /// LABEL, NAME=VALUE or none.
 nn::Condition condition_named(const model::ConditionSpec& spec, const std::string& text, const char* option) {
   try {
-    return spec.values > 0 ? model::condition_with(spec, text, 1) : model::condition_of_class(spec, text);
+    if (spec.values == 0) return model::condition_of_class(spec, text);
+    nn::Condition condition = model::condition_with(spec, text, 1);
+    tell_notes(model::beyond_data(spec, condition));
+    return condition;
   } catch (const UserError& e) {
     throw UserError(fmt::format("{} {}: {}", option, text, e.what()));
   }

@@ -20,6 +20,7 @@
 #include "igebm/io/recipe.h"
 #include "igebm/model/model.h"
 #include "igebm/sampling/budget.h"
+#include "tools/asked.h"
 #include "tools/commands.h"
 #include "tools/pictures.h"
 
@@ -44,10 +45,7 @@ struct RestoreArguments {
 /// What pictures are restored as: what is asked for; their own class, where they have one; or none in particular.
 nn::Condition condition_of(const RestoreArguments& a, const model::ConditionSpec& spec,
                            const evaluation::Records& records) {
-  if (!a.condition.empty() && spec.values == 0) throw UserError("--condition: this model takes no numbers");
-  if (!a.label.empty() && !a.condition.empty()) throw UserError("expected --label or --condition, not both");
-  if (!a.label.empty()) return model::condition_of_class(spec, a.label);
-  if (!a.condition.empty()) return model::condition_with(spec, a.condition, 1);
+  if (nn::Condition asked = asked_condition(spec, a.label, a.condition); !asked.empty()) return asked;
   if (spec.classes > 0 && records.labels.defined()) return {.classes = records.labels};
   if (spec.optional_condition || (spec.classes == 0 && spec.values == 0)) return {};
   if (spec.values > 0) throw UserError("this model needs its numbers; say --condition");

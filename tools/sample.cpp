@@ -25,6 +25,7 @@
 #include "igebm/sampling/schedule.h"
 #include "igebm/training/denoising_score_matching.h"
 #include "igebm/training/recipe.h"
+#include "tools/asked.h"
 #include "tools/commands.h"
 
 namespace igebm::tools {
@@ -41,24 +42,6 @@ struct SampleArguments {
   std::vector<std::int64_t> trace_at;
   std::vector<std::string> set;
 };
-
-/// What is asked for; empty where nothing is.
-nn::Condition condition_of(const SampleArguments& a, const model::ConditionSpec& spec) {
-  nn::Condition condition;
-  if (!a.label.empty()) {
-    try {
-      condition = model::condition_of_class(spec, a.label);
-    } catch (const UserError& e) {
-      throw UserError(fmt::format("sample: --label: {}", e.what()));
-    }
-  }
-  if (!a.condition.empty()) {
-    if (spec.values == 0 || spec.numbers.names.empty())
-      throw UserError("sample: --condition: this model has no conditions");
-    condition = model::condition_with(spec, a.condition, a.count);
-  }
-  return condition;
-}
 
 /// A call of `igebm sample`.
 struct Sampling {
@@ -83,7 +66,7 @@ struct Sampling {
         sampler(model.settings().sampling),
         console(a.json ? std::make_unique<Observer>() : make_console()) {
     request.count = a.count;
-    if (a.from.empty()) request.condition = condition_of(a, model.condition_spec());
+    if (a.from.empty()) request.condition = asked_condition(model.condition_spec(), a.label, a.condition, a.count);
     if (a.seed >= 0) request.seed = static_cast<std::uint64_t>(a.seed);
     if (!a.from.empty()) go_on();
     check_outputs();

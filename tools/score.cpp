@@ -19,6 +19,7 @@
 #include "igebm/io/files.h"
 #include "igebm/io/picture.h"
 #include "igebm/io/recipe.h"
+#include "tools/asked.h"
 #include "tools/commands.h"
 #include "tools/pictures.h"
 
@@ -225,16 +226,9 @@ at::Tensor map_of(const std::vector<at::Tensor>& pictures, const std::vector<at:
   return io::grid(at::stack(columns), 8, 4);
 }
 
-nn::Condition condition_of(const ScoreArguments& a, const model::ConditionSpec& spec) {
-  if (!a.label.empty()) return model::condition_of_class(spec, a.label);
-  if (a.condition.empty()) return {};
-  if (spec.values == 0) throw UserError("--condition: this model takes no numbers");
-  return model::condition_with(spec, a.condition, 1);
-}
-
 /// Fitted, or as an earlier call has fitted it.
 evaluation::Scorer scorer_of(const ScoreArguments& a, const model::Model& model) {
-  const evaluation::ScorerOptions options{.condition = condition_of(a, model.condition_spec()),
+  const evaluation::ScorerOptions options{.condition = asked_condition(model.condition_spec(), a.label, a.condition),
                                           .levels = a.levels,
                                           .levels_compare = levels_compare(a.run, a.set)};
   evaluation::Scorer scorer(model, options);

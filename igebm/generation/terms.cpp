@@ -156,6 +156,8 @@ Term Vocabulary::find(const Expression& e) {
   const auto model = open(defined == defined_.end() ? e.name : defined->second);
   const model::ConditionSpec& spec = model->condition_spec();
   const nn::Condition condition = of_arguments([&] { return condition_of(spec, e.arguments); });
+  for (const std::string& note : model::beyond_data(spec, condition))
+    notes_.push_back(fmt::format("column {}: {}: {}", e.column, e.text(), note));
   Term term{.text = e.text(), .space = model->space(), .noise = spec.noise, .model = model, .condition = condition};
   if (spec.noise) {
     term.energy = [model, condition](double sigma) { return model->energy(condition, sigma); };

@@ -6,6 +6,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "igebm/generation/expression.h"
 #include "igebm/model/model.h"
@@ -39,6 +40,8 @@ class Vocabulary {
   Term term(const Expression& e);
   /// A name that was defined and that no term had; empty: none.
   std::string unused() const;
+  /// Of terms so far, what their numbers ask beyond the data (model::beyond_data).
+  const std::vector<std::string>& notes() const { return notes_; }
 
  private:
   std::shared_ptr<const model::Model> open(const std::string& what);
@@ -47,6 +50,7 @@ class Vocabulary {
   model::OpenOptions options_;
   std::map<std::string, std::string> defined_;
   std::set<std::string> used_;
+  std::vector<std::string> notes_;
   std::map<std::string, std::shared_ptr<const model::Model>> opened_;
 };
 

@@ -147,4 +147,21 @@ nn::Condition condition_with(const ConditionSpec& spec, const std::string& given
   return {.values = labels};
 }
 
+std::vector<std::string> beyond_data(const ConditionSpec& spec, const nn::Condition& condition) {
+  std::vector<std::string> notes;
+  const at::Tensor& rows = spec.numbers.rows;
+  if (!condition.values.defined() || !rows.defined() || rows.size(0) == 0) return notes;
+  for (std::int64_t i = 0; i < rows.size(1); ++i) {
+    const at::Tensor had = rows.select(1, i).to(at::kDouble), given = condition.values.select(1, i).to(at::kDouble);
+    const double least = had.min().item<double>(), greatest = had.max().item<double>();
+    const at::Tensor beyond = at::maximum(least - given, given - greatest);  // not a number: not told
+    if (beyond.gt((greatest - least) / 10 + 1e-6).any().item<bool>())
+      notes.push_back(fmt::format("{} {:g}: the data has {:.3g} to {:.3g}, beyond which the model was not trained",
+                                  spec.numbers.names[static_cast<std::size_t>(i)],
+                                  given[beyond.nan_to_num(-1e30).argmax().item<std::int64_t>()].item<double>(), least,
+                                  greatest));
+  }
+  return notes;
+}
+
 }  // namespace igebm::model

@@ -58,4 +58,8 @@ nn::Condition zero_condition(const ConditionSpec& spec);
 /// "none", of a model that knows none in particular. Throws UserError.
 nn::Condition condition_with(const ConditionSpec& spec, const std::string& given, std::int64_t count);
 
+/// A line for each number that lies outside what the rows of the model's file span by more than a tenth of that: the
+/// model was not trained there. Empty where there are no such rows.
+std::vector<std::string> beyond_data(const ConditionSpec& spec, const nn::Condition& condition);
+
 }  // namespace igebm::model

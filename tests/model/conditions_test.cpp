@@ -46,6 +46,21 @@ TEST(Conditions, AreTakenInTurnOrSet) {
   EXPECT_FALSE(condition_with(numbers, "none", 2).told());
 }
 
+TEST(Conditions, BeyondTheDataAreSaid) {
+  const ConditionSpec spec{.optional_condition = true, .values = 3, .numbers = shapes_and_sizes()};
+  const auto notes = [&](const std::string& text) { return beyond_data(spec, condition_with(spec, text, 2)); };
+  EXPECT_TRUE(notes("size=.5").empty());
+  EXPECT_TRUE(notes("size=.82,shape=heart").empty());  // by less than a tenth of the span
+  EXPECT_TRUE(notes("none").empty());
+  for (const char* beyond : {"size=.9", "size=.4"}) {
+    const auto found = notes(beyond);
+    ASSERT_EQ(found.size(), 1U) << beyond;
+    EXPECT_EQ(found[0].rfind("size 0.", 0), 0U) << found[0];
+    EXPECT_NE(found[0].find("0.5 to 0.8"), std::string::npos) << found[0];
+  }
+  EXPECT_TRUE(beyond_data({.values = 3}, {.values = at::full({1, 3}, 9.0F)}).empty());  // nothing is known of the data
+}
+
 TEST(ConditionSpec, GoesToMetadataAndBack) {
   const nn::Graph graph = nn::mlp({{4}}, {2}, {.classes = 2, .noise_features = 4, .optional_condition = true});
   ConditionSpec spec = condition_spec(graph, {});
