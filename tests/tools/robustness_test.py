@@ -138,13 +138,13 @@ class Reproduce(Running):
         self.assertIn("failed: two-moons", self.reproduced(1, FAILS="two-moons").stderr)
         self.assertIn("two-moons was left out", (self.folder / "out/likelihood.md").read_text())
         # The one that is missing, by another version, which the page says.
-        self.assertIn("1 of 3 answers are to be made", self.reproduced(0, VERSION="2").stdout)
+        self.assertIn("1 of 4 answers are to be made", self.reproduced(0, VERSION="2").stdout)
         head = (self.folder / "out/likelihood.md").read_text().splitlines()[2]
-        self.assertIn("igebm 2; mnist, σ = 1 by igebm 1; fashion-mnist, σ = 1 by igebm 1.", head)
+        self.assertIn("igebm 2; mnist, σ = 1 by igebm 1; fashion-mnist, σ = 1 by igebm 1; cifar10, σ = 1 by igebm 1.", head)
         # A quick look has answers and a page of its own.
-        self.assertIn("3 of 3 answers are to be made", self.reproduced(0, "--count", "50").stdout)
+        self.assertIn("4 of 4 answers are to be made", self.reproduced(0, "--count", "50").stdout)
         self.assertTrue((self.folder / "out/likelihood/two-moons-50.json").exists() and (self.folder / "out/likelihood-50.md").exists())
-        self.assertIn("0 of 3 answers are to be made", self.reproduced(0).stdout)
+        self.assertIn("0 of 4 answers are to be made", self.reproduced(0).stdout)
 
 
 if __name__ == "__main__":
