@@ -44,6 +44,7 @@ struct ContinualArguments {
   bool permuted() const { return setting == "permuted"; }
   data::Split judged() const { return split == "test" ? data::Split::test : data::Split::validation; }
   bool no_networks = false, json = false;
+  bool permutations_given = false;
 };
 
 /// A way to learn, and what came of it with each seed.
@@ -92,6 +93,7 @@ class ContinualWork {
       throw UserError("data.without: each class is trained without the others; leave it out");
     // Before anything is trained.
     check_rows();
+    if (a_.permutations_given && !a_.permuted()) throw UserError("--permutations: expected with --setting permuted");
     if (recipe_.network.noise_features == 0)
       throw UserError("network.noise_features: energies of classes compare by noise levels; expected above 0, got 0");
     if (recipe_.network.labels || !recipe_.network.conditions.empty())
@@ -430,7 +432,10 @@ void add_evaluate_continual(CLI::App& app) {
   add_recipe_options(*command, a->set);
   add_threads_option(*command, &a->set);
   command->add_flag("--json", a->json, "print one JSON object");
-  command->callback([a] { as_command("evaluate continual", [&] { evaluate_continual(*a); }); });
+  command->callback([a, command] {
+    a->permutations_given = command->count("--permutations") > 0;
+    as_command("evaluate continual", [&] { evaluate_continual(*a); });
+  });
 }
 
 }  // namespace igebm::tools

@@ -76,7 +76,7 @@ nlohmann::ordered_json robustness_json(const RobustnessArguments& a, const Robus
   if (!r.eps.empty()) {
     json["norm"] = a.norm;
     json["attack_settings"] = attack_settings_json(a.options.attack);
-    if (a.options.refine.steps > 0) json["through"] = a.through, json["noises"] = a.options.refine.attack_chains;
+    if (a.options.refine.steps > 0) json["through"] = a.through, json["noises"] = a.options.refine.chains;
     json["eps"] = nlohmann::ordered_json::array();
     for (const auto& at : r.eps) json["eps"].push_back(json_of_eps(at));
     json["warnings"] = r.warnings;
@@ -95,10 +95,19 @@ std::string what_is_fitted(const RobustnessArguments& a, const Robustness& r) {
                              : "a temperature and an offset for each class";
 }
 
-std::string in_words(const evaluation::AttackOptions& o) {
-  const std::string size = o.step_size > 0 ? fmt::format("{:g}", o.step_size) : "2.5 eps / steps";
-  return fmt::format("pgd and apgd {} steps, {} restart{}, pgd's step size {}; square {} queries", o.steps, o.restarts,
-                     o.restarts == 1 ? "" : "s", size, o.queries);
+std::string in_words(const evaluation::RobustnessOptions& options) {
+  const evaluation::AttackOptions& o = options.attack;
+  std::vector<std::string> words;
+  const auto runs = [&](evaluation::Attack attack) {
+    return std::ranges::find(options.attacks, attack) != options.attacks.end();
+  };
+  const bool pgd = runs(evaluation::Attack::pgd) || !options.sources.empty();
+  if (pgd || runs(evaluation::Attack::apgd))
+    words.push_back(fmt::format("{} steps, {} restart{}", o.steps, o.restarts, o.restarts == 1 ? "" : "s"));
+  if (pgd)
+    words.push_back("pgd's step size " + (o.step_size > 0 ? fmt::format("{:g}", o.step_size) : "2.5 eps / steps"));
+  if (runs(evaluation::Attack::square)) words.push_back(fmt::format("square {} queries", o.queries));
+  return fmt::format("{}", fmt::join(words, ", "));
 }
 
 void print_robustness_text(const RobustnessArguments& a, const Robustness& r) {
@@ -108,8 +117,8 @@ void print_robustness_text(const RobustnessArguments& a, const Robustness& r) {
   if (const auto& refine = a.options.refine; refine.steps > 0)
     fmt::print("{} Langevin steps beforehand, size {:.3g}, noise {:.3g}, within {:.3g} of each pixel{}\n", refine.steps,
                r.refine_step, refine.noise, refine.box,
-               r.eps.empty() ? "" : fmt::format("; attacks see them: {}, {} noises", a.through, refine.attack_chains));
-  if (!r.eps.empty()) fmt::print("attacks: {}\n", in_words(a.options.attack));
+               r.eps.empty() ? "" : fmt::format("; attacks see them: {}, {} noises", a.through, refine.chains));
+  if (!r.eps.empty()) fmt::print("attacks: {}\n", in_words(a.options));
   fmt::print("{:<18}{}\n", "accuracy", percent(r.accuracy));
   fmt::print("{:<18}{:>6.4f}\n{:<18}{:>6.4f} nats\n", "calibration error", r.calibration_error, "cross entropy",
              r.cross_entropy);
@@ -161,6 +170,20 @@ void check_refine_given(const RobustnessArguments& a) {
   }
 }
 
+void check_given(const RobustnessArguments& a) {
+  check_refine_given(a);
+  if (a.has("--levels") && a.has("--sigma")) throw UserError("--levels, --sigma: expected one of them");
+  const auto runs = [&](const char* name) { return std::ranges::find(a.attacks, name) != a.attacks.end(); };
+  const bool pgd = runs("pgd") || !a.transfer.empty();
+  const auto refuse = [&](const char* option, bool used, const char* by) {
+    if (a.has(option) && !used) throw UserError(fmt::format("{}: expected with --attack {}", option, by));
+  };
+  refuse("--step-size", pgd, "pgd");
+  refuse("--queries", runs("square"), "square");
+  for (const char* option : {"--steps", "--restarts", "--all-classes-every"})
+    refuse(option, pgd || runs("apgd"), "pgd or apgd");
+}
+
 void evaluate_robustness(RobustnessArguments& a) {
   evaluation::RobustnessOptions& o = a.options;
   for (const std::string& eps : a.eps) o.eps.push_back(radius_of("--eps", eps));
@@ -171,7 +194,7 @@ void evaluate_robustness(RobustnessArguments& a) {
   o.refine.box = radius_of("--refine-box", a.box);
   o.refine.through = value_of<evaluation::Through>(a.through).value();
   check(o);
-  check_refine_given(a);
+  check_given(a);
   const model::Model model = open_model(a.run, open_options(a), a.set);
   const auto classifier = classifier_of(model, a.run, a);
   if (classifier) o.classifier = &*classifier;
@@ -271,6 +294,7 @@ void add_evaluate_robustness(CLI::App& app) {
   auto* command = app.add_subcommand("robustness", "what accuracy is left where pictures are changed by an attack");
   auto a = std::make_shared<RobustnessArguments>();
   a->options.count = 100;
+  a->options.refine.chains = 20;
   command->footer(
       "Examples:\n"
       "  igebm evaluate robustness mnist --eps .1 --eps .3 --count 50\n"
@@ -321,7 +345,9 @@ void add_evaluate_robustness(CLI::App& app) {
                    "how attacks take derivatives of --refine: identity (BPDA: as if it did nothing) or steps (exactly)")
       ->capture_default_str()
       ->check(CLI::IsMember(all_names<evaluation::Through>()));
-  command->add_option("--noises", a->options.refine.attack_chains, "of --refine, over which attacks average gradients")
+  command
+      ->add_option("--noises", a->options.refine.chains,
+                   "of --refine, whose logits are averaged, and attacks' gradients")
       ->capture_default_str()
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{100000}));
   add_model_options(*command, *a);

@@ -255,6 +255,7 @@ evaluation::Scorer scorer_of(const ScoreArguments& a, const model::Model& model)
 
 void score(const ScoreArguments& a) {
   const at::NoGradGuard no_grad;
+  if (a.level >= 0 && a.map.empty()) throw UserError("--level: expected with --map, whose level it is");
   const model::Model model = open_model(
       a.run,
       {.weights = weights_of(a.weights), .best = a.best, .device = a.device, .precision = engine::Precision::f32},

@@ -25,7 +25,8 @@ class OrientedEnergies {
   /// All records of classes that are new: uint8 or float (N, C, H, W) in [0, 1], labels (N) int64. Throws UserError
   /// where x are no pictures, a class has fewer than two, or was learned before.
   void learn(const at::Tensor& x, const at::Tensor& labels);
-  /// log p(x | class) but for a number that all classes share, -infinity for those not learned: (N, K) double.
+  /// log p(features of x | class) but for a number that all classes share, -infinity for those not learned: (N, K)
+  /// double.
   at::Tensor log_densities(const at::Tensor& x) const;
   /// Parameters that are kept.
   std::int64_t numbers() const;

@@ -25,7 +25,7 @@ void check(const RefineOptions& o) {
     if (!(value >= 0 && std::isfinite(value)))
       throw UserError(fmt::format("refine: {}: expected at least 0, got {}", name, value));
   }
-  if (o.chains < 1 || o.attack_chains < 1) throw UserError("refine: expected at least one chain");
+  if (o.chains < 1) throw UserError("refine: expected at least one chain");
 }
 
 Refined::Refined(const Logits& inner, energy::EnergyPtr energy, c10::Device device, const RefineOptions& options)
@@ -97,7 +97,7 @@ at::Tensor Refined::of(const at::Tensor& x) const {
 
 Logits::Pulled Refined::pull(const at::Tensor& x, const at::Tensor& labels, const at::Tensor& asked) const {
   Pulled sum;
-  for (std::int64_t i = 0; i < options_.attack_chains; ++i) {
+  for (std::int64_t i = 0; i < options_.chains; ++i) {
     Path path;
     const bool exact = options_.through == Through::steps;
     Pulled one = inner_.pull(walk(x, draws_++, exact ? &path : nullptr), labels, asked);
@@ -105,7 +105,7 @@ Logits::Pulled Refined::pull(const at::Tensor& x, const at::Tensor& labels, cons
     sum.logits = i > 0 ? sum.logits + one.logits : one.logits;
     sum.gradient = i > 0 ? sum.gradient + one.gradient : one.gradient;
   }
-  const auto chains = static_cast<double>(options_.attack_chains);
+  const auto chains = static_cast<double>(options_.chains);
   return {sum.logits / chains, sum.gradient / chains};
 }
 

@@ -21,9 +21,8 @@ struct RefineOptions {
   double box = 8.0 / 255;   ///< of each pixel round the picture as it came; and within [0, 1]
   double step_size = 0;     ///< x - step_size / 2 dE/dx + noise; of pixels in [0, 1]
   double noise = 0.005;     ///< standard deviation, each step
-  std::int64_t chains = 1;  ///< whose logits are averaged
+  std::int64_t chains = 1;  ///< noises over which logits are averaged, and an attack's gradients (EOT)
   Through through = Through::identity;
-  std::int64_t attack_chains = 20;  ///< noises over which an attack's gradients are averaged (EOT)
   std::uint64_t seed = 0;
 };
 
@@ -37,7 +36,7 @@ class Refined : public Logits {
   Refined(const Logits& inner, energy::EnergyPtr energy, c10::Device device, const RefineOptions& options);
 
   at::Tensor of(const at::Tensor& x) const override;  ///< the mean over `chains`
-  /// logits as `of` has them, but over attack_chains; the gradient is the mean of that of each chain's cross entropy.
+  /// logits as `of` has them; the gradient is the mean of that of each chain's cross entropy.
   Pulled pull(const at::Tensor& x, const at::Tensor& labels, const at::Tensor& asked = {}) const override;
 
   /// x after K steps, with noise of number `draw`.

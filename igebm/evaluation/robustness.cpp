@@ -134,7 +134,8 @@ std::unique_ptr<Logits> refined(const Logits& inner, const model::Model& model, 
   return std::make_unique<Refined>(inner, of_unit(model, energy_under(model, {}, sigma)), model.device(), refine);
 }
 
-void warn_of_weakness(const EpsResult& at, bool last, Robustness& told) {
+/// grey: the eps from which any picture can become grey; 0: of another eps than the greatest.
+void warn_of_weakness(const EpsResult& at, double grey, Robustness& told) {
   const auto sees_gradients = [](const AttackResult& a) { return a.attack != Attack::square && a.source.empty(); };
   double white = 2;
   for (const AttackResult& a : at.attacks) {
@@ -146,7 +147,7 @@ void warn_of_weakness(const EpsResult& at, bool last, Robustness& told) {
           fmt::format("eps {:.4g}: {} finds more than attacks that see this model's gradients: these may be masked",
                       at.eps, a.source.empty() ? name_of(a.attack) : fmt::format("what fools {}", a.source)));
   }
-  if (last && at.eps >= 0.5 && at.accuracy.value > 0)
+  if (grey > 0 && at.eps >= grey && at.accuracy.value > 0)
     told.warnings.push_back(
         fmt::format("eps {:.4g}: {:.1f} % are told right, where any picture can become grey: the attacks are too weak",
                     at.eps, 100 * at.accuracy.value));
@@ -271,7 +272,9 @@ Robustness robustness(const model::Model& model, const RobustnessOptions& option
   told.seconds = now() - begun;
   for (const double eps : options.eps)
     told.eps.push_back(attacked(eps, logits, sources, test, options, told.seed, observer));
-  for (const EpsResult& at : told.eps) warn_of_weakness(at, &at == &told.eps.back(), told);
+  const double grey = options.attack.norm == Norm::linf ? 0.5 : 0.5 * std::sqrt(static_cast<double>(test.x[0].numel()));
+  const double greatest = options.eps.empty() ? 0 : std::ranges::max(options.eps);
+  for (const EpsResult& at : told.eps) warn_of_weakness(at, at.eps == greatest ? grey : 0, told);
   return told;
 }
 

@@ -51,7 +51,7 @@ TEST(Refined, StaysInTheBoxAndFallsInEnergy) {
 TEST(Refined, IdentityTakesTheGradientAtTheEnd) {
   const NetworkLogits inner = small_classifier();
   const at::Tensor x = pictures();
-  const Refined r = refined(inner, {.steps = 3, .box = 0.1, .step_size = 0.02, .noise = 0, .attack_chains = 2});
+  const Refined r = refined(inner, {.steps = 3, .box = 0.1, .step_size = 0.02, .noise = 0, .chains = 2});
   const at::Tensor end = r.refine(x, 0);
   EXPECT_LT((r.pull(x, labels).gradient - inner.pull(end, labels).gradient).abs().max().item<double>(), 1e-9);
   EXPECT_LT((r.of(x) - inner.of(end)).abs().max().item<double>(), 1e-9);
@@ -62,11 +62,10 @@ TEST(Refined, ThroughTheStepsIsTheFiniteDifference) {
   const NetworkLogits inner = small_classifier();
   const at::Tensor x = pictures();
   for (const double box : {1.0, 0.03}) {
-    const Refined r = refined(
-        inner, {.steps = 4, .box = box, .step_size = 0.03, .noise = 0, .through = Through::steps, .attack_chains = 1});
+    const Refined r =
+        refined(inner, {.steps = 4, .box = box, .step_size = 0.03, .noise = 0, .chains = 1, .through = Through::steps});
     const at::Tensor gradient = r.pull(x, labels).gradient;
-    const Refined by_identity =
-        refined(inner, {.steps = 4, .box = box, .step_size = 0.03, .noise = 0, .attack_chains = 1});
+    const Refined by_identity = refined(inner, {.steps = 4, .box = box, .step_size = 0.03, .noise = 0, .chains = 1});
     const double scale = gradient.abs().max().item<double>();
     EXPECT_GT((gradient - by_identity.pull(x, labels).gradient).abs().max().item<double>(), 0.01 * scale);
     constexpr double h = 1e-3;
@@ -84,7 +83,7 @@ TEST(Refined, ThroughTheStepsIsTheFiniteDifference) {
 TEST(Refined, Refuses) {
   EXPECT_SAYS(check(RefineOptions{.steps = -1}), "steps");
   EXPECT_SAYS(check(RefineOptions{.box = -1}), "box");
-  EXPECT_SAYS(check(RefineOptions{.attack_chains = 0}), "chain");
+  EXPECT_SAYS(check(RefineOptions{.chains = 0}), "chain");
 }
 
 }  // namespace

@@ -124,6 +124,7 @@ class Continual(Runs):
         refused(['"class networks"', "expected one of Gaussian, analysers, shared body"], "--no-networks", "--only", "class networks")
         refused(['"Gaussian"', "expected one of shared body"], "--setting", "permuted", "--only", "EWC", "--only", "Gaussian")
         refused('"class energies"', "--only", "class energies")  # of pictures
+        refused("--permutations: expected with --setting permuted", "--permutations", 3)
         refused("holds out no records", "--split", "validation")
         self.refused("expected fewer classes a task", "evaluate", "continual", self.recipe, "--out", self.out)  # two a task, of two
         refused("class 0 has fewer records than phase.train.batch", "--set", "phase.train.batch=3000")

@@ -67,6 +67,7 @@ class Score(Runs):
         self.assertEqual(len({r["energy"] for r in own}), 5)
         (alone,), _ = self.table("score", run, "test:5", "--usual", 230)
         self.assertTrue(math.isclose(float(alone["energy"]), float(own[1]["energy"]), rel_tol=1e-3))
+        self.refused("--level: expected with --map", "score", run, folder, "--level", 1)
         self.refused("test:999999: expected numbers of records from 0 to", "score", run, folder, "test:999999")
         self.assertEqual((self.folder / "map.png").read_bytes()[1:4], b"PNG")
         labelled = self.table(*arguments, "--label", "heart")[0]
