@@ -126,7 +126,7 @@ class Program(Runs):
         self.refused(["colour=1", "size, shape.square"], "sample", run, "--condition", "colour=1")
         self.refused("no classes", "sample", run, "--label", 1)
         self.works("train", self.recipe, "--out", self.folder / "moons", "--set", "phase.train.steps=5")
-        self.refused("no conditions", "sample", self.folder / "moons", "--condition", "size=1", "--out", self.folder / "x.npz")
+        self.refused("takes no numbers", "sample", self.folder / "moons", "--condition", "size=1", "--out", self.folder / "x.npz")
         self.refused("no \"colour\"", "train", recipe, "--out", self.folder / "x", "--set", "network.conditions=[\"colour\"]")
 
     def test_noise_levels(self):

@@ -107,7 +107,7 @@ class Score(Runs):
         (self.folder / "x.png").write_bytes(png(16, 16, 0)[:40])
         (self.folder / "good.png").write_bytes(png(16, 16, 0))
         for said, *arguments in (("no such file", self.folder / "absent.png"), ("holds no pictures", self.folder / "empty"),
-                                 ("x.png", self.folder / "x.png"), ("--level 10: expected a level from 0 to 9", self.folder / "good.png", "--level", 10)):
+                                 ("x.png", self.folder / "x.png"), ("--level 10: expected a level from 0 to 9", self.folder / "good.png", "--level", 10, "--map", self.folder / "map.png")):
             self.refused(["score: ", said], "score", run, *arguments, "--usual", 230)
         self.refused("on at least 216 usual inputs, got 200", "score", run, "--usual", 200, self.folder / "good.png")
 
