@@ -198,9 +198,10 @@ class ContinualWork {
     return methods_.emplace_back(Method{name, about, baseline});
   }
 
-  void add(Method& m, std::int64_t numbers, const at::Tensor& scores) const {
+  /// scores: after each task, or of all tasks at once (evaluation::continual).
+  void add(Method& m, std::int64_t numbers, const std::vector<at::Tensor>& scores) const {
     m.numbers = numbers;
-    m.seeds.push_back(evaluation::continual({scores}, test_.labels, tasks_));
+    m.seeds.push_back(evaluation::continual(scores, test_.labels, tasks_));
   }
 
   void densities(std::int64_t seed) {
@@ -208,7 +209,7 @@ class ContinualWork {
       if (!wanted(name)) return;
       observer_.progress(fmt::format("seed {}: {}", seed, name), 0, 1);
       const std::unique_ptr<evaluation::ClassDensities> one = fit();
-      add(method(name, about, baseline), one->numbers(), one->of(test_.x));
+      add(method(name, about, baseline), one->numbers(), {one->of(test_.x)});
     };
     const at::Tensor &x = train_.all(), &labels = train_.labels;
     auto options = a_.analysers;
@@ -228,9 +229,8 @@ class ContinualWork {
       learned.learn(train_.take(rows), train_.labels.index_select(0, rows));
       scores.push_back(learned.log_densities(test_.all()));
     }
-    Method& m = method(class_energies, "a quadratic energy for each class, in oriented gradients", false);
-    m.numbers = learned.numbers();
-    m.seeds.push_back(evaluation::continual(scores, test_.labels, tasks_));
+    add(method(class_energies, "a quadratic energy for each class, in oriented gradients", false), learned.numbers(),
+        scores);
   }
 
   void learner(const evaluation::LearnerKind& kind, std::int64_t seed) {
@@ -266,7 +266,7 @@ class ContinualWork {
       numbers += static_cast<std::int64_t>(energy.log_z().size());
     }
     add(method(class_networks, "a network's energy for each class, normalised by that class's records", false), numbers,
-        at::stack(scores, 1));
+        {at::stack(scores, 1)});
   }
 
   const ContinualArguments& a_;

@@ -29,6 +29,10 @@ struct RobustnessArguments {
   bool best = false, json = false;
   std::vector<std::string> given;  ///< options that the user gave
   bool has(std::string_view option) const { return std::ranges::find(given, option) != given.end(); }
+  /// Changes of another model are made by pgd, too.
+  bool runs(std::string_view attack) const {
+    return std::ranges::find(attacks, attack) != attacks.end() || (attack == "pgd" && !transfer.empty());
+  }
 };
 
 nlohmann::ordered_json json_of_eps(const evaluation::EpsResult& at) {
@@ -95,18 +99,15 @@ std::string what_is_fitted(const RobustnessArguments& a, const Robustness& r) {
                              : "a temperature and an offset for each class";
 }
 
-std::string in_words(const evaluation::RobustnessOptions& options) {
-  const evaluation::AttackOptions& o = options.attack;
+std::string in_words(const RobustnessArguments& a) {
+  const evaluation::AttackOptions& o = a.options.attack;
   std::vector<std::string> words;
-  const auto runs = [&](evaluation::Attack attack) {
-    return std::ranges::find(options.attacks, attack) != options.attacks.end();
-  };
-  const bool pgd = runs(evaluation::Attack::pgd) || !options.sources.empty();
-  if (pgd || runs(evaluation::Attack::apgd))
+  const bool pgd = a.runs("pgd");
+  if (pgd || a.runs("apgd"))
     words.push_back(fmt::format("{} steps, {} restart{}", o.steps, o.restarts, o.restarts == 1 ? "" : "s"));
   if (pgd)
     words.push_back("pgd's step size " + (o.step_size > 0 ? fmt::format("{:g}", o.step_size) : "2.5 eps / steps"));
-  if (runs(evaluation::Attack::square)) words.push_back(fmt::format("square {} queries", o.queries));
+  if (a.runs("square")) words.push_back(fmt::format("square {} queries", o.queries));
   return fmt::format("{}", fmt::join(words, ", "));
 }
 
@@ -118,7 +119,7 @@ void print_robustness_text(const RobustnessArguments& a, const Robustness& r) {
     fmt::print("{} Langevin steps beforehand, size {:.3g}, noise {:.3g}, within {:.3g} of each pixel{}\n", refine.steps,
                r.refine_step, refine.noise, refine.box,
                r.eps.empty() ? "" : fmt::format("; attacks see them: {}, {} noises", a.through, refine.chains));
-  if (!r.eps.empty()) fmt::print("attacks: {}\n", in_words(a.options));
+  if (!r.eps.empty()) fmt::print("attacks: {}\n", in_words(a));
   fmt::print("{:<18}{}\n", "accuracy", percent(r.accuracy));
   fmt::print("{:<18}{:>6.4f}\n{:<18}{:>6.4f} nats\n", "calibration error", r.calibration_error, "cross entropy",
              r.cross_entropy);
@@ -173,15 +174,13 @@ void check_refine_given(const RobustnessArguments& a) {
 void check_given(const RobustnessArguments& a) {
   check_refine_given(a);
   if (a.has("--levels") && a.has("--sigma")) throw UserError("--levels, --sigma: expected one of them");
-  const auto runs = [&](const char* name) { return std::ranges::find(a.attacks, name) != a.attacks.end(); };
-  const bool pgd = runs("pgd") || !a.transfer.empty();
   const auto refuse = [&](const char* option, bool used, const char* by) {
     if (a.has(option) && !used) throw UserError(fmt::format("{}: expected with --attack {}", option, by));
   };
-  refuse("--step-size", pgd, "pgd");
-  refuse("--queries", runs("square"), "square");
+  refuse("--step-size", a.runs("pgd"), "pgd");
+  refuse("--queries", a.runs("square"), "square");
   for (const char* option : {"--steps", "--restarts", "--all-classes-every"})
-    refuse(option, pgd || runs("apgd"), "pgd or apgd");
+    refuse(option, a.runs("pgd") || a.runs("apgd"), "pgd or apgd");
 }
 
 void evaluate_robustness(RobustnessArguments& a) {

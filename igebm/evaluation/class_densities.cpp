@@ -76,6 +76,12 @@ Analyser analyser(const at::Tensor& x, const at::Tensor& weights, std::int64_t d
 class Mixtures : public ClassDensities {
  public:
   explicit Mixtures(std::vector<std::vector<Analyser>> classes) : classes_(std::move(classes)) {}
+  at::Tensor of(const at::Tensor& x) const override {
+    const at::NoGradGuard no_grad;
+    std::vector<at::Tensor> parts;
+    for (const at::Tensor& part : x.split(records_at_a_time)) parts.push_back(log_densities(in_unit(part.flatten(1))));
+    return at::cat(parts);
+  }
   std::int64_t numbers() const override {
     std::int64_t sum = 0;
     for (const auto& parts : classes_)
@@ -83,8 +89,9 @@ class Mixtures : public ClassDensities {
     return sum;
   }
 
- protected:
-  at::Tensor log_densities(const at::Tensor& x) const override {
+ private:
+  /// Of elements in [0, 1]: (n, d) float -> (n, K) double.
+  at::Tensor log_densities(const at::Tensor& x) const {
     std::vector<at::Tensor> all;
     for (const auto& parts : classes_) {
       std::vector<at::Tensor> each;
@@ -94,7 +101,6 @@ class Mixtures : public ClassDensities {
     return at::stack(all, 1);
   }
 
- private:
   std::vector<std::vector<Analyser>> classes_;
 };
 
@@ -132,13 +138,6 @@ std::vector<Analyser> fit_mixture(const at::Tensor& x, const AnalyserOptions& o,
 }
 
 }  // namespace
-
-at::Tensor ClassDensities::of(const at::Tensor& x) const {
-  const at::NoGradGuard no_grad;
-  std::vector<at::Tensor> parts;
-  for (const at::Tensor& part : x.split(records_at_a_time)) parts.push_back(log_densities(in_unit(part.flatten(1))));
-  return at::cat(parts);
-}
 
 std::unique_ptr<ClassDensities> gaussians(const at::Tensor& x, const at::Tensor& labels, std::int64_t classes,
                                           double ridge) {

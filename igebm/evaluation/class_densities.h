@@ -15,13 +15,9 @@ class ClassDensities {
  public:
   virtual ~ClassDensities() = default;
   /// log p(x | class) but for a number that all classes share: (N, K) double, of uint8 (N, C, H, W) or float (N, ...).
-  at::Tensor of(const at::Tensor& x) const;
+  virtual at::Tensor of(const at::Tensor& x) const = 0;
   /// That may be told apart: parameters.
   virtual std::int64_t numbers() const = 0;
-
- protected:
-  /// Of elements in [0, 1]: (n, d) float -> (n, K) double.
-  virtual at::Tensor log_densities(const at::Tensor& rows) const = 0;
 };
 
 /// One Gaussian a class, of the records' mean and covariance + ridge I; pixels are in [0, 1].
