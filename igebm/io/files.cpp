@@ -127,14 +127,16 @@ class TrialFolder {
 }  // namespace
 
 void make_folder(const fs::path& folder) {
-  // Another process may take a folder on the way back that it had made to see whether it can (check_writable).
+  // Another process may take a folder on the way back that it had made to see whether it can (check_writable): between
+  // two steps of making ours (no such file), or between "it is there already" and the look at what it is (exists).
   std::error_code error;
-  for (int tries = 0; tries < 100; ++tries) {
+  for (int tries = 0; tries < 1000; ++tries) {
     fs::create_directories(folder, error);
-    if (error != std::errc::no_such_file_or_directory) break;
+    if (!error && fs::is_directory(folder, error)) return;
+    if (!error) error = std::make_error_code(std::errc::not_a_directory);
+    if (error != std::errc::no_such_file_or_directory && error != std::errc::file_exists) break;
   }
-  if (!error && !fs::is_directory(folder, error)) error = std::make_error_code(std::errc::not_a_directory);
-  if (error) throw UserError(fmt::format("{}: cannot be made: {}", folder.string(), error.message()));
+  throw UserError(fmt::format("{}: cannot be made: {}", folder.string(), error.message()));
 }
 
 void check_writable(const fs::path& path) {
