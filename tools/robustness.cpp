@@ -6,6 +6,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <filesystem>
 #include <list>
 #include <nlohmann/json.hpp>
 #include <string_view>
@@ -69,6 +70,7 @@ nlohmann::ordered_json robustness_json(const RobustnessArguments& a, const Robus
                                  {"weights", numbers_of(r.calibration.weights.contiguous())},
                                  {"offsets", numbers_of(r.calibration.bias)},
                                  {"sigmas", r.sigmas},
+                                 {"draws", r.draws},
                                  {"seed", r.seed},
                                  {"refine", a.options.refine.steps},
                                  {"accuracy", interval_json(r.accuracy)},
@@ -111,9 +113,14 @@ std::string in_words(const RobustnessArguments& a) {
   return fmt::format("{}", fmt::join(words, ", "));
 }
 
+std::string energies_in_words(const Robustness& r) {
+  if (r.sigmas.empty()) return "";
+  return fmt::format("energies at noise {:.3g}{}, ", fmt::join(r.sigmas, " + "),
+                     r.draws == 0 ? " of pictures without it" : fmt::format(" of {} draws", r.draws));
+}
+
 void print_robustness_text(const RobustnessArguments& a, const Robustness& r) {
-  fmt::print("{}: {} test pictures; {}{} fitted on {} pictures {}, seed {}\n", a.run, r.count,
-             r.sigmas.empty() ? "" : fmt::format("energies at noise {:.3g}, ", fmt::join(r.sigmas, " + ")),
+  fmt::print("{}: {} test pictures; {}{} fitted on {} pictures {}, seed {}\n", a.run, r.count, energies_in_words(r),
              what_is_fitted(a, r), r.fitted_count, r.fitted, r.seed);
   if (const auto& refine = a.options.refine; refine.steps > 0)
     fmt::print("{} Langevin steps beforehand, size {:.3g}, noise {:.3g}, within {:.3g} of each pixel{}\n", refine.steps,
@@ -198,14 +205,19 @@ void evaluate_robustness(RobustnessArguments& a) {
   const auto classifier = classifier_of(model, a.run, a);
   if (classifier) o.classifier = &*classifier;
   std::list<Opened> sources;
+  const auto path_of = [](const std::string& run) { return std::filesystem::canonical(model::find_model(run)); };
   for (const std::string& run : a.transfer) {
+    if (path_of(run) == path_of(a.run))
+      throw UserError(fmt::format("--transfer {}: expected another model than the one that is asked", run));
     Opened& other = sources.emplace_back(Opened{open_model(run, open_options(a), {}), {}});
     other.classifier = classifier_of(other.model, run, a);
     o.sources.push_back({run, &other.model, other.classifier ? &*other.classifier : nullptr});
   }
   const bool takes_levels = !classifier && model.condition_spec().noise.has_value();
-  if (a.has("--levels") && !takes_levels && std::ranges::none_of(sources, &Opened::takes_levels))
-    throw UserError(fmt::format("--levels: {} takes no noise levels", a.run));
+  for (const char* option : {"--levels", "--draws"}) {
+    if (a.has(option) && !takes_levels && std::ranges::none_of(sources, &Opened::takes_levels))
+      throw UserError(fmt::format("{}: {} takes no noise levels", option, a.run));
+  }
   const auto progress = make_progress("interrupted, nothing is written", a.json);
   catch_interrupts();
   const Robustness r = evaluation::robustness(model, o, *progress);
@@ -249,6 +261,12 @@ void add_classification_options(CLI::App& command, RobustnessArguments& a) {
                   "a noise level in their place; of several, given often, the energies are added with fitted weights")
       ->take_all()
       ->allow_extra_args(false);
+  command
+      .add_option("--draws", o.draws,
+                  "of that level's noise, added to a picture; its energies are averaged over them. The same for all "
+                  "pictures and classes, and known to attacks; 0: the picture as it is")
+      ->capture_default_str()
+      ->check(CLI::Range(std::int64_t{0}, std::int64_t{100000}));
   command
       .add_option("--refine", o.refine.steps,
                   "Langevin steps that a picture takes on the energy before its class is told; attacks see them")

@@ -41,6 +41,7 @@ enum class Purpose : std::uint32_t {
   directions = 25,      // that eigenvectors are looked for from
   averaged_noise = 26,  // of Langevin steps, each with the next one's
   attack = 27,          // starts and proposals of attacks on classifiers
+  telling = 28,         // under which energies tell classes
 };
 
 using PhiloxCounter = std::array<std::uint32_t, 4>;

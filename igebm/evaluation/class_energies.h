@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "igebm/evaluation/features.h"
+#include "igebm/evaluation/noise_profile.h"
 #include "igebm/evaluation/records.h"
 
 /// Classes by energies that were each trained on one class alone.
@@ -16,6 +17,7 @@ struct ClassEnergyOptions {
   std::vector<double> sigmas = {0.3, 0.6, 1.2};
   std::int64_t calibrated = 300;  ///< of the class's training records, that its log Z is found with
   std::int64_t levels = 24;       ///< noise levels that log Z is integrated over
+  std::int64_t draws = 2;         ///< of a level's noise, over which energies are averaged (LevelNoise)
   std::uint64_t seed = 0;
 };
 
@@ -26,7 +28,7 @@ class ClassEnergy {
   /// `records`: uint8 (N, C, H, W) or float (N, D), of that class. Throws UserError where the model takes no noise
   /// levels, or needs a condition.
   ClassEnergy(const model::Model& model, const at::Tensor& records, const ClassEnergyOptions& options);
-  /// log p(x | class) under noise of each level, of x as it is, without that noise: (N, L) double.
+  /// log p(x + sigma z | class) of each level, a mean over draws of z (level_noise): (N, L) double.
   at::Tensor log_densities(const at::Tensor& x, const Progress& progress = {}) const;
   const std::vector<double>& log_z() const { return log_z_; }  ///< at each level
 
@@ -34,7 +36,8 @@ class ClassEnergy {
   c10::Device device_;
   model::SampleSpace space_;
   bool dequantised_;
-  std::vector<energy::EnergyPtr> energies_;  // by level
+  std::vector<energy::EnergyPtr> energies_;      // by level
+  std::vector<std::vector<at::Tensor>> shifts_;  // level_noise
   std::vector<double> log_z_;
 };
 

@@ -9,12 +9,17 @@
 
 #include "igebm/base/error.h"
 #include "igebm/energy/compose.h"
-#include "igebm/evaluation/noise_profile.h"
 
 namespace igebm::evaluation {
 namespace {
 
 constexpr std::int64_t pictures_at_a_time = 64;
+
+/// How far apart black and white are to a model's energy.
+double unit_range(const model::Model& model) {
+  const double range = model.space().high - model.space().low;
+  return model.settings().data.dequantize ? range * 255 / 256 : range;
+}
 
 }  // namespace
 
@@ -27,14 +32,17 @@ at::Tensor cross_entropy_slopes(const at::Tensor& logits, const at::Tensor& labe
 energy::EnergyPtr of_unit(const model::Model& model, energy::EnergyPtr energy) {
   const model::SampleSpace& space = model.space();
   const bool bins = model.settings().data.dequantize;
-  const double range = space.high - space.low;
-  return energy::rescaled(std::move(energy), bins ? range * 255 / 256 : range, 1, space.low + (bins ? range / 512 : 0));
+  return energy::rescaled(std::move(energy), unit_range(model), 1,
+                          space.low + (bins ? (space.high - space.low) / 512 : 0));
 }
 
-EnergyLogits::EnergyLogits(const model::Model& model, const std::vector<double>& sigmas)
+EnergyLogits::EnergyLogits(const model::Model& model, const std::vector<double>& sigmas, const LevelNoise& noise)
     : model_(model), sigmas_(sigmas), classes_(model.condition_spec().classes) {
   if (classes_ < 2) throw UserError("this model's energies take no classes (network.labels), so it tells none");
+  const LevelNoise added = model.condition_spec().noise ? noise : LevelNoise{};
   for (const double sigma : sigmas) {
+    auto& shifts = shifts_.emplace_back(level_noise(model.space().shape, sigma, added));
+    for (at::Tensor& shift : shifts) shift = shift.div(unit_range(model)).to(model.device());
     auto& level = energies_.emplace_back();
     for (std::int64_t y = 0; y < classes_; ++y)
       level.push_back(of_unit(model, energy_under(model, nn::Condition::of_class(y), sigma)));
@@ -48,16 +56,20 @@ at::Tensor EnergyLogits::on_device(const at::Tensor& x) const {
 at::Tensor EnergyLogits::energies(const at::Tensor& x, const Progress& progress) const {
   const at::NoGradGuard no_grad;
   const std::int64_t count = x.size(0);
-  at::Tensor all = at::empty({count, static_cast<std::int64_t>(energies_.size()), classes_}, at::kDouble);
+  at::Tensor all = at::zeros({count, static_cast<std::int64_t>(energies_.size()), classes_}, at::kDouble);
   for (std::int64_t begin = 0; begin < count; begin += pictures_at_a_time) {
     const std::int64_t end = std::min(count, begin + pictures_at_a_time);
     const at::Tensor part = on_device(x.slice(0, begin, end));
     for (std::size_t l = 0; l < energies_.size(); ++l)
-      for (std::int64_t y = 0; y < classes_; ++y)
-        all.slice(0, begin, end)
-            .select(1, static_cast<std::int64_t>(l))
-            .select(1, y)
-            .copy_(energies_[l][static_cast<std::size_t>(y)]->energy(part));
+      for (const at::Tensor& shift : shifts_[l]) {
+        const at::Tensor noised = part + shift;
+        for (std::int64_t y = 0; y < classes_; ++y)
+          all.slice(0, begin, end)
+              .select(1, static_cast<std::int64_t>(l))
+              .select(1, y)
+              .add_(energies_[l][static_cast<std::size_t>(y)]->energy(noised).to(at::kDouble).cpu(),
+                    1.0 / static_cast<double>(shifts_[l].size()));
+      }
     if (progress) progress(end, count);
   }
   return all;
@@ -86,10 +98,14 @@ Logits::Pulled EnergyLogits::pull(const at::Tensor& x, const at::Tensor& labels,
     const at::Tensor part = on_device(x.index_select(0, rows.slice(0, begin, end)));
     const nn::Condition condition{.classes = classes.slice(0, begin, end).contiguous()};
     for (std::int64_t l = 0; l < levels; ++l) {
-      const auto at_x = of_unit(model_, energy_under(model_, condition, sigmas_[static_cast<std::size_t>(l)]))
-                            ->energy_and_gradient(part);
-      found.slice(0, begin, end).select(1, l).select(1, 0).copy_(at_x.energy);
-      along.slice(0, begin, end).sub_(at_x.gradient.flatten(1).cpu() * weights[l].item<double>());
+      const auto level = static_cast<std::size_t>(l);
+      const auto energy = of_unit(model_, energy_under(model_, condition, sigmas_[level]));
+      const double share = 1.0 / static_cast<double>(shifts_[level].size());
+      for (const at::Tensor& shift : shifts_[level]) {
+        const auto at_x = energy->energy_and_gradient(part + shift);
+        found.slice(0, begin, end).select(1, l).select(1, 0).add_(at_x.energy.to(at::kDouble).cpu(), share);
+        along.slice(0, begin, end).sub_(at_x.gradient.flatten(1).cpu(), weights[l].item<double>() * share);
+      }
     }
   }
   if (asked.defined()) {

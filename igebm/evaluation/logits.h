@@ -7,6 +7,7 @@
 
 #include "igebm/evaluation/calibration.h"
 #include "igebm/evaluation/features.h"
+#include "igebm/evaluation/noise_profile.h"
 #include "igebm/model/files.h"
 #include "igebm/model/model.h"
 
@@ -36,17 +37,18 @@ at::Tensor cross_entropy_slopes(const at::Tensor& logits, const at::Tensor& labe
 /// bin.
 energy::EnergyPtr of_unit(const model::Model& model, energy::EnergyPtr energy);
 
-/// The class by least energy: logit_y = b_y - sum_l w_l E(x, sigma_l, y), with the energies of a model that takes
-/// classes. Its conditional densities exp(-E) have normalisers that training may leave open, one for each class and
-/// level: b_y holds them, with the classes' prior. w is a temperature's inverse.
+/// The class by least energy: logit_y = b_y - sum_l w_l mean_k E(x + sigma_l z_lk, sigma_l, y), with the energies of a
+/// model that takes classes (z: LevelNoise). The logits are a function of x like any other: whoever attacks sees the
+/// noise, and has exact gradients. The densities exp(-E) have normalisers that training may leave open, one for each
+/// class and level: b_y holds them, with the classes' prior. w is a temperature's inverse.
 class EnergyLogits : public Logits {
  public:
-  /// sigmas: noise levels; one, of any value, for a model that takes none. b = 0 and w = 1 until `use`. Throws
-  /// UserError where the model takes no classes or its records are no pictures.
-  EnergyLogits(const model::Model& model, const std::vector<double>& sigmas);
+  /// sigmas: noise levels; one, of any value, for a model that takes none, which takes no noise either. b = 0 and w = 1
+  /// until `use`. Throws UserError where the model takes no classes or its records are no pictures.
+  EnergyLogits(const model::Model& model, const std::vector<double>& sigmas, const LevelNoise& noise = {});
   void use(const Calibration& calibration) { calibration_ = calibration; }
 
-  /// E of x under each level and class, (N, L, K) double.
+  /// E of x under each level and class, a mean over draws of noise, (N, L, K) double.
   at::Tensor energies(const at::Tensor& x, const Progress& progress = {}) const;
   at::Tensor of(const at::Tensor& x) const override;
   /// Without `asked` all energies are computed first, and then gradients of classes whose softmax is at least
@@ -60,6 +62,7 @@ class EnergyLogits : public Logits {
   model::Model model_;
   std::vector<double> sigmas_;
   std::int64_t classes_;
+  std::vector<std::vector<at::Tensor>> shifts_;           // level_noise, of each level, in pixels of [0, 1]
   std::vector<std::vector<energy::EnergyPtr>> energies_;  // of_unit, of each level, by class
   Calibration calibration_;
 };

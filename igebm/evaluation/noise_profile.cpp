@@ -4,9 +4,12 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "igebm/base/error.h"
+#include "igebm/base/philox.h"
+#include "igebm/base/random.h"
 #include "igebm/energy/compose.h"
 
 namespace igebm::evaluation {
@@ -27,6 +30,21 @@ at::Tensor layout_of(const at::Tensor& gradient) {
 }
 
 }  // namespace
+
+std::vector<at::Tensor> level_noise(at::IntArrayRef shape, double sigma, const LevelNoise& noise) {
+  std::vector<at::Tensor> all;
+  for (std::int64_t k = 0; k < noise.draws; ++k) {
+    const at::Tensor z = at::empty(shape, at::kFloat);
+    random_normal({.seed = noise.seed,
+                   .purpose = Purpose::telling,
+                   .stream = static_cast<std::uint64_t>((k / 2) | (k % 2 == 1 ? negated_stream : 0)),
+                   .step = std::bit_cast<std::uint32_t>(static_cast<float>(sigma))},
+                  {z.data_ptr<float>(), static_cast<std::size_t>(z.numel())});
+    all.push_back(z.mul_(sigma).unsqueeze(0));
+  }
+  if (all.empty()) all.push_back(at::zeros(shape, at::kFloat).unsqueeze(0));
+  return all;
+}
 
 std::vector<double> profile_levels(const model::Model& model, std::int64_t count) {
   const auto& noise = model.condition_spec().noise;

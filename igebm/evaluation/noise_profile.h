@@ -29,6 +29,18 @@ std::vector<double> profile_levels(const model::Model& model, std::int64_t count
 /// numbers.
 energy::EnergyPtr energy_under(const model::Model& model, const nn::Condition& condition, double sigma);
 
+/// Noise that is added to an input before its energies are asked. E(., sigma) is the energy of data under noise of
+/// sigma, and was trained on nothing else: an input without noise is one that it knows little about, at great sigma
+/// above all (denoisers that tell classes are asked under noise as well: Li et al. 2023, Clark & Jaini 2023).
+struct LevelNoise {
+  std::int64_t draws = 0;  ///< of each level; 0: none
+  std::uint64_t seed = 0;
+};
+
+/// sigma z_k, k = 0 … draws - 1, of one input of that shape, float; one of 0 where there are no draws. z is standard
+/// normal, z_2j+1 = -z_2j, of each sigma its own, whatever levels stand beside it.
+std::vector<at::Tensor> level_noise(at::IntArrayRef shape, double sigma, const LevelNoise& noise);
+
 /// For one thread at a time.
 class NoiseProfile {
  public:

@@ -160,8 +160,12 @@ PictureSet load_set(const std::string& what, const model::Model& model, const at
   const std::string name = what.substr(0, equals);
   const std::vector<std::int64_t>& shape = model.space().shape;
   const bool given = equals != std::string::npos;
-  if (!given && std::ranges::find(made_sets(), name) != made_sets().end())
-    return {.name = name, .x = make(name, usual, count, seed)};
+  const bool made = std::ranges::find(made_sets(), name) != made_sets().end();
+  if (name.empty() || (given && equals + 1 == what.size()))
+    throw UserError(fmt::format("--ood: expected NAME or NAME=PATH, got \"{}\"", what));
+  if (given && made)
+    throw UserError(fmt::format("--ood {}: {} is made, and takes no path; call the set by another name", what, name));
+  if (made) return {.name = name, .x = make(name, usual, count, seed)};
   const fs::path path = given ? fs::path(what.substr(equals + 1)) : is_set(name) ? fs::path() : folder_of(name);
   if (given && !fs::exists(path)) throw UserError(fmt::format("--ood {}: no such file or folder", what));
   if (!given && !is_set(name) && path.empty())

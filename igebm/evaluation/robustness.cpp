@@ -57,19 +57,20 @@ struct Fitted {
   std::vector<double> sigmas;  // the levels that are used; empty: the model takes none
 };
 
-/// sigmas: empty to choose one of `levels`.
-Fitted from_energies(const model::Model& model, std::vector<double> sigmas, std::int64_t levels,
+/// sigmas: empty to choose one of the options' `levels`.
+Fitted from_energies(const model::Model& model, std::vector<double> sigmas, const RobustnessOptions& options,
                      const Labelled& training, Observer& observer) {
   const bool noise = model.condition_spec().noise.has_value(), choose_level = sigmas.empty();
-  if (choose_level) sigmas = profile_levels(model, levels);
-  auto logits = std::make_unique<EnergyLogits>(model, sigmas);
+  if (choose_level) sigmas = profile_levels(model, options.levels);
+  const LevelNoise level_noise{.draws = options.draws, .seed = options.seed.value_or(0)};
+  auto logits = std::make_unique<EnergyLogits>(model, sigmas, level_noise);
   at::Tensor energies = logits->energies(
       training.x, [&](std::int64_t done, std::int64_t total) { observer.progress("training pictures", done, total); });
   if (choose_level && sigmas.size() > 1) {
     const std::int64_t best = best_level(energies, training.labels);
     sigmas = {sigmas[static_cast<std::size_t>(best)]};
     energies = energies.narrow(1, best, 1);
-    logits = std::make_unique<EnergyLogits>(model, sigmas);
+    logits = std::make_unique<EnergyLogits>(model, sigmas, level_noise);
   }
   const Calibration calibration = calibrate(energies, training.labels);
   logits->use(calibration);
@@ -91,7 +92,7 @@ std::vector<std::pair<std::string, Fitted>> sources_of(const RobustnessOptions& 
   std::vector<std::pair<std::string, Fitted>> all;
   for (const Source& s : options.sources)
     all.emplace_back(s.name, s.classifier != nullptr ? from_classifier(*s.model, *s.classifier, training)
-                                                     : from_energies(*s.model, {}, options.levels, training, observer));
+                                                     : from_energies(*s.model, {}, options, training, observer));
   return all;
 }
 
@@ -233,6 +234,7 @@ void check(const RobustnessOptions& options) {
     at.eps = eps;
     for (const Attack one : options.attacks) check(one, at);
   }
+  if (options.draws < 0) throw UserError(fmt::format("draws: expected from 0, got {}", options.draws));
   if (!options.eps.empty() && options.attacks.empty() && options.sources.empty())
     throw UserError("expected at least one attack");
   for (const double sigma : options.sigmas) {
@@ -256,8 +258,9 @@ Robustness robustness(const model::Model& model, const RobustnessOptions& option
   const double begun = now();
   const Fitted plain = options.classifier != nullptr
                            ? from_classifier(model, *options.classifier, training)
-                           : from_energies(model, options.sigmas, options.levels, training, observer);
+                           : from_energies(model, options.sigmas, options, training, observer);
   told.calibration = plain.calibration, told.sigmas = plain.sigmas;
+  told.draws = plain.sigmas.empty() ? 0 : options.draws;
   const auto sources = sources_of(options, training, observer);
   const auto with_steps = options.refine.steps > 0 ? refined(*plain.logits, model, options, told) : nullptr;
   const Logits& logits = with_steps ? *with_steps : *plain.logits;

@@ -23,7 +23,9 @@ struct RobustnessOptions {
   std::int64_t fitted = 1000;  ///< training pictures, held out if there are such, for temperature, offsets and level
   std::int64_t levels = 10;    ///< noise levels among which one is chosen (profile_levels), of a model that takes them
   std::vector<double> sigmas = {};  ///< in their place: energies of all these are added, each with a weight
-  std::vector<double> eps = {};     ///< radii; empty: no attack
+  std::int64_t draws =
+      2;  ///< of a level's noise, over which energies are averaged (LevelNoise); of energies with levels
+  std::vector<double> eps = {};  ///< radii; empty: no attack
   std::vector<Attack> attacks = {Attack::pgd, Attack::apgd, Attack::square};
   AttackOptions attack = {};  ///< but for eps and seed
   RefineOptions refine = {};  ///< but for seed; step_size 0: a tenth of the level's variance, in pixels' units
@@ -54,6 +56,7 @@ struct Robustness {
   std::string fitted;  ///< which training pictures
   std::int64_t fitted_count = 0, count = 0;
   std::vector<double> sigmas;  ///< the levels that are used; empty: the model takes none
+  std::int64_t draws = 0;      ///< of their noise
   Calibration calibration;
   Interval accuracy;  ///< without attack
   double calibration_error = 0, cross_entropy = 0, seconds = 0;

@@ -291,6 +291,42 @@ TEST(EnergyLogits, GradientIsThatOfTheCrossEntropy) {
   EXPECT_LT((pulled.gradient - expected).abs().max().item<double>(), 1e-3 * expected.abs().max().item<double>());
 }
 
+/// Energies are those of the noised picture in the model's own range, one noise for all classes and pictures.
+TEST(EnergyLogits, NoiseIsThatOfTheLevelAndCountsInValuesAndGradients) {
+  const ThreeClasses c;
+  const model::Model model = ThreeClasses::model();
+  const LevelNoise noise{.draws = 2, .seed = 5};
+  EnergyLogits logits(model, c.sigmas, noise);
+  logits.use(c.calibration);
+  at::manual_seed(6);
+  const at::Tensor x = at::rand({70, 1, 8, 8}, at::kDouble), labels = at::arange(70).remainder(3);
+  const auto& space = model.space();
+  const double bins = model.settings().data.dequantize ? 256 : INFINITY, range = space.high - space.low;
+  const at::Tensor native = x * (range - range / bins) + space.low + range / bins / 2;
+  at::Tensor expected = at::zeros({70, 2, 3}, at::kDouble);
+  for (std::int64_t l = 0; l < 2; ++l) {
+    const double sigma = c.sigmas[static_cast<std::size_t>(l)];
+    const auto shifts = level_noise(space.shape, sigma, noise);
+    ASSERT_EQ(shifts.size(), 2U);
+    EXPECT_TRUE(at::equal(shifts[0], -shifts[1]));
+    EXPECT_NEAR(shifts[0].square().mean().sqrt().item<double>(), sigma, sigma * 4 / std::sqrt(2.0 * 64));
+    for (std::int64_t y = 0; y < 3; ++y)
+      for (const at::Tensor& shift : shifts)
+        expected.select(1, l).select(1, y) +=
+            model.energy(nn::Condition::of_class(y), sigma)->energy((native + shift).to(at::kFloat)).to(at::kDouble) /
+            2;
+  }
+  EXPECT_LT((logits.energies(x) - expected).abs().max().item<double>(), 1e-4);
+  EXPECT_GT((logits.energies(x) - c.logits().energies(x)).abs().max().item<double>(), 1e-2);
+  const auto pulled = logits.pull(x, labels);
+  EXPECT_LT((pulled.logits - logits.of(x)).abs().max().item<double>(), 1e-3);
+  // Along a direction, by central differences of the sum of all pictures' cross entropies.
+  const at::Tensor along = at::randn_like(x);
+  const auto loss = [&](double t) { return cross_entropies(logits.of(x + t * along), labels).sum().item<double>(); };
+  const double step = 1e-2, slope = (pulled.gradient * along).sum().item<double>();
+  EXPECT_NEAR((loss(step) - loss(-step)) / (2 * step), slope, 2e-2 * std::abs(slope));
+}
+
 /// A class that is not asked is as one that is never likely.
 TEST(EnergyLogits, ClassesThatAreNotAskedDoNotCount) {
   const EnergyLogits logits = ThreeClasses().logits();

@@ -41,6 +41,12 @@ class Robustness(Runs):
         levels = arguments[:-2]
         several = json.loads(self.works(*levels, "--sigma", 0.5, "--sigma", 1, "--json"))
         self.assertEqual(several["sigmas"], [0.5, 1])
+        # Noise of the level counts, and is the same each time.
+        self.assertEqual(told["draws"], 2)
+        plain = json.loads(self.works(*arguments, "--draws", 0, "--json"))
+        self.assertEqual(plain["draws"], 0)
+        self.assertNotEqual(plain["cross_entropy"], told["cross_entropy"])
+        self.assertIn("of pictures without it, a temperature", self.works(*arguments, "--draws", 0))
         self.assertIn("a temperature and an offset for each class fitted", self.works(*arguments))
         refined = json.loads(self.works(*arguments, "--refine", 2, "--refine-box", "16/255", "--json"))
         self.assertEqual((refined["refine_box"], refined["refine_noise"]), (16 / 255, 0.005))
@@ -100,8 +106,9 @@ class Robustness(Runs):
             self.assertEqual(none["attacks"][1]["accuracy"], told["accuracy"])
             self.assertLessEqual(some["accuracy"]["value"], min(each["accuracy"]["value"] for each in some["attacks"]))
         self.refused("another shape", "evaluate", "robustness", run, *few, "--eps", 0.1, "--transfer", "mnist")
+        self.refused(["--transfer", "another model"], "evaluate", "robustness", run, *few, "--eps", 0.1, "--transfer", f"{run}/")
         for each in (run, classifier):
-            for option in ("--sigma", "--levels"):
+            for option in ("--sigma", "--levels", "--draws"):
                 self.refused("takes no noise levels", "evaluate", "classification", each, option, 1)
         self.assertIn("; a temperature fitted on", self.works("evaluate", "classification", classifier, "--count", 20, "--usual", 20))
         self.refused("has no energy", "evaluate", "classification", classifier, "--refine", 1)
