@@ -81,9 +81,13 @@ double calibration_error(const at::Tensor& probabilities, const at::Tensor& labe
 
 Interval fraction_right(std::int64_t right, std::int64_t count) {
   if (count < 1 || right < 0 || right > count) throw UserError(fmt::format("a fraction of {} among {}", right, count));
+  return wilson(static_cast<double>(right) / static_cast<double>(count), count);
+}
+
+Interval wilson(double fraction, std::int64_t count) {
   constexpr double z = 1.959963984540054;
   const auto n = static_cast<double>(count);
-  const double p = static_cast<double>(right) / n, middle = (p + z * z / (2 * n)) / (1 + z * z / n),
+  const double p = fraction, middle = (p + z * z / (2 * n)) / (1 + z * z / n),
                half = z / (1 + z * z / n) * std::sqrt(p * (1 - p) / n + z * z / (4 * n * n));
   return {p, std::max(0.0, middle - half), std::min(1.0, middle + half)};
 }

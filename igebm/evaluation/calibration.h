@@ -33,5 +33,7 @@ double calibration_error(const at::Tensor& probabilities, const at::Tensor& labe
 
 /// A fraction with Wilson's interval of 95 % (Wilson 1927). Throws UserError unless 0 <= right <= count, count >= 1.
 Interval fraction_right(std::int64_t right, std::int64_t count);
+/// The same of a fraction that is worth `count` independent inputs.
+Interval wilson(double fraction, std::int64_t count);
 
 }  // namespace igebm::evaluation

@@ -80,12 +80,13 @@ Continual continual(const std::vector<at::Tensor>& scores, const at::Tensor& lab
   return continual(right);
 }
 
-Continual continual(const std::vector<std::vector<at::Tensor>>& right) {
+Continual continual(const std::vector<std::vector<at::Tensor>>& right, const std::vector<std::int64_t>& distinct) {
   Continual found;
   for (const auto& after : right) {
     auto& row = found.accuracy.emplace_back();
     for (const at::Tensor& of_task : after) row.push_back(fraction_of(of_task));
-    found.overall.push_back(fraction_of(at::cat(after)));
+    const Interval all = fraction_of(at::cat(after));
+    found.overall.push_back(distinct.empty() ? all : wilson(all.value, distinct[found.overall.size()]));
   }
   for (std::size_t s = 0; s + 1 < right.size(); ++s) {
     double best = 0;

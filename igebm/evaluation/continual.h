@@ -30,8 +30,9 @@ struct Continual {
   double mean_forgotten() const;
 };
 
-/// right[t][s], s <= t: (n) bool, of test records of task s after task t.
-Continual continual(const std::vector<std::vector<at::Tensor>>& right);
+/// right[t][s], s <= t: (n) bool, of test records of task s after task t. distinct: how many different records those of
+/// tasks 0 to t are, which is what the interval of `overall` goes by; empty: all are different.
+Continual continual(const std::vector<std::vector<at::Tensor>>& right, const std::vector<std::int64_t>& distinct = {});
 
 /// scores: after each task (N, K), the greater the likelier is a class; one tensor stands for all tasks, where no later
 /// task changes what is said of an earlier one's classes. labels: (N) int64. Every class of the labels is of one task.

@@ -84,6 +84,7 @@ Continual learn_tasks(TaskLearner& learner, const LabelledRecords& train, const 
   }
   std::vector<std::int64_t> open;  // classes so far
   std::vector<std::vector<at::Tensor>> right(tasks.size());
+  std::vector<std::int64_t> distinct;  // one record stands in every order of its pixels
   for (std::size_t t = 0; t < tasks.size(); ++t) {
     const at::Tensor own = rows_of_classes(train.labels, tasks[t].classes);
     const at::Tensor rows = own.index_select(0, choose(own.size(0), own.size(0), seed, learning_orders + t));
@@ -94,12 +95,13 @@ Continual learn_tasks(TaskLearner& learner, const LabelledRecords& train, const 
     }
     learner.end_task(rows_as_in(tasks[t], train, rows.slice(0, 0, reviewed)));
     open.insert(open.end(), tasks[t].classes.begin(), tasks[t].classes.end());
+    distinct.push_back(rows_of_classes(test.labels, open).size(0));
     for (std::size_t s = 0; s <= t; ++s) {
       progress(done, total);
       right[t].push_back(told_right(learner, tasks[s], test, open));
     }
   }
-  return continual(right);
+  return continual(right, distinct);
 }
 
 const std::vector<LearnerKind>& learner_kinds() {

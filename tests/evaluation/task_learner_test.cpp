@@ -203,6 +203,8 @@ TEST(LearnTasks, EachRecordIsShownOnceInItsTaskAndNoTestRecordIs) {
   EXPECT_TRUE(witness.again[1].flatten().to(at::kLong).remainder(4).ge(2).all().item<bool>());
   EXPECT_TRUE(at::cat(witness.asked).ge(100).all().item<bool>());
   EXPECT_EQ(c.accuracy[1].size(), 2);
+  EXPECT_EQ(c.overall[0].high, fraction_right(5, 10).high);
+  EXPECT_EQ(c.overall[1].high, fraction_right(5, 20).high);
 }
 
 TEST(PermutedTasks, AreOrdersOfTheirOwnThatRepeat) {
@@ -216,9 +218,11 @@ TEST(PermutedTasks, AreOrdersOfTheirOwnThatRepeat) {
   // Training and test records are in the task's order.
   Witness witness;
   const LabelledRecords one{at::arange(50, at::kFloat).view({1, 50}), at::zeros({1}, at::kLong)};
-  learn_tasks(witness, one, one, tasks, 10, 0, [](auto, auto) {});
+  const Continual c = learn_tasks(witness, one, one, tasks, 10, 0, [](auto, auto) {});
   EXPECT_TRUE(witness.seen[1].equal(tasks[1].order.to(at::kFloat).unsqueeze(0)));
   EXPECT_TRUE(witness.asked.back().equal(tasks[2].order.to(at::kFloat).unsqueeze(0)));
+  // A record in three orders is one record: the interval is not narrower for it.
+  EXPECT_EQ(c.overall[2].low, fraction_right(1, 1).low);
 }
 
 }  // namespace
