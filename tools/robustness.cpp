@@ -115,8 +115,8 @@ std::string in_words(const RobustnessArguments& a) {
 
 std::string energies_in_words(const Robustness& r) {
   if (r.sigmas.empty()) return "";
-  return fmt::format("energies at noise {:.3g}{}, ", fmt::join(r.sigmas, " + "),
-                     r.draws == 0 ? " of pictures without it" : fmt::format(" of {} draws", r.draws));
+  return fmt::format("energies at noise {:.3g} of {}, ", fmt::join(r.sigmas, " + "),
+                     r.draws == 0 ? "pictures as they are" : fmt::format("{} noisy copies", r.draws));
 }
 
 void print_robustness_text(const RobustnessArguments& a, const Robustness& r) {
@@ -263,9 +263,9 @@ void add_classification_options(CLI::App& command, RobustnessArguments& a) {
       ->allow_extra_args(false);
   command
       .add_option("--draws", o.draws,
-                  "of that level's noise, added to a picture; its energies are averaged over them. The same for all "
-                  "pictures and classes, and known to attacks; 0: the picture as it is")
-      ->capture_default_str()
+                  "copies of a picture with that level's noise, whose energies are averaged; the noise is the same for "
+                  "all pictures and classes, and known to attacks. 0: the picture as it is (default: 0 or 2, whichever "
+                  "tells labels of training pictures better)")
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{100000}));
   command
       .add_option("--refine", o.refine.steps,

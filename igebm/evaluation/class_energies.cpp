@@ -34,7 +34,8 @@ ClassEnergy::ClassEnergy(const model::Model& model, const at::Tensor& records, c
       into_model(some, space_, dequantised_).to(device_), options.levels, options.seed);
   for (const double sigma : options.sigmas) {
     energies_.push_back(energy_at(sigma));
-    auto& shifts = shifts_.emplace_back(level_noise(space_.shape, sigma, {.draws = options.draws}));
+    auto& shifts =
+        shifts_.emplace_back(level_noise(space_.shape, sigma, {.draws = options.draws, .seed = options.seed}));
     for (at::Tensor& shift : shifts) shift = shift.to(device_);
     log_z_.push_back(z.at(sigma));
   }

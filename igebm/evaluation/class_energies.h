@@ -18,6 +18,7 @@ struct ClassEnergyOptions {
   std::int64_t calibrated = 300;  ///< of the class's training records, that its log Z is found with
   std::int64_t levels = 24;       ///< noise levels that log Z is integrated over
   std::int64_t draws = 2;         ///< of a level's noise, over which energies are averaged (LevelNoise)
+  /// Also of that noise, which has to be the same for all classes that are compared.
   std::uint64_t seed = 0;
 };
 

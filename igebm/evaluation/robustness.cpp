@@ -36,18 +36,11 @@ Labelled labelled(const model::Model& model, Own which, std::int64_t count, std:
   return {set.name, set.x.to(at::kDouble) / 255, set.labels};
 }
 
-/// The level whose energies, fitted on every second picture, tell the others best.
-std::int64_t best_level(const at::Tensor& energies, const at::Tensor& labels) {
+/// Cross entropy of every second picture by what is fitted on the others.
+double held_out_loss(const at::Tensor& energies, const at::Tensor& labels) {
   const auto part = [](const at::Tensor& t, std::int64_t first) { return t.slice(0, first, {}, 2); };
-  std::int64_t best = 0;
-  double least = std::numeric_limits<double>::infinity();
-  for (std::int64_t l = 0; l < energies.size(1); ++l) {
-    const at::Tensor one = energies.narrow(1, l, 1);
-    const Calibration fitted = calibrate(part(one, 0), part(labels, 0));
-    const double loss = cross_entropies(fitted.logits(part(one, 1)), part(labels, 1)).mean().item<double>();
-    if (loss < least) least = loss, best = l;
-  }
-  return best;
+  const Calibration fitted = calibrate(part(energies, 0), part(labels, 0));
+  return cross_entropies(fitted.logits(part(energies, 1)), part(labels, 1)).mean().item<double>();
 }
 
 /// What tells classes, and what was fitted for it.
@@ -55,26 +48,53 @@ struct Fitted {
   std::unique_ptr<Logits> logits;
   Calibration calibration;
   std::vector<double> sigmas;  // the levels that are used; empty: the model takes none
+  std::int64_t draws = 0;      // of their noise
 };
 
-/// sigmas: empty to choose one of the options' `levels`.
-Fitted from_energies(const model::Model& model, std::vector<double> sigmas, const RobustnessOptions& options,
-                     const Labelled& training, Observer& observer) {
-  const bool noise = model.condition_spec().noise.has_value(), choose_level = sigmas.empty();
+/// What energies are asked at.
+struct Asked {
+  std::vector<double> sigmas;
+  LevelNoise noise;
+};
+
+/// What tells labels of some of the training pictures best: one of the levels, where no sigma is said, and with noise
+/// or without, where neither is.
+Asked chosen(const model::Model& model, std::vector<double> sigmas, const RobustnessOptions& options,
+             const Labelled& training, const Progress& progress) {
+  constexpr std::int64_t judged = 300, pair = 2;
+  const std::uint64_t seed = options.seed.value_or(0);
+  if (!model.condition_spec().noise) return {{1}, {.draws = 0, .seed = seed}};
+  const bool choose_level = sigmas.empty();
   if (choose_level) sigmas = profile_levels(model, options.levels);
-  const LevelNoise level_noise{.draws = options.draws, .seed = options.seed.value_or(0)};
-  auto logits = std::make_unique<EnergyLogits>(model, sigmas, level_noise);
-  at::Tensor energies = logits->energies(
-      training.x, [&](std::int64_t done, std::int64_t total) { observer.progress("training pictures", done, total); });
-  if (choose_level && sigmas.size() > 1) {
-    const std::int64_t best = best_level(energies, training.labels);
-    sigmas = {sigmas[static_cast<std::size_t>(best)]};
-    energies = energies.narrow(1, best, 1);
-    logits = std::make_unique<EnergyLogits>(model, sigmas, level_noise);
+  if (options.draws && (!choose_level || sigmas.size() == 1)) return {sigmas, {.draws = *options.draws, .seed = seed}};
+  const at::Tensor x = training.x.slice(0, 0, judged), labels = training.labels.slice(0, 0, judged);
+  Asked best;
+  double least = std::numeric_limits<double>::infinity();
+  for (const std::int64_t draws : options.draws ? std::vector{*options.draws} : std::vector<std::int64_t>{0, pair}) {
+    const LevelNoise noise{.draws = draws, .seed = seed};
+    const at::Tensor energies = EnergyLogits(model, sigmas, noise).energies(x, progress);
+    const auto judge = [&](const at::Tensor& those, const std::vector<double>& at) {
+      if (const double loss = held_out_loss(those, labels); loss < least) least = loss, best = {at, noise};
+    };
+    if (!choose_level) judge(energies, sigmas);
+    for (std::size_t l = 0; choose_level && l < sigmas.size(); ++l)
+      judge(energies.narrow(1, static_cast<std::int64_t>(l), 1), {sigmas[l]});
   }
-  const Calibration calibration = calibrate(energies, training.labels);
+  return best;
+}
+
+/// sigmas: empty to choose one of the options' `levels`.
+Fitted from_energies(const model::Model& model, const std::vector<double>& sigmas, const RobustnessOptions& options,
+                     const Labelled& training, Observer& observer) {
+  const Progress progress = [&](std::int64_t done, std::int64_t total) {
+    observer.progress("training pictures", done, total);
+  };
+  const Asked asked = chosen(model, sigmas, options, training, progress);
+  auto logits = std::make_unique<EnergyLogits>(model, asked.sigmas, asked.noise);
+  const Calibration calibration = calibrate(logits->energies(training.x, progress), training.labels);
   logits->use(calibration);
-  return {std::move(logits), calibration, noise ? sigmas : std::vector<double>{}};
+  const bool noise = model.condition_spec().noise.has_value();
+  return {std::move(logits), calibration, noise ? asked.sigmas : std::vector<double>{}, asked.noise.draws};
 }
 
 Fitted from_classifier(const model::Model& model, const model::NetworkFile& file, const Labelled& training) {
@@ -234,7 +254,8 @@ void check(const RobustnessOptions& options) {
     at.eps = eps;
     for (const Attack one : options.attacks) check(one, at);
   }
-  if (options.draws < 0) throw UserError(fmt::format("draws: expected from 0, got {}", options.draws));
+  if (options.draws && *options.draws < 0)
+    throw UserError(fmt::format("draws: expected from 0, got {}", *options.draws));
   if (!options.eps.empty() && options.attacks.empty() && options.sources.empty())
     throw UserError("expected at least one attack");
   for (const double sigma : options.sigmas) {
@@ -259,8 +280,7 @@ Robustness robustness(const model::Model& model, const RobustnessOptions& option
   const Fitted plain = options.classifier != nullptr
                            ? from_classifier(model, *options.classifier, training)
                            : from_energies(model, options.sigmas, options, training, observer);
-  told.calibration = plain.calibration, told.sigmas = plain.sigmas;
-  told.draws = plain.sigmas.empty() ? 0 : options.draws;
+  told.calibration = plain.calibration, told.sigmas = plain.sigmas, told.draws = plain.draws;
   const auto sources = sources_of(options, training, observer);
   const auto with_steps = options.refine.steps > 0 ? refined(*plain.logits, model, options, told) : nullptr;
   const Logits& logits = with_steps ? *with_steps : *plain.logits;

@@ -23,8 +23,9 @@ struct RobustnessOptions {
   std::int64_t fitted = 1000;  ///< training pictures, held out if there are such, for temperature, offsets and level
   std::int64_t levels = 10;    ///< noise levels among which one is chosen (profile_levels), of a model that takes them
   std::vector<double> sigmas = {};  ///< in their place: energies of all these are added, each with a weight
-  std::int64_t draws =
-      2;  ///< of a level's noise, over which energies are averaged (LevelNoise); of energies with levels
+  /// Of a level's noise, over which energies are averaged (LevelNoise); empty: none or two, whichever tells labels of
+  /// training pictures better. Of energies with levels.
+  std::optional<std::int64_t> draws = {};
   std::vector<double> eps = {};  ///< radii; empty: no attack
   std::vector<Attack> attacks = {Attack::pgd, Attack::apgd, Attack::square};
   AttackOptions attack = {};  ///< but for eps and seed
