@@ -26,7 +26,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct LangevinArguments {
-  std::string network = "resnet-32", size, engine = "fast", weights, device = "cpu", precision = "default";
+  std::string network = "resnet-32", size, engine = "fast", weights, device = "cpu", precision = "default", instructions;
   std::int64_t batch = 64, steps = 20, repeats = 5;
   bool json = false, profile = false;
 };
@@ -154,6 +154,7 @@ void network(const LangevinArguments& a, const Bench& bench, nlohmann::ordered_j
   const c10::Device device = find_device(a.device);
   const auto prepared = engine::prepare(network.graph(), weights,
                                         {.engine = value_of<engine::Kind>(a.engine).value(),
+                                         .instructions = a.instructions,
                                          .device = device,
                                          .precision = value_of<engine::Precision>(a.precision).value()});
   const auto energy = prepared->given({});
@@ -165,7 +166,7 @@ void network(const LangevinArguments& a, const Bench& bench, nlohmann::ordered_j
   json["size"] = shape;
   json["description"] = prepared->description();
   json["gigaflops"] = operations / best / 1e9;
-  if (device.is_cpu()) json["convolution_peak"] = engine::cpu::convolution_peak(at::get_num_threads()) / 1e9;
+  if (device.is_cpu()) json["convolution_peak"] = engine::cpu::convolution_peak(at::get_num_threads(), a.instructions.c_str()) / 1e9;
   if (prepared->description().find("tiles") != std::string::npos)
     json["tile_peak"] = engine::cpu::tile_peak(at::get_num_threads()) / 1e9;
   if (!prepared->choices().empty()) json["choices"] = nlohmann::ordered_json::parse(prepared->choices());
@@ -227,7 +228,7 @@ void langevin(const LangevinArguments& a) {
   double total = 0;
   for (const auto& c : costs) total += c.seconds;
   if (!costs.empty()) fmt::print("{:>9} {:>6} {:>6} {:>5} {:>7}\n", "us/input", "share", "GF/s", "unit", "of peak");
-  const std::map<std::string, double> peaks = {{"f32", engine::cpu::convolution_peak(1)},
+  const std::map<std::string, double> peaks = {{"f32", engine::cpu::convolution_peak(1, a.instructions.c_str())},
                                                {"tiles", engine::cpu::tile_peak(1)}};
   for (const auto& c : costs) {
     const auto peak = peaks.find(c.unit);
@@ -307,6 +308,9 @@ void add_bench(CLI::App& app) {
                   "of convolutions: default (f32 on a CPU, bf16 on a CUDA device), auto, bf16 or f32")
         ->capture_default_str()
         ->check(CLI::IsMember(all_names<engine::Precision>()));
+    c->add_option("--instructions", a->instructions,
+                  "of networks on a CPU, at most these: v2, v3 (AVX2), v4 (AVX-512), v4-bf16 or amx (default: all there are)")
+        ->check(CLI::IsMember({"v2", "v3", "v4", "v4-bf16", "amx"}));
     c->add_option("--weights", a->weights,
                   "also write weights, inputs, energies and gradients to this .safetensors file");
     c->add_flag("--profile", a->profile, "also say where an input's time goes, on one thread");

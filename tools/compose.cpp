@@ -24,7 +24,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct ComposeArguments {
-  std::string expression, out = "composed.png", given, weights = "average", device;
+  std::string expression, out = "composed.png", given, base, weights = "average", device;
   std::vector<std::string> models;
   std::int64_t count = 100, seed = -1, particles = 1;
   double negation = 0.5;
@@ -92,6 +92,8 @@ bool has_negation(const generation::Expression& e) { return e.negated || std::ra
 void check_used(const ComposeArguments& a, const generation::Expression& expression) {
   const auto given = [&](const char* option) { return a.command->count(option) > 0; };
   if (given("--given") && a.given.empty()) throw UserError("--given: expected a term, or own");
+  if (given("--base") && (a.base.empty() || a.given != "own"))
+    throw UserError("--base: expected a term, and --given own beside it");
   if (given("--not") && !has_negation(expression)) throw UserError("--not: the expression takes nothing away by !");
   for (const char* option : {"--moves", "--step-share"}) {
     if (a.moved.correct == "none" && given(option))
@@ -106,7 +108,7 @@ void compose(const ComposeArguments& a) {
   check_used(a, expression);
   generation::Vocabulary vocabulary =
       vocabulary_of(a, sampling::compares_energies(a.moved.correct) || generation::has_mixture(expression));
-  generation::Composite composite(expression, vocabulary, {.negation = a.negation, .given = a.given});
+  generation::Composite composite(expression, vocabulary, {.negation = a.negation, .given = a.given, .base = a.base});
   if (const std::string name = vocabulary.unused(); !name.empty())
     throw UserError(fmt::format("--model {}=…: the expression does not name it", name));
   tell_notes(vocabulary.notes());
@@ -196,6 +198,9 @@ void add_compose(CLI::App& app) {
                       "a term that all parts of an \"and\" share, such as mnist(none): E = E_given + sum of (E_i - "
                       "E_given); or own: each "
                       "part's own model, asked for none in particular");
+  command->add_option("--base", a->base,
+                      "with --given own: a term that says what pictures are at all, such as shape(none), instead of the "
+                      "parts' own models by their weights");
   command->add_option("--not", a->negation, "what ! multiplies its energy by")
       ->capture_default_str()
       ->check(above_zero());

@@ -51,16 +51,10 @@ class TreeBuilder {
 
   void build(const Expression& e) {
     read_terms(e);
-    if (!options_.given.empty() && !own_given()) {
-      try {
-        given_ = parse(options_.given);
-        if (given_->kind != Expression::Kind::term || given_->negated || given_->weight != 1)
-          throw UserError("expected one term alone");
-        terms_[&*given_] = vocabulary_.term(*given_);
-        if (!terms_[&*given_].script.empty()) throw UserError(given_->text() + " is a constraint, which is no density");
-      } catch (const UserError& error) {
-        throw UserError(fmt::format("given: {}", error.what()));
-      }
+    if (!options_.given.empty() && !own_given()) given_ = density_named("given", options_.given);
+    if (!options_.base.empty()) {
+      if (!own_given()) throw UserError("base: expected it with given = own");
+      base_ = density_named("base", options_.base);
     }
     if (!options_.given.empty() && !has_conjunction(e))
       throw UserError("given: expected an \"and\" in the expression, whose parts share it");
@@ -76,6 +70,20 @@ class TreeBuilder {
   void read_terms(const Expression& e) {
     if (e.kind == Expression::Kind::term) terms_[&e] = vocabulary_.term(e);
     for (const Expression& part : e.parts) read_terms(part);
+  }
+
+  /// One term, of which terms_ knows by the place of the shared text.
+  std::shared_ptr<const Expression> density_named(const char* option, const std::string& text) {
+    try {
+      auto e = std::make_shared<const Expression>(parse(text));
+      if (e->kind != Expression::Kind::term || e->negated || e->weight != 1)
+        throw UserError("expected one term alone");
+      const Term& term = terms_[e.get()] = vocabulary_.term(*e);
+      if (!term.script.empty()) throw UserError(e->text() + " is a constraint, which is no density");
+      return e;
+    } catch (const UserError& error) {
+      throw UserError(fmt::format("{}: {}", option, error.what()));
+    }
   }
 
   bool own_given() const { return options_.given == "own"; }
@@ -128,10 +136,12 @@ class TreeBuilder {
   }
   void settle_space(const Expression& whole) {
     settle_space_of(whole);
-    try {
-      if (given_) settle_space_of(*given_);
-    } catch (const UserError& error) {
-      throw UserError(fmt::format("given: {}", error.what()));
+    for (const auto& [option, shared] : {std::pair("given", given_), {"base", base_}}) {
+      try {
+        if (shared) settle_space_of(*shared);
+      } catch (const UserError& error) {
+        throw UserError(fmt::format("{}: {}", option, error.what()));
+      }
     }
     if (first_ == nullptr) throw UserError("expected at least one model or density beside the constraints");
     if (!to_.range) to_.range = exact_range_;
@@ -272,7 +282,12 @@ class TreeBuilder {
       for (const Expression& part : e.parts) {
         if (!part.negated) add(all, bases_of(part), -part.weight);
       }
-      add(all, bases_of(e), 1);
+      if (base_) {
+        parts.push_back(leaf(*base_));
+        weights.push_back(1);
+      } else {
+        add(all, bases_of(e), 1);
+      }
       for (const auto& [term, weight] : all) {
         if (std::fabs(weight) <= 1e-9) continue;
         parts.push_back(leaf(term, e));
@@ -333,7 +348,7 @@ class TreeBuilder {
   Tree& to_;
   Vocabulary& vocabulary_;
   const CompositeOptions& options_;
-  std::optional<Expression> given_;
+  std::shared_ptr<const Expression> given_, base_;
   std::map<const Expression*, Term> terms_;
   const Term* first_ = nullptr;
   const model::Model* settings_ = nullptr;

@@ -21,6 +21,9 @@ struct CompositeOptions {
   /// E = B + sum_i w_i (E_i - E_i,none) with B the mean of the E_i,none weighted by w_i, so that what a model errs in
   /// whatever it is asked falls out of the difference. Empty: sum_i w_i E_i.
   std::string given;
+  /// Of given = "own", a term that is B instead: the model that knows best what x are at all, while the others say no
+  /// more than what tells what they are asked for.
+  std::string base;
 };
 
 struct Node;  // node.h

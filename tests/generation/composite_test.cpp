@@ -279,6 +279,20 @@ TEST_F(Models, GivenOwnIsWhatEachTellsBesideTheirMean) {
   expect("a(0) & a(1)", of_a(0) + of_a(1) - a_none);
   expect("2*a(0) & b(.3,.4)", (2 * a_none + b_none) / 3 + 2 * (of_a(0) - a_none) + (b_told - b_none));
   expect("a(0) & !a(1) & b(.3,.4)", mean + (of_a(0) - a_none) - 0.5 * (of_a(1) - a_none) + (b_told - b_none));
+  for (const char* text : {"a(0) & b(.3,.4)", "2*a(0) & b(.3,.4)"}) {
+    const Composite c(parse(text), v, {.given = "own", .base = "b"});
+    const double weight = *text == '2' ? 2 : 1;
+    EXPECT_TRUE(at::allclose(c.energy(0.4)->energy(x), b_none + weight * (of_a(0) - a_none) + (b_told - b_none), 1e-4,
+                             1e-3))
+        << text;
+    EXPECT_NEAR(c.range()->weight, 1, 1e-6) << text;
+  }
+  EXPECT_NE(error_of([&] { Composite(parse("a(0) & b(.3,.4)"), v, {.given = "a", .base = "b"}); }).find("base: expected"),
+            std::string::npos);
+  EXPECT_NE(error_of([&] {
+              Composite(parse("a(0) & b(.3,.4)"), v, {.given = "own", .base = "2*b"});
+            }).find("base: expected one term alone"),
+            std::string::npos);
   EXPECT_NE(error_of([&] {
               Composite(parse("ring(1,.2) & ring(2,.2)"), v, {.given = "own"});
             }).find("given: own: column 1: ring(1,.2) knows none in particular"),

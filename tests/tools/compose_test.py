@@ -120,6 +120,7 @@ class Compose(Running):
         refused("--not: the expression takes nothing away", "two-moons & two-moons", "--not", 0.7, *out)
         refused("--moves: with --correct none", "two-moons & two-moons", "--correct", "none", "--moves", 7, *out)
         refused("--given: expected a term", "two-moons & two-moons", "--given", "", *out)
+        refused("--base: expected a term", "two-moons & two-moons", "--base", "two-moons", *out)
         # Before the work, which would find normalisers first.
         refused(["column 12", "not compositions"], "mnist(3) | (mnist(1) & mnist(8))", *out)
         refused("add up to 0:", "two-moons & !two-moons", "--not", 1, *out)

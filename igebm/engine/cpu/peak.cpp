@@ -48,8 +48,8 @@ double of_all(int threads, const Rate& one) {
 
 }  // namespace
 
-double convolution_peak(int threads) {
-  return of_all(threads, [] { return rate(32, kernels().direct); });
+double convolution_peak(int threads, const char* limit) {
+  return of_all(threads, [&] { return rate(32, kernels(limit).direct); });
 }
 
 double tile_peak(int threads) {
