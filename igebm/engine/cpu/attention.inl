@@ -107,7 +107,7 @@ IGEBM_INLINE void softmax(float* p, int keys, float scale) {
   const float top = most_of_lanes(most);
   V sum{};
   for (int j = 0; j < lanes; j += W) {
-    const V v = exponential((load(p + j) - top) * scale);
+    const V v = power_of_two(clamped((load(p + j) - top) * (scale * log2_e), -126, 126));
     store(p + j, v);
     sum += v;
   }

@@ -7,17 +7,14 @@ void group_norm_tangent(const GroupNorm& norm, const Extent& extent, const Epilo
   for (int n = 0; n < extent.samples; ++n) {
     const float *mean = norm.mean + n * extent.lanes, *scale = norm.scale + n * extent.lanes;
     float *mean_dot = norm.mean_dot + n * extent.lanes, *product = norm.product + n * extent.lanes;
-    const auto x_at = [&](int y, int x, int c) __attribute__((always_inline)) {
-      return Line(norm.in, n, y).load(x, c);
-    };
-    const auto dot_at = [&](int y, int x, int c) __attribute__((always_inline)) {
-      return Line(norm.dot, n, y).load(x, c);
-    };
     sum_pixels<2>(extent,
-                  [&](int y, int x, int c, V(&all)[2]) __attribute__((always_inline)) {
-                    const V dot = dot_at(y, x, c);
-                    all[0] += dot;
-                    all[1] += dot * (x_at(y, x, c) - load(mean + c));
+                  [&](int y) __attribute__((always_inline)) {
+                    return [&, x_line = Line(norm.in, n, y), x_dot = Line(norm.dot, n, y) ](int x, int c, V(&all)[2])
+                        __attribute__((always_inline)) {
+                      const V dot = x_dot.load(x, c);
+                      all[0] += dot;
+                      all[1] += dot * (x_line.load(x, c) - load(mean + c));
+                    };
                   },
                   {sums, products});
     for (int c = 0; c < extent.lanes; ++c) products[c] *= scale[c];
@@ -31,9 +28,10 @@ void group_norm_tangent(const GroupNorm& norm, const Extent& extent, const Epilo
     }
     for (int y = 0; y < extent.height; ++y) {
       const Row row(epilogue, n, y);
+      const Line x_line(norm.in, n, y), x_dot(norm.dot, n, y);
       finish_row(
           row, extent.width, extent.lanes, [&](int x, int c) __attribute__((always_inline)) {
-            return load(k + c) * dot_at(y, x, c) - load(b + c) * x_at(y, x, c) + load(a + c);
+            return load(k + c) * x_dot.load(x, c) - load(b + c) * x_line.load(x, c) + load(a + c);
           });
     }
   }

@@ -40,33 +40,44 @@ IGEBM_INLINE float as_float(Bf16 v) { return widened(v); }
 IGEBM_INLINE V load_as_float(const Bf16* p) { return load_bf16(p); }
 #endif
 
-/// exp x for |x| <= 87, relative error 2e-7: 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2].
-IGEBM_INLINE V exponential(V x) {
-  x = x > 87.0F ? all(87.0F) : x;
-  x = x < -87.0F ? all(-87.0F) : x;
-  const V shifted = x * 1.44269504F + 12582912.0F;  // 1.5 * 2^23: the sum's low bits are the rounded integer
-  const I n = reinterpret_cast<const I&>(shifted) << 23;
-  const V whole = shifted - 12582912.0F;
-  const V r = (x - whole * 0.693359375F) + whole * 2.12194440e-4F;
-  V p = r * 1.9875691500e-4F + 1.3981999507e-3F;
-  p = p * r + 8.3334519073e-3F;
-  p = p * r + 4.1665795894e-2F;
-  p = p * r + 1.6666665459e-1F;
-  p = p * r + 5.0000001201e-1F;
-  p = p * r * r + r + 1.0F;
-  const I bits = reinterpret_cast<const I&>(p) + n;
+/// Not a number stays what it is.
+IGEBM_INLINE V clamped(V v, float low, float high) {
+#if IGEBM_LANES == 16
+  return (V)_mm512_max_ps((__m512)all(low), _mm512_min_ps((__m512)all(high), (__m512)v));
+#else
+  v = v > high ? all(high) : v;
+  return v < low ? all(low) : v;
+#endif
+}
+
+/// 2^v for |v| <= 126, relative error 3e-7: a power of two times a polynomial on [-1/2, 1/2], the least error of its
+/// degree.
+IGEBM_INLINE V power_of_two(V v) {
+  const V shifted = v + 12582912.0F;  // 1.5 * 2^23: the sum's low bits are the rounded integer
+  const V r = v - (shifted - 12582912.0F);
+  V p = r * 1.3276472e-3F + 9.6755419e-3F;
+  p = p * r + 5.5507131e-2F;
+  p = p * r + 2.4022120e-1F;
+  p = p * r + 6.9314694e-1F;
+  p = p * r + 1.0000001F;
+  const I bits = reinterpret_cast<const I&>(p) + (reinterpret_cast<const I&>(shifted) << 23);
   return reinterpret_cast<const V&>(bits);
 }
 
-/// 1 / x for 1 <= x < 1e38. A division takes as long as all else of a sigmoid, an estimate with a Newton step does not.
-IGEBM_INLINE V reciprocal(V x) {
+constexpr float log2_e = 1.44269504F;
+
+/// 1 / v for 1e-37 < v < 1e38. A division takes as long as all else of a sigmoid, an estimate with a Newton step does
+/// not.
+IGEBM_INLINE V reciprocal(V v) {
 #if IGEBM_LANES == 16
-  const V r = (V)_mm512_rcp14_ps((__m512)x);
-  return r + r * (1.0F - x * r);
+  const V r = (V)_mm512_rcp14_ps((__m512)v);
+  return r + r * (1.0F - v * r);
 #else
-  return 1.0F / x;
+  return 1.0F / v;
 #endif
 }
+
+IGEBM_INLINE V logistic(V v) { return reciprocal(1.0F + power_of_two(clamped(v * -log2_e, -126, 126))); }
 
 /// A view at one sample and row.
 struct Line {
@@ -102,7 +113,7 @@ struct Activated {
 template <Activation activation>
 IGEBM_INLINE Activated activate(V r, const Epilogue& e) {
   if constexpr (activation == Activation::silu) {
-    const V sigmoid = reciprocal(1.0F + exponential(-r));
+    const V sigmoid = logistic(r);
     const V value = r * sigmoid;
     return {value, sigmoid + value * (1.0F - sigmoid), sigmoid};
   } else {
@@ -118,7 +129,7 @@ IGEBM_INLINE Activated activate(V r, const Epilogue& e) {
 /// f''(r) / f'(r)^2 of SiLU, whose slope is kept from being 0.
 IGEBM_INLINE V bend_of(V r, Activated& f) {
   f.slope += 1e-12F;
-  return f.sigmoid * (1.0F - f.sigmoid) * (2.0F + r * (1.0F - 2.0F * f.sigmoid)) / (f.slope * f.slope);
+  return f.sigmoid * (1.0F - f.sigmoid) * (2.0F + r * (1.0F - 2.0F * f.sigmoid)) * reciprocal(f.slope * f.slope);
 }
 
 /// What an epilogue multiplies by, of what it reads for that.
