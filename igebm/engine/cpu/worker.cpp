@@ -141,6 +141,7 @@ void Worker::run(const Kernels& k, const Weights& w, const Choices& choices, con
   labels_dot_ = labels_dot;
   label_slopes_.assign(static_cast<std::size_t>(count), 0);
   take_labels(w, count);
+  goes_back_ = gradient != nullptr || pull != nullptr;
   take(plan_.forward, k, w, choices, count, timed);
   const float* e = at({plan_.energy, 0});
   for (int n = 0; n < count; ++n) energies[n] = e[n * lane_block];
@@ -151,7 +152,7 @@ void Worker::run(const Kernels& k, const Weights& w, const Choices& choices, con
           pull->coefficients[n] + (pull->slopes == nullptr ? 0.0F : pull->slopes[n] * energies[n]);
     into_ = pull->into;
   }
-  if (gradient != nullptr || pull != nullptr) take(plan_.backward, k, w, choices, count, timed);
+  if (goes_back_) take(plan_.backward, k, w, choices, count, timed);
 }
 
 void Worker::pull(const Kernels& k, const Weights& w, const Choices& choices, const Direction& along, int count,
@@ -212,7 +213,7 @@ Epilogue Worker::epilogue(const Step& s, const Weights& w, int first) {
   e.multiply = s.factor >= 0 ? view_of_vector(s.factor, first) : result(s, s.multiply, first);
   e.out = result(s, s.out, first);
   e.activated = result(s, s.activated, first);
-  e.derivative = result(s, s.derivative, first);
+  if (goes_back_) e.derivative = result(s, s.derivative, first);  // for energies alone nothing reads it
   e.bend = result(s, s.bend, first);
   for (std::size_t i = 0; i < s.bent.size(); ++i) e.bent[i] = result(s, s.bent[i], first);
   e.activation = s.activation;

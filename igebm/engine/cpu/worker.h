@@ -124,6 +124,7 @@ class Worker {
   Labels labels_, labels_dot_;
   float *gradient_ = nullptr, *product_ = nullptr;
   Gradients* into_ = nullptr;
+  bool goes_back_ = true;  // is the run of this forward pass to be differentiated?
 };
 
 /// A layer's weights as its algorithm reads them.
