@@ -26,7 +26,8 @@ namespace {
 namespace fs = std::filesystem;
 
 struct LangevinArguments {
-  std::string network = "resnet-32", size, engine = "fast", weights, device = "cpu", precision = "default", instructions;
+  std::string network = "resnet-32", size, engine = "fast", weights, device = "cpu", precision = "default",
+              instructions;
   std::int64_t batch = 64, steps = 20, repeats = 5;
   bool json = false, profile = false;
 };
@@ -138,6 +139,7 @@ nn::EffectiveWeights random_weights(nn::Network& network) {
 
 void analytic(const LangevinArguments& a, nlohmann::ordered_json& json) {
   if (find_device(a.device).is_cuda()) throw UserError("bench: the double well is measured on the CPU alone");
+  if (!a.instructions.empty()) throw UserError("bench: --instructions is of networks, not of the double well");
   const auto shape = parse_size(a.size.empty() ? "128" : a.size);
   if (shape.size() != 1) throw UserError("bench: --size: the double well takes a number of dimensions");
   sampling::Chains chains;
@@ -152,6 +154,7 @@ void network(const LangevinArguments& a, const Bench& bench, nlohmann::ordered_j
   nn::Network network(bench.build(shape), 0);
   const nn::EffectiveWeights weights = random_weights(network);
   const c10::Device device = find_device(a.device);
+  if (!a.instructions.empty() && !device.is_cpu()) throw UserError("bench: --instructions is of a CPU");
   const auto prepared = engine::prepare(network.graph(), weights,
                                         {.engine = value_of<engine::Kind>(a.engine).value(),
                                          .instructions = a.instructions,
@@ -166,7 +169,8 @@ void network(const LangevinArguments& a, const Bench& bench, nlohmann::ordered_j
   json["size"] = shape;
   json["description"] = prepared->description();
   json["gigaflops"] = operations / best / 1e9;
-  if (device.is_cpu()) json["convolution_peak"] = engine::cpu::convolution_peak(at::get_num_threads(), a.instructions.c_str()) / 1e9;
+  if (device.is_cpu())
+    json["convolution_peak"] = engine::cpu::convolution_peak(at::get_num_threads(), a.instructions.c_str()) / 1e9;
   if (prepared->description().find("tiles") != std::string::npos)
     json["tile_peak"] = engine::cpu::tile_peak(at::get_num_threads()) / 1e9;
   if (!prepared->choices().empty()) json["choices"] = nlohmann::ordered_json::parse(prepared->choices());
@@ -308,8 +312,9 @@ void add_bench(CLI::App& app) {
                   "of convolutions: default (f32 on a CPU, bf16 on a CUDA device), auto, bf16 or f32")
         ->capture_default_str()
         ->check(CLI::IsMember(all_names<engine::Precision>()));
-    c->add_option("--instructions", a->instructions,
-                  "of networks on a CPU, at most these: v2, v3 (AVX2), v4 (AVX-512), v4-bf16 or amx (default: all there are)")
+    c->add_option(
+         "--instructions", a->instructions,
+         "of networks on a CPU, at most these: v2, v3 (AVX2), v4 (AVX-512), v4-bf16 or amx (default: all there are)")
         ->check(CLI::IsMember({"v2", "v3", "v4", "v4-bf16", "amx"}));
     c->add_option("--weights", a->weights,
                   "also write weights, inputs, energies and gradients to this .safetensors file");

@@ -198,9 +198,10 @@ void add_compose(CLI::App& app) {
                       "a term that all parts of an \"and\" share, such as mnist(none): E = E_given + sum of (E_i - "
                       "E_given); or own: each "
                       "part's own model, asked for none in particular");
-  command->add_option("--base", a->base,
-                      "with --given own: a term that says what pictures are at all, such as shape(none), instead of the "
-                      "parts' own models by their weights");
+  command->add_option(
+      "--base", a->base,
+      "with --given own: a term that says what pictures are at all, such as shape(none), instead of the "
+      "parts' own models by their weights");
   command->add_option("--not", a->negation, "what ! multiplies its energy by")
       ->capture_default_str()
       ->check(above_zero());

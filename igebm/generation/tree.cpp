@@ -76,8 +76,7 @@ class TreeBuilder {
   std::shared_ptr<const Expression> density_named(const char* option, const std::string& text) {
     try {
       auto e = std::make_shared<const Expression>(parse(text));
-      if (e->kind != Expression::Kind::term || e->negated || e->weight != 1)
-        throw UserError("expected one term alone");
+      if (e->kind != Expression::Kind::term || e->negated || e->weight != 1) throw UserError("expected one term alone");
       const Term& term = terms_[e.get()] = vocabulary_.term(*e);
       if (!term.script.empty()) throw UserError(e->text() + " is a constraint, which is no density");
       return e;

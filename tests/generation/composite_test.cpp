@@ -282,13 +282,14 @@ TEST_F(Models, GivenOwnIsWhatEachTellsBesideTheirMean) {
   for (const char* text : {"a(0) & b(.3,.4)", "2*a(0) & b(.3,.4)"}) {
     const Composite c(parse(text), v, {.given = "own", .base = "b"});
     const double weight = *text == '2' ? 2 : 1;
-    EXPECT_TRUE(at::allclose(c.energy(0.4)->energy(x), b_none + weight * (of_a(0) - a_none) + (b_told - b_none), 1e-4,
-                             1e-3))
+    EXPECT_TRUE(
+        at::allclose(c.energy(0.4)->energy(x), b_none + weight * (of_a(0) - a_none) + (b_told - b_none), 1e-4, 1e-3))
         << text;
     EXPECT_NEAR(c.range()->weight, 1, 1e-6) << text;
   }
-  EXPECT_NE(error_of([&] { Composite(parse("a(0) & b(.3,.4)"), v, {.given = "a", .base = "b"}); }).find("base: expected"),
-            std::string::npos);
+  EXPECT_NE(
+      error_of([&] { Composite(parse("a(0) & b(.3,.4)"), v, {.given = "a", .base = "b"}); }).find("base: expected"),
+      std::string::npos);
   EXPECT_NE(error_of([&] {
               Composite(parse("a(0) & b(.3,.4)"), v, {.given = "own", .base = "2*b"});
             }).find("base: expected one term alone"),
