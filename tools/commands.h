@@ -20,7 +20,7 @@ class App;
 class Validator;
 }  // namespace CLI
 
-namespace igebm::evaluation {
+namespace igebm::scoring {
 struct Interval;
 }
 
@@ -140,7 +140,7 @@ std::string duration(double seconds);
 /// For programs to read: `indent` as nlohmann's dump() has it. Bytes of a path that are no UTF-8 become U+FFFD.
 std::string json_text(const nlohmann::ordered_json& json, int indent = -1);
 /// {"value": …, "interval": [low, high]}
-nlohmann::ordered_json interval_json(const evaluation::Interval& interval);
+nlohmann::ordered_json interval_json(const scoring::Interval& interval);
 
 /// SIGINT, SIGTERM, SIGHUP (unless nohup has it ignored) and SIGUSR1, which schedulers send before they end a job, ask
 /// long work to stop; a second SIGINT or SIGTERM ends the program at once. A reader of the output that goes away does

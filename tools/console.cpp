@@ -14,9 +14,9 @@
 #include <nlohmann/json.hpp>
 
 #include "igebm/base/error.h"
-#include "igebm/evaluation/separation.h"
 #include "igebm/io/picture.h"
 #include "igebm/sampling/sampler.h"
+#include "igebm/scoring/separation.h"
 #include "tools/commands.h"
 
 namespace igebm::tools {
@@ -127,7 +127,7 @@ std::string json_text(const nlohmann::ordered_json& json, int indent) {
   return json.dump(indent, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
 
-nlohmann::ordered_json interval_json(const evaluation::Interval& interval) {
+nlohmann::ordered_json interval_json(const scoring::Interval& interval) {
   return {{"value", interval.value}, {"interval", {interval.low, interval.high}}};
 }
 

@@ -1,4 +1,4 @@
-#include "igebm/evaluation/continual.h"
+#include "igebm/classification/continual.h"
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
@@ -12,12 +12,12 @@
 
 #include "igebm/base/clock.h"
 #include "igebm/base/error.h"
+#include "igebm/classification/class_densities.h"
+#include "igebm/classification/class_energies.h"
+#include "igebm/classification/oriented_energies.h"
+#include "igebm/classification/task_learner.h"
 #include "igebm/data/data.h"
-#include "igebm/evaluation/class_densities.h"
-#include "igebm/evaluation/class_energies.h"
 #include "igebm/evaluation/formulas.h"
-#include "igebm/evaluation/oriented_energies.h"
-#include "igebm/evaluation/task_learner.h"
 #include "igebm/model/files.h"
 #include "igebm/training/recipe.h"
 #include "igebm/training/trainer.h"
@@ -27,7 +27,7 @@ namespace igebm::tools {
 namespace {
 
 namespace fs = std::filesystem;
-using evaluation::Continual;
+using classification::Continual;
 
 constexpr auto gaussian = "Gaussian", analysers = "analysers", class_energies = "class energies",
                class_networks = "class networks";
@@ -35,11 +35,11 @@ constexpr auto gaussian = "Gaussian", analysers = "analysers", class_energies = 
 struct ContinualArguments {
   std::string recipe, out;
   std::vector<std::string> set;
-  evaluation::ClassEnergyOptions energies = {};
-  evaluation::AnalyserOptions analysers = {};
+  classification::ClassEnergyOptions energies = {};
+  classification::AnalyserOptions analysers = {};
   std::string setting = "classes", split = "test";
   std::vector<std::string> only;  ///< rows; none: all
-  evaluation::LearnerOptions learners = {};
+  classification::LearnerOptions learners = {};
   std::int64_t per_task = 2, permutations = 10, seeds = 1, count = 0;
   bool permuted() const { return setting == "permuted"; }
   data::Split judged() const { return split == "test" ? data::Split::test : data::Split::validation; }
@@ -98,8 +98,8 @@ class ContinualWork {
       throw UserError("network.noise_features: energies of classes compare by noise levels; expected above 0, got 0");
     if (recipe_.network.labels || !recipe_.network.conditions.empty())
       throw UserError("network.labels, network.conditions: each network sees one class; leave them out");
-    learned_ = a_.permuted() ? evaluation::permuted_tasks(a_.permutations, train_.all()[0].numel(), classes())
-                             : evaluation::split_tasks(classes(), a_.per_task);
+    learned_ = a_.permuted() ? classification::permuted_tasks(a_.permutations, train_.all()[0].numel(), classes())
+                             : classification::split_tasks(classes(), a_.per_task);
     for (const auto& task : learned_) tasks_.push_back(task.classes);
     for (std::int64_t y = 0; y < classes(); ++y) recipe_of(y, 0);
     test_ = judged(0);
@@ -116,12 +116,12 @@ class ContinualWork {
     judged_counts_.push_back(test_.size());
     if (!a_.permuted()) densities(seed);
     if (!a_.permuted() && pictures() && wanted(class_energies)) quadratic(seed);
-    for (const auto& kind : evaluation::learner_kinds())
+    for (const auto& kind : classification::learner_kinds())
       if (wanted(kind.name)) learner(kind, seed);
     if (!a_.permuted() && !a_.no_networks && wanted(class_networks)) energies(seed);
   }
   const std::vector<Method>& methods() const { return methods_; }
-  const evaluation::Tasks& tasks() const { return tasks_; }
+  const classification::Tasks& tasks() const { return tasks_; }
   /// Of each seed, how many records are told apart.
   const std::vector<std::int64_t>& judged_counts() const { return judged_counts_; }
   const training::Recipe& recipe() const { return recipe_; }
@@ -146,7 +146,7 @@ class ContinualWork {
       if (pictures()) rows.emplace_back(class_energies);
       if (!a_.no_networks) rows.emplace_back(class_networks);
     }
-    for (const auto& kind : evaluation::learner_kinds()) rows.emplace_back(kind.name);
+    for (const auto& kind : classification::learner_kinds()) rows.emplace_back(kind.name);
     return rows;
   }
   void check_rows() const {
@@ -198,34 +198,35 @@ class ContinualWork {
     return methods_.emplace_back(Method{name, about, baseline});
   }
 
-  /// scores: after each task, or of all tasks at once (evaluation::continual).
+  /// scores: after each task, or of all tasks at once (classification::continual).
   void add(Method& m, std::int64_t numbers, const std::vector<at::Tensor>& scores) const {
     m.numbers = numbers;
-    m.seeds.push_back(evaluation::continual(scores, test_.labels, tasks_));
+    m.seeds.push_back(classification::continual(scores, test_.labels, tasks_));
   }
 
   void densities(std::int64_t seed) {
     const auto fitted = [&](const char* name, const char* about, bool baseline, const auto& fit) {
       if (!wanted(name)) return;
       observer_.progress(fmt::format("seed {}: {}", seed, name), 0, 1);
-      const std::unique_ptr<evaluation::ClassDensities> one = fit();
+      const std::unique_ptr<classification::ClassDensities> one = fit();
       add(method(name, about, baseline), one->numbers(), {one->of(test_.x)});
     };
     const at::Tensor &x = train_.all(), &labels = train_.labels;
     auto options = a_.analysers;
     options.seed = static_cast<std::uint64_t>(seed);
-    fitted(gaussian, "a Gaussian for each class", true, [&] { return evaluation::gaussians(x, labels, classes()); });
+    fitted(gaussian, "a Gaussian for each class", true,
+           [&] { return classification::gaussians(x, labels, classes()); });
     fitted(analysers, "a mixture of principal component analysers for each class; many passes", true,
-           [&] { return evaluation::analysers(x, labels, classes(), options); });
+           [&] { return classification::analysers(x, labels, classes(), options); });
   }
 
   void quadratic(std::int64_t seed) {
-    evaluation::OrientedEnergies learned(classes());
+    classification::OrientedEnergies learned(classes());
     std::vector<at::Tensor> scores;
     for (const auto& task : tasks_) {
       observer_.progress(fmt::format("seed {}: {}", seed, class_energies), static_cast<std::int64_t>(scores.size()),
                          static_cast<std::int64_t>(tasks_.size()));
-      const at::Tensor rows = evaluation::rows_of_classes(train_.labels, task);
+      const at::Tensor rows = classification::rows_of_classes(train_.labels, task);
       learned.learn(train_.take(rows), train_.labels.index_select(0, rows));
       scores.push_back(learned.log_densities(test_.all()));
     }
@@ -233,14 +234,14 @@ class ContinualWork {
         scores);
   }
 
-  void learner(const evaluation::LearnerKind& kind, std::int64_t seed) {
+  void learner(const classification::LearnerKind& kind, std::int64_t seed) {
     auto options = a_.learners;
     options.seed = static_cast<std::uint64_t>(seed);
-    options.first = evaluation::rows_of_classes(train_.labels, learned_[0].classes).size(0) / 2;
+    options.first = classification::rows_of_classes(train_.labels, learned_[0].classes).size(0) / 2;
     const auto one = kind.make(train_.all()[0].numel(), classes(), options, kind);
     const std::string stage = fmt::format("seed {}: {}", seed, kind.name);
     Method& m = method(std::string(kind.name), std::string(kind.about), kind.baseline);
-    m.seeds.push_back(evaluation::learn_tasks(
+    m.seeds.push_back(classification::learn_tasks(
         *one, {train_.all(), train_.labels}, {test_.all(), test_.labels}, learned_, options.batch.value_or(kind.batch),
         options.seed, [&](std::int64_t done, std::int64_t total) { observer_.progress(stage, done, total); }));
     m.numbers = one->numbers();
@@ -254,7 +255,7 @@ class ContinualWork {
       auto options = a_.energies;
       options.seed = static_cast<std::uint64_t>(seed);
       const at::Tensor own = train_.take(train_.labels.eq(y).nonzero().squeeze(1));
-      const evaluation::ClassEnergy energy(model, own, options);
+      const classification::ClassEnergy energy(model, own, options);
       scores.push_back(energy
                            .log_densities(test_.x,
                                           [&](std::int64_t done, std::int64_t total) {
@@ -274,8 +275,8 @@ class ContinualWork {
   training::Recipe recipe_;
   data::Dataset train_, test_;  ///< of the seed that is on
   std::vector<std::int64_t> judged_counts_;
-  std::vector<evaluation::LearnedTask> learned_;
-  evaluation::Tasks tasks_;  ///< their classes
+  std::vector<classification::LearnedTask> learned_;
+  classification::Tasks tasks_;  ///< their classes
   std::vector<Method> methods_;
   std::vector<fs::path> runs_;
 };
@@ -360,7 +361,7 @@ void evaluate_continual(ContinualArguments& a) {
 
 std::vector<std::string> row_names() {
   std::vector<std::string> names = {gaussian, analysers, class_energies, class_networks};
-  for (const auto& kind : evaluation::learner_kinds()) names.emplace_back(kind.name);
+  for (const auto& kind : classification::learner_kinds()) names.emplace_back(kind.name);
   return names;
 }
 

@@ -1,4 +1,4 @@
-#include "igebm/evaluation/likelihood.h"
+#include "igebm/scoring/likelihood.h"
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
@@ -21,14 +21,14 @@
 namespace igebm::tools {
 namespace {
 
-using evaluation::Interval;
-using evaluation::Likelihood;
+using scoring::Interval;
+using scoring::Likelihood;
 
 struct LikelihoodArguments {
   std::string run, label, condition, out, weights = "average", device;
   std::vector<std::string> set;
-  evaluation::LikelihoodOptions options;
-  evaluation::AnnealedOptions annealed;
+  scoring::LikelihoodOptions options;
+  scoring::AnnealedOptions annealed;
   bool ais = false;
   std::int64_t seed = -1;
   bool best = false, json = false;
@@ -41,7 +41,7 @@ nlohmann::ordered_json density_json(const Likelihood& l, const Interval& i) {
           {"bits_interval", {l.bits(i.high), l.bits(i.low)}}};
 }
 
-nlohmann::ordered_json normaliser_json(const evaluation::LogNormaliser& n, const LikelihoodArguments& a) {
+nlohmann::ordered_json normaliser_json(const scoring::LogNormaliser& n, const LikelihoodArguments& a) {
   nlohmann::ordered_json json = {
       {"name", n.name}, {"about", n.about}, {"value", n.log_z.value}, {"interval", {n.log_z.low, n.log_z.high}}};
   if (!n.annealed) return json;
@@ -160,7 +160,7 @@ void evaluate_likelihood(LikelihoodArguments& a) {
   const auto progress = make_progress("interrupted, nothing is printed", a.json);
   catch_interrupts();
   const double begun = now();
-  const Likelihood l = evaluation::likelihood(model, a.options, *progress);
+  const Likelihood l = scoring::likelihood(model, a.options, *progress);
   if (!a.out.empty()) write_chains(a, model, l);
   const nlohmann::ordered_json json = likelihood_json(a, model, l, now() - begun);
   keep_evaluation("likelihood", {a.run, model.step(), l.seed}, json);
@@ -174,7 +174,7 @@ void evaluate_likelihood(LikelihoodArguments& a) {
 void add_annealing_options(CLI::App& command, LikelihoodArguments& a) {
   const auto positive = CLI::Range(std::int64_t{1}, std::int64_t{10000000});
   auto* ais = command.add_flag("--ais", a.ais, "find log Z by annealed importance sampling too");
-  evaluation::AnnealedOptions& o = a.annealed;
+  scoring::AnnealedOptions& o = a.annealed;
   command.add_option("--chains", o.chains, "of --ais")
       ->capture_default_str()
       ->check(CLI::Range(std::int64_t{2}, std::int64_t{1000000}))
@@ -208,7 +208,7 @@ void add_evaluate_likelihood(CLI::App& app) {
       "  igebm evaluate likelihood fashion-mnist --ais --levels 500 --json\n"
       "p is the density of noised data: docs/likelihood.md says what can be compared with what.");
   add_run_argument(*command, a->run);
-  evaluation::LikelihoodOptions& o = a->options;
+  scoring::LikelihoodOptions& o = a->options;
   command->add_option("--count", o.count, "test records, and training records")
       ->capture_default_str()
       ->check(CLI::Range(std::int64_t{2}, std::int64_t{10000000}));

@@ -1,4 +1,4 @@
-#include "igebm/evaluation/ood.h"
+#include "igebm/scoring/ood.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -19,12 +19,12 @@ namespace igebm::tools {
 namespace {
 
 namespace fs = std::filesystem;
-using evaluation::Ood;
+using scoring::Ood;
 
 struct OodArguments {
   std::string run, background, out, weights = "average", device;
   std::vector<std::string> set;
-  evaluation::OodOptions options;
+  scoring::OodOptions options;
   std::int64_t seed = -1;
   bool best = false, json = false;
 };
@@ -38,7 +38,7 @@ nlohmann::ordered_json to_json(const OodArguments& a, const Ood& ood, double sec
   for (const auto& set : ood.sets) {
     sets.push_back({{"name", set.name}, {"count", set.count}, {"near", set.near}, {"made", set.made}});
     for (std::size_t i = 0; i < set.separations.size(); ++i) {
-      const auto& score = evaluation::ood_scores()[i];
+      const auto& score = scoring::ood_scores()[i];
       entries.push_back({{"set", set.name},
                          {"score", score.name},
                          {"baseline", score.baseline},
@@ -66,7 +66,7 @@ void print_text(const OodArguments& a, const Ood& ood) {
                set.made.empty() ? "" : ", " + set.made, "", "AUROC", "AUPR", "FPR95");
     for (std::size_t i = 0; i < set.separations.size(); ++i) {
       const auto& s = set.separations[i];
-      const auto& score = evaluation::ood_scores()[i];
+      const auto& score = scoring::ood_scores()[i];
       fmt::print("{:<22}{:>8.3f} ({:.3f} to {:.3f}){:>8.3f}{:>8.3f}\n",
                  fmt::format("{}{}", score.baseline ? "* " : "  ", score.name), s.auroc.value, s.auroc.low,
                  s.auroc.high, s.aupr.value, s.fpr95.value);
@@ -84,11 +84,11 @@ void write(const OodArguments& a, const Ood& ood, const io::Texts& texts) {
   const fs::path folder(a.out);
   io::make_folder(folder);
   std::map<std::string, at::Tensor> arrays;
-  for (std::size_t i = 0; i < evaluation::ood_scores().size(); ++i) {
-    const std::string name = evaluation::ood_scores()[i].name;
+  for (std::size_t i = 0; i < scoring::ood_scores().size(); ++i) {
+    const std::string name = scoring::ood_scores()[i].name;
     arrays["test." + name] = ood.test[i];
     for (const auto& set : ood.sets) arrays[fmt::format("{}.{}", set.name, name)] = set.scores[i];
-    io::write_png(folder / (name + ".png"), evaluation::histograms(ood, i), texts);
+    io::write_png(folder / (name + ".png"), scoring::histograms(ood, i), texts);
   }
   io::write_npz(folder / "scores.npz", arrays, texts);
 }
@@ -113,11 +113,11 @@ void evaluate_ood(OodArguments& a) {
   const auto progress = make_progress("interrupted, nothing is written", a.json);
   catch_interrupts();
   const double begun = now();
-  const Ood ood = evaluation::out_of_distribution(model, a.options, *progress);
+  const Ood ood = scoring::out_of_distribution(model, a.options, *progress);
   const Origin origin{a.run, model.step(), ood.seed};
   if (!a.out.empty()) write(a, ood, provenance(origin));
   const nlohmann::ordered_json json = to_json(a, ood, now() - begun);
-  keep_evaluation("ood", origin, json, evaluation::histograms(ood, 0));
+  keep_evaluation("ood", origin, json, scoring::histograms(ood, 0));
   if (a.json) {
     fmt::print("{}\n", json_text(json));
   } else {
@@ -137,13 +137,13 @@ void add_evaluate_ood(CLI::App& app) {
       "  igebm evaluate ood cifar10 --ood uniform --ood interpolation --ood photographs=pictures/ --out ood --json\n"
       "The default score, \"anomaly\", is fixed for all models, and fitted on training pictures alone.");
   add_run_argument(*command, a->run);
-  evaluation::OodOptions& o = a->options;
+  scoring::OodOptions& o = a->options;
   command
       ->add_option(
           "--ood", o.sets,
           fmt::format("NAME or NAME=PATH, may be given often: a data set, a file of CIFAR's records, an .npz, a "
                       "folder of pictures, or {} (default: the usual ones that are there)",
-                      fmt::join(evaluation::made_sets(), ", ")))
+                      fmt::join(scoring::made_sets(), ", ")))
       ->take_all()
       ->allow_extra_args(false);
   command->add_option("--count", o.count, "pictures of each set, and of the test split")

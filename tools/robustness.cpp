@@ -1,4 +1,4 @@
-#include "igebm/evaluation/robustness.h"
+#include "igebm/classification/robustness.h"
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
@@ -19,13 +19,13 @@
 namespace igebm::tools {
 namespace {
 
-using evaluation::Interval;
-using evaluation::Robustness;
+using classification::Robustness;
+using scoring::Interval;
 
 struct RobustnessArguments {
   std::string run, norm = "linf", through = "identity", box = "8/255", weights = "average", device;
   std::vector<std::string> set, attacks = {"pgd", "apgd"}, eps, transfer;
-  evaluation::RobustnessOptions options;
+  classification::RobustnessOptions options;
   std::int64_t seed = -1;
   bool best = false, json = false;
   std::vector<std::string> given;  ///< options that the user gave
@@ -36,7 +36,7 @@ struct RobustnessArguments {
   }
 };
 
-nlohmann::ordered_json json_of_eps(const evaluation::EpsResult& at) {
+nlohmann::ordered_json json_of_eps(const classification::EpsResult& at) {
   nlohmann::ordered_json attacks = nlohmann::ordered_json::array();
   for (const auto& a : at.attacks) {
     nlohmann::ordered_json one = {{"attack", name_of(a.attack)}};
@@ -53,7 +53,7 @@ std::vector<double> numbers_of(const at::Tensor& t) {
                      : std::vector<double>();
 }
 
-nlohmann::ordered_json attack_settings_json(const evaluation::AttackOptions& o) {
+nlohmann::ordered_json attack_settings_json(const classification::AttackOptions& o) {
   nlohmann::ordered_json json = {{"steps", o.steps},
                                  {"restarts", o.restarts},
                                  {"queries", o.queries},
@@ -102,7 +102,7 @@ std::string what_is_fitted(const RobustnessArguments& a, const Robustness& r) {
 }
 
 std::string in_words(const RobustnessArguments& a) {
-  const evaluation::AttackOptions& o = a.options.attack;
+  const classification::AttackOptions& o = a.options.attack;
   std::vector<std::string> words;
   const bool pgd = a.runs("pgd");
   if (pgd || a.runs("apgd"))
@@ -191,14 +191,14 @@ void check_given(const RobustnessArguments& a) {
 }
 
 void evaluate_robustness(RobustnessArguments& a) {
-  evaluation::RobustnessOptions& o = a.options;
+  classification::RobustnessOptions& o = a.options;
   for (const std::string& eps : a.eps) o.eps.push_back(radius_of("--eps", eps));
-  o.attack.norm = value_of<evaluation::Norm>(a.norm).value();
+  o.attack.norm = value_of<classification::Norm>(a.norm).value();
   o.attacks.clear();
-  for (const std::string& name : a.attacks) o.attacks.push_back(value_of<evaluation::Attack>(name).value());
+  for (const std::string& name : a.attacks) o.attacks.push_back(value_of<classification::Attack>(name).value());
   if (a.seed >= 0) o.seed = static_cast<std::uint64_t>(a.seed);
   o.refine.box = radius_of("--refine-box", a.box);
-  o.refine.through = value_of<evaluation::Through>(a.through).value();
+  o.refine.through = value_of<classification::Through>(a.through).value();
   check(o);
   check_given(a);
   const model::Model model = open_model(a.run, open_options(a), a.set);
@@ -220,7 +220,7 @@ void evaluate_robustness(RobustnessArguments& a) {
   }
   const auto progress = make_progress("interrupted, nothing is written", a.json);
   catch_interrupts();
-  const Robustness r = evaluation::robustness(model, o, *progress);
+  const Robustness r = classification::robustness(model, o, *progress);
   const nlohmann::ordered_json json = robustness_json(a, r);
   keep_evaluation(r.eps.empty() ? "classification" : "robustness", {a.run, model.step(), r.seed}, json);
   if (a.json) {
@@ -243,7 +243,7 @@ void on_command(CLI::App* command, const char* name, const std::shared_ptr<Robus
 /// Those of both commands.
 void add_classification_options(CLI::App& command, RobustnessArguments& a) {
   add_run_argument(command, a.run);
-  evaluation::RobustnessOptions& o = a.options;
+  classification::RobustnessOptions& o = a.options;
   command.add_option("--count", o.count, "test pictures, chosen at random")
       ->capture_default_str()
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{10000000}));
@@ -319,7 +319,7 @@ void add_evaluate_robustness(CLI::App& app) {
       "  igebm evaluate robustness mnist --eps .1 --transfer runs/classifier-mnist\n"
       "All attacks see the gradients of all classes' energies, but for square, which sees their values alone.");
   add_classification_options(*command, *a);
-  evaluation::AttackOptions& o = a->options.attack;
+  classification::AttackOptions& o = a->options.attack;
   command
       ->add_option("--eps", a->eps,
                    "the greatest change, where black is 0 and white 1; may be a ratio (8/255), and given often")
@@ -328,14 +328,14 @@ void add_evaluate_robustness(CLI::App& app) {
       ->allow_extra_args(false);
   command->add_option("--norm", a->norm, "what is bounded: each pixel's change (linf) or their root of squares (l2)")
       ->capture_default_str()
-      ->check(CLI::IsMember(all_names<evaluation::Norm>()));
+      ->check(CLI::IsMember(all_names<classification::Norm>()));
   command
       ->add_option("--attack", a->attacks,
-                   fmt::format("one of {}; may be given often", fmt::join(all_names<evaluation::Attack>(), ", ")))
+                   fmt::format("one of {}; may be given often", fmt::join(all_names<classification::Attack>(), ", ")))
       ->capture_default_str()
       ->take_all()
       ->allow_extra_args(false)
-      ->check(CLI::IsMember(all_names<evaluation::Attack>()));
+      ->check(CLI::IsMember(all_names<classification::Attack>()));
   command
       ->add_option(
           "--transfer", a->transfer,
@@ -361,7 +361,7 @@ void add_evaluate_robustness(CLI::App& app) {
       ->add_option("--through", a->through,
                    "how attacks take derivatives of --refine: identity (BPDA: as if it did nothing) or steps (exactly)")
       ->capture_default_str()
-      ->check(CLI::IsMember(all_names<evaluation::Through>()));
+      ->check(CLI::IsMember(all_names<classification::Through>()));
   command
       ->add_option("--noises", a->options.refine.chains,
                    "of --refine, whose logits are averaged, and attacks' gradients")

@@ -12,13 +12,13 @@
 #include <optional>
 
 #include "igebm/base/error.h"
-#include "igebm/evaluation/ood_sets.h"
 #include "igebm/evaluation/records.h"
-#include "igebm/evaluation/scorer.h"
-#include "igebm/evaluation/usual_cache.h"
 #include "igebm/io/files.h"
 #include "igebm/io/picture.h"
 #include "igebm/io/recipe.h"
+#include "igebm/scoring/ood_sets.h"
+#include "igebm/scoring/scorer.h"
+#include "igebm/scoring/usual_cache.h"
 #include "tools/asked.h"
 #include "tools/commands.h"
 #include "tools/pictures.h"
@@ -181,7 +181,7 @@ struct Table {
       fmt::print("input,energy{},gradient,anomaly,p\n", std::isnan(log_z) ? "" : ",log_p");
     }
   }
-  void add(const std::vector<Input>& inputs, const evaluation::Scores& s) {
+  void add(const std::vector<Input>& inputs, const scoring::Scores& s) {
     for (std::size_t i = 0; i < inputs.size(); ++i, ++rows) {
       const auto at = [&](const at::Tensor& of) { return of[static_cast<std::int64_t>(i)].item<double>(); };
       nlohmann::ordered_json row{{"input", inputs[i].name}, {"energy", at(s.energy)}};
@@ -227,26 +227,25 @@ at::Tensor map_of(const std::vector<at::Tensor>& pictures, const std::vector<at:
 }
 
 /// Fitted, or as an earlier call has fitted it.
-evaluation::Scorer scorer_of(const ScoreArguments& a, const model::Model& model) {
-  const evaluation::ScorerOptions options{.condition = asked_condition(model.condition_spec(), a.label, a.condition),
-                                          .levels = a.levels,
-                                          .levels_compare = levels_compare(a.run, a.set)};
-  evaluation::Scorer scorer(model, options);
+scoring::Scorer scorer_of(const ScoreArguments& a, const model::Model& model) {
+  const scoring::ScorerOptions options{.condition = asked_condition(model.condition_spec(), a.label, a.condition),
+                                       .levels = a.levels,
+                                       .levels_compare = levels_compare(a.run, a.set)};
+  scoring::Scorer scorer(model, options);
   const auto levels = static_cast<std::int64_t>(scorer.sigmas().size());
   if (a.level >= levels) throw UserError(fmt::format("--level {}: expected a level from 0 to {}", a.level, levels - 1));
-  const fs::path kept =
-      evaluation::usual_file(a.run, weights_of(a.weights), a.best, model.settings(), options, a.usual);
-  if (auto usual = evaluation::read_usual(kept)) {
+  const fs::path kept = scoring::usual_file(a.run, weights_of(a.weights), a.best, model.settings(), options, a.usual);
+  if (auto usual = scoring::read_usual(kept)) {
     scorer.take(std::move(*usual));
     return scorer;
   }
-  const auto own = evaluation::load_own(model, evaluation::Own::held_out, a.usual, 0);
-  const auto pixels = evaluation::load_own(model, evaluation::Own::training, pixel_count, 0);
+  const auto own = scoring::load_own(model, scoring::Own::held_out, a.usual, 0);
+  const auto pixels = scoring::load_own(model, scoring::Own::training, pixel_count, 0);
   Beside beside;
   const std::string what = fmt::format("fitting on inputs {}{}", own.name, kept.empty() ? "" : ", once");
   scorer.fit(own.x, pixels.x, [&](std::int64_t done, std::int64_t total) { beside.progress(what, done, total); });
   try {
-    evaluation::write_usual(kept, scorer.usual());
+    scoring::write_usual(kept, scorer.usual());
   } catch (const UserError& e) {
     fmt::print(stderr, "note: what was fitted is not kept, so the next call fits again: {}\n", e.what());
   }
@@ -269,7 +268,7 @@ void score(const ScoreArguments& a) {
     io::check_writable(a.map);
   }
   catch_interrupts();
-  const evaluation::Scorer scorer = scorer_of(a, model);
+  const scoring::Scorer scorer = scorer_of(a, model);
   const std::int64_t level = a.map.empty()  ? -1
                              : a.level >= 0 ? a.level
                                             : static_cast<std::int64_t>(scorer.sigmas().size()) / 2;
@@ -283,7 +282,7 @@ void score(const ScoreArguments& a) {
     if (interrupted()) throw UserError("interrupted; the rows before are whole");
     std::vector<at::Tensor> x;
     for (const Input& input : inputs) x.push_back(input.x);
-    const evaluation::Scores scores = scorer.of(at::stack(x), level);
+    const scoring::Scores scores = scorer.of(at::stack(x), level);
     table.add(inputs, scores);
     for (std::size_t i = 0; i < x.size() && !a.map.empty() && shown.size() < most_in_map; ++i)
       shown.push_back(x[i]), gradients.push_back(scores.profile.gradient[static_cast<std::int64_t>(i)]);

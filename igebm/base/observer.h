@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -11,6 +12,8 @@
 namespace igebm {
 
 using Metrics = std::vector<std::pair<std::string, double>>;
+/// Hears how much of some work is done; may throw to end it.
+using Progress = std::function<void(std::int64_t done, std::int64_t total)>;
 
 /// What long work tells whoever cares. The library itself never prints; every member does nothing unless overridden.
 class Observer {

@@ -3,11 +3,11 @@
 #include <ATen/core/Tensor.h>
 
 #include <filesystem>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "igebm/base/observer.h"
 #include "igebm/data/data.h"
 
 namespace igebm::evaluation {
@@ -68,7 +68,6 @@ FeaturesPtr features_or_usual(const std::string& path, const data::Options& data
 /// Features of many pictures, in parts that fit in memory. Pictures are uint8 or, in [0, 1], float; these are taken as
 /// 8 bits too, floor(256 x), so that samples meet real pictures as a file would hold them. Points stay as they are.
 /// `progress` hears of each part.
-using Progress = std::function<void(std::int64_t done, std::int64_t total)>;
 Extracted extract_all(const Features& features, const at::Tensor& pictures, std::int64_t batch = 250,
                       const Progress& progress = {});
 

@@ -4,9 +4,9 @@
 
 #include <array>
 #include <cstdint>
-#include <functional>
 #include <optional>
 
+#include "igebm/base/observer.h"
 #include "igebm/generation/lanczos.h"
 #include "igebm/model/model.h"
 
@@ -34,7 +34,7 @@ struct MorphOptions {
   double guidance = 2;       ///< of change_class: how far beyond what it becomes the energies go
   std::optional<std::uint64_t> seed = {};  ///< the recipe's
   std::int64_t batch = 250;
-  std::function<void(std::int64_t done, std::int64_t total)> progress = {};  ///< may throw to end the work
+  Progress progress = {};
 };
 
 /// MorphOptions::steps where nothing else is said: 0 of models with noise levels, else 40 between two frames.

@@ -152,8 +152,7 @@ double log_z_of_gaussian(const energy::Energy& energy, double sigma, const at::T
 
 Normaliser normaliser_of_chains(const EnergyAt& energy, const sampling::NoiseRange& range,
                                 const std::vector<std::int64_t>& shape, std::int64_t count, std::int64_t levels,
-                                std::int64_t moves, std::uint64_t seed,
-                                const std::function<void(std::int64_t, std::int64_t)>& progress) {
+                                std::int64_t moves, std::uint64_t seed, const Progress& progress) {
   const at::NoGradGuard no_grad;
   auto chains = sampling::start_chains({sampling::Start::normal}, shape, count, 0, {}, seed);
   const double d = static_cast<double>(flat(chains.x).size(1)), deviation = range.sigma_max / std::sqrt(range.weight);

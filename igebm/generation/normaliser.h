@@ -4,6 +4,7 @@
 #include <functional>
 #include <vector>
 
+#include "igebm/base/observer.h"
 #include "igebm/energy/energy.h"
 #include "igebm/sampling/sampler.h"
 
@@ -35,7 +36,6 @@ inline constexpr std::int64_t gaussian_records = 500;  ///< samples that are eno
 /// that chains start with.
 Normaliser normaliser_of_chains(const EnergyAt& energy, const sampling::NoiseRange& range,
                                 const std::vector<std::int64_t>& shape, std::int64_t count, std::int64_t levels,
-                                std::int64_t moves, std::uint64_t seed,
-                                const std::function<void(std::int64_t done, std::int64_t total)>& progress = {});
+                                std::int64_t moves, std::uint64_t seed, const Progress& progress = {});
 
 }  // namespace igebm::generation
