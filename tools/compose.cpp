@@ -92,7 +92,7 @@ bool has_negation(const generation::Expression& e) { return e.negated || std::ra
 void check_used(const ComposeArguments& a, const generation::Expression& expression) {
   const auto given = [&](const char* option) { return a.command->count(option) > 0; };
   if (given("--given") && a.given.empty()) throw UserError("--given: expected a term, or own");
-  if (given("--base") && (a.base.empty() || a.given != "own"))
+  if (given("--base") && (a.base.empty() || a.given != generation::own_given))
     throw UserError("--base: expected a term, and --given own beside it");
   if (given("--not") && !has_negation(expression)) throw UserError("--not: the expression takes nothing away by !");
   for (const char* option : {"--moves", "--step-share"}) {

@@ -33,10 +33,9 @@ ClassEnergy::ClassEnergy(const model::Model& model, const at::Tensor& records, c
       energy_at, {*std::ranges::min_element(options.sigmas), spec.noise->sigma_max},
       evaluation::into_model(some, space_, dequantised_).to(device_), options.levels, options.seed);
   for (const double sigma : options.sigmas) {
-    energies_.push_back(energy_at(sigma));
-    auto& shifts =
-        shifts_.emplace_back(scoring::level_noise(space_.shape, sigma, {.draws = options.draws, .seed = options.seed}));
-    for (at::Tensor& shift : shifts) shift = shift.to(device_);
+    auto noise = scoring::level_noise(space_.shape, sigma, {.draws = options.draws, .seed = options.seed});
+    for (at::Tensor& one : noise) one = one.to(device_);
+    energies_.push_back(scoring::averaged(energy_at(sigma), std::move(noise)));
     log_z_.push_back(z.at(sigma));
   }
 }
@@ -49,11 +48,8 @@ at::Tensor ClassEnergy::log_densities(const at::Tensor& x, const Progress& progr
                                 .contiguous()
                                 .to(device_);
     std::vector<at::Tensor> each;
-    for (std::size_t l = 0; l < energies_.size(); ++l) {
-      at::Tensor energy = at::zeros({part.size(0)}, at::kDouble);
-      for (const at::Tensor& shift : shifts_[l]) energy += energies_[l]->energy(part + shift).to(at::kDouble).cpu();
-      each.push_back(-energy / static_cast<double>(shifts_[l].size()) - log_z_[l]);
-    }
+    for (std::size_t l = 0; l < energies_.size(); ++l)
+      each.push_back(-energies_[l]->energy(part).cpu() - log_z_[l]);
     all.push_back(at::stack(each, 1));
     if (progress) progress(std::min(begin + tests_at_a_time, x.size(0)), x.size(0));
   }

@@ -37,8 +37,7 @@ class ClassEnergy {
   c10::Device device_;
   model::SampleSpace space_;
   bool dequantised_;
-  std::vector<energy::EnergyPtr> energies_;      // by level
-  std::vector<std::vector<at::Tensor>> shifts_;  // level_noise
+  std::vector<energy::EnergyPtr> energies_;  // of each level, averaged
   std::vector<double> log_z_;
 };
 

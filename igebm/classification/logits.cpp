@@ -41,13 +41,16 @@ EnergyLogits::EnergyLogits(const model::Model& model, const std::vector<double>&
     : model_(model), sigmas_(sigmas), classes_(model.condition_spec().classes) {
   if (classes_ < 2) throw UserError("this model's energies take no classes (network.labels), so it tells none");
   const scoring::LevelNoise added = model.condition_spec().noise ? noise : scoring::LevelNoise{};
-  for (const double sigma : sigmas) {
-    auto& shifts = shifts_.emplace_back(scoring::level_noise(model.space().shape, sigma, added));
-    for (at::Tensor& shift : shifts) shift = shift.div(unit_range(model)).to(model.device());
+  for (std::size_t l = 0; l < sigmas.size(); ++l) {
+    auto& noise_of = noise_.emplace_back(scoring::level_noise(model.space().shape, sigmas[l], added));
+    for (at::Tensor& one : noise_of) one = one.div(unit_range(model)).to(model.device());
     auto& level = energies_.emplace_back();
-    for (std::int64_t y = 0; y < classes_; ++y)
-      level.push_back(of_unit(model, scoring::energy_under(model, nn::Condition::of_class(y), sigma)));
+    for (std::int64_t y = 0; y < classes_; ++y) level.push_back(energy_of(nn::Condition::of_class(y), l));
   }
+}
+
+energy::EnergyPtr EnergyLogits::energy_of(const nn::Condition& condition, std::size_t level) const {
+  return scoring::averaged(of_unit(model_, scoring::energy_under(model_, condition, sigmas_[level])), noise_[level]);
 }
 
 at::Tensor EnergyLogits::on_device(const at::Tensor& x) const {
@@ -57,20 +60,16 @@ at::Tensor EnergyLogits::on_device(const at::Tensor& x) const {
 at::Tensor EnergyLogits::energies(const at::Tensor& x, const Progress& progress) const {
   const at::NoGradGuard no_grad;
   const std::int64_t count = x.size(0);
-  at::Tensor all = at::zeros({count, static_cast<std::int64_t>(energies_.size()), classes_}, at::kDouble);
+  const at::Tensor all = at::empty({count, static_cast<std::int64_t>(energies_.size()), classes_}, at::kDouble);
   for (std::int64_t begin = 0; begin < count; begin += pictures_at_a_time) {
     const std::int64_t end = std::min(count, begin + pictures_at_a_time);
     const at::Tensor part = on_device(x.slice(0, begin, end));
     for (std::size_t l = 0; l < energies_.size(); ++l)
-      for (const at::Tensor& shift : shifts_[l]) {
-        const at::Tensor noised = part + shift;
-        for (std::int64_t y = 0; y < classes_; ++y)
-          all.slice(0, begin, end)
-              .select(1, static_cast<std::int64_t>(l))
-              .select(1, y)
-              .add_(energies_[l][static_cast<std::size_t>(y)]->energy(noised).to(at::kDouble).cpu(),
-                    1.0 / static_cast<double>(shifts_[l].size()));
-      }
+      for (std::int64_t y = 0; y < classes_; ++y)
+        all.slice(0, begin, end)
+            .select(1, static_cast<std::int64_t>(l))
+            .select(1, y)
+            .copy_(energies_[l][static_cast<std::size_t>(y)]->energy(part));
     if (progress) progress(end, count);
   }
   return all;
@@ -92,21 +91,16 @@ Logits::Pulled EnergyLogits::pull(const at::Tensor& x, const at::Tensor& labels,
   // Energies of pairs of a picture and a class, and -sum_l w_l dE_l/dx.
   const at::Tensor pairs = wanted.nonzero(), rows = pairs.select(1, 0), classes = pairs.select(1, 1);
   const std::int64_t count = pairs.size(0);
-  at::Tensor found = at::zeros({count, levels, 1}, at::kDouble);
-  at::Tensor along = at::zeros({count, x[0].numel()}, at::kFloat);
+  const at::Tensor found = at::empty({count, levels, 1}, at::kDouble);
+  const at::Tensor along = at::zeros({count, x[0].numel()}, at::kFloat);
   for (std::int64_t begin = 0; begin < count; begin += pictures_at_a_time) {
     const std::int64_t end = std::min(count, begin + pictures_at_a_time);
     const at::Tensor part = on_device(x.index_select(0, rows.slice(0, begin, end)));
     const nn::Condition condition{.classes = classes.slice(0, begin, end).contiguous()};
     for (std::int64_t l = 0; l < levels; ++l) {
-      const auto level = static_cast<std::size_t>(l);
-      const auto energy = of_unit(model_, scoring::energy_under(model_, condition, sigmas_[level]));
-      const double share = 1.0 / static_cast<double>(shifts_[level].size());
-      for (const at::Tensor& shift : shifts_[level]) {
-        const auto at_x = energy->energy_and_gradient(part + shift);
-        found.slice(0, begin, end).select(1, l).select(1, 0).add_(at_x.energy.to(at::kDouble).cpu(), share);
-        along.slice(0, begin, end).sub_(at_x.gradient.flatten(1).cpu(), weights[l].item<double>() * share);
-      }
+      const auto at_x = energy_of(condition, static_cast<std::size_t>(l))->energy_and_gradient(part);
+      found.slice(0, begin, end).select(1, l).select(1, 0).copy_(at_x.energy);
+      along.slice(0, begin, end).sub_(at_x.gradient.flatten(1).cpu(), weights[l].item<double>());
     }
   }
   if (asked.defined()) {

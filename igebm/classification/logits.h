@@ -58,12 +58,13 @@ class EnergyLogits : public Logits {
 
  private:
   at::Tensor on_device(const at::Tensor& x) const;
+  energy::EnergyPtr energy_of(const nn::Condition& condition, std::size_t level) const;  // of_unit, averaged
 
   model::Model model_;
   std::vector<double> sigmas_;
   std::int64_t classes_;
-  std::vector<std::vector<at::Tensor>> shifts_;           // level_noise, of each level, in pixels of [0, 1]
-  std::vector<std::vector<energy::EnergyPtr>> energies_;  // of_unit, of each level, by class
+  std::vector<std::vector<at::Tensor>> noise_;            // of each level, in pixels of [0, 1]
+  std::vector<std::vector<energy::EnergyPtr>> energies_;  // of each level, by class
   Calibration calibration_;
 };
 

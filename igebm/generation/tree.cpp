@@ -51,9 +51,9 @@ class TreeBuilder {
 
   void build(const Expression& e) {
     read_terms(e);
-    if (!options_.given.empty() && !own_given()) given_ = density_named("given", options_.given);
+    if (!options_.given.empty() && !of_own_models()) given_ = density_named("given", options_.given);
     if (!options_.base.empty()) {
-      if (!own_given()) throw UserError("base: expected it with given = own");
+      if (!of_own_models()) throw UserError("base: expected it with given = own");
       base_ = density_named("base", options_.base);
     }
     if (!options_.given.empty() && !has_conjunction(e))
@@ -85,7 +85,7 @@ class TreeBuilder {
     }
   }
 
-  bool own_given() const { return options_.given == "own"; }
+  bool of_own_models() const { return options_.given == own_given; }
 
   static bool has_conjunction(const Expression& e) {
     return e.kind == Expression::Kind::conjunction || std::ranges::any_of(e.parts, has_conjunction);
@@ -276,7 +276,7 @@ class TreeBuilder {
       parts.push_back(leaf(untold(*asked), part));
       weights.push_back(share);
     }
-    if (own_given()) {
+    if (of_own_models()) {
       Bases all;
       for (const Expression& part : e.parts) {
         if (!part.negated) add(all, bases_of(part), -part.weight);

@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "igebm/generation/expression.h"
 #include "igebm/generation/terms.h"
@@ -11,6 +12,9 @@
 
 /// What an expression becomes: a tree of energies, put together from its terms.
 namespace igebm::generation {
+
+/// What `given` says instead of a term.
+inline constexpr std::string_view own_given = "own";
 
 struct CompositeOptions {
   /// What "not" multiplies its energy by, alpha, above 0: E_a - alpha E_b. Of a class of a model that knows no class in

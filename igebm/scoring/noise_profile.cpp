@@ -29,6 +29,33 @@ at::Tensor layout_of(const at::Tensor& gradient) {
   return at::stack(columns, 1).cpu();
 }
 
+class Averaged : public energy::Energy {
+ public:
+  Averaged(energy::EnergyPtr inner, std::vector<at::Tensor> noise)
+      : inner_(std::move(inner)), noise_(std::move(noise)) {}
+
+  at::Tensor energy(const at::Tensor& x) const override {
+    at::Tensor sum;
+    for (const at::Tensor& shift : noise_) add(inner_->energy(x + shift).to(at::kDouble), sum);
+    return sum / count();
+  }
+  energy::EnergyAndGradient energy_and_gradient(const at::Tensor& x) const override {
+    energy::EnergyAndGradient sum;
+    for (const at::Tensor& shift : noise_) {
+      const auto one = inner_->energy_and_gradient(x + shift);
+      add(one.energy.to(at::kDouble), sum.energy);
+      add(one.gradient, sum.gradient);
+    }
+    return {sum.energy / count(), sum.gradient / count()};
+  }
+
+ private:
+  static void add(const at::Tensor& one, at::Tensor& sum) { sum = sum.defined() ? sum + one : one; }
+  double count() const { return static_cast<double>(noise_.size()); }
+  energy::EnergyPtr inner_;
+  std::vector<at::Tensor> noise_;
+};
+
 }  // namespace
 
 std::vector<at::Tensor> level_noise(at::IntArrayRef shape, double sigma, const LevelNoise& noise) {
@@ -44,6 +71,10 @@ std::vector<at::Tensor> level_noise(at::IntArrayRef shape, double sigma, const L
   }
   if (all.empty()) all.push_back(at::zeros(shape, at::kFloat).unsqueeze(0));
   return all;
+}
+
+energy::EnergyPtr averaged(energy::EnergyPtr energy, std::vector<at::Tensor> noise) {
+  return std::make_shared<Averaged>(std::move(energy), std::move(noise));
 }
 
 std::vector<double> profile_levels(const model::Model& model, std::int64_t count) {

@@ -41,6 +41,9 @@ struct LevelNoise {
 /// normal, z_2j+1 = -z_2j, of each sigma its own, whatever levels stand beside it.
 std::vector<at::Tensor> level_noise(at::IntArrayRef shape, double sigma, const LevelNoise& noise);
 
+/// The mean of `energy` at x + noise_k, k = 0 … (at least one), which lie on the energy's device. Energies are double.
+energy::EnergyPtr averaged(energy::EnergyPtr energy, std::vector<at::Tensor> noise);
+
 /// For one thread at a time.
 class NoiseProfile {
  public:

@@ -96,27 +96,30 @@ class Composing : public Job {
 }  // namespace
 
 std::unique_ptr<Job> prepare_compose(Request& request, Models& models) {
-  const std::string text = request.text("expression"), given = request.text("given");
+  const std::string text = request.text("expression"), given = request.text("given"), base = request.text("base");
   if (text.empty()) throw UserError("expression: expected what to draw, as in mnist(3) & mnist(8)");
   const std::int64_t count = request.whole("count", 0, 1, 10000), seed = request.seed(0);
   const double negation = request.number("not", 0.5, 0.01, 10), bound = request.number("bound", 4, 0.5, 100);
   generation::ComposingOptions moved{.correct = request.text("correct"),
                                      .moves = request.whole("moves", 0, 1, 100),
-                                     .levels = request.whole("levels", 0, 2, 200)};
+                                     .levels = request.whole("levels", 0, 2, 200),
+                                     .step_share = request.number("step_share", 0, 0.001, 1)};
   request.done();
   if (!moved.correct.empty() && moved.correct != "ula" && moved.correct != "mala" && moved.correct != "hmc" &&
       moved.correct != "none")
     throw UserError("correct: expected ula, mala, hmc or none");
   const generation::Expression expression = generation::parse(text);
-  const Composed composed{text, expression, {.negation = negation, .given = given}, static_cast<std::uint64_t>(seed)};
+  const Composed composed{text, expression, {.negation = negation, .given = given, .base = base}, static_cast<std::uint64_t>(seed)};
   const bool compares = sampling::compares_energies(moved.correct) || generation::has_mixture(expression);
   generation::Composite composite = models.compose(composed, compares);
-  std::string command = "igebm compose " + io::in_shell(text) + models.definitions(expression);
+  std::string command = "igebm compose " + io::in_shell(text) + models.definitions(composed);
   if (!given.empty()) command += " --given " + io::in_shell(given);
+  if (!base.empty()) command += " --base " + io::in_shell(base);
   if (negation != 0.5) command += fmt::format(" --not {}", negation);
   if (!moved.correct.empty()) command += " --correct " + moved.correct;
   if (moved.moves > 0) command += fmt::format(" --moves {}", moved.moves);
   if (moved.levels > 0) command += fmt::format(" --levels {}", moved.levels);
+  if (moved.step_share > 0) command += fmt::format(" --step-share {}", moved.step_share);
   moved = generation::with_defaults(moved, composite);
   const bool pictures = composite.space().kind == model::SampleSpace::Kind::image;
   if (!io::has_picture(composite.space().shape)) throw UserError("expression: its records are no pictures");

@@ -59,6 +59,19 @@ void each_term(const generation::Expression& e, const std::function<void(const g
   if (e.kind == generation::Expression::Kind::term) visit(e);
 }
 
+/// What all parts share, where it is a term, goes to `take`; what that throws names its option.
+void each_shared(const generation::CompositeOptions& options,
+                 const std::function<void(const generation::Expression&)>& take) {
+  for (const auto& [option, text] : {std::pair("given", options.given), {"base", options.base}}) {
+    if (text.empty() || text == generation::own_given) continue;
+    try {
+      take(generation::parse(text));
+    } catch (const UserError& error) {
+      throw UserError(fmt::format("{}: {}", option, error.what()));
+    }
+  }
+}
+
 /// Throws UserError where a name in it is none that is offered: files are not looked for by what a request says.
 void check_terms(const generation::Expression& expression, const std::vector<Offer>& offers) {
   std::vector<std::string> known;
@@ -129,10 +142,9 @@ Chosen Models::of_pictures(Request& request) {
 
 generation::Composite Models::compose(const Composed& asked, bool compares) {
   check_terms(asked.expression, offers_);
-  const std::string& given = asked.options.given;
-  if (!given.empty() && given != "own") check_terms(generation::parse(given), offers_);
-  const std::string key =
-      fmt::format("{}\n{}\n{}\n{}\n{}", asked.text, given, asked.options.negation, asked.seed, compares);
+  each_shared(asked.options, [&](const generation::Expression& term) { check_terms(term, offers_); });
+  const std::string key = fmt::format("{}\n{}\n{}\n{}\n{}\n{}", asked.text, asked.options.given, asked.options.base,
+                                      asked.options.negation, asked.seed, compares);
   const std::scoped_lock lock(mutex_);
   if (const auto found = std::ranges::find(composed_, key, [](const auto& c) { return c.first; });
       found != composed_.end()) {
@@ -153,10 +165,12 @@ generation::Composite Models::compose(const Composed& asked, bool compares) {
   return composed_.front().second;
 }
 
-std::string Models::definitions(const generation::Expression& expression) const {
+std::string Models::definitions(const Composed& asked) const {
   std::string all;
   std::set<std::string> names;
-  each_term(expression, [&](const generation::Expression& term) { names.insert(term.name); });
+  const auto insert = [&](const generation::Expression& term) { names.insert(term.name); };
+  each_term(asked.expression, insert);
+  each_shared(asked.options, [&](const generation::Expression& term) { each_term(term, insert); });
   for (const Offer& o : offers_) {
     if (o.path != o.name && names.contains(o.name)) all += " --model " + io::in_shell(o.name + "=" + o.path);
   }

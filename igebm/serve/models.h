@@ -61,7 +61,7 @@ class Models {
   /// says the column.
   generation::Composite compose(const Composed& asked, bool compares);
   /// Where its names are of runs: " --model NAME=RUN" of each.
-  std::string definitions(const generation::Expression& expression) const;
+  std::string definitions(const Composed& asked) const;
 
   /// The model's own data; the latest stay in memory. Throws UserError where they are not there.
   std::shared_ptr<const data::Dataset> test_data(const Chosen& chosen) { return data(chosen, data::Split::test); }

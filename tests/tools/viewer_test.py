@@ -112,6 +112,14 @@ class Tabs(Serving):
                 'column 13: "rings": expected one of', "two-moons & rings(1, 2)"), ("column 1: \"runs\"", "runs"), ("column 1: \"models\"", "models"),
                 ("column 7: mnist(12)", "mnist(12)"), ("expected what to draw", ""), ("at most 24 terms", " & ".join(["two-moons"] * 25))):
             self.refused(400, said, "POST", "/api/compose", {"expression": expression})
+        own = {"expression": "mnist(3) & mnist(8)", "given": "own", "count": 1, "moves": 1, "levels": 4}
+        command = "'mnist(3) & mnist(8)' --given own --base 'mnist(none)' --moves 1 --levels 4 --step-share 0.2 --count 1 --seed 0"
+        based = self.server.answer("compose", **own, base="mnist(none)", step_share=.2)
+        self.assertEqual(based["command"], "igebm compose " + command)
+        self.assertNotEqual(based["energies"], self.server.answer("compose", **own, step_share=.2)["energies"])
+        for said, more in (("base: column 1: \"runs\"", {"base": "runs"}), ("given: column 1: expected a name", {"given": "/etc"}), (
+                "base: expected it with given = own", {"given": "mnist(none)", "base": "mnist(none)"})):
+            self.refused(400, said, "POST", "/api/compose", {**own, **more})
 
     def test_morphs_go_from_what_to_what(self):
         told = self.server.answer("morph", model="mnist", **{"from": url_of(self.three)}, to="8", frames=4, levels=8)

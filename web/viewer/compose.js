@@ -66,15 +66,20 @@ function written() {
   showWeights();
   showSuggestions();
   part(panel, "bound-row").hidden = !inPlane();
+  part(panel, "base-row").hidden = !ofOwnModels();
 }
 
 // Of pictures is what names a model of them; all else is in the plane.
 const inPlane = () => terms().every(({ term }) => (model(/[A-Za-z][\w.-]*/.exec(term)[0]) || {}).kind !== "image");
 
+// A base goes with nothing else.
+const ofOwnModels = () => field("given").value.trim() === "own";
+
 function request() {
   const out = { expression: text.value, seed: Number(field("seed").value) };
-  if (field("given").value) out.given = field("given").value;
-  if (field("count").value) out.count = Number(field("count").value);
+  if (field("given").value) out.given = field("given").value.trim();
+  if (ofOwnModels() && field("base").value) out.base = field("base").value;
+  for (const name of ["count", "moves", "step_share"]) if (field(name).value) out[name] = Number(field(name).value);
   if (inPlane() && field("bound").value) out.bound = Number(field("bound").value);
   return out;
 }
@@ -117,7 +122,7 @@ const bytesToPlace = (string, bytes) => new TextDecoder().decode(new TextEncoder
 
 function take(state) {
   text.value = state.expression || examples[0];
-  field("given").value = state.given || "";
+  for (const name of ["given", "base", "moves", "step_share"]) field(name).value = state[name] || "";
   field("seed").value = state.seed || 0;
   field("count").value = state.count || "";
   field("bound").value = state.bound || "4";
@@ -126,7 +131,7 @@ function take(state) {
 }
 
 draggable(picture, text, () => Number(field("bound").value), draw);
-text.addEventListener("input", written);
+for (const input of [text, field("given")]) input.addEventListener("input", written);
 for (const kind of ["click", "keyup"]) text.addEventListener(kind, showSuggestions);
 sentByEnter(text);
 part(panel, "form").addEventListener("submit", (event) => { event.preventDefault(); draw(); });
