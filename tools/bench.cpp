@@ -154,7 +154,8 @@ void network(const LangevinArguments& a, const Bench& bench, nlohmann::ordered_j
   nn::Network network(bench.build(shape), 0);
   const nn::EffectiveWeights weights = random_weights(network);
   const c10::Device device = find_device(a.device);
-  if (!a.instructions.empty() && !device.is_cpu()) throw UserError("bench: --instructions is of a CPU");
+  if (!a.instructions.empty() && (!device.is_cpu() || a.engine != name_of(engine::Kind::fast)))
+    throw UserError("bench: --instructions is of a CPU's own engine (--engine fast)");
   const auto prepared = engine::prepare(network.graph(), weights,
                                         {.engine = value_of<engine::Kind>(a.engine).value(),
                                          .instructions = a.instructions,

@@ -48,8 +48,7 @@ at::Tensor ClassEnergy::log_densities(const at::Tensor& x, const Progress& progr
                                 .contiguous()
                                 .to(device_);
     std::vector<at::Tensor> each;
-    for (std::size_t l = 0; l < energies_.size(); ++l)
-      each.push_back(-energies_[l]->energy(part).cpu() - log_z_[l]);
+    for (std::size_t l = 0; l < energies_.size(); ++l) each.push_back(-energies_[l]->energy(part).cpu() - log_z_[l]);
     all.push_back(at::stack(each, 1));
     if (progress) progress(std::min(begin + tests_at_a_time, x.size(0)), x.size(0));
   }

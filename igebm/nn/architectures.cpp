@@ -22,8 +22,10 @@ class Builder {
       graph.optional_condition = on.optional_condition;
       graph.noise_features = on.noise_features;
       const std::int64_t told = on.optional_condition && on.conditions > 0 ? 1 : 0;
-      graph.conditions = on.classes + on.conditions + told + on.noise_features;
+      graph.number_features = on.number_features;
+      graph.conditions = on.classes + on.conditions + told + on.number_features + on.noise_features;
     } else {
+      if (on.number_features > 0) throw UserError("network.number_features: only with network.noise_features");
       graph.classes = on.classes;
       graph.conditions = on.conditions;
     }

@@ -21,8 +21,9 @@ constexpr const auto& names_of(Activation) { return activation_names; }
 struct Conditioning {
   std::int64_t classes = 0;
   std::int64_t conditions = 0;
-  std::int64_t noise_features = 0;  ///< an even number
-  bool optional_condition = false;  ///< with noise_features: nothing may be asked for (Graph's)
+  std::int64_t noise_features = 0;   ///< an even number
+  bool optional_condition = false;   ///< with noise_features: nothing may be asked for (Graph's)
+  std::int64_t number_features = 0;  ///< an even number, with conditions and noise_features (number_features())
 };
 
 /// IGEBM's residual energy (Du & Mordatch 2019, appendix A.8): stem, residual blocks, an activation after the last

@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <limits>
+#include <vector>
 
 #include "igebm/base/error.h"
 
@@ -25,6 +26,26 @@ NoiseAngles noise_angles(const at::Tensor& sigma, std::int64_t count) {
   const at::Tensor frequencies =
       at::linspace(std::log(lowest), std::log(highest), count / 2, at::kDouble).exp().to(sigma.device());
   return {frequencies, sigma.to(at::kDouble).log().unsqueeze(1) * frequencies.unsqueeze(0)};
+}
+
+/// number_features' w (F, count / 2), double.
+at::Tensor number_frequencies(std::int64_t numbers, std::int64_t count) {
+  if (count < 2 || count % 2 != 0)
+    throw UserError(fmt::format("number features: expected an even number of them, got {}", count));
+  const auto is_prime = [](std::int64_t p) {
+    for (std::int64_t d = 2; d * d <= p; ++d)
+      if (p % d == 0) return false;
+    return true;
+  };
+  std::vector<double> roots;
+  for (std::int64_t p = 2; static_cast<std::int64_t>(roots.size()) < numbers; ++p)
+    if (is_prime(p)) roots.push_back(std::sqrt(static_cast<double>(p)));
+  constexpr double highest = 16;
+  const std::int64_t half = count / 2;
+  const at::Tensor steps = at::arange(1, half + 1, at::kDouble).unsqueeze(0);
+  const at::Tensor along = (at::tensor(roots, at::kDouble).unsqueeze(1) * steps).frac() - 0.5;
+  const at::Tensor lengths = half > 1 ? at::linspace(0, std::log(highest), half, at::kDouble).exp() : at::ones({1});
+  return along / along.norm(2, {0}, /*keepdim=*/true) * lengths;
 }
 
 /// One that is conditional on the same, but for a noise level.
@@ -96,13 +117,22 @@ at::Tensor labels(const Graph& graph, const Condition& condition, std::int64_t c
 Conditioning conditioning(const Graph& graph) {
   const bool told = graph.optional_condition && graph.condition_classes == 0;
   return {.classes = graph.classes + graph.condition_classes,
-          .conditions = graph.conditions - graph.condition_classes - (told ? 1 : 0) - graph.noise_features,
+          .conditions = graph.conditions - graph.condition_classes - (told ? 1 : 0) - graph.number_features -
+                        graph.noise_features,
           .noise_features = graph.noise_features,
-          .optional_condition = graph.optional_condition};
+          .optional_condition = graph.optional_condition,
+          .number_features = graph.number_features};
 }
 
 at::Tensor noise_features(const at::Tensor& sigma, std::int64_t count) {
   const at::Tensor angles = noise_angles(sigma, count).angles;
+  return at::cat({angles.cos(), angles.sin()}, 1).to(at::kFloat);
+}
+
+at::Tensor number_features(const at::Tensor& numbers, std::int64_t count) {
+  if (numbers.dim() != 2 || numbers.size(1) < 1) throw UserError("number features: expected rows of numbers");
+  const at::Tensor angles =
+      numbers.to(at::kDouble).matmul(number_frequencies(numbers.size(1), count).to(numbers.device()));
   return at::cat({angles.cos(), angles.sin()}, 1).to(at::kFloat);
 }
 
@@ -116,9 +146,18 @@ at::Tensor condition_rows(const Graph& graph, const at::Tensor& labels, const at
   at::Tensor rows = labels;
   if (on.classes > 0) {  // no_class is the first of one class more, which is then left out
     rows = at::one_hot(labels - no_class, on.classes + 1).narrow(1, 1, on.classes);
-  } else if (graph.optional_condition) {
-    const at::Tensor told = labels.isnan().logical_not_().all(1, /*keepdim=*/true);
-    rows = at::cat({at::where(told, labels, 0), told.to(labels.scalar_type())}, 1);
+  } else {
+    std::vector<at::Tensor> parts{labels};
+    at::Tensor told;
+    if (graph.optional_condition) {
+      told = labels.isnan().logical_not_().all(1, /*keepdim=*/true).to(labels.scalar_type());
+      parts = {at::where(told.to(at::kBool), labels, 0), told};
+    }
+    if (graph.number_features > 0) {
+      const at::Tensor of_numbers = number_features(parts[0], graph.number_features);
+      parts.push_back(told.defined() ? of_numbers * told : of_numbers);
+    }
+    rows = at::cat(parts, 1);
   }
   return at::cat({rows.to(at::kFloat), features}, 1);
 }

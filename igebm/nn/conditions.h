@@ -45,9 +45,17 @@ Conditioning conditioning(const Graph& graph);
 /// per cent apart, and none twice within a factor of e^(8 pi). Throws UserError.
 at::Tensor noise_features(const at::Tensor& sigma, std::int64_t count);
 
+/// Fourier features of rows of numbers v (N, F), about from -1 to 1, float (N, count): cos(w_i v), then sin(w_i v),
+/// with count / 2 vectors w_i of lengths from 1 to 16, evenly spaced in log |w|, along w_if ~ frac((i + 1) sqrt(p_f)) -
+/// 1/2, p_f the primes in order and i from 0 (after Tancik et al. 2020, arXiv 2006.10739). Small differences of
+/// numbers, and what turns with an angle's cosine and sine more than once, are easy to tell by them. `count` is even.
+/// Throws UserError.
+at::Tensor number_features(const at::Tensor& numbers, std::int64_t count);
+
 /// Labels as a network takes them that is conditional on a noise level (graph.noise_features > 0), float
 /// (N, graph.conditions): the class as a one-hot row of graph.condition_classes, of zeros for no_class, or the row of
-/// other conditions (and whether they are told, Graph::optional_condition), then the features of sigma (N). labels:
+/// other conditions (and whether they are told, Graph::optional_condition; and their number_features, 0 where they are
+/// not), then the features of sigma (N). labels:
 /// classes (N) int64, or rows (N, other conditions) float, or undefined where the network is conditional on noise
 /// alone. Labels of other networks are returned as they are. Throws UserError.
 at::Tensor condition_rows(const Graph& graph, const at::Tensor& labels, const at::Tensor& sigma);

@@ -93,6 +93,7 @@ std::string to_json(const Graph& graph) {
   if (graph.conditions > 0) json["conditions"] = graph.conditions;
   if (graph.condition_classes > 0) json["condition_classes"] = graph.condition_classes;
   if (graph.noise_features > 0) json["noise_features"] = graph.noise_features;
+  if (graph.number_features > 0) json["number_features"] = graph.number_features;
   if (graph.optional_condition) json[graph.condition_classes > 0 ? "optional_class" : "optional_numbers"] = true;
   json["nodes"] = nlohmann::ordered_json::array();
   for (Node n : graph.nodes) {
@@ -120,6 +121,7 @@ Graph graph_from_json(const std::string& text) {
     graph.conditions = json.value("conditions", std::int64_t{0});
     graph.condition_classes = json.value("condition_classes", std::int64_t{0});
     graph.noise_features = json.value("noise_features", std::int64_t{0});
+    graph.number_features = json.value("number_features", std::int64_t{0});
     graph.optional_condition = json.value(graph.condition_classes > 0 ? "optional_class" : "optional_numbers", false);
     for (auto j : json.at("nodes")) {
       Node n;
@@ -155,8 +157,14 @@ std::vector<Shape> shapes(const Graph& graph) {
     throw UserError(fmt::format("network: {} classes and {} noise features (an even number) among {} conditions",
                                 graph.condition_classes, graph.noise_features, graph.conditions));
   }
-  if (graph.optional_condition &&
-      (graph.noise_features == 0 || (graph.condition_classes == 0 && graph.conditions < graph.noise_features + 2)))
+  const std::int64_t numbers =
+      graph.conditions - graph.condition_classes - graph.number_features - graph.noise_features;
+  if (graph.number_features < 0 || graph.number_features % 2 != 0 ||
+      (graph.number_features > 0 &&
+       (graph.condition_classes > 0 || graph.noise_features == 0 || numbers < (graph.optional_condition ? 2 : 1))))
+    throw UserError(fmt::format("network: {} features of numbers (an even number) of {}, beside {} noise features",
+                                graph.number_features, numbers, graph.noise_features));
+  if (graph.optional_condition && (graph.noise_features == 0 || (graph.condition_classes == 0 && numbers < 2)))
     throw UserError(
         "network: optional_class or optional_numbers: expected a class or numbers, and noise_features, beside it");
   std::vector<Shape> all;

@@ -61,7 +61,8 @@ struct Node {
 /// A network may be conditional, either on a class or on numbers: with classes > 0 its labels are (N) int64 in
 /// [0, classes), and l above is the one-hot row; with conditions > 0 they are (N, conditions) float, and l is that row.
 /// With noise_features > 0 it is E(x, sigma): its last conditions are features of a noise level, and the first
-/// condition_classes of them a one-hot class; nn/conditions.h makes such rows.
+/// condition_classes of them a one-hot class, or number_features of them, before the noise level's, features of the
+/// numbers; nn/conditions.h makes such rows.
 struct Graph {
   std::vector<std::int64_t> input_shape;  ///< (C, H, W) or (D)
   std::vector<Node> nodes;
@@ -69,6 +70,7 @@ struct Graph {
   std::int64_t outputs = 0;                                ///< of a classifier; 0: an energy
   std::int64_t conditions = 0;                             ///< 0: not conditional on numbers
   std::int64_t condition_classes = 0, noise_features = 0;  ///< of the conditions
+  std::int64_t number_features = 0;                        ///< of the conditions, with noise_features: of its numbers
   /// With noise_features: trained without being told the condition as well. Of a class that is a row of zeros; numbers
   /// have one condition more behind them, which is 1 where they are told and 0, as they are, where they are not.
   bool optional_condition = false;

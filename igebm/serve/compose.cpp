@@ -109,7 +109,8 @@ std::unique_ptr<Job> prepare_compose(Request& request, Models& models) {
       moved.correct != "none")
     throw UserError("correct: expected ula, mala, hmc or none");
   const generation::Expression expression = generation::parse(text);
-  const Composed composed{text, expression, {.negation = negation, .given = given, .base = base}, static_cast<std::uint64_t>(seed)};
+  const Composed composed{
+      text, expression, {.negation = negation, .given = given, .base = base}, static_cast<std::uint64_t>(seed)};
   const bool compares = sampling::compares_energies(moved.correct) || generation::has_mixture(expression);
   generation::Composite composite = models.compose(composed, compares);
   std::string command = "igebm compose " + io::in_shell(text) + models.definitions(composed);

@@ -63,10 +63,17 @@ void describe(Fields& f, NetworkOptions& o) {
   f.field("noise_features", o.noise_features, Range{0, 1e4},
           "above 0: condition on a noise level, by so many features (an even number) of its logarithm");
   f.field(
+      "number_features", o.number_features, Range{0, 1e4},
+      "above 0: so many Fourier features (an even number) of the conditions, beside them, by which they are learned "
+      "sooner");
+  f.field(
       "label_dropout", o.label_dropout, Range{0, 1, false, true},
       "share of training's labels, or conditions, left out, so that samples of none in particular, and guidance, work");
   if (o.label_dropout > 0 && ((!o.labels && o.conditions.empty()) || o.noise_features == 0))
     f.problem("label_dropout", "only with labels = true or conditions, and noise_features above 0");
+  if (o.number_features % 2 != 0) f.problem("number_features", "expected an even number");
+  if (o.number_features > 0 && (o.conditions.empty() || o.noise_features == 0))
+    f.problem("number_features", "only with conditions, and noise_features above 0");
   if (o.labels && !o.conditions.empty()) f.problem("conditions", "not together with labels = true");
   if (o.noise_features % 2 != 0) f.problem("noise_features", "expected an even number");
   if (o.kind == "residual") describe(f, o.residual);
@@ -207,7 +214,8 @@ nn::Graph build_graph(const NetworkOptions& o, const std::vector<std::int64_t>& 
   const nn::Conditioning on{.classes = o.labels ? classes : 0,
                             .conditions = conditions,
                             .noise_features = o.noise_features,
-                            .optional_condition = o.label_dropout > 0};
+                            .optional_condition = o.label_dropout > 0,
+                            .number_features = o.number_features};
   if (o.kind == "strided") return nn::strided(o.strided, input_shape, on);
   if (o.kind == "unet") return nn::unet(o.unet, input_shape, on);
   if (o.kind == "classifier") return nn::classifier(o.classifier, input_shape, classes);

@@ -18,6 +18,7 @@ struct NetworkOptions {
   bool labels = false;            ///< conditional on the data's labels
   std::vector<std::string> conditions;  ///< or on these of their numbers: data::Dataset::condition_columns
   std::int64_t noise_features = 0;      ///< above 0, an even number: on a noise level as well (nn/conditions.h)
+  std::int64_t number_features = 0;     ///< above 0, an even number: of the conditions, beside them (nn/conditions.h)
   double label_dropout = 0;             ///< share of labels or conditions left out; above 0: none may be asked for
   nn::ResidualOptions residual;
   nn::StridedOptions strided;

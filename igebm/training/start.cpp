@@ -57,7 +57,7 @@ void start_from(Learner& learner, const std::string& what) {
   if (file.graph.input_shape != graph.input_shape) refuse("its input is of another shape");
   if (file.graph.nodes.size() != graph.nodes.size()) refuse("of another architecture");
   if (of.values != from.values || of.noise.has_value() != from.noise.has_value() ||
-      graph.noise_features != file.graph.noise_features)
+      graph.noise_features != file.graph.noise_features || graph.number_features != file.graph.number_features)
     refuse("conditional on other numbers or noise levels");
   if (of.noise && of.noise->form != from.noise->form)
     refuse(fmt::format("its energy is of form \"{}\"", name_of(from.noise->form)));

@@ -95,6 +95,43 @@ TEST(ConditionRows, NumbersThatAreNotToldAreZerosThatSaySo) {
   EXPECT_THROW(labels(always, {}, 1), UserError);
 }
 
+/// Of one number plain Fourier features; of an angle's cosine and sine what tells a few degrees, and half a turn,
+/// apart.
+TEST(NumberFeatures, AreFourierFeaturesAlongManyDirections) {
+  const at::Tensor x = at::tensor({0.1, 0.7}, at::kDouble).view({2, 1}), f = number_features(x, 6);
+  EXPECT_TRUE(at::allclose(f.slice(1, 0, 3).to(at::kDouble), (x * at::tensor({1.0, 4.0, 16.0}, at::kDouble)).cos()));
+  EXPECT_TRUE(at::allclose(f.slice(1, 3).abs().to(at::kDouble),
+                           (x * at::tensor({1.0, 4.0, 16.0}, at::kDouble)).sin().abs(), 1e-5, 1e-6));
+  const at::Tensor turn = at::arange(0, 360, 5, at::kDouble) * (M_PI / 180);
+  const at::Tensor told = number_features(at::stack({turn.cos(), turn.sin()}, 1), 32);
+  const at::Tensor apart = at::cdist(told, told) + 10 * at::eye(72);
+  EXPECT_GT(apart.min().item<double>(), 0.5);
+  EXPECT_TRUE(at::equal(number_features(x.to(at::kFloat), 6), number_features(x.to(at::kFloat), 6)));
+  EXPECT_THROW(number_features(x, 3), UserError);
+  EXPECT_THROW(number_features(x, 0), UserError);
+  EXPECT_THROW(number_features(x.flatten(), 4), UserError);
+}
+
+TEST(ConditionRows, HoldFeaturesOfNumbersWhereTheyAreTold) {
+  const Graph graph =
+      mlp({{8}}, {2}, {.conditions = 2, .noise_features = 4, .optional_condition = true, .number_features = 6});
+  EXPECT_EQ(graph.conditions, 2 + 1 + 6 + 4);
+  EXPECT_EQ(conditioning(graph).conditions, 2);
+  EXPECT_EQ(conditioning(graph_from_json(to_json(graph))).number_features, 6);
+  const at::Tensor numbers = at::tensor({0.3F, 0.5F}).view({1, 2}), sigma = at::tensor({0.1, 3.0});
+  const at::Tensor rows = condition_rows(graph, at::cat({Condition::of_none(2).values, numbers}), sigma);
+  EXPECT_TRUE(at::equal(rows[0].slice(0, 0, 9), at::zeros({9})));
+  EXPECT_TRUE(at::equal(rows[1].slice(0, 0, 9),
+                        at::cat({numbers.flatten(), at::ones({1}), number_features(numbers, 6).flatten()})));
+  EXPECT_TRUE(at::equal(condition_rows_slope(graph, sigma).slice(1, 0, 9), at::zeros({2, 9})));
+  const Graph always = mlp({{8}}, {2}, {.conditions = 2, .noise_features = 4, .number_features = 6});
+  EXPECT_TRUE(at::equal(condition_rows(always, numbers.expand({2, 2}), sigma)[1].slice(0, 0, 8),
+                        at::cat({numbers, number_features(numbers, 6)}, 1).flatten()));
+  EXPECT_THROW(mlp({{8}}, {2}, {.conditions = 2, .number_features = 6}), UserError);
+  EXPECT_THROW(shapes(mlp({{8}}, {2}, {.classes = 3, .noise_features = 4, .number_features = 6})), UserError);
+  EXPECT_THROW(shapes(mlp({{8}}, {2}, {.conditions = 2, .noise_features = 4, .number_features = 5})), UserError);
+}
+
 TEST(ConditionRows, GraphsKeepTheirMeaningInJson) {
   const Graph graph = mlp({{8}}, {2}, {.classes = 3, .noise_features = 4});
   const Graph back = graph_from_json(to_json(graph));

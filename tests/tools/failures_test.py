@@ -108,6 +108,7 @@ class Failures(Runs):
         self.refused("expected \"cpu\"", "train", self.recipe, "--set", "run.device=tpu")
         self.refused("expected \"cpu\"", "bench", "langevin", "--device", "tpu")
         self.refused("is of networks, not of the double well", "bench", "langevin", "--network", "double-well", "--instructions", "v3")
+        self.refused("a CPU's own engine", "bench", "langevin", "--engine", "reference", "--instructions", "v3")
         self.refused("section.key=value", "train", self.recipe, "--set", "nonsense")
         self.refused("fashion-mnist", "train", self.recipe, "--set", "data.name=fashion")
         self.refused("ends in .png", "sample", run, "--out", self.folder / "x.jpg")

@@ -35,6 +35,7 @@ std::map<std::string, nn::Graph> networks() {
                 {.classes = 3, .noise_features = 8})},
       {"unet-dropout", nn::unet({.channels = {8}, .blocks = {1}, .patch = 4, .dropout = 0.2}, picture)},
       {"mlp-conditions-noise", nn::mlp({{16, 8}}, {2}, {.conditions = 2, .noise_features = 2})},
+      {"mlp-number-features", nn::mlp({{16, 8}}, {2}, {.conditions = 3, .noise_features = 2, .number_features = 10})},
       {"mlp-noise", nn::mlp({{16, 8}}, {2}, {.noise_features = 6})},
   };
 }
@@ -49,12 +50,11 @@ void write(const std::filesystem::path& folder, const nn::Graph& graph) {
   size.insert(size.end(), graph.input_shape.begin(), graph.input_shape.end());
   std::map<std::string, at::Tensor> arrays;
   const at::Tensor x = arrays["x"] = at::randn(size);
-  const std::int64_t classes = graph.classes + graph.condition_classes;
-  const std::int64_t numbers = graph.conditions - graph.condition_classes - graph.noise_features;
+  const auto [classes, numbers, noise, optional, features] = nn::conditioning(graph);
   at::Tensor labels;
   if (classes > 0) labels = at::arange(count, at::kLong).remainder(classes);
   if (numbers > 0) labels = at::randn({count, numbers});
-  if (graph.noise_features > 0) {
+  if (noise > 0) {
     arrays["sigma"] = at::logspace(-2, 1, count);
     labels = nn::condition_rows(graph, labels, arrays["sigma"]);
   }
