@@ -13,7 +13,6 @@ using nn::Op;
 
 namespace {
 
-/// In messages.
 /// Is a head's value linear in its inputs, but for what it adds?
 bool is_linear(Op op) {
   switch (op) {

@@ -49,12 +49,17 @@ void Passes::evaluate(const at::Tensor& x, const at::Tensor& labels, Pass& pass,
   if (gradient == nullptr) return;
   pass.sums.add(static_cast<int>(pass.values.size()) - 1, at::ones_like(energies));
   for (std::size_t i = steps_.size(); i-- > 0;) backward(steps_[i], labels, pass.values, pass.kept[i], pass.sums, keep);
-  *gradient = at::zeros_like(x, at::MemoryFormat::Contiguous);
+  *gradient = of_input(pass, x);
+}
+
+at::Tensor Passes::of_input(const Pass& pass, const at::Tensor& x) const {
+  at::Tensor gradient = at::zeros_like(x, at::MemoryFormat::Contiguous);
   for (std::size_t i = 0; i < pass.values.size(); ++i) {
     if (graph_.nodes[i].op != Op::input) continue;
     const at::Tensor total = pass.sums.total(static_cast<int>(i));
-    if (total.defined()) gradient->copy_(total);
+    if (total.defined()) gradient.copy_(total);
   }
+  return gradient;
 }
 
 at::Tensor Passes::label_slope(const Pass& pass, const at::Tensor& labels_dot) const {
@@ -72,6 +77,15 @@ at::Tensor Passes::label_slope(const Pass& pass, const at::Tensor& labels_dot) c
 }
 
 void Passes::pull(const Pass& pass, const at::Tensor& labels, const Direction& along, nn::Tensors& into) const {
+  tangents(pass, labels, along, &into);
+}
+
+at::Tensor Passes::hessian_product(const Pass& pass, const at::Tensor& labels, const at::Tensor& v) const {
+  return of_input(tangents(pass, labels, {.v = v}, nullptr), v);
+}
+
+Passes::Pass Passes::tangents(const Pass& pass, const at::Tensor& labels, const Direction& along,
+                              nn::Tensors* into) const {
   const at::NoGradGuard no_grad;
   const MeasureConvolutions measure;
   Pass dot = begin();
@@ -81,6 +95,7 @@ void Passes::pull(const Pass& pass, const at::Tensor& labels, const Direction& a
   if (along.scale.defined()) dot.sums.add(static_cast<int>(dot.values.size()) - 1, along.scale);
   for (std::size_t i = steps_.size(); i-- > 0;)
     backward_tangent(steps_[i], labels, along.labels_dot, pass, pass.kept[i], dot, dot.kept[i], into);
+  return dot;
 }
 
 at::Tensor Passes::label_rows(const at::Tensor& g) const {
@@ -182,7 +197,7 @@ void Passes::forward_tangent(const Step& s, const at::Tensor& labels, const at::
 }
 
 void Passes::backward_tangent(const Step& s, const at::Tensor& labels, const at::Tensor& labels_dot, const Pass& pass,
-                              const Kept& kept, Pass& dot, const Kept& kept_dot, nn::Tensors& into) const {
+                              const Kept& kept, Pass& dot, const Kept& kept_dot, nn::Tensors* into) const {
   const auto& [first, second] = pass.sums.terms(s.value);
   if (!first.defined()) return;
   if (is_norm(s) && silu_in_norm(s)) {
@@ -195,13 +210,13 @@ void Passes::backward_tangent(const Step& s, const at::Tensor& labels, const at:
     g_dot = activation_backward_tangent(s.activation, s.slope, kept.before, kept_dot.before, pass.sums.total(s.value),
                                         g_dot);
   if (s.add >= 0 && g_dot.defined()) dot.sums.add(s.add, g_dot);
-  if (g_dot.defined() && !(s.bias.empty() && s.label_bias.empty())) {
+  if (into != nullptr && g_dot.defined() && !(s.bias.empty() && s.label_bias.empty())) {
     const at::Tensor rows = label_rows(g_dot);
-    if (!s.bias.empty()) nn::add_to(into, s.bias, rows.sum(0));
-    if (!s.label_bias.empty()) nn::add_to(into, s.label_bias, of_label_rows(s.label_bias, labels, rows));
+    if (!s.bias.empty()) nn::add_to(*into, s.bias, rows.sum(0));
+    if (!s.label_bias.empty()) nn::add_to(*into, s.label_bias, of_label_rows(s.label_bias, labels, rows));
   }
-  if (!s.label_bias.empty() && labels_dot.defined())
-    nn::add_to(into, s.label_bias, of_label_rows(s.label_bias, labels_dot, label_rows(kept.gradient)));
+  if (into != nullptr && !s.label_bias.empty() && labels_dot.defined())
+    nn::add_to(*into, s.label_bias, of_label_rows(s.label_bias, labels_dot, label_rows(kept.gradient)));
   if (is_norm(s)) {
     pull_norm(s, pass, kept, dot, kept_dot, {kept.gradient, {}, g_dot, {}}, into);
   } else if (s.head < 0) {
@@ -223,24 +238,25 @@ fused::GroupNormTangent Passes::norm_tangent_of(const Step& s, const Pass& pass,
 }
 
 void Passes::pull_norm(const Step& s, const Pass& pass, const Kept& kept, Pass& dot, const Kept& kept_dot,
-                       const fused::GroupNormPull& pull, nn::Tensors& into) const {
+                       const fused::GroupNormPull& pull, nn::Tensors* into) const {
   at::Tensor of_weight, of_bias;
   dot.sums.add(s.input,
                norm_backward_tangent(norm(s), norm_tangent_of(s, pass, kept, dot, kept_dot), pull, of_weight, of_bias));
-  nn::add_to(into, head(s).name + ".weight", of_weight.sum(0));
-  nn::add_to(into, head(s).name + ".bias", of_bias.sum(0));
+  if (into == nullptr) return;
+  nn::add_to(*into, head(s).name + ".weight", of_weight.sum(0));
+  nn::add_to(*into, head(s).name + ".bias", of_bias.sum(0));
 }
 
 void Passes::pull_head(const Step& s, const Pass& pass, const Kept& kept, Pass& dot, const Kept& kept_dot,
-                       const at::Tensor& g_dot, nn::Tensors& into) const {
+                       const at::Tensor& g_dot, nn::Tensors* into) const {
   const Node& n = head(s);
   heads_.gradient_tangent(n, kept.gradient, g_dot, pass.values, dot.values, kept, kept_dot, dot.sums);
-  if (n.op != Op::conv2d && n.op != Op::linear) return;
+  if (into == nullptr || (n.op != Op::conv2d && n.op != Op::linear)) return;
   const bool layer = n.op == Op::linear;
   const auto i = static_cast<std::size_t>(s.input);
   const std::string name = n.name + ".weight";
-  nn::add_to(into, name, heads_.weight_gradient(n, layer ? dot.values[i] : kept_dot.input, kept.gradient));
-  if (g_dot.defined()) nn::add_to(into, name, heads_.weight_gradient(n, layer ? pass.values[i] : kept.input, g_dot));
+  nn::add_to(*into, name, heads_.weight_gradient(n, layer ? dot.values[i] : kept_dot.input, kept.gradient));
+  if (g_dot.defined()) nn::add_to(*into, name, heads_.weight_gradient(n, layer ? pass.values[i] : kept.input, g_dot));
 }
 
 }  // namespace igebm::engine

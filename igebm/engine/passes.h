@@ -42,6 +42,8 @@ class Passes {
   /// Adds the gradient in the weights of sum_i [<v_i, dE/dx(x_i)> + <labels_dot_i, dE/dlabels(x_i)> + scale_i E(x_i)],
   /// of a pass that kept what it needs.
   void pull(const Pass& pass, const at::Tensor& labels, const Direction& along, nn::Tensors& into) const;
+  /// The Hessian of E at a pass that kept what tangents need, times v, like x.
+  at::Tensor hessian_product(const Pass& pass, const at::Tensor& labels, const at::Tensor& v) const;
 
  private:
   const nn::Node& head(const Step& s) const { return graph_.nodes[static_cast<std::size_t>(s.head)]; }
@@ -57,7 +59,11 @@ class Passes {
   void forward_tangent(const Step& s, const at::Tensor& labels, const at::Tensor& labels_dot, const Pass& pass,
                        const Kept& kept, Pass& dot, Kept& kept_dot) const;
   void backward_tangent(const Step& s, const at::Tensor& labels, const at::Tensor& labels_dot, const Pass& pass,
-                        const Kept& kept, Pass& dot, const Kept& kept_dot, nn::Tensors& into) const;
+                        const Kept& kept, Pass& dot, const Kept& kept_dot, nn::Tensors* into) const;
+  /// What tangents along a direction come to, of all values and their gradients; into null: the weights' are not asked.
+  Pass tangents(const Pass& pass, const at::Tensor& labels, const Direction& along, nn::Tensors* into) const;
+  /// A pass's gradient in the input, like x.
+  at::Tensor of_input(const Pass& pass, const at::Tensor& x) const;
   /// Sums over a picture's pixels, (N, C) exact; of (N, C) itself.
   at::Tensor label_rows(const at::Tensor& g) const;
   /// The gradient of a table of labels' rows, or the matrix that numbers are multiplied by, from that of the rows.
@@ -65,9 +71,9 @@ class Passes {
   static fused::GroupNormTangent norm_tangent_of(const Step& s, const Pass& pass, const Kept& kept, const Pass& dot,
                                                  const Kept& kept_dot);
   void pull_norm(const Step& s, const Pass& pass, const Kept& kept, Pass& dot, const Kept& kept_dot,
-                 const fused::GroupNormPull& pull, nn::Tensors& into) const;
+                 const fused::GroupNormPull& pull, nn::Tensors* into) const;
   void pull_head(const Step& s, const Pass& pass, const Kept& kept, Pass& dot, const Kept& kept_dot,
-                 const at::Tensor& g_dot, nn::Tensors& into) const;
+                 const at::Tensor& g_dot, nn::Tensors* into) const;
 
   nn::Graph graph_;  // without dropout
   std::vector<Step> steps_;

@@ -94,6 +94,15 @@ class TensorEngine : public Prepared, public std::enable_shared_from_this<Tensor
     passes_.evaluate(x, labels, pass, energies, gradient, /*keep=*/false);
   }
 
+  /// Undefined where the network has no tangents.
+  at::Tensor hessian_product(const at::Tensor& x, const at::Tensor& labels, const at::Tensor& v) const {
+    if (!passes_.have_tangents()) return {};
+    Passes::Pass pass = passes_.begin();
+    at::Tensor energies, gradient;
+    passes_.evaluate(x, labels, pass, energies, &gradient, /*keep=*/true);
+    return passes_.hessian_product(pass, labels, v);
+  }
+
   bool takes(const at::Tensor& x) const { return x.device() == device_ && x.scalar_type() == exact_; }
 
   at::Tensor reference(const at::Tensor& x, const at::Tensor& labels) const {
@@ -142,6 +151,13 @@ class TensorEnergy : public energy::Energy, public energy::Recordable {
     energy::EnergyAndGradient result;
     engine_->evaluate(x, slot_->labels, result.energy, &result.gradient);
     return result;
+  }
+
+  at::Tensor hessian_product(const at::Tensor& x, const at::Tensor& v) const override {
+    const at::Tensor found = engine_->takes(x) && engine_->takes(v)
+                                 ? engine_->hessian_product(x.detach(), slot_->labels, v.detach())
+                                 : at::Tensor();
+    return found.defined() ? found : Energy::hessian_product(x, v);
   }
 
   energy::Recordings* recordings() const override { return &slot_->recordings; }

@@ -9,7 +9,7 @@
 
 #include "igebm/engine/cpu/kernels.h"
 #include "igebm/engine/engine.h"
-#include "tests/engine/joint.h"
+#include "tests/engine/by_autograd.h"
 #include "tests/engine/networks.h"
 
 /// The CPU engine's derivatives of dE/dx along a direction.
@@ -108,19 +108,6 @@ void compare_pulls(const Case& c, const Options& options, std::int64_t count) {
   EXPECT_LT(relative(gradient, fast->given(labels)->energy_and_gradient(x).gradient), 1e-5) << c.name;
   tangent->pull(each.reshape(column) * (gradient - target), expected);
   EXPECT_LT(difference(weights, matched, expected), 1e-6) << c.name;
-}
-
-/// The Hessian times v by autograd twice, in double.
-at::Tensor product_by_autograd(const nn::Graph& graph, const nn::EffectiveWeights& weights, const at::Tensor& x,
-                               const at::Tensor& labels, const at::Tensor& v) {
-  nn::EffectiveWeights exact;
-  for (const auto& [name, w] : weights) exact[name] = w.to(at::kDouble);
-  const at::Tensor leaf = x.to(at::kDouble).detach().requires_grad_();
-  const at::Tensor slope =
-      torch::autograd::grad({nn::evaluate(graph, exact, leaf, labels).sum()}, {leaf}, {}, true, true)[0];
-  if (!slope.requires_grad()) return at::zeros_like(leaf);
-  const at::Tensor product = torch::autograd::grad({(slope * v).sum()}, {leaf}, {}, false, false, true)[0];
-  return product.defined() ? product : at::zeros_like(leaf);
 }
 
 void compare_products(const Case& c, const Options& options, std::int64_t count) {

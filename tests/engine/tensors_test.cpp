@@ -13,7 +13,7 @@
 #include "igebm/base/error.h"
 #include "igebm/energy/compose.h"
 #include "igebm/nn/architectures.h"
-#include "tests/engine/joint.h"
+#include "tests/engine/by_autograd.h"
 #include "tests/engine/networks.h"
 
 namespace igebm::engine {
@@ -233,12 +233,37 @@ TEST(TensorEngine, JointTangentsInFloat) { compare_joint_tangents(random_network
 TEST(TensorEngine, TangentsInFloat) { compare_tangents(random_networks(6), at::kCPU, at::kFloat, 1e-3); }
 TEST(TensorEngine, TangentsInBfloat16) { compare_tangents({smooth_unet()}, at::kCPU, at::kBFloat16, 0.1); }
 
+/// Prepared::given's Hessian products against autograd in double; how many by hand.
+int compare_hessian_products(const std::vector<Case>& networks, at::Device device, at::ScalarType compute,
+                             double tolerance) {
+  int by_hand = 0;
+  for (const Case& c : networks) {
+    const nn::EffectiveWeights weights = random_weights(c.graph);
+    const auto engine = tensor_engine(c.graph, weights, device, compute);
+    const auto exact = compute == at::kDouble ? at::kDouble : at::kFloat;
+    const at::Tensor x = inputs(c.graph, 4), labels = random_labels(c.graph, 4), v = at::randn_like(x);
+    const at::Tensor want = product_by_autograd(c.graph, weights, x, labels, v);
+    const at::Tensor got = engine->given(labels)->hessian_product(x.to(device, exact), v.to(device, exact));
+    EXPECT_EQ(got.sizes(), x.sizes());
+    EXPECT_LE((got.cpu() - want).norm().item<double>(), tolerance * want.norm().item<double>()) << c.name;
+    by_hand += !has(c.graph, nn::Op::label_gain) && !has(c.graph, nn::Op::dropout) ? 1 : 0;
+  }
+  return by_hand;
+}
+
+TEST(TensorEngine, HessianProductsAreAutogradsInDouble) {
+  auto all = cases();
+  for (unsigned seed = 0; seed < 60; ++seed) all.push_back(random_network(seed));
+  EXPECT_GT(compare_hessian_products(all, at::kCPU, at::kDouble, 1e-10), 40);
+}
+
 TEST(TensorEngine, TangentsOnACudaDevice) {
   if (cuda_devices() == 0) GTEST_SKIP() << "no CUDA device";
   compare_tangents(cases(), at::Device("cuda:0"), at::kDouble, 1e-9);
   compare_tangents(random_networks(6), at::Device("cuda:0"), at::kFloat, 2e-2);  // TF32
   compare_tangents({smooth_unet()}, at::Device("cuda:0"), at::kBFloat16, 0.1);
   compare_joint_tangents(cases(), at::Device("cuda:0"), at::kDouble, 1e-6);
+  compare_hessian_products(cases(), at::Device("cuda:0"), at::kDouble, 1e-9);
 }
 
 TEST(TensorEngine, RefreshChangesTheWeightsInPlace) {

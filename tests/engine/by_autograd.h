@@ -43,4 +43,17 @@ inline at::Tensor joint_by_autograd(const nn::Graph& graph, const nn::EffectiveW
   return r.detach();
 }
 
+/// The Hessian times v by autograd twice, in double.
+inline at::Tensor product_by_autograd(const nn::Graph& graph, const nn::EffectiveWeights& weights, const at::Tensor& x,
+                                      const at::Tensor& labels, const at::Tensor& v) {
+  nn::EffectiveWeights exact;
+  for (const auto& [name, w] : weights) exact[name] = w.to(at::kDouble);
+  const at::Tensor leaf = x.to(at::kDouble).detach().requires_grad_();
+  const at::Tensor slope =
+      torch::autograd::grad({nn::evaluate(graph, exact, leaf, labels).sum()}, {leaf}, {}, true, true)[0];
+  if (!slope.requires_grad()) return at::zeros_like(leaf);
+  const at::Tensor product = torch::autograd::grad({(slope * v).sum()}, {leaf}, {}, false, false, true)[0];
+  return product.defined() ? product : at::zeros_like(leaf);
+}
+
 }  // namespace igebm::engine
