@@ -86,15 +86,13 @@ void keep(const ComposeArguments& a, std::uint64_t seed, const nlohmann::ordered
   }
 }
 
-bool has_negation(const generation::Expression& e) { return e.negated || std::ranges::any_of(e.parts, has_negation); }
-
 /// What would do nothing is refused.
 void check_used(const ComposeArguments& a, const generation::Expression& expression) {
   const auto given = [&](const char* option) { return a.command->count(option) > 0; };
-  if (given("--given") && a.given.empty()) throw UserError("--given: expected a term, or own");
-  if (given("--base") && (a.base.empty() || a.given != generation::own_given))
-    throw UserError("--base: expected a term, and --given own beside it");
-  if (given("--not") && !has_negation(expression)) throw UserError("--not: the expression takes nothing away by !");
+  if (given("--base") && a.given != generation::own_given)
+    throw UserError("--base: expected --given own beside it");
+  if (given("--not") && !generation::has_negation(expression))
+    throw UserError("--not: the expression takes nothing away by !");
   for (const char* option : {"--moves", "--step-share"}) {
     if (a.moved.correct == "none" && given(option))
       throw UserError(fmt::format("{}: with --correct none nothing moves beside the steps between levels", option));
@@ -105,6 +103,7 @@ void compose(const ComposeArguments& a) {
   const fs::path out(a.out);
   check_out(a.out);
   const generation::Expression expression = generation::parse(a.expression);
+  if (!a.device.empty()) find_device(a.device);
   check_used(a, expression);
   generation::Vocabulary vocabulary =
       vocabulary_of(a, sampling::compares_energies(a.moved.correct) || generation::has_mixture(expression));

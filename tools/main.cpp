@@ -55,6 +55,19 @@ std::vector<char*> in_full(const CLI::App& app, int argc, char** argv) {
   return all;
 }
 
+/// An empty text is a variable that was not set, not a wish for the default.
+void check_empty(const std::vector<char*>& arguments) {
+  for (std::size_t i = 1; i < arguments.size(); ++i) {
+    const std::string text = arguments[i], before = arguments[i - 1];
+    const bool option = text.starts_with("--") && text.find('=') + 1 == text.size();
+    if (!text.empty() && !option) continue;
+    throw igebm::UserError(
+        fmt::format("{}expected a value, got an empty text", option ? text.substr(0, text.size() - 1) + ": "
+                                                             : before.starts_with('-') ? before + ": "
+                                                                                       : ""));
+  }
+}
+
 /// What --help and --version ask for.
 int print_help(const CLI::App& app, const CLI::ParseError& e) {
   app.exit(e);
@@ -102,6 +115,7 @@ int main(int argc, char** argv) {
                                          igebm::io::did_you_mean(argv[1], {known.begin(), known.end()})));
     }
     std::vector<char*> arguments = in_full(app, argc, argv);
+    check_empty(arguments);
     app.parse(static_cast<int>(arguments.size()), arguments.data());
     igebm::tools::flush_output();
     return 0;

@@ -242,6 +242,9 @@ void morph(MorphArguments a) {
   if (model.space().kind != model::SampleSpace::Kind::image || !io::has_picture(model.space().shape))
     throw UserError(fmt::format("{}: its records are no pictures", a.run));
   const bool annealed = model.condition_spec().noise.has_value();
+  if (const std::int64_t elements = c10::multiply_integers(model.space().shape);
+      !a.along.empty() && a.directions > elements)
+    throw UserError(fmt::format("--directions {}: expected at most {}, an input's elements", a.directions, elements));
   a.options.steps = a.steps >= 0 ? a.steps : a.along.empty() ? generation::usual_morph_steps(model) : 0;
   a.options.ascent = value_of<generation::Ascent>(a.ascent).value();
   if (a.options.ascent == generation::Ascent::drawn)

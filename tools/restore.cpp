@@ -231,7 +231,15 @@ Damage change_of(const Restoring& r) {
     throw UserError(fmt::format(
         "--operator {}: expected blur:DEVIATION in pixels, or downsample:FACTOR, a whole number", r.a.change));
   };
-  const auto change = std::make_shared<generation::LinearOperator>(made());
+  const auto checked = [&] {
+    try {
+      return made();
+    } catch (const UserError& e) {
+      const std::string what = e.what();
+      throw UserError(what.starts_with("--") ? what : fmt::format("--operator {}: {}", r.a.change, what));
+    }
+  };
+  const auto change = std::make_shared<generation::LinearOperator>(checked());
   const double deviation = r.a.deviation;
   return {{space.shape[0], change->height(), change->width()},
           [=, seed = r.seed](const at::Tensor& x) {

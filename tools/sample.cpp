@@ -70,6 +70,7 @@ struct Sampling {
     if (a.seed >= 0) request.seed = static_cast<std::uint64_t>(a.seed);
     if (!a.from.empty()) go_on();
     check_outputs();
+    if (annealed() && !a.until.empty()) check_pace();
     if (a.until.empty()) {
       request.on_step = [this](sampling::Position p, const sampling::StepInfo& info, const sampling::Chains& chains) {
         step(p, info, chains);
@@ -87,6 +88,19 @@ struct Sampling {
   std::string ending() const { return fs::path(a.out).extension(); }
   std::uint64_t seed() const { return request.seed.value_or(static_cast<std::uint64_t>(model.settings().seed)); }
   const char* key() const { return pictures() ? "images" : "points"; }
+
+  /// Chains that go until they have settled take steps of their own.
+  void check_pace() const {
+    for (const char* key : {"steps", "levels", "time", "rho", "step_share", "predictor", "order", "denoise",
+                            "temperature", "budgets", "budget_steps"}) {
+      if (std::ranges::any_of(a.set,
+                              [&](const auto& set) { return set.starts_with(fmt::format("sampling.{}=", key)); }))
+        throw UserError(
+            fmt::format("sample: sampling.{}: with --until settled each chain finds its own levels and steps; "
+                        "--max-evaluations bounds them",
+                        key));
+    }
+  }
 
   void check_outputs() {
     const model::SampleSpace& space = model.space();
@@ -162,8 +176,13 @@ struct Sampling {
                       level.sigma);
     }
     std::vector<std::int64_t> after = a.trace_at;
+    const std::int64_t steps = a.until.empty() ? sampling::step_count(sampler, annealed()) : 24;
+    for (const std::int64_t at : after) {
+      if (at < 1 || (a.until.empty() && at > steps))
+        throw UserError(a.until.empty() ? fmt::format("sample: --trace-at {}: these chains take {} steps", at, steps)
+                                        : fmt::format("sample: --trace-at {}: expected steps from 1 on", at));
+    }
     if (after.empty()) {
-      const std::int64_t steps = a.until.empty() ? sampling::step_count(sampler, annealed()) : 24;
       for (std::int64_t eighth = 1; eighth <= 8; ++eighth)
         after.push_back(std::max<std::int64_t>(1, steps * eighth / 8));
     }
@@ -208,10 +227,16 @@ struct Sampling {
       io::write_npz(out, arrays, texts);
     }
     if (!trace) return;
+    const auto traced = trace->arrays();
+    for (const std::int64_t at : a.trace_at) {
+      if (const auto found = traced.find("picture_steps");
+          found == traced.end() || !found->second.eq(at).any().item<bool>())
+        tell_notes({fmt::format("--trace-at {}: not every chain took so many steps; no pictures of it", at)});
+    }
     const fs::path to(a.trace);
     if (to.has_parent_path()) io::make_folder(to.parent_path());
     if (to.extension() == ".npz") {
-      io::write_npz(to, trace->arrays(), texts);
+      io::write_npz(to, traced, texts);
     } else {
       io::write_png(to, trace->picture(model.space()), texts);
     }

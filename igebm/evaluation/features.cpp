@@ -24,14 +24,14 @@ FeaturesPtr coordinates() { return std::make_shared<Coordinates>(); }
 FeaturesPtr load_features(const std::filesystem::path& path) {
   namespace fs = std::filesystem;
   if (path == gradients_name) return gradient_features();
-  if (!fs::exists(path)) throw UserError(fmt::format("{}: no such features", path.string()));
+  const std::string expected =
+      "expected features in a classifier's run or .safetensors file, a CIFAR ResNet's .npz, a TorchScript .pt, or ";
+  if (!fs::exists(path))
+    throw UserError(fmt::format("{}: no such features; {}{}", path.string(), expected, gradients_name));
   if (fs::is_directory(path) || path.extension() == ".safetensors") return classifier_features(path);
   if (path.extension() == ".npz") return cifar_resnet(path);
   if (path.extension() == ".pt" || path.extension() == ".pth" || path.extension() == ".ts") return torchscript(path);
-  throw UserError(
-      fmt::format("{}: expected features in a classifier's run or .safetensors file, a CIFAR ResNet's .npz, a "
-                  "TorchScript .pt, or {}",
-                  path.string(), gradients_name));
+  throw UserError(fmt::format("{}: {}{}", path.string(), expected, gradients_name));
 }
 
 Extracted extract_all(const Features& features, const at::Tensor& pictures, std::int64_t batch,

@@ -13,6 +13,10 @@ bool has_mixture(const Expression& expression) {
          std::ranges::any_of(expression.parts, has_mixture);
 }
 
+bool has_negation(const Expression& expression) {
+  return expression.negated || std::ranges::any_of(expression.parts, has_negation);
+}
+
 ComposingOptions with_defaults(ComposingOptions options, const Composite& composite) {
   if (!composite.range()) return options;
   const bool points = composite.space().kind == model::SampleSpace::Kind::points;
@@ -33,6 +37,8 @@ sampling::SamplerOptions sampler_of(const ComposingOptions& options, const Compo
     if (options.levels > 0) sampler.annealing.levels = options.levels;
     if (points && sampling::compares_energies(options.correct)) sampler.annealing.step_share = sampling::exact_share;
     if (options.step_share > 0) sampler.annealing.step_share = options.step_share;
+    // Weights carry a population from level to level instead (Composite::sample).
+    if (points && sampling::compares_energies(options.correct)) sampler.annealing.predictor = false;
   } else {
     if (options.correct == "none")
       throw UserError("correct none: these energies take no noise levels, so that nothing else moves chains");

@@ -19,6 +19,9 @@ struct ComposingOptions {
 /// Does it hold an "or" or a "without"? Its energies are compared, for which they have to be in single precision.
 bool has_mixture(const Expression& expression);
 
+/// Does it take anything away by "!"?
+bool has_negation(const Expression& expression);
+
 /// The same with nothing left out. In the plane gradients cost little, and exact kernels leave no error of theirs; of
 /// pictures they take steps too short.
 ComposingOptions with_defaults(ComposingOptions options, const Composite& composite);

@@ -11,6 +11,7 @@
 #include "igebm/generation/normaliser.h"
 #include "igebm/generation/particles.h"
 #include "igebm/sampling/pilot.h"
+#include "igebm/sampling/registry.h"
 #include "igebm/sampling/schedule.h"
 
 namespace igebm::generation {
@@ -20,6 +21,9 @@ constexpr std::int64_t normaliser_levels = 48;
 constexpr std::int64_t normaliser_moves = 40;
 constexpr std::int64_t normaliser_points = 4000, normaliser_pictures = 200;
 constexpr std::int64_t pilot_chains = 100;
+std::int64_t whole_groups(std::int64_t chains) {
+  return (chains + Composite::population - 1) / Composite::population * Composite::population;
+}
 constexpr std::int64_t normaliser_streams = std::int64_t{1} << 43;  // far from those of samples
 
 }  // namespace
@@ -90,6 +94,11 @@ void Composite::require_particles() const {
     refuse("expected weights that add up to 1, as with --given");
 }
 
+bool Composite::is_population(const sampling::SamplerOptions& sampler) const {
+  return tree_.range && tree_.space.kind == model::SampleSpace::Kind::points && !sampler.annealing.predictor &&
+         sampler.steps > 0 && sampling::find_kernel(sampler.kernel).compares;
+}
+
 model::Samples Composite::sample(const model::SampleRequest& request, std::int64_t particles) const {
   const at::NoGradGuard no_grad;
   if (particles > 1) require_particles();
@@ -105,17 +114,25 @@ model::Samples Composite::sample(const model::SampleRequest& request, std::int64
     sampler.annealing.step_shares = sampling::learn_step_shares(sampler, *tree_.range, energies_at, tree_.space.shape,
                                                                 pilot_chains, tree_.device, seed);
   }
+  const bool weighed = particles == 1 && is_population(sampler);
   std::vector<at::Tensor> parts, energies;
-  const std::int64_t batch = batch_of(request, particles);
+  std::int64_t batch = batch_of(request, particles);
+  if (weighed) batch = whole_groups(batch);
   for (std::int64_t begin = 0; begin < request.count; begin += batch) {
-    const std::int64_t count = std::min(request.count - begin, batch);
-    auto chains =
-        sampling::start_chains(tree_.range ? sampling::StartOptions{sampling::Start::normal} : sampler.start,
-                               tree_.space.shape, count * particles, request.first_stream + begin * particles, {}, seed)
-            .to(tree_.device);
+    const std::int64_t count = std::min(request.count - begin, batch),
+                       moved = weighed ? whole_groups(count) : count * particles;
+    auto chains = sampling::start_chains(tree_.range ? sampling::StartOptions{sampling::Start::normal} : sampler.start,
+                                         tree_.space.shape, moved, request.first_stream + begin * particles, {}, seed)
+                      .to(tree_.device);
     Particles group(particles, seed);
+    Population whole(population, seed);
     sampling::LevelHooks hooks;
     if (uneven) hooks.descent = [&](double sigma) { return std::vector{tree_.root->descent(sigma)}; };
+    if (weighed) {
+      hooks.before = [&](const sampling::NoiseLevel& level, sampling::Chains& now) {
+        whole.at_level(level.sigma, tree_.root->greatest, level.next == 0, energy(level.sigma), now);
+      };
+    }
     if (particles > 1) {
       hooks.before = [&](const sampling::NoiseLevel& level, sampling::Chains& now) {
         std::vector<energy::EnergyPtr> of_parts;
@@ -123,10 +140,16 @@ model::Samples Composite::sample(const model::SampleRequest& request, std::int64
         group.at_level(level.sigma, of_parts, tree_.root->weights, now);
       };
     }
+    sampling::OnStep on_step = request.on_step;
+    if (on_step && weighed && moved > count) {  // what is over is nobody's
+      on_step = [&](sampling::Position p, const sampling::StepInfo& info, const sampling::Chains& now) {
+        request.on_step(p, info, now.slice(0, count));
+      };
+    }
     try {
       if (tree_.range) {
         sampling::sample_from_noise(sampler, *tree_.range, tree_.range->sigma_max / std::sqrt(tree_.root->least),
-                                    energies_at, chains, seed, request.on_step, hooks);
+                                    energies_at, chains, seed, on_step, hooks);
       } else {
         sampling::sample(sampler, *energy(0), chains, seed, request.on_step);
       }
@@ -134,6 +157,7 @@ model::Samples Composite::sample(const model::SampleRequest& request, std::int64
       break;
     }
     if (particles > 1) chains = chains.select(group.chosen(chains).to(tree_.device));
+    if (moved > count && weighed) chains = chains.slice(0, count);
     if (tree_.space.kind == model::SampleSpace::Kind::image) chains.x.clamp_(tree_.space.low, tree_.space.high);
     if (request.energies) energies.push_back(energy(tree_.range ? tree_.range->sigma_min : 0)->energy(chains.x).cpu());
     parts.push_back(chains.x.cpu());

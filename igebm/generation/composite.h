@@ -52,8 +52,10 @@ class Composite {
   /// request.condition is not looked at: the expression says it. Energies are those at the least noise level. Above 1,
   /// `particles` chains are moved for each sample, weighed by how well the parts of the outermost "and" agree on them,
   /// and one is chosen (particles.h). Throws UserError where that has no meaning: without noise levels, of anything but
-  /// an "and" of densities whose weights add up to 1.
+  /// an "and" of densities whose weights add up to 1. Points whose kernel compares energies, without predictor, are a
+  /// Population of groups of `population` chains: whole groups are moved, and what is over is left out.
   model::Samples sample(const model::SampleRequest& request, std::int64_t particles = 1) const;
+  static constexpr std::int64_t population = 64;
   /// Samples that are drawn at once.
   static std::int64_t batch_of(const model::SampleRequest& request, std::int64_t particles) {
     return std::max<std::int64_t>(1, request.batch / particles);
@@ -61,6 +63,7 @@ class Composite {
 
  private:
   void require_particles() const;
+  bool is_population(const sampling::SamplerOptions& sampler) const;
   Tree tree_;
 };
 

@@ -2,44 +2,31 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 #include "igebm/base/random.h"
 
 namespace igebm::generation {
-namespace {
 
-/// Below this share of a group's chains that count, by 1 / sum of squared shares, it is drawn anew.
-constexpr double least_effective = 0.5;
+void WeighedChains::gain(const at::Tensor& log_weights) {
+  const at::Tensor more = log_weights.cpu().to(at::kDouble).nan_to_num(-1e6, -1e6, -1e6).view({-1, each_});
+  log_weights_ = log_weights_.defined() ? log_weights_ + more : more;
+}
 
-}  // namespace
-
-at::Tensor Particles::shares() const { return log_weights_.softmax(1); }
-
-void Particles::at_level(double sigma, const std::vector<energy::EnergyPtr>& parts, const std::vector<double>& weights,
-                         sampling::Chains& chains) {
-  const std::int64_t groups = chains.size() / each_;
-  if (!log_weights_.defined()) log_weights_ = at::zeros({groups, each_}, at::kDouble);
-  if (levels_++ > 0) {
-    at::Tensor sum = at::zeros_like(chains.x), squares = at::zeros({chains.size()}, chains.x.options());
-    for (std::size_t i = 0; i < parts.size(); ++i) {
-      const at::Tensor g = parts[i]->energy_and_gradient(chains.x).gradient;
-      sum.add_(g, weights[i]);
-      squares.add_(g.square().flatten(1).sum(1), weights[i]);
-    }
-    const at::Tensor gained = (sum.square().flatten(1).sum(1) - squares) * ((sigma_ * sigma_ - sigma * sigma) / 2);
-    log_weights_.add_(gained.cpu().to(at::kDouble).nan_to_num(-1e6, -1e6, -1e6).view({groups, each_}));
-  }
-  sigma_ = sigma;
+void WeighedChains::draw_anew(sampling::Chains& chains, double least) {
+  ++draws_;
+  if (!log_weights_.defined()) return;
   const at::Tensor w = shares(), effective = w.square().sum(1).reciprocal();
   at::Tensor from = at::arange(chains.size(), at::kLong);
   bool any = false;
-  for (std::int64_t g = 0; g < groups; ++g) {
-    if (effective[g].item<double>() >= least_effective * static_cast<double>(each_)) continue;
+  for (std::int64_t g = 0; g < w.size(0); ++g) {
+    if (effective[g].item<double>() >= least * static_cast<double>(each_)) continue;
     any = true;
     // Systematic resampling: one uniform number for the group.
     const at::Tensor reached = w[g].cumsum(0);
     const auto* share = reached.const_data_ptr<double>();
     const auto stream = static_cast<std::uint64_t>(chains.stream[g * each_].item<std::int64_t>());
-    const double u = random_uniform({seed_, Purpose::resample, stream, levels_});
+    const double u = random_uniform({seed_, Purpose::resample, stream, draws_});
     std::int64_t k = 0;
     for (std::int64_t j = 0; j < each_; ++j) {
       const double at = (static_cast<double>(j) + u) / static_cast<double>(each_);
@@ -53,8 +40,9 @@ void Particles::at_level(double sigma, const std::vector<energy::EnergyPtr>& par
   chains.energy.forget();
 }
 
-at::Tensor Particles::chosen(const sampling::Chains& chains) const {
+at::Tensor WeighedChains::chosen(const sampling::Chains& chains) const {
   const std::int64_t groups = chains.size() / each_;
+  if (!log_weights_.defined()) return at::arange(groups, at::kLong) * each_;
   at::Tensor rows = at::empty({groups}, at::kLong);
   const at::Tensor reached = shares().cumsum(1);
   for (std::int64_t g = 0; g < groups; ++g) {
@@ -63,6 +51,36 @@ at::Tensor Particles::chosen(const sampling::Chains& chains) const {
     rows[g] = g * each_ + std::min(each_ - 1, reached[g].lt(u).sum().item<std::int64_t>());
   }
   return rows;
+}
+
+void Particles::at_level(double sigma, const std::vector<energy::EnergyPtr>& parts, const std::vector<double>& weights,
+                         sampling::Chains& chains) {
+  if (sigma_ > 0) {
+    at::Tensor sum = at::zeros_like(chains.x), squares = at::zeros({chains.size()}, chains.x.options());
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      const at::Tensor g = parts[i]->energy_and_gradient(chains.x).gradient;
+      sum.add_(g, weights[i]);
+      squares.add_(g.square().flatten(1).sum(1), weights[i]);
+    }
+    chains_.gain((sum.square().flatten(1).sum(1) - squares) * ((sigma_ * sigma_ - sigma * sigma) / 2));
+  }
+  sigma_ = sigma;
+  chains_.draw_anew(chains);
+}
+
+void Population::at_level(double sigma, double weight, bool last, const energy::EnergyPtr& energy,
+                          sampling::Chains& chains) {
+  if (energy_) {
+    const at::Tensor groups = chains.x.flatten(1).view({chains.size() / chains_.each(), chains_.each(), -1});
+    const double noise = sigma_ * sigma_ / weight, next = sigma * sigma / weight;
+    const at::Tensor data = (groups.square().mean({1, 2}, /*keepdim=*/true) - noise).clamp_min(0);
+    const at::Tensor moved = (groups * ((data + next) / (data + noise)).sqrt()).view(chains.x.sizes());
+    chains_.gain(energy_->energy(chains.x) - energy->energy(moved));
+    chains.x = moved;
+    chains.energy.forget();
+  }
+  sigma_ = sigma, energy_ = energy;
+  chains_.draw_anew(chains, last ? 2.0 : 0.5);  // at the last, all of them
 }
 
 }  // namespace igebm::generation

@@ -6,7 +6,30 @@
 #include "igebm/energy/energy.h"
 #include "igebm/sampling/chains.h"
 
+/// Chains that carry weights from noise level to noise level (sequential Monte Carlo).
 namespace igebm::generation {
+
+/// Groups of `each` chains in a row, which are drawn anew by their weights where those have become unequal. What a
+/// group does is a function of its own chains and streams.
+class WeighedChains {
+ public:
+  WeighedChains(std::int64_t each, std::uint64_t seed) : each_(each), seed_(seed) {}
+  /// log_weights (N) is added to the chains' own.
+  void gain(const at::Tensor& log_weights);
+  /// Groups whose effective number of chains, 1 / sum of squared shares, is below `least` of `each`: systematic
+  /// resampling, after which all chains of the group count alike.
+  void draw_anew(sampling::Chains& chains, double least = 0.5);
+  /// The number of one chain of each group, by their weights (N / each) int64.
+  at::Tensor chosen(const sampling::Chains& chains) const;
+  std::int64_t each() const { return each_; }
+
+ private:
+  at::Tensor shares() const { return log_weights_.softmax(1); }
+  std::int64_t each_;
+  std::uint64_t seed_;
+  std::uint32_t draws_ = 0;  // so far
+  at::Tensor log_weights_;   // (groups, each) double, of the CPU
+};
 
 /// Sequential Monte Carlo for products: the Feynman-Kac corrector of Skreta et al. 2025 (proposition 3.1, "Feynman-Kac
 /// correctors in diffusion").
@@ -16,25 +39,38 @@ namespace igebm::generation {
 /// chain that also gathers the weight
 ///   d log w = 1/2 (|sum_i w_i g_i|^2 - sum_i w_i |g_i|^2) d(sigma^2),  g_i = dE_i/dx,
 /// does; the Laplacians fall out. With g_i = g_0 + d_i it is the sum of the inner products of d_i and d_j: chains count
-/// on which the parts agree. Groups of chains are drawn anew by their weights where those have become unequal.
+/// on which the parts agree.
 class Particles {
  public:
-  /// `each` chains in a row are a group, from which one is chosen at the end.
-  Particles(std::int64_t each, std::uint64_t seed) : each_(each), seed_(seed) {}
+  /// `each` chains in a row are a group, from which one is to be chosen at the end.
+  Particles(std::int64_t each, std::uint64_t seed) : chains_(each, seed) {}
 
   /// To be called at each noise level before chains move there, from the greatest on, with the energies at that level.
   void at_level(double sigma, const std::vector<energy::EnergyPtr>& parts, const std::vector<double>& weights,
                 sampling::Chains& chains);
-  /// The number of one chain of each group, by their weights (N / each) int64.
-  at::Tensor chosen(const sampling::Chains& chains) const;
+  at::Tensor chosen(const sampling::Chains& chains) const { return chains_.chosen(chains); }
 
  private:
-  at::Tensor shares() const;  // (groups, each) double, of the CPU
-  std::int64_t each_;
-  std::uint64_t seed_;
+  WeighedChains chains_;
+  double sigma_ = 0;  // of the level before
+};
+
+/// The same for any energies, whatever they are put together from, whose kernel leaves exp(-E) as it is (a sequential
+/// Monte Carlo sampler, Del Moral et al. 2006; annealed importance sampling, Neal 2001, drawn anew on the way). Kernels
+/// of short steps do not carry chains from one separate mode to another at little noise, where the modes' shares at
+/// one level are not yet those at the next. Between levels x becomes r x, with the r of a Gaussian of the group's own
+/// spread, and gains the weight exp(E(x) - E'(r x)): r is one for the group, so that its Jacobian falls out. In many
+/// dimensions weights are too unequal for that.
+class Population {
+ public:
+  Population(std::int64_t each, std::uint64_t seed) : chains_(each, seed) {}
+  /// As Particles::at_level. weight: of the composition (NoiseRange); after the last level all chains count alike.
+  void at_level(double sigma, double weight, bool last, const energy::EnergyPtr& energy, sampling::Chains& chains);
+
+ private:
+  WeighedChains chains_;
   double sigma_ = 0;          // of the level before
-  std::uint32_t levels_ = 0;  // so far
-  at::Tensor log_weights_;    // (groups, each) double, of the CPU
+  energy::EnergyPtr energy_;  // the same
 };
 
 }  // namespace igebm::generation

@@ -8,6 +8,7 @@
 #include <cctype>
 #include <charconv>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <sstream>
 
 #include "igebm/base/error.h"
@@ -122,7 +123,8 @@ nn::Condition condition_with(const ConditionSpec& spec, const std::string& given
   if (spec.optional_condition && given == "none") return nn::Condition::of_none(spec.values);
   const Conditions& conditions = spec.numbers;
   at::Tensor labels = in_turn(conditions.rows, count);
-  std::istringstream parts(given);
+  std::istringstream parts(given + ',');  // what ends in a comma has an empty part behind it
+  std::set<std::string> told_before;
   for (std::string part; std::getline(parts, part, ',');) {
     const auto equals = part.find('=');
     const std::string name = part.substr(0, equals), text = equals == std::string::npos ? "" : part.substr(equals + 1);
@@ -136,6 +138,8 @@ nn::Condition condition_with(const ConditionSpec& spec, const std::string& given
       known = known || column == name || column.starts_with(name + ".");
       told = told || (column == name && number) || (in_group && column == name + "." + text);
     }
+    if (known && told && !told_before.insert(name).second)
+      throw UserError(fmt::format("--condition {}: {} is told twice", given, name));
     if (!known || !told) {
       throw UserError(
           fmt::format("--condition {}: expected NAME=VALUE with one of {}, a number for a name, or a part after the "

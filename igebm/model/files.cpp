@@ -106,6 +106,10 @@ fs::path find_best(const fs::path& run) {
 }
 
 NetworkFile load_network(const fs::path& path, Weights weights) {
+  const bool shipped = fs::exists(path / "network.safetensors") && !fs::exists(path / "checkpoint.json");
+  if (weights == Weights::network && (shipped || fs::is_regular_file(path)))
+    throw UserError(
+        fmt::format("{}: holds one set of weights; --weights network is of a run or a checkpoint", path.string()));
   if (fs::is_regular_file(path)) return read_network_file(path);
   const auto read = [weights](const fs::path& folder) {
     const fs::path average = folder / "average.safetensors";

@@ -31,7 +31,8 @@ struct Noised {
 
 /// Rows of a set, of one class where the condition says which.
 at::Tensor rows_of_class(const data::Dataset& set, const nn::Condition& condition) {
-  if (!condition.classes.defined() || !set.labels.defined()) return at::arange(set.size(), at::kLong);
+  if (!condition.classes.defined() || !condition.told() || !set.labels.defined())
+    return at::arange(set.size(), at::kLong);
   const at::Tensor rows = set.labels.eq(condition.classes[0].item<std::int64_t>()).nonzero().squeeze(1);
   if (rows.size(0) == 0) throw UserError("the data have no records of that class");
   return rows;

@@ -109,6 +109,11 @@ std::unique_ptr<Job> prepare_compose(Request& request, Models& models) {
       moved.correct != "none")
     throw UserError("correct: expected ula, mala, hmc or none");
   const generation::Expression expression = generation::parse(text);
+  if (request.has("not") && !generation::has_negation(expression))
+    throw UserError("not: the expression takes nothing away by !");
+  for (const char* name : {"moves", "step_share"})
+    if (moved.correct == "none" && request.has(name))
+      throw UserError(fmt::format("{}: nothing moves beside the steps between levels where correct is none", name));
   const Composed composed{
       text, expression, {.negation = negation, .given = given, .base = base}, static_cast<std::uint64_t>(seed)};
   const bool compares = sampling::compares_energies(moved.correct) || generation::has_mixture(expression);

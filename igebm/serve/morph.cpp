@@ -140,11 +140,15 @@ std::unique_ptr<Job> prepare_morph(Request& request, Models& models) {
       .guidance = request.number("guidance", 2, 0, 20),
       .seed = static_cast<std::uint64_t>(seed)};
   request.done();
-  std::string command = fmt::format(
-      "igebm morph {} --from {} --to {} --count {} --frames {} --steps {} --kept {} "
-      "--levels {} --guidance {} --seed {}{}",
-      io::in_shell(chosen.path), from.word("from.png"), to.word("to.png"), count, options.frames, options.steps,
-      options.kept, options.levels, options.guidance, seed, as.empty() ? "" : " --as " + io::in_shell(as));
+  if (from.picture && request.has("count")) throw UserError("count: is of pictures that are drawn; `from` names some");
+  if (to.picture && request.has("guidance")) throw UserError("guidance: is of a class that `to` names");
+  std::string command =
+      fmt::format("igebm morph {} --from {} --to {} --frames {} --steps {} --kept {} --levels {} --seed {}",
+                  io::in_shell(chosen.path), from.word("from.png"), to.word("to.png"), options.frames, options.steps,
+                  options.kept, options.levels, seed);
+  if (!from.picture) command += fmt::format(" --count {}", count);
+  if (!to.picture) command += fmt::format(" --guidance {}", options.guidance);
+  if (!as.empty()) command += " --as " + io::in_shell(as);
   return std::make_unique<Morphing>(models, std::move(chosen), std::move(from), std::move(to), count,
                                     std::move(options), std::move(command));
 }

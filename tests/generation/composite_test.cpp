@@ -9,6 +9,7 @@
 
 #include "igebm/energy/analytic.h"
 #include "igebm/energy/compose.h"
+#include "igebm/generation/composing.h"
 #include "igebm/generation/plane.h"
 #include "igebm/model/files.h"
 #include "igebm/nn/architectures.h"
@@ -187,6 +188,28 @@ TEST(Composites, ParticlesCorrectWhatTheGradientAloneGetsWrong) {
             std::string::npos);
   EXPECT_NE(error_of([&] { compose("ring(1,.2) | ring(2,.2)").sample({.count = 2}, 4); }).find("expected an \"and\""),
             std::string::npos);
+}
+
+// By chains that each go alone .918: modes' shares change from level to level, and few moves lead from one to another.
+TEST(Composites, APopulationHasTheSharesOfModes) {
+  const Composite c = compose("ring(2,.1) \\ box(0,-3,3,3)");
+  const at::Tensor axis = at::linspace(-3, 3, 1201, at::kDouble);
+  const at::Tensor grid = at::stack({axis.repeat_interleave(1201), axis.repeat({1201})}, 1);
+  const at::Tensor p = at::exp(-c.energy(0.01)->energy(grid));
+  const double right = (p.masked_select(grid.select(1, 0).lt(0)).sum() / p.sum()).item<double>();
+  model::SampleRequest request{.count = 2000, .seed = 3, .sampler = sampler_of(with_defaults({}, c), c), .batch = 640};
+  const at::Tensor x = c.sample(request).x;
+  const double left = x.select(1, 0).lt(0).to(at::kDouble).mean().item<double>();
+  EXPECT_NEAR(left, right, 4.5 * std::sqrt(right * (1 - right) / 2000));
+  // However many there are, and are moved at once, and each is seen.
+  request.count = 70, request.batch = 100;
+  std::int64_t most = 0, least = 1000;
+  request.on_step = [&](sampling::Position, const sampling::StepInfo&, const sampling::Chains& chains) {
+    most = std::max(most, chains.size()), least = std::min(least, chains.size());
+  };
+  EXPECT_TRUE(at::equal(c.sample(request).x, x.slice(0, 0, 70)));
+  EXPECT_EQ(most, 70);
+  EXPECT_EQ(least, 70);
 }
 
 /// A folder of runs that are gone at the end.

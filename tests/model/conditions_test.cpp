@@ -38,8 +38,8 @@ TEST(Conditions, AreTakenInTurnOrSet) {
                         at::tensor({0.75F, 0.0F, 1.0F, 0.75F, 0.0F, 1.0F}).view({2, 3})));
   EXPECT_TRUE(at::equal(condition_with(numbers, "shape.square=0.5", 2).values,
                         at::tensor({0.5F, 0.5F, 0.0F, 0.8F, 0.5F, 1.0F}).view({2, 3})));
-  for (const char* bad :
-       {"size", "size=", "size=big", "size=nan", "shape=circle", "shape=1", "colour=1", "siz=1", "size=1e"})
+  for (const char* bad : {"size", "size=", "size=big", "size=nan", "shape=circle", "shape=1", "colour=1", "siz=1",
+                          "size=1e", "size=1,size=2", "shape=heart,shape=square", "size=1,", ",size=1"})
     EXPECT_THROW(condition_with(numbers, bad, 2), UserError) << bad;
   EXPECT_THROW(condition_with(numbers, "none", 2), UserError);
   numbers.optional_condition = true;

@@ -60,6 +60,8 @@ class Adaptive(Running):
         self.refused("--until", "sample", self.run_folder, "--max-evaluations", 60)
         self.refused("at its own pace", "sample", "mnist", "--until", "settled", "--out", self.folder / "x.gif")
         self.refused("{settled}", "sample", self.run_folder, "--until", "bored")
+        self.refused("sampling.steps: with --until settled", "sample", "two-moons", "--until", "settled", "--steps", 3, "--out", self.folder / "x.npz")
+        self.refused("sampling.rho: with --until settled", "sample", "two-moons", "--until", "settled", "--set", "sampling.rho=3", "--out", self.folder / "x.npz")
 
     def test_through_noise_levels(self):
         """Labels belong to samples by their number, and the shipped model takes fewer gradients than its recipe says."""
@@ -115,15 +117,17 @@ class Adaptive(Running):
         self.sample("c.npz", "--count", 3, "--budget", 6, "--trace", trace, model="mnist")
         told = numpy.load(trace)
         self.assertEqual(told["sigma"].shape, (3, 6))
-        # What no chain has reached is not there.
-        self.sample("d.npz", "--count", 3, "--budget", 6, "--trace", trace, "--trace-at", "2,6,1000", model="mnist")
-        self.assertEqual(list(numpy.load(trace)["picture_steps"]), [2, 6])
         self.assertTrue((numpy.diff(told["sigma"]) < 0).all())
         picture = self.folder / "trace.png"
         self.sample("c.npz", "--count", 3, "--budget", 6, "--trace", picture, model="mnist")
         self.assertEqual(picture.read_bytes()[1:4], b"PNG")
         self.refused(".png or .npz", "sample", self.run_folder, "--trace", "x.txt")
         self.refused("--trace", "sample", self.run_folder, "--trace-at", 3)
+        self.refused("--trace-at 9: these chains take 8 steps", "sample", self.run_folder, "--trace", "x.npz", "--trace-at", 9, "--out", self.folder / "x.npz")
+        late = self.done("sample", self.run_folder, "--until", "settled", "--max-evaluations", 30, "--trace", self.folder / "late.npz", "--trace-at", "9,900",
+                         "--count", 3, "--out", self.folder / "x.npz")
+        self.assertIn("--trace-at 900: not every chain took so many steps", late.stderr)
+        self.assertEqual(list(numpy.load(self.folder / "late.npz")["picture_steps"]), [9])
         same = self.folder / "same.png"
         self.refused("the samples go there", "sample", "mnist", "--trace", same, "--out", f"{self.folder}/./same.png")
         # Another model's samples are no draft.

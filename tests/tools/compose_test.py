@@ -119,8 +119,9 @@ class Compose(Running):
         refused("--not: expected a number above 0", "two-moons & !two-moons", "--not", 0, *out)
         refused("--not: the expression takes nothing away", "two-moons & two-moons", "--not", 0.7, *out)
         refused("--moves: with --correct none", "two-moons & two-moons", "--correct", "none", "--moves", 7, *out)
-        refused("--given: expected a term", "two-moons & two-moons", "--given", "", *out)
-        refused("--base: expected a term", "two-moons & two-moons", "--base", "two-moons", *out)
+        refused("--given: expected a value, got an empty text", "two-moons & two-moons", "--given", "", *out)
+        refused("--base: expected --given own", "two-moons & two-moons", "--base", "two-moons", *out)
+        refused("got \"tpu\"", "ring(2, .1)", "--device", "tpu", *out)
         # Before the work, which would find normalisers first.
         refused(["column 12", "not compositions"], "mnist(3) | (mnist(1) & mnist(8))", *out)
         refused("add up to 0:", "two-moons & !two-moons", "--not", 1, *out)

@@ -39,6 +39,10 @@ class Models(Running):
         self.assertGreater(numpy.abs(near - exact).max(), 0)
         self.refused("did you mean \"sprites\"?", "sample", "sprite", "--out", out)
         self.refused("no such model", "models", "nothing-like-it")
+        self.refused("--weights network is of a run", "sample", "sprites", "--weights", "network", "--out", out)
+        self.refused("expected a value, got an empty text", "sample", "", "--out", out)
+        self.refused("--label: expected a value, got an empty text", "sample", "sprites", "--label", "", "--out", out)
+        self.refused("--label: expected a value, got an empty text", "sample", "sprites", "--label=", "--out", out)
         self.refused("no such run, checkpoint, model or recipe", "info", "nothing-like-it")
 
         tuned = self.folder / "tuned"

@@ -129,7 +129,7 @@ class Restore(Running):
         for noise in ("gaussian", "gaussian:-1", "salt:1", "salt:x", "pepper:.1"):
             refused([f"--noise {noise}: expected gaussian:DEVIATION", "salt:PROBABILITY"], "denoise", "--noise", noise)
         refused("expected blur:DEVIATION in pixels, or downsample:FACTOR", "restore", "--operator", "shift:2")
-        refused("a factor from 2 that divides 28 and 28", "restore", "--operator", "downsample:3")
+        refused(["--operator downsample:3", "a factor from 2 that divides 28 and 28"], "restore", "--operator", "downsample:3")
         refused("(1, 14, 14) is expected", "restore", "--operator", "downsample:2")
         refused(["nothing to restore", "none below"], "denoise", "--noise", "gaussian:.004")
         refused("nothing to restore", "restore", "--operator", "blur:.3")

@@ -7,6 +7,7 @@ import os
 import pathlib
 import shutil
 import re
+import shlex
 import subprocess
 import tempfile
 import time
@@ -118,7 +119,8 @@ class Tabs(Serving):
         self.assertEqual(based["command"], "igebm compose " + command)
         self.assertNotEqual(based["energies"], self.server.answer("compose", **own, step_share=.2)["energies"])
         for said, more in (("base: column 1: \"runs\"", {"base": "runs"}), ("given: column 1: expected a name", {"given": "/etc"}), (
-                "base: expected it with given = own", {"given": "mnist(none)", "base": "mnist(none)"})):
+                "base: expected it with given = own", {"given": "mnist(none)", "base": "mnist(none)"}), ("not: the expression", {"not": 3}),
+                ("moves: nothing moves", {"correct": "none"})):
             self.refused(400, said, "POST", "/api/compose", {**own, **more})
 
     def test_morphs_go_from_what_to_what(self):
@@ -127,9 +129,19 @@ class Tabs(Serving):
         self.assertLessEqual(numpy.abs(frames[0] - self.three).max(), 1)
         self.assertGreater(numpy.abs(frames[3] - self.three).max(), 50)
         self.assertEqual((told["rows"], told["frames"], len(told["energies"])), (1, 4, 4))
+        three = url_of(self.three)
+        with tempfile.TemporaryDirectory() as folder:
+            for name in ("from.png", "to.png"):
+                Image.fromarray(self.three.astype(numpy.uint8)).save(f"{folder}/{name}")
+            for one in ({"from": three, "to": "8"}, {"from": three, "to": three}, {"from": "3", "to": "8", "count": 2}):
+                command = self.server.answer("morph", model="mnist", frames=3, levels=4, **one)["command"]
+                again = igebm(*shlex.split(command)[1:], "--threads", 1, cwd=folder)  # what stands below the strip is taken
+                self.assertEqual(again.returncode, 0, again.stderr)
         drawn = self.server.answer("morph", model="mnist", **{"from": "3"}, to="8", frames=3, levels=6, count=2)
         self.assertEqual((drawn["rows"], len(drawn["energies"])), (2, 6))
         for said, request in (("from: expected a class", {"to": "3"}), ("from: expected a picture", {"from": "3", "to": "test:1"}),
+                              ("count: is of pictures that are drawn", {"from": url_of(self.three), "to": "8", "count": 2}),
+                              ("guidance: is of a class", {"from": url_of(self.three), "to": url_of(self.three), "guidance": 3}),
                               ("to: ", {"from": "3", "to": "eleven"})):
             self.refused(400, said, "POST", "/api/morph", {"model": "mnist", **request})
 

@@ -63,8 +63,9 @@ function showModel() {
 
 function request() {
   return { model: chosen().name, from: endOf("from"), to: endOf("to"), frames: Number(field("frames").value), kept: keptOf(field("kept").value),
-    count: Number(field("count").value), seed: Number(field("seed").value), ...(as && files.from && field("from").value === "file" && { as }) };
+    ...(drawn() && { count: Number(field("count").value) }), seed: Number(field("seed").value), ...(as && files.from && field("from").value === "file" && { as }) };
 }
+const drawn = () => !["file", "test"].includes(field("from").value);
 // The slider's place: a share of variance from 0.0001 to 0.5, evenly in its logarithm.
 const keptOf = (place) => Number((1e-4 * Math.pow(5000, place / 100)).toPrecision(1));
 const showSliders = () => {

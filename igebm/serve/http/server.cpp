@@ -276,8 +276,12 @@ Server::Server(std::vector<Offer> offers, const ServerOptions& options)
   const bool listens = options.port == 0 ? (parts_->port = parts_->http.bind_to_any_port(options.host)) > 0
                                          : parts_->http.bind_to_port(options.host, static_cast<int>(options.port));
   if (!listens)
-    throw UserError(fmt::format("serve: port {} of {}: cannot be listened to; another program may have it",
-                                options.port, options.host));
+    throw UserError(
+        options.port == 0
+            ? fmt::format("serve: {}: cannot be listened to; expected an address of this machine", options.host)
+            : fmt::format("serve: port {} of {}: cannot be listened to; another program may have it, or "
+                          "this machine has no such address",
+                          options.port, options.host));
   parts_->http.let_wait(waiting_connections);
   if (options.port > 0) parts_->port = options.port;
 }
