@@ -151,7 +151,7 @@ void compose(const ComposeArguments& a) {
                               {"seed", seed},
                               {"correct", moved.correct.empty() ? sampler.kernel : moved.correct},
                               {"steps", sampling::step_count(sampler, annealed)},
-                              {"gradients", sampling::gradient_count(sampler, annealed)},
+                              {"gradients", composite.gradient_count(sampler)},
                               {"particles", a.particles},
                               {"seconds", now() - begun},
                               {"non_finite", non_finite}};
@@ -167,7 +167,7 @@ void compose(const ComposeArguments& a) {
   if (count < a.count) console->message(told_of_part(count, a.count, "samples"));
   const std::string share = counted > 0 ? fmt::format(", {:.0f} % accepted", 100 * accepted / counted) : std::string();
   console->message(fmt::format("{} samples of {} after {} gradients of each energy{}: {}", count, a.expression,
-                               sampling::gradient_count(sampler, annealed), share, a.out));
+                               composite.gradient_count(sampler), share, a.out));
 }
 
 }  // namespace

@@ -94,9 +94,19 @@ void Composite::require_particles() const {
     refuse("expected weights that add up to 1, as with --given");
 }
 
+bool Composite::takes_population() const {
+  return tree_.range && tree_.space.kind == model::SampleSpace::Kind::points &&
+         c10::multiply_integers(tree_.space.shape) <= most_dimensions;
+}
+
 bool Composite::is_population(const sampling::SamplerOptions& sampler) const {
-  return tree_.range && tree_.space.kind == model::SampleSpace::Kind::points && !sampler.annealing.predictor &&
-         sampler.steps > 0 && sampling::find_kernel(sampler.kernel).compares;
+  return takes_population() && !sampler.annealing.predictor && sampler.steps > 0 &&
+         sampling::find_kernel(sampler.kernel).compares;
+}
+
+std::int64_t Composite::gradient_count(const sampling::SamplerOptions& sampler) const {
+  const std::int64_t levels = sampler.annealing.levels, moves = sampling::gradient_count(sampler, range().has_value());
+  return moves + (is_population(sampler) ? (levels - 1) * (1 + c10::multiply_integers(tree_.space.shape)) : 0);
 }
 
 model::Samples Composite::sample(const model::SampleRequest& request, std::int64_t particles) const {

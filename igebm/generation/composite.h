@@ -56,6 +56,11 @@ class Composite {
   /// Population of groups of `population` chains: whole groups are moved, and what is over is left out.
   model::Samples sample(const model::SampleRequest& request, std::int64_t particles = 1) const;
   static constexpr std::int64_t population = 64;
+  static constexpr std::int64_t most_dimensions = 8;  ///< of a population's points
+  /// Are the weights of a population of use to it, where its kernel compares energies?
+  bool takes_population() const;
+  /// Of the energies, that a sample costs; Hessian-vector products count as one.
+  std::int64_t gradient_count(const sampling::SamplerOptions& sampler) const;
   /// Samples that are drawn at once.
   static std::int64_t batch_of(const model::SampleRequest& request, std::int64_t particles) {
     return std::max<std::int64_t>(1, request.batch / particles);

@@ -71,11 +71,21 @@ void Particles::at_level(double sigma, const std::vector<energy::EnergyPtr>& par
 void Population::at_level(double sigma, double weight, bool last, const energy::EnergyPtr& energy,
                           sampling::Chains& chains) {
   if (energy_) {
-    const at::Tensor groups = chains.x.flatten(1).view({chains.size() / chains_.each(), chains_.each(), -1});
-    const double noise = sigma_ * sigma_ / weight, next = sigma * sigma / weight;
-    const at::Tensor data = (groups.square().mean({1, 2}, /*keepdim=*/true) - noise).clamp_min(0);
-    const at::Tensor moved = (groups * ((data + next) / (data + noise)).sqrt()).view(chains.x.sizes());
-    chains_.gain(energy_->energy(chains.x) - energy->energy(moved));
+    const at::Tensor x = chains.x;
+    const std::int64_t count = x.size(0), dimensions = x[0].numel();
+    const double step = (sigma_ - sigma) * sigma_ / weight;
+    const auto before = energy_->energy_and_gradient(x);
+    std::vector<at::Tensor> rows;
+    for (std::int64_t k = 0; k < dimensions; ++k) {
+      const at::Tensor axis = at::zeros({dimensions}, x.options());
+      axis[k] = 1;
+      const at::Tensor along = axis.view(x[0].sizes()).expand_as(x).contiguous();
+      rows.push_back(energy_->hessian_product(x, along).view({count, dimensions}));
+    }
+    const at::Tensor jacobian = at::eye(dimensions, x.options().dtype(at::kDouble)) - step * at::stack(rows, 1);
+    const at::Tensor grown = std::get<1>(at::linalg_slogdet(jacobian));
+    const at::Tensor moved = (x - step * before.gradient).contiguous();
+    chains_.gain(before.energy.to(at::kDouble) - energy->energy(moved).to(at::kDouble) + grown);
     chains.x = moved;
     chains.energy.forget();
   }

@@ -58,9 +58,11 @@ class Particles {
 /// The same for any energies, whatever they are put together from, whose kernel leaves exp(-E) as it is (a sequential
 /// Monte Carlo sampler, Del Moral et al. 2006; annealed importance sampling, Neal 2001, drawn anew on the way). Kernels
 /// of short steps do not carry chains from one separate mode to another at little noise, where the modes' shares at
-/// one level are not yet those at the next. Between levels x becomes r x, with the r of a Gaussian of the group's own
-/// spread, and gains the weight exp(E(x) - E'(r x)): r is one for the group, so that its Jacobian falls out. In many
-/// dimensions weights are too unequal for that.
+/// one level are not yet those at the next. Between levels x becomes
+///   x' = x - (sigma - sigma') sigma / W dE/dx,
+/// the predictor, and gains the weight exp(E(x) - E'(x')) |det dx'/dx|, by a Hessian-vector product for each dimension.
+/// Of the energies of noised data alone weights would be all but equal; what a composition's are not says how much it
+/// differs from that. In many dimensions they are too unequal.
 class Population {
  public:
   Population(std::int64_t each, std::uint64_t seed) : chains_(each, seed) {}

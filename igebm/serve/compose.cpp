@@ -66,7 +66,7 @@ class Composing : public Job {
           "rest");
     const auto* energies = samples.energies.const_data_ptr<float>();
     Json data = {{"seconds", now() - begun},
-                 {"gradients", sampling::gradient_count(sampler_, annealed)},
+                 {"gradients", composite_.gradient_count(sampler_)},
                  {"kind", points() ? "points" : "image"},
                  {"energies", std::vector<float>(energies, energies + samples.energies.numel())},
                  {"command", command_}};
