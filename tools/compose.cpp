@@ -89,8 +89,7 @@ void keep(const ComposeArguments& a, std::uint64_t seed, const nlohmann::ordered
 /// What would do nothing is refused.
 void check_used(const ComposeArguments& a, const generation::Expression& expression) {
   const auto given = [&](const char* option) { return a.command->count(option) > 0; };
-  if (given("--base") && a.given != generation::own_given)
-    throw UserError("--base: expected --given own beside it");
+  if (given("--base") && a.given != generation::own_given) throw UserError("--base: expected --given own beside it");
   if (given("--not") && !generation::has_negation(expression))
     throw UserError("--not: the expression takes nothing away by !");
   for (const char* option : {"--moves", "--step-share"}) {
@@ -112,6 +111,8 @@ void compose(const ComposeArguments& a) {
     throw UserError(fmt::format("--model {}=…: the expression does not name it", name));
   tell_notes(vocabulary.notes());
   const generation::ComposingOptions moved = generation::with_defaults(a.moved, composite);
+  if (a.command->count("--step-share") > 0 && sampling::compares_energies(moved.correct))
+    throw UserError(fmt::format("--step-share: {} learns the sizes of its steps", moved.correct));
   check_out(a.out, composite.space().shape);
   const sampling::SamplerOptions sampler = generation::sampler_of(moved, composite);
   io::check_writable(a.out);
@@ -124,8 +125,9 @@ void compose(const ComposeArguments& a) {
 
   model::SampleRequest request{.count = a.count, .seed = seed, .sampler = sampler};
   const bool annealed = composite.range().has_value();
-  const std::int64_t batch = generation::Composite::batch_of(request, a.particles);
-  const std::int64_t total = sampling::step_count(sampler, annealed) * ((a.count + batch - 1) / batch);
+  const std::int64_t batch = composite.batch_of(request, sampler, a.particles);
+  const std::int64_t total =
+      sampling::step_count(composite.moved_by(sampler, a.particles), annealed) * ((a.count + batch - 1) / batch);
   std::int64_t done = 0, non_finite = 0;
   double accepted = 0, counted = 0;
   request.on_step = [&](sampling::Position p, const sampling::StepInfo& info, const sampling::Chains&) {
@@ -150,8 +152,8 @@ void compose(const ComposeArguments& a) {
                               {"count", count},
                               {"seed", seed},
                               {"correct", moved.correct.empty() ? sampler.kernel : moved.correct},
-                              {"steps", sampling::step_count(sampler, annealed)},
-                              {"gradients", composite.gradient_count(sampler)},
+                              {"steps", sampling::step_count(composite.moved_by(sampler, a.particles), annealed)},
+                              {"gradients", composite.gradient_count(sampler, a.particles)},
                               {"particles", a.particles},
                               {"seconds", now() - begun},
                               {"non_finite", non_finite}};
@@ -167,7 +169,7 @@ void compose(const ComposeArguments& a) {
   if (count < a.count) console->message(told_of_part(count, a.count, "samples"));
   const std::string share = counted > 0 ? fmt::format(", {:.0f} % accepted", 100 * accepted / counted) : std::string();
   console->message(fmt::format("{} samples of {} after {} gradients of each energy{}: {}", count, a.expression,
-                               composite.gradient_count(sampler), share, a.out));
+                               composite.gradient_count(sampler, a.particles), share, a.out));
 }
 
 }  // namespace
@@ -221,7 +223,7 @@ void add_compose(CLI::App& app) {
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{4096}));
   command
       ->add_option("--step-share", a->moved.step_share,
-                   "of sigma^2 that a step's size is at a noise level (default: the first model's)")
+                   "of sigma^2 that a step's size is at a noise level, of Langevin steps (default: the first model's)")
       ->check(number_in(1e-6, 10.0));
   command
       ->add_option("--levels", a->moved.levels,

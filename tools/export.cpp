@@ -30,6 +30,7 @@ std::string recipe_of(const std::filesystem::path& run) {
 
 void export_run(const ExportArguments& a) {
   const std::filesystem::path what = model::find_model(a.run), run = model::run_of(what), folder = a.folder;
+  model::check_weights(what, weights_of(a.weights));
   const auto file = model::load_network(a.best ? model::find_best(run) : what, weights_of(a.weights));
   const std::string recipe = recipe_of(run);
   const std::filesystem::path weights = folder / "network.safetensors";

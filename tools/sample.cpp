@@ -17,6 +17,7 @@
 #include "igebm/io/npz.h"
 #include "igebm/io/picture.h"
 #include "igebm/io/recipe.h"
+#include "igebm/model/files.h"
 #include "igebm/model/model.h"
 #include "igebm/model/picture.h"
 #include "igebm/model/shipped.h"
@@ -92,7 +93,7 @@ struct Sampling {
   /// Chains that go until they have settled take steps of their own.
   void check_pace() const {
     for (const char* key : {"steps", "levels", "time", "rho", "step_share", "predictor", "order", "denoise",
-                            "temperature", "budgets", "budget_steps"}) {
+                            "temperature", "averaged", "budgets", "budget_steps"}) {
       if (std::ranges::any_of(a.set,
                               [&](const auto& set) { return set.starts_with(fmt::format("sampling.{}=", key)); }))
         throw UserError(
@@ -178,9 +179,8 @@ struct Sampling {
     std::vector<std::int64_t> after = a.trace_at;
     const std::int64_t steps = a.until.empty() ? sampling::step_count(sampler, annealed()) : 24;
     for (const std::int64_t at : after) {
-      if (at < 1 || (a.until.empty() && at > steps))
-        throw UserError(a.until.empty() ? fmt::format("sample: --trace-at {}: these chains take {} steps", at, steps)
-                                        : fmt::format("sample: --trace-at {}: expected steps from 1 on", at));
+      if (a.until.empty() && at > steps)
+        throw UserError(fmt::format("sample: --trace-at {}: these chains take {} steps", at, steps));
     }
     if (after.empty()) {
       for (std::int64_t eighth = 1; eighth <= 8; ++eighth)
@@ -231,7 +231,7 @@ struct Sampling {
     for (const std::int64_t at : a.trace_at) {
       if (const auto found = traced.find("picture_steps");
           found == traced.end() || !found->second.eq(at).any().item<bool>())
-        tell_notes({fmt::format("--trace-at {}: not every chain took so many steps; no pictures of it", at)});
+        tell_notes({fmt::format("--trace-at {}: no chain took so many steps", at)});
     }
     const fs::path to(a.trace);
     if (to.has_parent_path()) io::make_folder(to.parent_path());
@@ -322,6 +322,7 @@ bool levels_compare(const std::string& run, const std::vector<std::string>& set)
 model::Model open_model(const std::string& what, const model::OpenOptions& options,
                         const std::vector<std::string>& set) {
   const std::filesystem::path run = model::find_model(what);
+  model::check_weights(run, options.weights);
   return model::Model::open(run, options, recipe_of(run, set));
 }
 

@@ -37,9 +37,6 @@ sampling::SamplerOptions sampler_of(const ComposingOptions& options, const Compo
     if (options.levels > 0) sampler.annealing.levels = options.levels;
     if (points && sampling::compares_energies(options.correct)) sampler.annealing.step_share = sampling::exact_share;
     if (options.step_share > 0) sampler.annealing.step_share = options.step_share;
-    // Weights carry a population from level to level instead (Composite::sample).
-    if (composite.takes_population() && sampling::compares_energies(options.correct))
-      sampler.annealing.predictor = false;
   } else {
     if (options.correct == "none")
       throw UserError("correct none: these energies take no noise levels, so that nothing else moves chains");

@@ -94,26 +94,35 @@ void Composite::require_particles() const {
     refuse("expected weights that add up to 1, as with --given");
 }
 
-bool Composite::takes_population() const {
-  return tree_.range && tree_.space.kind == model::SampleSpace::Kind::points &&
-         c10::multiply_integers(tree_.space.shape) <= most_dimensions;
+bool Composite::is_population(const sampling::SamplerOptions& sampler, std::int64_t particles) const {
+  return particles == 1 && tree_.range && tree_.space.kind == model::SampleSpace::Kind::points &&
+         c10::multiply_integers(tree_.space.shape) <= most_dimensions && sampler.steps > 0 &&
+         sampler.langevin.temperature_end > 0 && sampling::find_kernel(sampler.kernel).compares;
 }
 
-bool Composite::is_population(const sampling::SamplerOptions& sampler) const {
-  return takes_population() && !sampler.annealing.predictor && sampler.steps > 0 &&
-         sampling::find_kernel(sampler.kernel).compares;
+std::int64_t Composite::batch_of(const model::SampleRequest& request, const sampling::SamplerOptions& sampler,
+                                 std::int64_t particles) const {
+  const std::int64_t batch = std::max<std::int64_t>(1, request.batch / particles);
+  return is_population(sampler, particles) ? whole_groups(batch) : batch;
 }
 
-std::int64_t Composite::gradient_count(const sampling::SamplerOptions& sampler) const {
-  const std::int64_t levels = sampler.annealing.levels, moves = sampling::gradient_count(sampler, range().has_value());
-  return moves + (is_population(sampler) ? (levels - 1) * (1 + c10::multiply_integers(tree_.space.shape)) : 0);
+sampling::SamplerOptions Composite::moved_by(sampling::SamplerOptions sampler, std::int64_t particles) const {
+  if (is_population(sampler, particles)) sampler.annealing.predictor = false;  // weights carry it from level to level
+  return sampler;
+}
+
+std::int64_t Composite::gradient_count(const sampling::SamplerOptions& sampler, std::int64_t particles) const {
+  const std::int64_t moves = sampling::gradient_count(moved_by(sampler, particles), range().has_value());
+  if (!is_population(sampler, particles)) return moves;
+  const std::int64_t products = tree_.root->positive() ? c10::multiply_integers(tree_.space.shape) : 0;
+  return moves + (sampler.annealing.levels - 1) * (1 + products);
 }
 
 model::Samples Composite::sample(const model::SampleRequest& request, std::int64_t particles) const {
   const at::NoGradGuard no_grad;
   if (particles > 1) require_particles();
   if (request.count < 1 || request.batch < 1) throw UserError("sample: expected count and batch of at least 1");
-  sampling::SamplerOptions sampler = request.sampler.value_or(tree_.sampler);
+  sampling::SamplerOptions sampler = moved_by(request.sampler.value_or(tree_.sampler), particles);
   if (const std::string problem = model::kernel_problem(tree_.settings, sampler); !problem.empty())
     throw UserError("sampling.kernel: " + problem);
   const bool uneven = tree_.root->least < tree_.root->greatest;
@@ -124,10 +133,9 @@ model::Samples Composite::sample(const model::SampleRequest& request, std::int64
     sampler.annealing.step_shares = sampling::learn_step_shares(sampler, *tree_.range, energies_at, tree_.space.shape,
                                                                 pilot_chains, tree_.device, seed);
   }
-  const bool weighed = particles == 1 && is_population(sampler);
+  const bool weighed = is_population(sampler, particles);
   std::vector<at::Tensor> parts, energies;
-  std::int64_t batch = batch_of(request, particles);
-  if (weighed) batch = whole_groups(batch);
+  const std::int64_t batch = batch_of(request, sampler, particles);
   for (std::int64_t begin = 0; begin < request.count; begin += batch) {
     const std::int64_t count = std::min(request.count - begin, batch),
                        moved = weighed ? whole_groups(count) : count * particles;
@@ -135,7 +143,8 @@ model::Samples Composite::sample(const model::SampleRequest& request, std::int64
                                          tree_.space.shape, moved, request.first_stream + begin * particles, {}, seed)
                       .to(tree_.device);
     Particles group(particles, seed);
-    Population whole(population, seed);
+    Population whole(population, seed, tree_.root->positive() ? Population::Way::predictor : Population::Way::shrinking,
+                     sampler.langevin.temperature_end);
     sampling::LevelHooks hooks;
     if (uneven) hooks.descent = [&](double sigma) { return std::vector{tree_.root->descent(sigma)}; };
     if (weighed) {

@@ -52,23 +52,23 @@ class Composite {
   /// request.condition is not looked at: the expression says it. Energies are those at the least noise level. Above 1,
   /// `particles` chains are moved for each sample, weighed by how well the parts of the outermost "and" agree on them,
   /// and one is chosen (particles.h). Throws UserError where that has no meaning: without noise levels, of anything but
-  /// an "and" of densities whose weights add up to 1. Points whose kernel compares energies, without predictor, are a
-  /// Population of groups of `population` chains: whole groups are moved, and what is over is left out.
+  /// an "and" of densities whose weights add up to 1. Points of few dimensions whose kernel compares energies are a
+  /// Population otherwise: whole groups are moved, without the sampler's own predictor, and what is over is left out.
   model::Samples sample(const model::SampleRequest& request, std::int64_t particles = 1) const;
-  static constexpr std::int64_t population = 64;
+  static constexpr std::int64_t population = 512;     ///< chains of a group
   static constexpr std::int64_t most_dimensions = 8;  ///< of a population's points
-  /// Are the weights of a population of use to it, where its kernel compares energies?
-  bool takes_population() const;
-  /// Of the energies, that a sample costs; Hessian-vector products count as one.
-  std::int64_t gradient_count(const sampling::SamplerOptions& sampler) const;
+  /// The sampler's options as samples are moved by them.
+  sampling::SamplerOptions moved_by(sampling::SamplerOptions sampler, std::int64_t particles = 1) const;
   /// Samples that are drawn at once.
-  static std::int64_t batch_of(const model::SampleRequest& request, std::int64_t particles) {
-    return std::max<std::int64_t>(1, request.batch / particles);
-  }
+  std::int64_t batch_of(const model::SampleRequest& request, const sampling::SamplerOptions& sampler,
+                        std::int64_t particles) const;
+  /// Of the energies, that a sample (or each of its particles) costs; a Hessian-vector product, which takes as long as
+  /// about three, counts as one.
+  std::int64_t gradient_count(const sampling::SamplerOptions& sampler, std::int64_t particles = 1) const;
 
  private:
   void require_particles() const;
-  bool is_population(const sampling::SamplerOptions& sampler) const;
+  bool is_population(const sampling::SamplerOptions& sampler, std::int64_t particles) const;
   Tree tree_;
 };
 

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "igebm/energy/compose.h"
@@ -67,6 +68,12 @@ class Descent : public energy::Energy {
 };
 
 }  // namespace
+
+bool Node::positive() const {
+  return term() ? greatest > 0
+                : std::ranges::all_of(weights, [](double w) { return w > 0; }) &&
+                      std::ranges::all_of(parts, [](const auto& part) { return part->positive(); });
+}
 
 energy::EnergyPtr Node::at(double sigma) const {
   if (term()) return own(sigma);

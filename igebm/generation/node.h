@@ -31,6 +31,9 @@ struct Node {
     return normalisers[i] ? normalisers[i]->at(sigma * parts[i]->factor) : 0;
   }
 
+  /// Is it made of densities alone, with weights above 0?
+  bool positive() const;
+
   energy::EnergyPtr at(double sigma) const;
   /// Whose slope leads from a noise level to the next with steps made for the weight `greatest`. Parts of an "or" that
   /// differ in W have different noise, sigma / sqrt(W_i), and their chains come to the next level at the pace sigma^2 /

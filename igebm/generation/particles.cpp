@@ -68,25 +68,36 @@ void Particles::at_level(double sigma, const std::vector<energy::EnergyPtr>& par
   chains_.draw_anew(chains);
 }
 
+Population::Moved Population::moved(const energy::EnergyAndGradient& before, double sigma, double weight,
+                                    const at::Tensor& x) const {
+  const std::int64_t count = x.size(0), dimensions = x[0].numel();
+  if (way_ == Way::shrinking) {
+    const at::Tensor groups = x.reshape({-1, chains_.each(), dimensions}), middle = groups.mean(1, /*keepdim=*/true),
+                     off = groups - middle;
+    const double noise = sigma_ * sigma_ / weight, next = sigma * sigma / weight;
+    const at::Tensor data = (off.square().mean({1, 2}, /*keepdim=*/true) - noise).clamp_min(0);
+    return {(middle + off * ((data + next) / (data + noise)).sqrt()).view(x.sizes()), at::zeros({count}, at::kDouble)};
+  }
+  const double step = (sigma_ - sigma) * sigma_ / weight;
+  std::vector<at::Tensor> rows;
+  for (std::int64_t k = 0; k < dimensions; ++k) {
+    at::Tensor axis = at::zeros({dimensions}, x.options());
+    axis[k] = 1;
+    const at::Tensor along = axis.view(x[0].sizes()).expand_as(x).contiguous();
+    rows.push_back(energy_->hessian_product(x, along).view({count, dimensions}));
+  }
+  const at::Tensor jacobian = at::eye(dimensions, x.options().dtype(at::kDouble)) - step * at::stack(rows, 1);
+  return {(x - step * before.gradient).contiguous(), std::get<1>(at::linalg_slogdet(jacobian)).cpu()};
+}
+
 void Population::at_level(double sigma, double weight, bool last, const energy::EnergyPtr& energy,
                           sampling::Chains& chains) {
   if (energy_) {
-    const at::Tensor x = chains.x;
-    const std::int64_t count = x.size(0), dimensions = x[0].numel();
-    const double step = (sigma_ - sigma) * sigma_ / weight;
-    const auto before = energy_->energy_and_gradient(x);
-    std::vector<at::Tensor> rows;
-    for (std::int64_t k = 0; k < dimensions; ++k) {
-      const at::Tensor axis = at::zeros({dimensions}, x.options());
-      axis[k] = 1;
-      const at::Tensor along = axis.view(x[0].sizes()).expand_as(x).contiguous();
-      rows.push_back(energy_->hessian_product(x, along).view({count, dimensions}));
-    }
-    const at::Tensor jacobian = at::eye(dimensions, x.options().dtype(at::kDouble)) - step * at::stack(rows, 1);
-    const at::Tensor grown = std::get<1>(at::linalg_slogdet(jacobian));
-    const at::Tensor moved = (x - step * before.gradient).contiguous();
-    chains_.gain(before.energy.to(at::kDouble) - energy->energy(moved).to(at::kDouble) + grown);
-    chains.x = moved;
+    const auto before = energy_->energy_and_gradient(chains.x);
+    const Moved to = moved(before, sigma, weight, chains.x);
+    const at::Tensor fallen = before.energy.to(at::kDouble) - energy->energy(to.x).to(at::kDouble);
+    chains_.gain(fallen.cpu() / temperature_ + to.log_jacobian);
+    chains.x = to.x;
     chains.energy.forget();
   }
   sigma_ = sigma, energy_ = energy;

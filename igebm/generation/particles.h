@@ -55,22 +55,39 @@ class Particles {
   double sigma_ = 0;  // of the level before
 };
 
-/// The same for any energies, whatever they are put together from, whose kernel leaves exp(-E) as it is (a sequential
-/// Monte Carlo sampler, Del Moral et al. 2006; annealed importance sampling, Neal 2001, drawn anew on the way). Kernels
-/// of short steps do not carry chains from one separate mode to another at little noise, where the modes' shares at
-/// one level are not yet those at the next. Between levels x becomes
-///   x' = x - (sigma - sigma') sigma / W dE/dx,
-/// the predictor, and gains the weight exp(E(x) - E'(x')) |det dx'/dx|, by a Hessian-vector product for each dimension.
-/// Of the energies of noised data alone weights would be all but equal; what a composition's are not says how much it
-/// differs from that. In many dimensions they are too unequal.
+/// The same for any energies, whatever they are put together from, whose kernel leaves exp(-E / T) as it is (a
+/// sequential Monte Carlo sampler, Del Moral et al. 2006; annealed importance sampling, Neal 2001, drawn anew on the
+/// way). Kernels of short steps do not carry chains from one separate mode to another at little noise, where the modes'
+/// shares at one level are not yet those at the next. Between levels x becomes x' and gains the weight
+///   exp((E(x) - E'(x')) / T) |det dx'/dx|.
+/// In many dimensions weights are too unequal. A group forgets how much its weights were in all, so that shares that
+/// change much on the way are off by about one in a group's number of chains.
 class Population {
  public:
-  Population(std::int64_t each, std::uint64_t seed) : chains_(each, seed) {}
+  /// How x' comes from x; whichever it is must have one way back.
+  enum class Way {
+    /// x' = x - (sigma - sigma') sigma / W dE/dx, by a Hessian-vector product for each dimension: where E is a sum or a
+    /// mixture of energies of noised data with weights above 0, of which no slope of dE/dx is above W / sigma^2.
+    /// Weights
+    /// say how much a composition differs from noised data.
+    predictor,
+    /// As a Gaussian of the group's own mean and spread would shrink; the Jacobian is the group's, and falls out.
+    shrinking,
+  };
+  Population(std::int64_t each, std::uint64_t seed, Way way, double temperature)
+      : chains_(each, seed), way_(way), temperature_(temperature) {}
   /// As Particles::at_level. weight: of the composition (NoiseRange); after the last level all chains count alike.
   void at_level(double sigma, double weight, bool last, const energy::EnergyPtr& energy, sampling::Chains& chains);
 
  private:
+  struct Moved {
+    at::Tensor x, log_jacobian;  // the latter but for what the group shares
+  };
+  Moved moved(const energy::EnergyAndGradient& before, double sigma, double weight, const at::Tensor& x) const;
+
   WeighedChains chains_;
+  Way way_;
+  double temperature_;
   double sigma_ = 0;          // of the level before
   energy::EnergyPtr energy_;  // the same
 };

@@ -124,7 +124,7 @@ nn::Condition condition_with(const ConditionSpec& spec, const std::string& given
   const Conditions& conditions = spec.numbers;
   at::Tensor labels = in_turn(conditions.rows, count);
   std::istringstream parts(given + ',');  // what ends in a comma has an empty part behind it
-  std::set<std::string> told_before;
+  std::set<std::size_t> told_before;      // columns
   for (std::string part; std::getline(parts, part, ',');) {
     const auto equals = part.find('=');
     const std::string name = part.substr(0, equals), text = equals == std::string::npos ? "" : part.substr(equals + 1);
@@ -134,12 +134,12 @@ nn::Condition condition_with(const ConditionSpec& spec, const std::string& given
       const std::string& column = conditions.names[i];
       const bool in_group = !number && column.starts_with(name + ".");
       if (column == name && number) labels.select(1, static_cast<std::int64_t>(i)).fill_(*number);
+      if (((column == name && number) || in_group) && !told_before.insert(i).second)
+        throw UserError(fmt::format("--condition {}: {} is told twice", given, column));
       if (in_group) labels.select(1, static_cast<std::int64_t>(i)).fill_(column == name + "." + text ? 1 : 0);
       known = known || column == name || column.starts_with(name + ".");
       told = told || (column == name && number) || (in_group && column == name + "." + text);
     }
-    if (known && told && !told_before.insert(name).second)
-      throw UserError(fmt::format("--condition {}: {} is told twice", given, name));
     if (!known || !told) {
       throw UserError(
           fmt::format("--condition {}: expected NAME=VALUE with one of {}, a number for a name, or a part after the "

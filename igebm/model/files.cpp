@@ -105,11 +105,15 @@ fs::path find_best(const fs::path& run) {
       fmt::format("{}: no best checkpoint; a run keeps one where its recipe has evaluate.every above 0", run.string()));
 }
 
-NetworkFile load_network(const fs::path& path, Weights weights) {
-  const bool shipped = fs::exists(path / "network.safetensors") && !fs::exists(path / "checkpoint.json");
-  if (weights == Weights::network && (shipped || fs::is_regular_file(path)))
+void check_weights(const fs::path& path, Weights weights) {
+  const bool one_set =
+      fs::is_regular_file(path) || (fs::exists(path / "network.safetensors") && !fs::exists(path / "checkpoint.json"));
+  if (weights == Weights::network && one_set)
     throw UserError(
         fmt::format("{}: holds one set of weights; --weights network is of a run or a checkpoint", path.string()));
+}
+
+NetworkFile load_network(const fs::path& path, Weights weights) {
   if (fs::is_regular_file(path)) return read_network_file(path);
   const auto read = [weights](const fs::path& folder) {
     const fs::path average = folder / "average.safetensors";

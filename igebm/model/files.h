@@ -31,6 +31,8 @@ enum class Weights { average, network };
 inline constexpr std::array weights_names = {"average", "network"};
 constexpr const auto& names_of(Weights) { return weights_names; }
 
+/// Throws UserError where a choice of weights is asked of what holds one set: a file, or a model that ships.
+void check_weights(const std::filesystem::path& path, Weights weights);
 /// A network from a run's or checkpoint's folder or a .safetensors file; averaged weights only where they exist.
 NetworkFile load_network(const std::filesystem::path& path, Weights weights = Weights::average);
 

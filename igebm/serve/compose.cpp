@@ -47,7 +47,7 @@ class Composing : public Job {
     Measuring measuring(tell);
     composite_.normalise(request_.seed.value_or(0), measuring);
     const at::Tensor plane = points() ? energies_in_plane() : at::Tensor();
-    Frames frames(tell, sampling::step_count(sampler_, annealed));
+    Frames frames(tell, sampling::step_count(composite_.moved_by(sampler_), annealed));
     double accepted = 0, counted = 0;
     model::SampleRequest asked = request_;
     asked.sampler = sampler_;
@@ -127,6 +127,8 @@ std::unique_ptr<Job> prepare_compose(Request& request, Models& models) {
   if (moved.levels > 0) command += fmt::format(" --levels {}", moved.levels);
   if (moved.step_share > 0) command += fmt::format(" --step-share {}", moved.step_share);
   moved = generation::with_defaults(moved, composite);
+  if (request.has("step_share") && sampling::compares_energies(moved.correct))
+    throw UserError(fmt::format("step_share: {} learns the sizes of its steps", moved.correct));
   const bool pictures = composite.space().kind == model::SampleSpace::Kind::image;
   if (!io::has_picture(composite.space().shape)) throw UserError("expression: its records are no pictures");
   if (pictures && count > 100) throw UserError("count: expected a whole number from 1 to 100, of pictures");

@@ -255,6 +255,16 @@ TEST(TensorEngine, HessianProductsAreAutogradsInDouble) {
   auto all = cases();
   for (unsigned seed = 0; seed < 60; ++seed) all.push_back(random_network(seed));
   EXPECT_GT(compare_hessian_products(all, at::kCPU, at::kDouble, 1e-10), 40);
+  // By hand they are of the type that convolutions are computed in; autograd's would be exact.
+  const Case c = smooth_unet();
+  const nn::EffectiveWeights weights = random_weights(c.graph);
+  const at::Tensor x = inputs(c.graph, 4), labels = random_labels(c.graph, 4), v = at::randn_like(x),
+                   got = tensor_engine(c.graph, weights, at::kCPU, at::kBFloat16)
+                             ->given(labels)
+                             ->hessian_product(x.to(at::kFloat), v.to(at::kFloat));
+  const double error = relative(got, product_by_autograd(c.graph, weights, x, labels, v));
+  EXPECT_GT(error, 1e-4);
+  EXPECT_LT(error, 0.1);
 }
 
 TEST(TensorEngine, TangentsOnACudaDevice) {

@@ -201,8 +201,8 @@ TEST(Composites, APopulationHasTheSharesOfModes) {
   const at::Tensor x = c.sample(request).x;
   const double left = x.select(1, 0).lt(0).to(at::kDouble).mean().item<double>();
   EXPECT_NEAR(left, right, 4.5 * std::sqrt(right * (1 - right) / 2000));
-  // However many there are, and are moved at once, and each is seen.
-  request.count = 70, request.batch = 100;
+  // However many there are, and are moved at once, and no more are seen.
+  request.count = 70, request.batch = 1100;
   std::int64_t most = 0, least = 1000;
   request.on_step = [&](sampling::Position, const sampling::StepInfo&, const sampling::Chains& chains) {
     most = std::max(most, chains.size()), least = std::min(least, chains.size());

@@ -17,6 +17,9 @@ import sys, torch
 class Right(torch.nn.Module):
     def forward(self, x):
         return 8 * torch.relu(1 - x[:, 0])
+class Steep(torch.nn.Module):
+    def forward(self, x):
+        return 100 * torch.relu(x[:, 0] - 2) ** 2
 class Flat(torch.nn.Module):
     def forward(self, x):
         return torch.zeros(x.shape[0])
@@ -26,7 +29,7 @@ class Wrong(torch.nn.Module):
 class Nan(torch.nn.Module):
     def forward(self, x):
         return torch.sqrt(x[:, 0] - 9)
-for make in (Right, Flat, Wrong, Nan):
+for make in (Right, Steep, Flat, Wrong, Nan):
     torch.jit.script(make()).save(sys.argv[1] + "/" + make.__name__.lower() + ".pt")
 """
 
@@ -90,6 +93,9 @@ class Compose(Running):
         right = f"right={self.folder}/right.pt"
         _, points = self.points("two-moons & right", "--model", right, "--count", 200)
         self.assertGreater(points[:, 0].mean(), 0.7)
+        # It takes most of one mode's right half: by quadrature .619 are in the other.
+        _, points = self.points("(gaussian(-2,0,.3) | gaussian(2,0,.3)) & steep", "--model", f"steep={self.folder}/steep.pt", "--count", 3000)
+        self.assertAlmostEqual((points[:, 0] < 0).mean(), 0.619, delta=0.05)
         self.refused(["column 13", "constraint"], "compose", "two-moons | right", "--model", right, "--out", self.out)
         self.refused("its energy does not depend", "compose", "two-moons & f", "--model", f"f={self.folder}/flat.pt", "--out", self.out)
         self.refused("expected energies (2), got (2, 2) of Float", "compose", "two-moons & w", "--model", f"w={self.folder}/wrong.pt",
@@ -121,6 +127,7 @@ class Compose(Running):
         refused("--moves: with --correct none", "two-moons & two-moons", "--correct", "none", "--moves", 7, *out)
         refused("--given: expected a value, got an empty text", "two-moons & two-moons", "--given", "", *out)
         refused("--base: expected --given own", "two-moons & two-moons", "--base", "two-moons", *out)
+        refused("--step-share: mala learns the sizes", "two-moons & two-moons", "--step-share", .2, *out)
         refused("got \"tpu\"", "ring(2, .1)", "--device", "tpu", *out)
         # Before the work, which would find normalisers first.
         refused(["column 12", "not compositions"], "mnist(3) | (mnist(1) & mnist(8))", *out)

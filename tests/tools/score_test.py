@@ -172,7 +172,7 @@ class Score(Runs):
             self.assertIn(words, text)
         self.refused("no such file", "evaluate", "ood", run, "--ood", "a=absent")
         self.refused("given twice", "evaluate", "ood", run, "--ood", "uniform", "--ood", "uniform")
-        self.refused("expected NAME or NAME=PATH", "evaluate", "ood", run, "--ood", "")
+        self.refused("--ood: expected a value", "evaluate", "ood", run, "--ood", "")
         self.refused("is made, and takes no path", "evaluate", "ood", run, "--ood", "uniform=absent")
         moons = self.folder / "moons"
         self.works("train", self.recipe, "--out", moons, "--set", "phase.train.steps=5")

@@ -67,6 +67,7 @@ function written() {
   showSuggestions();
   part(panel, "bound-row").hidden = !inPlane();
   part(panel, "base-row").hidden = !ofOwnModels();
+  part(panel, "share-row").hidden = inPlane();  // where steps' sizes are learned
 }
 
 // Of pictures is what names a model of them; all else is in the plane.
@@ -79,7 +80,7 @@ function request() {
   const out = { expression: text.value, seed: Number(field("seed").value) };
   if (field("given").value) out.given = field("given").value.trim();
   if (ofOwnModels() && field("base").value) out.base = field("base").value;
-  for (const name of ["count", "moves", "step_share"]) if (field(name).value) out[name] = Number(field(name).value);
+  for (const name of ["count", "moves", ...(inPlane() ? [] : ["step_share"])]) if (field(name).value) out[name] = Number(field(name).value);
   if (inPlane() && field("bound").value) out.bound = Number(field("bound").value);
   return out;
 }
