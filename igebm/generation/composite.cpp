@@ -114,8 +114,8 @@ sampling::SamplerOptions Composite::moved_by(sampling::SamplerOptions sampler, s
 std::int64_t Composite::gradient_count(const sampling::SamplerOptions& sampler, std::int64_t particles) const {
   const std::int64_t moves = sampling::gradient_count(moved_by(sampler, particles), range().has_value());
   if (!is_population(sampler, particles)) return moves;
-  const std::int64_t products = tree_.root->positive() ? c10::multiply_integers(tree_.space.shape) : 0;
-  return moves + (sampler.annealing.levels - 1) * (1 + products);
+  if (!tree_.root->positive()) return moves;
+  return moves + (sampler.annealing.levels - 1) * (1 + c10::multiply_integers(tree_.space.shape));
 }
 
 model::Samples Composite::sample(const model::SampleRequest& request, std::int64_t particles) const {

@@ -68,17 +68,18 @@ void Particles::at_level(double sigma, const std::vector<energy::EnergyPtr>& par
   chains_.draw_anew(chains);
 }
 
-Population::Moved Population::moved(const energy::EnergyAndGradient& before, double sigma, double weight,
-                                    const at::Tensor& x) const {
+Population::Moved Population::moved(double sigma, double weight, const at::Tensor& x) const {
   const std::int64_t count = x.size(0), dimensions = x[0].numel();
   if (way_ == Way::shrinking) {
     const at::Tensor groups = x.reshape({-1, chains_.each(), dimensions}), middle = groups.mean(1, /*keepdim=*/true),
                      off = groups - middle;
     const double noise = sigma_ * sigma_ / weight, next = sigma * sigma / weight;
     const at::Tensor data = (off.square().mean({1, 2}, /*keepdim=*/true) - noise).clamp_min(0);
-    return {(middle + off * ((data + next) / (data + noise)).sqrt()).view(x.sizes()), at::zeros({count}, at::kDouble)};
+    return {energy_->energy(x), (middle + off * ((data + next) / (data + noise)).sqrt()).view(x.sizes()),
+            at::zeros({count}, at::kDouble)};
   }
   const double step = (sigma_ - sigma) * sigma_ / weight;
+  const auto before = energy_->energy_and_gradient(x);
   std::vector<at::Tensor> rows;
   for (std::int64_t k = 0; k < dimensions; ++k) {
     at::Tensor axis = at::zeros({dimensions}, x.options());
@@ -87,15 +88,14 @@ Population::Moved Population::moved(const energy::EnergyAndGradient& before, dou
     rows.push_back(energy_->hessian_product(x, along).view({count, dimensions}));
   }
   const at::Tensor jacobian = at::eye(dimensions, x.options().dtype(at::kDouble)) - step * at::stack(rows, 1);
-  return {(x - step * before.gradient).contiguous(), std::get<1>(at::linalg_slogdet(jacobian)).cpu()};
+  return {before.energy, (x - step * before.gradient).contiguous(), std::get<1>(at::linalg_slogdet(jacobian)).cpu()};
 }
 
 void Population::at_level(double sigma, double weight, bool last, const energy::EnergyPtr& energy,
                           sampling::Chains& chains) {
   if (energy_) {
-    const auto before = energy_->energy_and_gradient(chains.x);
-    const Moved to = moved(before, sigma, weight, chains.x);
-    const at::Tensor fallen = before.energy.to(at::kDouble) - energy->energy(to.x).to(at::kDouble);
+    const Moved to = moved(sigma, weight, chains.x);
+    const at::Tensor fallen = to.energy_before.to(at::kDouble) - energy->energy(to.x).to(at::kDouble);
     chains_.gain(fallen.cpu() / temperature_ + to.log_jacobian);
     chains.x = to.x;
     chains.energy.forget();

@@ -81,9 +81,9 @@ class Population {
 
  private:
   struct Moved {
-    at::Tensor x, log_jacobian;  // the latter but for what the group shares
+    at::Tensor energy_before, x, log_jacobian;  // the last but for what the group shares
   };
-  Moved moved(const energy::EnergyAndGradient& before, double sigma, double weight, const at::Tensor& x) const;
+  Moved moved(double sigma, double weight, const at::Tensor& x) const;
 
   WeighedChains chains_;
   Way way_;
